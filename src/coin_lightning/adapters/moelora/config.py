@@ -1,0 +1,153 @@
+"""Configuration of the MoELoRA tuner, and the member it adds to PEFT's enum of tuner types."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from peft.config import PeftConfig
+from peft.utils import PeftType
+
+from coin_lightning.errors import ConfigError
+
+
+def _extend_peft_type(name: str) -> PeftType:
+    """The member `name` of `PeftType`, added when missing.
+
+    PEFT looks tuners up by members of a closed enum and offers no way to add one. A plain string would work as a key
+    (the enum is a `str`), but PEFT and transformers also read `.value`, so the member is built as `enum` itself builds
+    one: it has a name and a value, is found by `PeftType[name]` and `PeftType(name)`, and pickles. Nothing existing is
+    altered.
+    """
+    if name in PeftType.__members__:
+        return PeftType[name]
+    member = str.__new__(PeftType, name)
+    member._name_ = member._value_ = name
+    member.__objclass__ = PeftType  # type: ignore[attr-defined]
+    member._sort_order_ = len(PeftType)  # type: ignore[attr-defined]
+    type.__setattr__(PeftType, name, member)
+    PeftType._member_names_.append(name)
+    PeftType._member_map_[name] = member
+    PeftType._value2member_map_[name] = member
+    return member
+
+
+PEFT_TYPE = _extend_peft_type("MOELORA")
+MIXINGS = ("token", "given")
+
+
+def _names(value: Any) -> Any:
+    """A string (regex, "all-linear") stays; other collections become a sorted list, so that saved files are stable."""
+    return value if value is None or isinstance(value, str) else sorted(set(value))
+
+
+def _slots(key: str, value: Sequence[int] | None, num_experts: int) -> list[int] | None:
+    if value is None:
+        return None
+    slots = sorted({int(slot) for slot in value})
+    if any(not 0 <= slot < num_experts for slot in slots):
+        raise ConfigError(f"{key}={list(value)}: slots of {num_experts} experts are numbered 0 to {num_experts - 1}.")
+    return slots
+
+
+@dataclass
+class MoELoraConfig(PeftConfig):
+    """Settings of `MoELoraModel`. Defaults are CoIN's MoELoRA scripts': r 128, alpha 256, 8 experts, dropout 0.05.
+
+    Args:
+        r: total rank, split evenly over the experts (`r % num_experts == 0`).
+        alpha: the branch is scaled by `alpha / r` (r total, as the paper's code).
+        num_experts: experts (slots) per target layer.
+        dropout: probability, on the input of the experts, not of the router. One mask serves all experts of a layer;
+            the paper's code draws one per expert, for `num_experts` times the memory and time and the same expectation.
+        target_modules: names (matched as suffixes), a regular expression, or "all-linear".
+        modules_to_save: modules trained and saved in full beside the adapter, for example the projector.
+        mixing: "token" = softmax router per token; "given" = no router, weights from `routing.slot_weights` or
+            `fixed_weights`.
+        fixed_weights: with `mixing="given"`, the weight of each slot where no `slot_weights` block is open.
+        shared_a: one A for all experts (B and router per expert).
+        active_slots: slots that take part, None = all. The others get gate 0; the softmax runs over the active ones.
+        trainable_slots: slots that learn, None = all. The others get zero gradients (use a new optimizer, no decay).
+        init_weights: False starts B at random too, so that the branch is not zero (tests, benchmarks).
+
+    Raises:
+        ConfigError: a value is out of range; the message has the remedy.
+    """
+
+    r: int = 128
+    alpha: float = 256.0
+    num_experts: int = 8
+    dropout: float = 0.05
+    target_modules: list[str] | str | None = None
+    exclude_modules: list[str] | str | None = None
+    modules_to_save: list[str] | None = None
+    layers_to_transform: list[int] | int | None = None
+    layers_pattern: list[str] | str | None = None
+    mixing: str = "token"
+    fixed_weights: list[float] | None = None
+    shared_a: bool = False
+    active_slots: list[int] | None = None
+    trainable_slots: list[int] | None = None
+    init_weights: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.peft_type = PEFT_TYPE
+        self.target_modules = _names(self.target_modules)
+        self.exclude_modules = _names(self.exclude_modules)
+        self.modules_to_save = list(self.modules_to_save) if self.modules_to_save is not None else None
+        self.alpha = float(self.alpha)
+        self._check_numbers()
+        self._check_rank()
+        self.active_slots = _slots("active_slots", self.active_slots, self.num_experts)
+        self.trainable_slots = _slots("trainable_slots", self.trainable_slots, self.num_experts)
+        self._check_mixing()
+
+    @property
+    def scaling(self) -> float:
+        """`alpha / r`."""
+        return self.alpha / self.r
+
+    @property
+    def expert_rank(self) -> int:
+        """Rank of one expert, `r / num_experts`."""
+        return self.r // self.num_experts
+
+    def to_dict(self) -> dict[str, Any]:
+        """As PEFT's, with sets (PEFT makes some) as sorted lists: the same adapter writes the same bytes."""
+        return {key: sorted(value) if isinstance(value, set) else value for key, value in asdict(self).items()}
+
+    def _check_numbers(self) -> None:
+        if self.num_experts < 1:
+            raise ConfigError(f"num_experts={self.num_experts}: at least 1 expert is needed.")
+        if self.r < 1:
+            raise ConfigError(f"r={self.r}: the total rank must be at least num_experts={self.num_experts}.")
+        if not self.alpha > 0:
+            raise ConfigError(f"alpha={self.alpha}: must be above 0 (CoIN uses 2 * r).")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout={self.dropout}: must be at least 0 and below 1.")
+
+    def _check_rank(self) -> None:
+        if self.r % self.num_experts:
+            below = self.r // self.num_experts * self.num_experts
+            near = " or ".join(f"r={rank}" for rank in (below, below + self.num_experts) if rank)
+            raise ConfigError(
+                f"r={self.r} cannot be split evenly over num_experts={self.num_experts}: "
+                f"r is the total rank of all experts. Use {near}."
+            )
+
+    def _check_mixing(self) -> None:
+        if self.mixing not in MIXINGS:
+            raise ConfigError(f"mixing={self.mixing!r}: must be one of {', '.join(MIXINGS)}.")
+        if self.active_slots == []:
+            raise ConfigError(
+                "active_slots=[]: at least one slot must be active; use disable_adapter() to switch all off."
+            )
+        if self.fixed_weights is None:
+            return
+        self.fixed_weights = [float(weight) for weight in self.fixed_weights]
+        if self.mixing != "given":
+            raise ConfigError('fixed_weights need mixing="given"; with mixing="token" the router decides.')
+        if len(self.fixed_weights) != self.num_experts:
+            raise ConfigError(
+                f"fixed_weights has {len(self.fixed_weights)} values for num_experts={self.num_experts}; give one each."
+            )

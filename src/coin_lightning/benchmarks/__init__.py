@@ -1,0 +1,1 @@
+"""Builders and readers of benchmark suites on disk."""

@@ -1,0 +1,136 @@
+"""CoIN-mini: the eight tasks in miniature, in exactly CoIN's layout on disk, from openly licensed pip wheels.
+
+It is for development: a score on it says nothing about anybody's published numbers. Same bytes on every machine.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from coin_lightning.assets import BOKEH_SAMPLEDATA, EASY_VQA, OPENMOJI, SCIKIT_IMAGE, Wheel, cache_root, file_sha256
+from coin_lightning.benchmarks.drawing import Materials, drawing_tools
+from coin_lightning.benchmarks.layout import write_json
+from coin_lightning.benchmarks.mini_suite import CAPTIONS, TASKS, Task
+from coin_lightning.benchmarks.mini_writer import write_task
+from coin_lightning.errors import DataError
+
+__all__ = ["CAPTIONS", "MANIFEST", "NOTICE", "TASKS", "VERSION", "Manifest", "Task", "build", "ensure"]
+
+VERSION = "2"  # counted up with every change of a byte, so that cached suites are built again
+MANIFEST = "manifest.json"
+SEED = 2403
+NOTICE = "CoIN-mini is a miniature for development: composed pictures from real parts; no published number follows."
+_WHEELS: tuple[Wheel, ...] = (EASY_VQA, OPENMOJI, BOKEH_SAMPLEDATA, SCIKIT_IMAGE)
+_FONT_TERMS = {
+    "package": "DejaVu fonts as shipped by matplotlib",
+    "licence": "Bitstream Vera and Arev font licences",
+    "attribution": "DejaVu fonts team; Bitstream, Inc.; Tavmjong Bah",
+}
+
+
+@dataclass
+class Manifest:
+    """What was built.
+
+    Attributes:
+        counts: task folder -> split -> {"rows", "pictures"}.
+        files: path relative to the root -> sha256, for every JSON file.
+        pictures: task folder -> one sha256 over the names and bytes of all its pictures, in drawing order.
+        materials: packages with licence and attribution.
+        tools: versions of what draws; another Pillow may give other bytes, so they tell why digests differ.
+    """
+
+    version: str = VERSION
+    seed: int = SEED
+    notice: str = NOTICE
+    counts: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, str] = field(default_factory=dict)
+    materials: list[dict[str, str]] = field(default_factory=list)
+    tools: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """One sha256 over everything built."""
+        content = json.dumps({"files": self.files, "pictures": self.pictures}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def ensure(root: Path | None = None) -> Path:
+    """Give the folder of the full suite, building it the first time (about a minute); instant afterwards.
+
+    Args:
+        root: where; by default ``coin_mini`` in the cache.
+
+    Raises:
+        AssetError: a picture wheel is missing or altered.
+        DataError: the folder exists but holds something else, or files of the suite were removed.
+    """
+    folder = cache_root() / "coin_mini" if root is None else Path(root)
+    if _is_current(folder):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        build(staging)
+        staging.chmod(0o755)
+        _replace(folder, staging)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+def _is_current(folder: Path) -> bool:
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        version = manifest["version"]
+        missing = [name for name in manifest["files"] if not (folder / name).is_file()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder} is no CoIN-mini ({MANIFEST}: {error}): move it away, or name another folder"
+        ) from error
+    if missing:
+        raise DataError(f"{folder} lacks {missing[0]}: delete the folder and run again; it is then built afresh")
+    return bool(version == VERSION)
+
+
+def _replace(folder: Path, staging: Path) -> None:
+    if folder.exists() and not _is_current(folder):  # empty, or built by another version
+        shutil.rmtree(folder)
+    try:
+        staging.rename(folder)
+    except OSError:  # another process was first: its content is the same
+        if not _is_current(folder):
+            raise
+
+
+def build(
+    root: Path, train_rows: int = 2000, test_rows: int = 400, seed: int = SEED, caption_rows: int = 3000
+) -> Manifest:
+    """Write the eight tasks, their ground-truth files, the caption data and ``manifest.json`` under ``root``.
+
+    Raises:
+        AssetError: a picture wheel is missing or altered.
+    """
+    root = Path(root)
+    materials = Materials()
+    manifest = Manifest(seed=seed, materials=[*map(_terms, _WHEELS), _FONT_TERMS], tools=drawing_tools())
+    plan: list[tuple[Task, dict[str, int]]] = [(task, {"train": train_rows, "test": test_rows}) for task in TASKS]
+    plan.append((CAPTIONS, {"train": caption_rows}))
+    for task, rows in plan:
+        written = write_task(root, task, rows, seed, materials)
+        manifest.counts[task.folder] = written.counts
+        manifest.pictures[task.folder] = written.pictures
+    for path in sorted(root.rglob("*.json")):
+        manifest.files[path.relative_to(root).as_posix()] = file_sha256(path)
+    write_json(root / MANIFEST, {**asdict(manifest), "digest": manifest.digest})
+    return manifest
+
+
+def _terms(wheel: Wheel) -> dict[str, str]:
+    return {"package": f"{wheel.name} {wheel.version}", "licence": wheel.licence, "attribution": wheel.attribution}

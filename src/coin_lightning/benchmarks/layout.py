@@ -1,0 +1,88 @@
+"""CoIN's on-disk layout: where pictures and instruction files lie, and what a row holds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+SHORT_ANSWER = "Answer the question using a single word or phrase."
+LETTER_ANSWER = "Answer with the option's letter from the given choices directly."
+IMAGES = "cl_dataset"
+INSTRUCTIONS = "Instructions_Original"
+Row = dict[str, Any]
+
+
+@dataclass
+class Item:
+    """One question about a picture: the full instruction ``text``, the ``answer``, and what ground-truth files need."""
+
+    text: str
+    answer: str
+    truth: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Sample:
+    """A picture (RGB, or None for a question without one) and the questions asked about it."""
+
+    image: Image.Image | None
+    items: list[Item]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An item with its identity on disk; ``image`` is the path relative to the image root, with a leading ``./``."""
+
+    question_id: str | int
+    image: str | None
+    item: Item
+
+
+def short(question: str) -> str:
+    """The question with CoIN's short-answer line."""
+    return f"{question}\n{SHORT_ANSWER}"
+
+
+def train_row(entry: Entry) -> Row:
+    """A LLaVA conversation row; the ``<image>`` token stands only where there is a picture."""
+    prefix = "" if entry.image is None else "<image>\n"
+    row: Row = {"id": str(entry.question_id)}
+    if entry.image is not None:
+        row["image"] = entry.image
+    human = {"from": "human", "value": prefix + entry.item.text}
+    row["conversations"] = [human, {"from": "gpt", "value": entry.item.answer}]
+    return row
+
+
+def evaluation_row(entry: Entry) -> Row:
+    """An evaluation row: boxes for Grounding (which has no ``answer``), else ``answer``."""
+    row: Row = {"question_id": entry.question_id}
+    if entry.image is not None:
+        row["image"] = entry.image
+    row["text"] = entry.item.text
+    if "answer_bbox" in entry.item.truth:
+        row |= {name: entry.item.truth[name] for name in ("answer_bbox", "origin_answer_bbox", "size")}
+    else:
+        row["answer"] = entry.item.answer
+    return row
+
+
+def instruction_path(root: Path, folder: str, split: str) -> Path:
+    """Where the instruction file of a task's split lies."""
+    return root / INSTRUCTIONS / folder / f"{split}.json"
+
+
+def write_json(path: Path, content: Sequence[Any] | Mapping[str, Any]) -> None:
+    """Write JSON with fixed separators and line ends, so that equal content gives equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((json.dumps(content, indent=1, ensure_ascii=True) + "\n").encode())
+
+
+def write_picture(root: Path, relative: str, image: Image.Image) -> None:
+    """Write a JPEG at quality 90 without colour subsampling (``relative`` begins with ``./``)."""
+    path = root / IMAGES / relative
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, "JPEG", quality=90, subsampling=0)

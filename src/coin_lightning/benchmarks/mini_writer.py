@@ -1,0 +1,101 @@
+"""Draws the samples of one task and writes its pictures, instruction files and ground-truth files."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from coin_lightning.benchmarks.drawing import Materials
+from coin_lightning.benchmarks.layout import (
+    IMAGES,
+    Entry,
+    evaluation_row,
+    instruction_path,
+    train_row,
+    write_json,
+    write_picture,
+)
+from coin_lightning.benchmarks.mini_gqa import gqa_annotations
+from coin_lightning.benchmarks.mini_scienceqa import problem
+from coin_lightning.benchmarks.mini_suite import Task
+from coin_lightning.benchmarks.mini_textvqa import textvqa_annotations
+
+_FIRST_NUMBER = {"train": 100_000, "test": 500_000}  # so that no id or file name is in both splits
+
+
+@dataclass
+class Written:
+    """Counts per split ({"rows", "pictures"}) and one sha256 over names and bytes of all pictures in drawing order."""
+
+    counts: dict[str, dict[str, int]]
+    pictures: str
+
+
+def write_task(root: Path, task: Task, rows: dict[str, int], seed: int, materials: Materials) -> Written:
+    """Write one task with ``rows`` (split -> number of rows) under ``root``; without "test" only the training file."""
+    digest = hashlib.sha256()
+    entries: dict[str, list[Entry]] = {}
+    taken: set[str] = set()  # a question without picture must not stand in both splits
+    for split, count in rows.items():
+        entries[split] = _draw_split(root, task, split, count, seed, materials, digest, taken)
+        taken |= {entry.item.text for entry in entries[split] if entry.image is None}
+    write_json(instruction_path(root, task.folder, "train"), [train_row(entry) for entry in entries["train"]])
+    if "test" in entries:
+        write_json(instruction_path(root, task.folder, task.evaluation), [evaluation_row(e) for e in entries["test"]])
+    _write_truth(root, task, entries)
+    counts = {split: {"rows": len(listed), "pictures": _pictures(listed)} for split, listed in entries.items()}
+    return Written(counts, digest.hexdigest())
+
+
+def _pictures(entries: list[Entry]) -> int:
+    return len({entry.image for entry in entries if entry.image})
+
+
+def _draw_split(
+    root: Path,
+    task: Task,
+    split: str,
+    count: int,
+    seed: int,
+    materials: Materials,
+    digest: "hashlib._Hash",
+    taken: set[str],
+) -> list[Entry]:
+    entries: list[Entry] = []
+    index = -1
+    while len(entries) < count:
+        index += 1
+        sample = task.draw(Random(f"{seed}/{task.key}/{split}/{index}"), materials, split, index)
+        items = sample.items[: count - len(entries)]
+        if not items or (sample.image is None and items[0].text in taken):
+            continue
+        number = _FIRST_NUMBER[split] + index
+        relative = None
+        if sample.image is not None:
+            relative = task.picture(split, number)
+            write_picture(root, relative, sample.image)
+            digest.update(relative.encode() + (root / IMAGES / relative).read_bytes())
+        entries += [Entry(_question_id(task, number, i, relative), relative, item) for i, item in enumerate(items)]
+    Random(f"{seed}/{task.key}/{split}/order").shuffle(entries)
+    return entries
+
+
+def _question_id(task: Task, number: int, place: int, image: str | None) -> str | int:
+    if task.key == "scienceqa":  # one question per problem, whose id it is
+        return str(number)
+    if task.key == "imagenet":  # CoIN takes the file name
+        return str(image).rsplit("/", 1)[-1]
+    return number * 10 + place if task.whole_number_ids else f"{number}{place}"
+
+
+def _write_truth(root: Path, task: Task, entries: dict[str, list[Entry]]) -> None:
+    folder = root / IMAGES / task.folder
+    if task.key == "scienceqa":
+        problems = {str(entry.question_id): problem(entry) for listed in entries.values() for entry in listed}
+        write_json(folder / "problems.json", problems)
+        splits = {split: [str(entry.question_id) for entry in listed] for split, listed in entries.items()}
+        write_json(folder / "pid_splits.json", {"train": splits["train"], "val": [], "test": splits["test"]})
+    elif task.key == "textvqa":
+        write_json(folder / "TextVQA_0.5.1_val.json", textvqa_annotations(entries["test"]))
+    elif task.key == "gqa":
+        write_json(folder / "testdev_balanced_questions.json", gqa_annotations(entries["test"]))

@@ -1,0 +1,1 @@
+"""Commands. The only layer that knows Hydra."""

@@ -1,0 +1,1 @@
+"""The sequence: scenario, position, run folder, driver."""

@@ -1,0 +1,209 @@
+"""`ContinualLoop`: the callback that knows where a run stands, saves it after each task, and evaluates the suite.
+
+Position lives on disk: an experience is done when its `scores.json` exists. The callback never fits; the driver in `loop.py`
+asks it for the next experience and calls `Trainer.fit`. Why a fresh trainer per task: `lightning_and_hydra` facts, 6.1.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from safetensors.torch import load_file, save_file
+
+from coin_lightning.adapters.build import load_adapter, save_adapter
+from coin_lightning.continual.run_dir import RunDir, write_json
+from coin_lightning.continual.scenario import Experience, Scenario
+from coin_lightning.errors import RunError
+from coin_lightning.evaluation.suite import AnswerWriter, Suite
+from coin_lightning.metrics.score_matrix import ScoreMatrix
+from coin_lightning.module import ContinualMLLM, peak_memory
+
+STATE = "method_state.safetensors"
+LAST = "last.ckpt"
+
+
+class ContinualLoop(L.Callback):
+    """Moves through a scenario, checkpoints after each task and runs the full evaluation suite.
+
+    Args:
+        scenario: tasks in order.
+        suite: cells and scorers.
+        run: the run folder.
+        seed: of the run.
+        world_size, accumulate: ranks, and batches per optimizer step; they decide the number of steps.
+        facts: fields of `matrix.json` that only the caller knows.
+        on_row: called with the matrix and the row after each evaluation.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        suite: Suite,
+        run: RunDir,
+        seed: int,
+        world_size: int = 1,
+        accumulate: int = 1,
+        facts: Mapping[str, Any] | None = None,
+        on_row: Callable[[ScoreMatrix, int], None] = lambda matrix, row: None,
+    ) -> None:
+        self.scenario, self.suite, self.run, self.seed = scenario, suite, run, seed
+        self.world_size, self.accumulate = world_size, accumulate
+        self.facts, self.on_row = dict(facts or {}), on_row
+        self.experience: Experience | None = None
+        self._loaded = 0
+        self._before: dict[str, torch.Tensor] = {}
+        self._started = 0.0
+
+    # position
+
+    def next_experience(self, module: ContinualMLLM) -> Experience | None:
+        """The first experience without scores, with the weights it starts from put into the module; None at the end."""
+        done = self.run.scores()
+        index = next((index for index in range(len(self.scenario.tasks) + 1) if index not in done), None)
+        if index is None:
+            return None
+        folder = self.run.folder(index)
+        task = self.scenario.tasks[index - 1] if index else None
+        last = folder / LAST
+        experience = Experience(index, task, folder, last if last.exists() else None, (folder / "train.json").exists())
+        self._load_weights(module, index if experience.trained else index - 1)
+        if task is not None:
+            module.first_step = sum(self._steps(earlier) for earlier in self.scenario.tasks[: index - 1])
+            module.total_steps = self._steps(task)
+        self.experience = experience
+        return experience
+
+    def _steps(self, task: Any) -> int:
+        """Optimizer steps of a task: Lightning also steps on what is left of the last accumulation of an epoch."""
+        return -(-task.steps_per_epoch(self.world_size) // self.accumulate) * task.epochs
+
+    def _load_weights(self, module: ContinualMLLM, index: int) -> None:
+        """Weights after experience `index`, unless the module holds them already."""
+        if index < 1 or index == self._loaded:
+            return
+        folder = self.run.folder(index)
+        load_adapter(module.peft, folder / "adapter")
+        state = folder / STATE
+        module.method.load_state_dict(load_file(state) if state.exists() else {})
+        self._loaded = index
+
+    # training
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Structure changes belong here: before the optimizer is made and a checkpoint is restored."""
+        if stage != "fit":
+            return
+        experience, module = self._current(), _module(pl_module)
+        assert experience.task is not None
+        if module.projector == "reinitialised" and experience.index > 1:
+            module.reset_projector()
+        module.method.before_experience(module, experience.name, experience.index)
+        rows = module.method.prepare_data(experience.name, experience.index, experience.task.train_rows)
+        experience.task.train_rows = list(rows)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remember the weights, to prove later that they moved."""
+        module = _module(pl_module)
+        self._before = {name: parameter.detach().clone() for name, parameter in module.trainable().items()}
+        module.tokens, module.losses = 0, []
+        self._started = time.monotonic()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Let the method finish while the model is on its device; then save the experience.
+
+        Raises:
+            RunError: no step ran, fewer ran than planned, or no trainable weight moved.
+        """
+        experience, module = self._current(), _module(pl_module)
+        seconds = time.monotonic() - self._started
+        self._check_progress(trainer, module)
+        module.method.after_experience(module, experience.name, experience.index)
+        if trainer.is_global_zero:
+            self._save(trainer, module, experience, seconds)
+        trainer.strategy.barrier()
+        self._loaded = experience.index
+
+    def _check_progress(self, trainer: L.Trainer, module: ContinualMLLM) -> None:
+        if trainer.interrupted or trainer.limit_train_batches != 1.0:
+            return
+        if trainer.global_step != module.total_steps:
+            raise RunError(f"{self._current().name}: {trainer.global_step} optimizer steps ran, {module.total_steps} were planned")
+        still = [name for name, parameter in module.trainable().items() if torch.equal(parameter.detach(), self._before[name])]
+        if len(still) == len(self._before):
+            raise RunError(f"{self._current().name}: no trainable weight moved; check optimizer.lr and the targets of the adapter")
+
+    def _save(self, trainer: L.Trainer, module: ContinualMLLM, experience: Experience, seconds: float) -> None:
+        folder = experience.folder
+        size = save_adapter(module.peft, folder / "adapter")
+        save_file({name: tensor.float().cpu().contiguous() for name, tensor in module.method.state_dict().items()}, folder / STATE)
+        losses = [loss.item() for loss in (module.losses[0], module.losses[-1])]
+        trained = {
+            "experience": experience.index,
+            "task": experience.name,
+            "steps": trainer.global_step,
+            "samples": len(experience.task.train_rows) * experience.task.epochs if experience.task else 0,
+            "tokens": module.tokens,
+            "seconds": seconds,
+            "loss_first": losses[0],
+            "loss_last": losses[1],
+            "trainable_parameters": sum(parameter.numel() for parameter in module.trainable().values()),
+            "checkpoint_bytes": size,
+            "peak_memory_bytes": peak_memory(module.device),
+        }
+        write_json(folder / "train.json", trained)  # last: its presence says that the weights are complete
+        (folder / LAST).unlink(missing_ok=True)
+
+    # evaluation
+
+    def evaluate(self, trainer: L.Trainer, module: ContinualMLLM, experience: Experience) -> None:
+        """Answer the suite in one `predict`, score the answers, and add the row to the run."""
+        tasks = self.suite.tasks_after(experience.index, self.scenario.tasks)
+        writer = AnswerWriter(experience.folder / "records", tasks)
+        started = time.monotonic()
+        loaders = [task.answer_loader(writer.done(task.name), trainer.global_rank, trainer.world_size) for task in tasks]
+        trainer.callbacks.append(writer)
+        trainer.predict(module, dataloaders=loaders, return_predictions=False)
+        trainer.callbacks.remove(writer)
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            self._score(experience, tasks, writer, time.monotonic() - started)
+        trainer.strategy.barrier()
+
+    def _score(self, experience: Experience, tasks: list[Any], writer: AnswerWriter, seconds: float) -> None:
+        results = {task.name: self.suite.score(writer.collect(task), task.name) for task in tasks}
+        load = writer.router_load()
+        if load:
+            write_json(experience.folder / "router.json", load)
+        scores = {
+            "experience": experience.index,
+            "task": experience.name,
+            "scorer": self.suite.scoring.variant,
+            "unit": "percent",
+            "scores": {name: result.score for name, result in results.items()},
+            "counts": {name: result.count for name, result in results.items()},
+            "unparsable": {name: result.unparsable for name, result in results.items()},
+            "blank": {name: result.blank for name, result in results.items()},
+            "seconds": seconds,
+            "answers": sum(result.count for result in results.values()),
+        }
+        write_json(experience.folder / "scores.json", scores)
+        writer.clear()
+        self.on_row(self.run.write_summary(self.facts), experience.index)
+
+    @property
+    def position(self) -> int:
+        """Index of the experience that the loop is at."""
+        return self._current().index
+
+    def _current(self) -> Experience:
+        if self.experience is None:
+            raise RunError("ContinualLoop has no experience yet: call next_experience before Trainer.fit")
+        return self.experience
+
+
+def _module(module: L.LightningModule) -> ContinualMLLM:
+    if not isinstance(module, ContinualMLLM):
+        raise RunError(f"ContinualLoop works on a ContinualMLLM, not on a {type(module).__name__}")
+    return module

@@ -1,0 +1,44 @@
+"""The driver: asks the callback what comes next, and calls `fit`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning as L
+import torch
+
+from coin_lightning.continual.callback import ContinualLoop
+from coin_lightning.continual.scenario import Experience
+from coin_lightning.module import ContinualMLLM
+from coin_lightning.seeding import seed_everything
+
+MakeTrainer = Callable[[Experience], L.Trainer]
+
+
+def run_sequence(loop: ContinualLoop, module: ContinualMLLM, make_trainer: MakeTrainer) -> None:
+    """Train and evaluate experience after experience until all are done.
+
+    `make_trainer` builds a new trainer with new callbacks and loggers each time: what a trainer remembers of one task
+    (finished epochs, best scores, stale checkpoints) silently spoils the next.
+    """
+    while (experience := loop.next_experience(module)) is not None:
+        seed_everything(loop.seed + experience.index)
+        trainer = make_trainer(experience)
+        if experience.task is not None and not experience.trained:
+            _place(experience)
+            resume = None if experience.resume_from is None else str(experience.resume_from)
+            trainer.fit(module, datamodule=experience.task, ckpt_path=resume, weights_only=True)
+        loop.evaluate(trainer, module, experience)
+
+
+def _place(experience: Experience) -> None:
+    """Tell the data module how far a killed fit had got, so that no batch is repeated or left out."""
+    if experience.resume_from is None or experience.task is None:
+        return
+    epoch, batch = position_in(experience.resume_from)
+    experience.task.resume_at(epoch, batch)
+
+
+def position_in(checkpoint: Path) -> tuple[int, int]:
+    """Epoch and processed batches within it, as Lightning's fit loop stored them in the middle of an epoch."""
+    loops = torch.load(checkpoint, weights_only=True, map_location="cpu")["loops"]["fit_loop"]
+    return loops["epoch_progress"]["current"]["processed"], loops["epoch_loop.batch_progress"]["current"]["processed"]

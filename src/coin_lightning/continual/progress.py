@@ -1,0 +1,142 @@
+"""Where a sequence stands and how long it will still take, on a terminal or line by line in a log."""
+
+import time
+from typing import Any
+
+import lightning as L
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+
+from coin_lightning.continual.callback import ContinualLoop
+
+LINE_SECONDS = 20
+"""In a log: at most one line in this many seconds."""
+
+
+class Pace:
+    """Mean seconds per unit of work of one kind."""
+
+    def __init__(self) -> None:
+        self.units, self.seconds = 0, 0.0
+
+    def add(self, units: int, seconds: float) -> None:
+        """Count finished work."""
+        self.units += units
+        self.seconds += seconds
+
+    def estimate(self, units: int) -> float | None:
+        """Seconds that `units` more will take; None before anything was measured."""
+        return None if units and not self.units else units * self.seconds / max(self.units, 1)
+
+
+def clock(seconds: float | None) -> str:
+    """`m:ss`, or `h:mm:ss` from an hour on; a dash for an unknown time."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class SequenceProgress(L.Callback):
+    """One bar over the whole sequence: training rows and answers, with an estimate of the remaining time.
+
+    Args:
+        console: where to draw. Without a terminal it prints a line now and then.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), console=console)
+        self.live: Live | None = None
+        self.training, self.answering = Pace(), Pace()
+        self.left_rows = self.left_answers = self.done = 0
+        self.loop: ContinualLoop | None = None
+        self._task = self.bar.add_task("", total=1)
+        self._mark = self._line = 0.0
+        self._note = ""
+
+    def follow(self, loop: ContinualLoop) -> None:
+        """Count the work that is left in the loop's run."""
+        self.loop = loop
+        done = loop.run.scores()
+        tasks = loop.scenario.tasks
+        for index in range(len(tasks) + 1):
+            if index in done:
+                continue
+            self.left_answers += sum(len(task.test_rows) for task in loop.suite.tasks_after(index, tasks))
+            if index and not (loop.run.folder(index) / "train.json").exists():
+                self.left_rows += len(tasks[index - 1].train_rows) * tasks[index - 1].epochs
+        self.bar.reset(self._task, total=self.left_rows * 3 + self.left_answers)
+
+    def features(self, done: int, total: int) -> None:
+        """Pictures through the vision tower."""
+        self._show(f"vision features of {total} pictures", done, total, force=done == total)
+
+    def remaining(self) -> float | None:
+        """Seconds to the end of the sequence, None while unknown."""
+        parts = self.training.estimate(self.left_rows), self.answering.estimate(self.left_answers)
+        return None if None in parts else sum(part for part in parts if part is not None)
+
+    def pause(self) -> None:
+        """Take the bar off the screen, so that tables can be printed."""
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._mark, self._note = time.monotonic(), ""
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._mark, self._note = time.monotonic(), ""
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Count a batch of rows."""
+        rows = len(batch["ids"]) * trainer.world_size
+        self.left_rows = max(self.left_rows - rows, 0)
+        self._advance(self.training, rows)
+        loss = trainer.callback_metrics.get("train/loss")
+        note = "" if loss is None else f", loss {loss.item():.2f}"
+        last = batch_idx + 1 == trainer.num_training_batches
+        self._show(f"{self._place()} learning {batch_idx + 1}/{trainer.num_training_batches}{note}", self._units(), self._total(), force=last)
+
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Count a batch of answers."""
+        answers = len(batch["ids"]) * trainer.world_size
+        self.left_answers = max(self.left_answers - answers, 0)
+        self._advance(self.answering, answers)
+        self._show(f"{self._place()} answering", self._units(), self._total())
+
+    def _advance(self, pace: Pace, units: int) -> None:
+        now = time.monotonic()
+        pace.add(units, now - self._mark)
+        self._mark = now
+
+    def _place(self) -> str:
+        experience = self.loop.experience if self.loop else None
+        if experience is None or self.loop is None:
+            return ""
+        return f"[{experience.index}/{len(self.loop.scenario.tasks)}] {experience.name}"
+
+    def _total(self) -> int:
+        return int(self.bar.tasks[0].total or 1)
+
+    def _units(self) -> int:
+        return self._total() - self.left_rows * 3 - self.left_answers
+
+    def _show(self, text: str, done: int, total: int, force: bool = False) -> None:
+        remaining = self.remaining() if self.loop else None
+        text += f", {clock(remaining)} left" if self.loop else f" {done}/{total}"
+        if self.console.is_terminal:
+            if self.live is None:
+                self.live = Live(self.bar, console=self.console, refresh_per_second=4, transient=True)
+                self.live.start()
+            self.bar.update(self._task, description=text.replace("[", r"\["), completed=done, total=total)
+        elif force or time.monotonic() - self._line > LINE_SECONDS:
+            self._line = time.monotonic()
+            self.console.print(text, markup=False, highlight=False)

@@ -1,0 +1,135 @@
+"""`Scenario`: instruction tasks in an order. `Experience`: a task at a position."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coin_lightning.backbones.base import Backbone
+from coin_lightning.errors import ConfigError, DataError
+from coin_lightning.tasks.base import InstructionTask
+
+ZERO_SHOT = "zero_shot"
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Position `index` of a scenario: 0 is zero-shot and has no task to learn."""
+
+    index: int
+    task: InstructionTask | None
+    folder: Path
+    resume_from: Path | None = None
+    trained: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the task, or `zero_shot`."""
+        return self.task.name if self.task else ZERO_SHOT
+
+
+def ordered(names: Sequence[str], order: str | Sequence[str], seed: int) -> list[str]:
+    """Names in the wanted order.
+
+    Args:
+        names: in CoIN's order.
+        order: `coin`, `alphabetical`, `reversed`, `random` (drawn with `seed`), or a list of names, which may leave some out.
+
+    Raises:
+        ConfigError: an unknown order or name, or a name twice.
+    """
+    if isinstance(order, str):
+        known = {"coin": list(names), "alphabetical": sorted(names), "reversed": list(reversed(names))}
+        if order == "random":
+            return random.Random(seed).sample(list(names), len(names))
+        if order not in known:
+            raise ConfigError(f"scenario.order={order!r} is unknown; use coin, alphabetical, reversed, random or a list of {', '.join(names)}")
+        return known[order]
+    wrong = [name for name in order if name not in names]
+    if wrong or len(set(order)) != len(order) or not order:
+        raise ConfigError(f"scenario.order={list(order)}: needs each name once, out of {', '.join(names)}")
+    return list(order)
+
+
+class Scenario:
+    """Tasks in the order in which they are learned.
+
+    Args:
+        name: shown in reports.
+        tasks: factories by name, in CoIN's order. What they do not set themselves they get from the arguments below
+            (see `InstructionTask`).
+        order: see `ordered`.
+        order_seed: for `order=random`.
+        builder: called once before the data is read; makes the data set if it is missing.
+        notes: sentences that every report of this scenario must carry.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tasks: Mapping[str, Callable[..., InstructionTask]],
+        root: str | Path,
+        features: str | Path,
+        instructions: str = "Instructions_Original",
+        order: str | Sequence[str] = "coin",
+        order_seed: int = 0,
+        fraction: float = 1.0,
+        limit_train: int | None = None,
+        limit_test: int | None = None,
+        subset_seed: int = 0,
+        batch_size: int = 8,
+        answer_batch_size: int = 32,
+        epochs: int = 1,
+        num_workers: int = 0,
+        cache_features: bool = True,
+        builder: Callable[[], object] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        common = {
+            "root": root, "features": features, "instructions": instructions, "fraction": fraction, "limit_train": limit_train,
+            "limit_test": limit_test, "subset_seed": subset_seed, "batch_size": batch_size, "answer_batch_size": answer_batch_size,
+            "epochs": epochs, "num_workers": num_workers, "cache_features": cache_features,
+        }  # fmt: skip
+        self.name, self.builder, self.notes = name, builder, list(notes)
+        self.tasks = [_task(tasks[key], common) for key in ordered(list(tasks), order, order_seed)]
+
+    def build(self) -> None:
+        """Make the data set where it can be made."""
+        if self.builder is not None:
+            self.builder()
+
+    def prepare(self, backbone: Backbone, seed: int) -> None:
+        """Read and check all tasks before anything is trained.
+
+        Raises:
+            DataError: with the problems of all tasks together.
+        """
+        problems: list[str] = []
+        for position, task in enumerate(self.tasks, start=1):
+            try:
+                task.connect(backbone, seed, position)
+                task.read()
+                task.check()
+            except DataError as error:
+                problems += error.problems
+        if problems:
+            raise DataError(problems)
+
+    def compute_features(self, report: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Fill the feature stores; `report(done, total)` counts pictures."""
+        counts = [len(task.missing_features()) for task in self.tasks]
+        done = 0
+
+        def advance(batch: int) -> None:
+            nonlocal done
+            done += batch
+            report(done, max(sum(counts), done))
+
+        for task in self.tasks:
+            task.compute_features(advance)
+
+
+def _task(factory: Callable[..., InstructionTask], common: Mapping[str, Any]) -> InstructionTask:
+    own = getattr(factory, "keywords", {})
+    return factory(**{key: value for key, value in common.items() if key not in own})

@@ -1,0 +1,36 @@
+"""Every error the project raises on purpose. A message names the file, record or config key, the value, and the remedy."""
+
+from collections.abc import Sequence
+
+
+class CoinLightningError(Exception):
+    """Base of all deliberate errors; the command line prints its text without a traceback."""
+
+
+class ConfigError(CoinLightningError):
+    """A config value is wrong, or two values do not fit together."""
+
+
+class AssetError(CoinLightningError):
+    """A model or picture package is missing, altered or cannot be fetched."""
+
+
+class DataError(CoinLightningError):
+    """Records or pictures of a data set cannot be used.
+
+    Args:
+        problems: one line per problem, each naming file and row. All of them are kept, so that a data set is mended in one go.
+        limit: how many are printed; the rest is counted.
+    """
+
+    def __init__(self, problems: Sequence[str] | str, limit: int = 50) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        shown = self.problems[:limit]
+        more = len(self.problems) - len(shown)
+        lines = [*shown, f"... and {more} more problems"] if more else shown
+        head = [] if len(self.problems) == 1 else [f"{len(self.problems)} problems in the data:"]
+        super().__init__("\n".join(head + lines))
+
+
+class RunError(CoinLightningError):
+    """A run folder cannot be continued, or training broke a promise (no step ran, weights did not move)."""

@@ -1,0 +1,71 @@
+"""Reading boxes from text and comparing them."""
+
+import re
+
+from coin_lightning.evaluation.answer_text import fold
+
+Box = tuple[float, float, float, float]
+
+# A run of digits and points with its sign and exponent. A minus between two numbers ("0.1-0.2") separates; digits
+# glued to a letter ("x1=") are no number.
+_NUMBER = re.compile(r"(?<![\w.])[-+]?[\d.]*\d[\d.]*(?:[eE][-+]?\d+)?(?![^\W\d_])", re.ASCII)
+
+
+def parse_box(text: str) -> Box | None:
+    """The four numbers of a text, in their order, or None unless there are exactly four.
+
+    Any brackets, separators, spaces and words are allowed around the numbers: "[0.1,0.2,0.3,0.4]", "(0, 0), (1, 1)",
+    "x1=.1 y1=.2 x2=.3 y2=.4". The numbers are not checked here: see `clip_to_frame` and `box_iou`.
+    """
+    numbers = []
+    for run in _NUMBER.findall(fold(text)):
+        try:
+            numbers.append(float(run.rstrip(".")))
+        except ValueError:  # "0.1.2"
+            return None
+    return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
+
+
+def clip_to_frame(box: Box) -> Box:
+    """The part of a box in normalised coordinates that lies in the picture: every coordinate brought into [0, 1]."""
+    x1, y1, x2, y2 = (min(1.0, max(0.0, value)) for value in box)
+    return x1, y1, x2, y2
+
+
+def box_iou(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes x1, y1, x2, y2; 0 where a box has no area or its corners are swapped."""
+    if not (_has_area(first) and _has_area(second)):
+        return 0.0
+    return _raw_iou(first, second)
+
+
+def _has_area(box: Box) -> bool:
+    x1, y1, x2, y2 = box
+    return x1 < x2 and y1 < y2
+
+
+def reference_box(text: str) -> Box | None:
+    """The box that CoIN's own parser reads, or None where it gives up.
+
+    It removes square brackets and then also the first and the last character, so that "[0.12,0.34,0.56,0.78]" is
+    read as .12, 0.34, 0.56, 0.7.
+    """
+    try:
+        numbers = [float(part) for part in text.replace("[", "").replace("]", "")[1:-1].split(",")]
+    except ValueError:
+        return None
+    return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
+
+
+def reference_iou(first: Box, second: Box, side: float) -> float:
+    """CoIN's intersection over union of boxes scaled to `side` pixels; corners unchecked, 0 for a union <= 0."""
+    a, b = tuple(x * side for x in first), tuple(x * side for x in second)
+    return _raw_iou((a[0], a[1], a[2], a[3]), (b[0], b[1], b[2], b[3]))
+
+
+def _raw_iou(first: Box, second: Box) -> float:
+    ax1, ay1, ax2, ay2 = first
+    bx1, by1, bx2, by2 = second
+    overlap = max(0, min(ax2, bx2) - max(ax1, bx1)) * max(0, min(ay2, by2) - max(ay1, by1))
+    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - overlap
+    return overlap / union if union > 0 else 0.0

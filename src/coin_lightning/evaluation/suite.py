@@ -1,0 +1,122 @@
+"""`Suite`: what is evaluated after each experience, and the writing of the answers while they come."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+from coin_lightning.errors import ConfigError
+from coin_lightning.evaluation.records import AnswerRecord, merge_records, write_records
+from coin_lightning.evaluation.task_scores import Scoring, TaskScore
+from coin_lightning.tasks.base import InstructionTask
+
+CELLS = ("seen", "full")
+
+
+class Suite:
+    """Which cells of the score matrix are filled, and by which rules.
+
+    Args:
+        cells: `seen` evaluates after task k the tasks 1..k (lower triangle), `full` all of them. Zero-shot is always full.
+        scorers: `corrected` or `reference` rules.
+    """
+
+    def __init__(self, cells: str = "seen", scorers: str = "corrected") -> None:
+        if cells not in CELLS:
+            raise ConfigError(f"evaluation.cells={cells!r} is unknown; use seen or full")
+        self.cells, self.scoring = cells, Scoring(scorers)
+
+    def tasks_after(self, position: int, tasks: Sequence[InstructionTask]) -> list[InstructionTask]:
+        """Tasks evaluated after experience `position` (0 is zero-shot)."""
+        return list(tasks if self.cells == "full" or position == 0 else tasks[:position])
+
+    def score(self, records: Sequence[AnswerRecord], task: str) -> TaskScore:
+        """Score of a task's answers in percent."""
+        return self.scoring.score(records, task)
+
+
+class AnswerWriter(BasePredictionWriter):
+    """Appends each batch's answers to `<folder>/.partial/<task>.<rank>.jsonl`, so that a killed evaluation goes on.
+
+    A line is one batch: ids, answers, and the router's summed gates by layer where the adapter has a router.
+
+    Args:
+        folder: the experience's `records` folder.
+        tasks: in the order of the loaders.
+    """
+
+    def __init__(self, folder: Path, tasks: Sequence[InstructionTask]) -> None:
+        super().__init__(write_interval="batch")
+        self.folder, self.tasks = folder / ".partial", tasks
+
+    def batches(self, task: str) -> list[list[dict[str, Any]]]:
+        """Answered batches of a task, per rank."""
+        return [_whole_lines(file) for file in sorted(self.folder.glob(f"{task}.*.jsonl"))]
+
+    def done(self, task: str) -> frozenset[str]:
+        """Ids that an interrupted evaluation has already answered, over all ranks."""
+        return frozenset(id_ for rank in self.batches(task) for batch in rank for id_ in batch["ids"])
+
+    def write_on_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, prediction: Any, batch_indices: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:  # fmt: skip
+        """Lightning's hook."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / f"{self.tasks[dataloader_idx].name}.{trainer.global_rank}.jsonl"
+        gates = {name: [total.tolist(), count] for name, (total, count) in (prediction["gates"] or {}).items()}
+        line = json.dumps({"ids": prediction["ids"], "answers": prediction["answers"], "gates": gates})
+        cut = file.exists() and not file.read_bytes().endswith(b"\n")
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(("\n" if cut else "") + line + "\n")
+
+    def collect(self, task: InstructionTask) -> list[AnswerRecord]:
+        """All answers of a task as records in the data set's order, written to `<task>.jsonl`.
+
+        Raises:
+            DataError: a question was not answered, or has two different answers.
+        """
+        rows = {row.id: (row.text, reference) for row, reference in zip(task.test_rows, task.references, strict=True)}
+        groups = [
+            [AnswerRecord(task.name, id_, rows[id_][0], answer, rows[id_][1]) for batch in rank
+             for id_, answer in zip(batch["ids"], batch["answers"], strict=True)]
+            for rank in self.batches(task.name)
+        ]  # fmt: skip
+        records = merge_records(groups, order=list(rows))
+        write_records(self.folder.parent / f"{task.name}.jsonl", records)
+        return records
+
+    def router_load(self) -> dict[str, Any]:
+        """Mean gate per expert by layer and task (`router.json`); empty for adapters without a router."""
+        load, layers, experts = {}, [], 0
+        for task in self.tasks:
+            sums: dict[str, tuple[list[float], float]] = {}
+            for batch in (batch for rank in self.batches(task.name) for batch in rank):
+                for name, (total, count) in batch["gates"].items():
+                    before, tokens = sums.get(name, ([0.0] * len(total), 0.0))
+                    sums[name] = [a + b for a, b in zip(before, total, strict=True)], tokens + count
+            if sums:
+                layers, experts = list(sums), len(next(iter(sums.values()))[0])
+                load[task.name] = [[value / tokens for value in total] for total, tokens in sums.values()]
+        return {"num_experts": experts, "layers": layers, "load": load} if load else {}
+
+    def clear(self) -> None:
+        """Remove the partial files once the scores are written."""
+        for file in self.folder.glob("*.jsonl"):
+            file.unlink()
+        if self.folder.exists():
+            self.folder.rmdir()
+
+
+def _whole_lines(file: Path) -> list[dict[str, Any]]:
+    """Batches of a partial file; a line that a kill cut off is left out, and its questions are asked again."""
+    batches = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            batches.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return batches

@@ -1,0 +1,192 @@
+"""The score matrix of a run: its cells, its JSON form (the core of matrix.json) and its CSV form."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coin_lightning.errors import ConfigError
+from coin_lightning.metrics.continual import TaskVector, summarize
+
+ZERO_SHOT = "zero_shot"
+NOT_EVALUATED = -1  # in `counts`, which is an integer array and so has no NaN
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreMatrix:
+    """R[j, i] = score on task i after training task j; row 0 is zero-shot; a missing cell is NaN, never a guess.
+
+    Instances are not changed: `with_row` gives a new one.
+
+    Args:
+        tasks: T names in scenario order.
+        scores: [T+1, T] float, percent.
+        counts: [T+1, T] integer number of answers behind each cell, -1 where not evaluated.
+
+    Raises:
+        ConfigError: a name is empty, taken twice or "zero_shot", a shape does not fit, or a score is infinite.
+    """
+
+    tasks: tuple[str, ...]
+    scores: NDArray[np.float64] = field(repr=False)
+    counts: NDArray[np.int64] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        names = [*self.tasks, ZERO_SHOT]
+        if not self.tasks or len(set(names)) != len(names) or not all(names):
+            raise ConfigError(
+                f"tasks: {list(self.tasks)}; give at least one name, each once, none empty or {ZERO_SHOT!r}"
+            )
+        shape = (len(self.tasks) + 1, len(self.tasks))
+        object.__setattr__(self, "scores", np.array(self.scores, dtype=np.float64))  # own copies: nobody else writes
+        object.__setattr__(self, "counts", np.array(self.counts, dtype=np.int64))
+        for name, table in (("scores", self.scores), ("counts", self.counts)):
+            if table.shape != shape:
+                raise ConfigError(
+                    f"{name}: shape {table.shape}; {len(self.tasks)} tasks need {shape} (zero-shot row first)"
+                )
+            table.setflags(write=False)
+        if np.isinf(self.scores).any():
+            raise ConfigError("scores: an infinite value; write null (NaN) for a cell that was not evaluated")
+
+    @classmethod
+    def empty(cls, tasks: Iterable[str]) -> "ScoreMatrix":
+        """A matrix of the named tasks with nothing evaluated yet."""
+        names = tuple(tasks)
+        shape = (len(names) + 1, len(names))
+        return cls(names, np.full(shape, np.nan), np.full(shape, NOT_EVALUATED, dtype=np.int64))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ScoreMatrix":
+        """Read the core fields `tasks`, `rows`, `scores`, `counts` of a matrix.json; other keys are ignored, null
+        becomes NaN.
+
+        Raises:
+            ConfigError: a core field is absent, `rows` is not ["zero_shot", *tasks], or a table has the wrong shape
+                or content.
+        """
+        absent = [key for key in ("tasks", "rows", "scores", "counts") if key not in data]
+        if absent:
+            raise ConfigError(f"matrix.json: no field {', '.join(absent)}; write it with ScoreMatrix.to_json")
+        tasks = tuple(data["tasks"])
+        if list(data["rows"]) != [ZERO_SHOT, *tasks]:
+            raise ConfigError(f"matrix.json: rows {list(data['rows'])}; expected {[ZERO_SHOT, *tasks]}")
+        scores = _read_table(data["scores"], "scores", float("nan"), np.float64)
+        counts = _read_table(data["counts"], "counts", NOT_EVALUATED, np.int64)
+        return cls(tasks, scores, counts)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the T+1 rows: "zero_shot", then the tasks."""
+        return (ZERO_SHOT, *self.tasks)
+
+    @property
+    def finished_rows(self) -> int:
+        """How many rows hold at least one score."""
+        return int((~np.isnan(self.scores)).any(axis=1).sum())
+
+    def score(self, row: str | int, task: str) -> float:
+        """Score on `task` after `row` (a row name, or 0 for zero-shot and k for the k-th task); NaN where not
+        evaluated."""
+        return float(self.scores[self._row(row), self._column(task)])
+
+    def with_row(
+        self, row: str | int, scores: Mapping[str, float], counts: Mapping[str, int] | None = None
+    ) -> "ScoreMatrix":
+        """A copy in which `row` holds exactly `scores` (tasks not named become NaN) and `counts`.
+
+        Raises:
+            ConfigError: an unknown row or task, a score that is not finite, a count that is not a positive integer.
+        """
+        index, table, numbers = self._row(row), self.scores.copy(), self.counts.copy()
+        table[index], numbers[index] = np.nan, NOT_EVALUATED
+        for task, value in scores.items():
+            if not math.isfinite(value):
+                raise ConfigError(
+                    f"score of {task!r} after {self.rows[index]!r}: {value!r} is not finite; leave the task out instead"
+                )
+            table[index, self._column(task)] = value
+        for task, number in (counts or {}).items():
+            if task not in scores or not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 1:
+                where = f"count of {task!r} after {self.rows[index]!r}"
+                raise ConfigError(f"{where}: {number!r}; give a positive integer for a scored task")
+            numbers[index, self._column(task)] = number
+        return ScoreMatrix(self.tasks, table, numbers)
+
+    def prefix(self, count: int) -> "ScoreMatrix":
+        """The matrix of the first `count` tasks: what `summary` needs in the middle of a run.
+
+        Raises:
+            ConfigError: `count` is not in 1..T.
+        """
+        if not 1 <= count <= len(self.tasks):
+            raise ConfigError(f"prefix of {count} tasks: the matrix has {len(self.tasks)}")
+        return ScoreMatrix(self.tasks[:count], self.scores[: count + 1, :count], self.counts[: count + 1, :count])
+
+    def summary(self, individual: TaskVector | None = None, joint: TaskVector | None = None) -> dict[str, float]:
+        """All metrics of `metrics.continual.summarize`; NaN where cells are missing."""
+        return summarize(self.scores, individual=individual, joint=joint)
+
+    def to_json(self) -> dict[str, Any]:
+        """Core fields of matrix.json, ready for json.dump with allow_nan=False: tasks, rows, unit, scores, counts."""
+        return {
+            "tasks": list(self.tasks),
+            "rows": list(self.rows),
+            "unit": "percent",
+            "scores": [[nan_to_none(cell) for cell in row] for row in self.scores],
+            "counts": [[None if cell == NOT_EVALUATED else int(cell) for cell in row] for row in self.counts],
+        }
+
+    def as_csv(self) -> str:
+        """CSV text: header "after,<tasks>", one line per row, empty cell = not evaluated, numbers with all their
+        digits."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["after", *self.tasks])
+        for name, row in zip(self.rows, self.scores, strict=True):
+            writer.writerow([name, *("" if math.isnan(cell) else repr(float(cell)) for cell in row)])
+        return out.getvalue()
+
+    def _row(self, row: str | int) -> int:
+        if isinstance(row, int) and 0 <= row < len(self.rows):
+            return row
+        if row in self.rows:
+            return self.rows.index(str(row))
+        raise ConfigError(f"row {row!r}: the matrix has rows {', '.join(self.rows)} (0 to {len(self.tasks)})")
+
+    def _column(self, task: str) -> int:
+        if task not in self.tasks:
+            raise ConfigError(f"task {task!r}: the matrix has {', '.join(self.tasks)}")
+        return self.tasks.index(task)
+
+
+def nan_to_none(value: float) -> float | None:
+    """NaN -> None, which JSON writes as null; any other number as a plain float."""
+    return None if math.isnan(value) else float(value)
+
+
+def metrics_to_json(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """The `metrics` field of matrix.json: NaN (not defined) becomes null."""
+    return {name: nan_to_none(value) for name, value in metrics.items()}
+
+
+def _read_table(
+    rows: Sequence[Sequence[float | None]], name: str, missing: float, dtype: type[np.generic]
+) -> NDArray[Any]:
+    if len({len(row) for row in rows}) > 1:
+        raise ConfigError(
+            f"matrix.json: {name} has rows of different length; every row needs one cell per task (null where missing)"
+        )
+    for row in rows:
+        for cell in row:
+            whole = dtype is np.float64 or isinstance(cell, int)
+            if cell is not None and (isinstance(cell, bool) or not isinstance(cell, int | float) or not whole):
+                raise ConfigError(
+                    f"matrix.json: {name} holds {cell!r}; a cell is a number, or null where not evaluated"
+                )
+    return np.array([[missing if cell is None else cell for cell in row] for row in rows], dtype=dtype)

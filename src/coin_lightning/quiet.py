@@ -1,0 +1,23 @@
+"""Messages of the libraries that would only confuse, each with the reason why it is known to be harmless here."""
+
+import logging
+import warnings
+
+HARMLESS = (
+    r".*does not have many workers.*",  # batches come from a memory map; more processes would only copy them
+    r".*predict_dataloader.*num_workers.*",
+    r".*`is_gradient_checkpointing` is deprecated.*",  # PEFT asks transformers this on every wrap
+    r".*Found keys that are not in the model state dict.*",
+    r".*The dataloader.*does not have.*",
+    r".*Experiment logs directory .* exists and is not empty.*",  # continuing in the same folder is the point
+)
+
+
+def quiet_libraries() -> None:
+    """Silence them, and Lightning's notices about devices, which the run header replaces."""
+    for message in HARMLESS:
+        warnings.filterwarnings("ignore", message=message)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # transformers names each library it does without; none of them is needed
+    logging.getLogger("transformers").setLevel(logging.ERROR)

@@ -1,0 +1,1 @@
+"""Pages, figures and dashboards made from the artefacts of a run; nothing here loads a model."""

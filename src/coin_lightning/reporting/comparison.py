@@ -1,0 +1,59 @@
+"""``comparison.html`` and PNG figures about several runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from coin_lightning.errors import RunError
+from coin_lightning.reporting.glossary import explain
+from coin_lightning.reporting.html import template
+from coin_lightning.reporting.overview import forgetting_overview, group_by_method, metric_keys, metric_text
+from coin_lightning.reporting.run_matrix import RunMatrix
+from coin_lightning.reporting.style import inline_svg, save_png
+
+
+def write_comparison(runs: Sequence[RunMatrix], folder: Path | str) -> list[Path]:
+    """Write the page and one ``comparison.png`` per task order (``comparison_2.png`` ...) into ``folder``.
+
+    Returns:
+        The files, the page first.
+
+    Raises:
+        RunError: no runs given.
+    """
+    if not runs:
+        raise RunError("No runs given; name at least two run folders.")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    scenarios = split_by_tasks(runs)
+    files = [folder / "comparison.html"]
+    shown = []
+    for number, members in enumerate(scenarios, start=1):
+        figure = forgetting_overview(members)
+        files.append(save_png(figure, folder / f"comparison{'' if number == 1 else f'_{number}'}.png"))
+        shown.append(_scenario(members, Markup(inline_svg(figure, f"o{number}", "Forgetting curves per method"))))
+    page = template("comparison.html.j2").render(
+        count=len(runs),
+        notes=list(dict.fromkeys(note for run in runs for note in run.notes)),
+        scenarios=shown,
+        glossary=[(key, explain(key)) for key in metric_keys(runs)],
+    )
+    files[0].write_text(page, encoding="utf-8")
+    return files
+
+
+def split_by_tasks(runs: Sequence[RunMatrix]) -> list[list[RunMatrix]]:
+    """Runs with the same tasks in the same order together, in order of first appearance."""
+    found: dict[tuple[str, ...], list[RunMatrix]] = {}
+    for run in runs:
+        found.setdefault(run.tasks, []).append(run)
+    return list(found.values())
+
+
+def _scenario(runs: Sequence[RunMatrix], figure: Markup) -> dict[str, Any]:
+    groups = group_by_method(runs)
+    rows = [(explain(key), [metric_text(group, key) for group in groups]) for key in metric_keys(runs)]
+    methods = [(group.label, len(group.runs)) for group in groups]
+    return {"tasks": runs[0].tasks, "methods": methods, "rows": rows, "figure": figure}

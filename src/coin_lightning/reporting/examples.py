@@ -1,0 +1,187 @@
+"""Example answers for the report: which are shown, how they were scored, and small pictures of them."""
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from coin_lightning.reporting.run_artifacts import RunArtifacts
+
+Scorer = Callable[[dict[str, Any]], float]
+ScorerFactory = Callable[[str, str], Scorer]
+_Pair = tuple[dict[str, Any], dict[str, Any], float, float]  # first and last record, their scores
+GROUPS = ("forgotten", "gained", "kept", "wrong both times")
+RIGHT = 0.5  # soft VQA scores count as right from here on
+THUMBNAIL = 112  # pixels
+HOW_CHOSEN = (
+    "Up to half of the examples changed between right and wrong, the rest did not; within each half both kinds take "
+    "turns as long as they last, and the order comes from a hash of the question id, so nobody picked them. "
+    "The counts say how common each kind is among all test answers."
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question answered twice; scores in [0, 1]."""
+
+    question_id: str
+    prompt: str
+    reference: str
+    before: str
+    after: str
+    score_before: float
+    score_after: float
+    group: str
+    picture: str | None
+
+
+@dataclass(frozen=True)
+class TaskExamples:
+    """Examples of one task, and how many of all its answers fall into each of ``GROUPS``."""
+
+    task: str
+    examples: tuple[Example, ...]
+    counts: dict[str, int]
+    changes_possible: bool
+
+
+def default_scorer(task: str, variant: str) -> Scorer:
+    """The project's exact rule for ``task``; imported here so that tables and figures work without it."""
+    from coin_lightning.evaluation.scorers import get_scorer
+
+    return get_scorer(task, variant=variant)
+
+
+def collect_examples(
+    run: RunArtifacts, task: str, limit: int = 10, scorer_factory: ScorerFactory = default_scorer
+) -> TaskExamples | None:
+    """Answers to ``task`` right after its training and in the last finished experience.
+
+    Returns:
+        None when the task has not been trained yet.
+
+    Raises:
+        RunError: records are missing or garbled.
+    """
+    row = run.matrix.tasks.index(task) + 1
+    if row > run.matrix.last:
+        return None
+    scorer = scorer_factory(task, run.scorer)
+    later = {str(record["question_id"]): record for record in run.records(run.matrix.last, task)}
+    pairs = [(record, later[key]) for record in run.records(row, task) if (key := str(record["question_id"])) in later]
+    scored = [(first, last, scorer(first), scorer(last)) for first, last in pairs]
+    groups: dict[str, list[_Pair]] = {name: [] for name in GROUPS}
+    for item in sorted(scored, key=lambda item: _shuffle_key(item[0]["question_id"])):
+        groups[group_of(item[2], item[3])].append(item)
+    folder = run.image_folder(task)
+    shown = tuple(_example(item, folder) for item in choose(groups, limit))
+    return TaskExamples(task, shown, {name: len(items) for name, items in groups.items()}, row < run.matrix.last)
+
+
+def group_of(before: float, after: float) -> str:
+    """One of ``GROUPS`` for a pair of scores in [0, 1]."""
+    if (before >= RIGHT) != (after >= RIGHT):
+        return "forgotten" if before >= RIGHT else "gained"
+    return "kept" if after >= RIGHT else "wrong both times"
+
+
+def choose(groups: dict[str, list[Any]], limit: int) -> list[Any]:
+    """At most ``limit`` items: half changed, half unchanged, each half alternating between its two groups.
+
+    When one half has too few, the other fills up. Items keep the order of their group.
+    """
+    changed = _alternate(groups["forgotten"], groups["gained"])
+    same = _alternate(groups["wrong both times"], groups["kept"])
+    from_changed = min(len(changed), max(limit // 2, limit - len(same)))
+    return changed[:from_changed] + same[: limit - from_changed]
+
+
+def thumbnail(folder: Path | None, record: dict[str, Any], later: dict[str, Any]) -> str | None:
+    """JPEG data URI of the record's picture, or None when it is text-only, not readable, or outside ``folder``.
+
+    For grounding the reference box (white), the first answer (blue) and the last one (orange) are drawn in.
+    """
+    name = record["reference"].get("image")
+    if folder is None or not isinstance(name, str):
+        return None
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        return None
+    try:
+        with Image.open(path) as source:
+            source.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
+            picture = source.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None  # the page shows "no picture": a report must not depend on the data still being there
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    for text, color in _boxes(record, later):
+        _draw_box(picture, text, color)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=72, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def reference_text(reference: dict[str, Any]) -> str:
+    """The expected answer as one line; for multiple choice with the text of the choice."""
+    if "answer_bbox" in reference:
+        return str(reference["answer_bbox"])
+    answer, choices, index = str(reference.get("answer", "")), reference.get("choices"), reference.get("answer_index")
+    if isinstance(choices, list) and isinstance(index, int) and 0 <= index < len(choices):
+        return f"{answer} ({choices[index]})"
+    return answer
+
+
+def _example(item: _Pair, folder: Path | None) -> Example:
+    first, last, before, after = item
+    prompt = first["prompt"].replace("<image>", "").strip()
+    return Example(
+        question_id=str(first["question_id"]),
+        prompt=_cut(prompt, 420),
+        reference=_cut(reference_text(first["reference"]), 120),
+        before=_cut(first["prediction"], 160),
+        after=_cut(last["prediction"], 160),
+        score_before=before,
+        score_after=after,
+        group=group_of(before, after),
+        picture=thumbnail(folder, first, last),
+    )
+
+
+def _shuffle_key(question_id: object) -> str:
+    return hashlib.sha256(str(question_id).encode()).hexdigest()
+
+
+def _alternate(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
+    return [item for pair in zip_longest(first, second) for item in pair if item is not None]
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _boxes(record: dict[str, Any], later: dict[str, Any]) -> list[tuple[str, str]]:
+    if "answer_bbox" not in record["reference"]:
+        return []
+    reference = str(record["reference"]["answer_bbox"])
+    return [(reference, "#ffffff"), (record["prediction"], "#0072b2"), (later["prediction"], "#d55e00")]
+
+
+def _draw_box(picture: Image.Image, text: str, color: str) -> None:
+    """Draw "[x1,y1,x2,y2]" (0-1, frame of the picture padded to a square); text without four numbers draws nothing."""
+    numbers = [float(number) for number in re.findall(r"\d*\.?\d+", text)[:4]]
+    if len(numbers) != 4 or max(numbers) > 1:
+        return
+    side = max(picture.size)
+    left, top = (side - picture.width) / 2, (side - picture.height) / 2
+    x1, x2 = sorted(side * numbers[i] - left for i in (0, 2))
+    y1, y2 = sorted(side * numbers[i] - top for i in (1, 3))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((x1, y1, x2, y2), outline="#000000", width=3)
+    draw.rectangle((x1, y1, x2, y2), outline=color, width=2)

@@ -1,0 +1,150 @@
+"""``report.html``: one self-contained page about a run, made from its artefacts."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from coin_lightning.reporting import names
+from coin_lightning.reporting.examples import HOW_CHOSEN, ScorerFactory, collect_examples, default_scorer
+from coin_lightning.reporting.figures import bars_figure, curve_figure, save_figures
+from coin_lightning.reporting.glossary import ordered
+from coin_lightning.reporting.router_figures import router_layers_figure, router_load_figure
+from coin_lightning.reporting.run_artifacts import RunArtifacts, load_run
+from coin_lightning.reporting.run_matrix import RunMatrix
+from coin_lightning.reporting.style import inline_svg
+
+
+def write_report(run_dir: Path | str, scorer_factory: ScorerFactory = default_scorer) -> Path:
+    """Write ``report.html`` and ``figures/*.png`` into a run folder, finished or not.
+
+    Args:
+        run_dir: the run folder.
+        scorer_factory: (task, variant) -> rule from an answer record to [0, 1]; used for the examples only.
+
+    Returns:
+        The path of the page. Pictures are inlined: the page asks for nothing else, on disk or in the network.
+
+    Raises:
+        RunError: an artefact is missing or garbled; the message names it.
+    """
+    run = load_run(run_dir)
+    save_figures(run, run.path / "figures")
+    page = run.path / "report.html"
+    page.write_text(render_report(run, scorer_factory), encoding="utf-8")
+    return page
+
+
+def render_report(run: RunArtifacts, scorer_factory: ScorerFactory = default_scorer) -> str:
+    """The page as text.
+
+    Raises:
+        RunError: an artefact is missing or garbled.
+    """
+    found = [collect_examples(run, task, scorer_factory=scorer_factory) for task in run.matrix.tasks]
+    return template("report.html.j2").render(
+        run=run,
+        matrix=run.matrix,
+        machine=machine_class(run.environment),
+        headline=headline(run.matrix),
+        cells=matrix_cells(run.matrix),
+        metrics=ordered(run.matrix.metrics),
+        figures=_inline_figures(run),
+        examples=[item for item in found if item is not None],
+        how_chosen=HOW_CHOSEN,
+        environment=_environment_rows(run.environment),
+    )
+
+
+def template(name: str) -> Any:
+    """A template of this package: escapes everything, fails on an unknown name."""
+    environment = Environment(
+        loader=PackageLoader("coin_lightning.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["names"] = names
+    return environment.get_template(name)
+
+
+def matrix_cells(matrix: RunMatrix) -> list[dict[str, Any]]:
+    """One entry per row of the matrix: name, and per cell value, change in points, kind, and colour strength 0-100.
+
+    Kinds: ``empty``, ``start`` (zero-shot), ``own`` (right after its training), ``past`` (trained before), ``future``.
+    """
+    change = matrix.change()
+    return [
+        {"name": name, "cells": [_cell(matrix, change, row, column) for column in range(len(matrix.tasks))]}
+        for row, name in enumerate(matrix.rows)
+    ]
+
+
+def _cell(matrix: RunMatrix, change: np.ndarray, row: int, column: int) -> dict[str, Any]:
+    value, delta = float(matrix.scores[row, column]), float(change[row, column])
+    place = "own" if row == column + 1 else "past" if row > column + 1 else "future"
+    kind = "empty" if np.isnan(value) else "start" if row == 0 else place
+    strength = 0 if np.isnan(delta) else round(min(abs(delta), 60) / 60 * 100)
+    own = place == "own"
+    return {"value": value, "change": delta, "kind": kind, "strength": strength, "gain": delta > 0, "own": own}
+
+
+def headline(matrix: RunMatrix) -> list[tuple[str, str, str]]:
+    """(number, unit, caption) of the numbers to remember, over the tasks trained so far."""
+    seen = [task for task in range(len(matrix.tasks)) if task < matrix.last]
+    if not seen:
+        return []
+    learned, now = matrix.immediate[seen], matrix.final[seen]
+    end = "at the end" if matrix.is_complete else f"after {matrix.last} of {len(matrix.tasks)} tasks"
+    earlier = (now - learned)[:-1]
+    tiles = [
+        (names.percent(float(matrix.zero_shot[seen].mean())), "%", "before any training (zero-shot)"),
+        (names.percent(float(learned.mean())), "%", "on each task right after its own training"),
+        (names.percent(float(now.mean())), "%", f"on the same tasks {end}"),
+    ]
+    if len(earlier):
+        mean = float(earlier.mean())
+        tiles.append((names.signed(mean), "points", f"mean change of the earlier tasks {end} (BWT)"))
+    return tiles
+
+
+def machine_class(environment: dict[str, Any]) -> str:
+    """Device and core count, e.g. ``cpu, 2 cores``; empty when the environment file does not say."""
+    machine = environment.get("machine", {})
+    parts = [str(machine[key]) for key in ("device",) if machine.get(key)]
+    if machine.get("cores"):
+        parts.append(f"{machine['cores']} cores")
+    return ", ".join(parts)
+
+
+def _inline_figures(run: RunArtifacts) -> dict[str, Any]:
+    matrix = run.matrix
+    figures: dict[str, Any] = {"curves": [], "bars": None, "router": None, "router_layers": None}
+    if matrix.last >= 1:
+        for index, task in enumerate(matrix.tasks):
+            svg = inline_svg(curve_figure(matrix, index), f"c{index}", f"Forgetting curve {names.title(task)}")
+            figures["curves"].append((task, Markup(svg)))
+        figures["bars"] = Markup(inline_svg(bars_figure(matrix), "b", "Scores right after training and at the end"))
+    if run.router is not None:
+        figures["router"] = Markup(inline_svg(router_load_figure(run.router), "r", "Router load per expert and task"))
+        figures["router_layers"] = Markup(inline_svg(router_layers_figure(run.router), "l", "Router load per layer"))
+    return figures
+
+
+def _environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:
+    """Flat (name, text) rows; folders of the machine are left out, the page may be handed on."""
+    rows = [(f"machine: {key}", str(value)) for key, value in environment.get("machine", {}).items()]
+    rows += [("code (git)", str(environment.get("git") or "not recorded"))]
+    rows += [(str(key), str(value)) for key, value in environment.get("versions", {}).items()]
+    rows += [(f"data: {names.title(task)}", _data_text(entry)) for task, entry in environment.get("data", {}).items()]
+    return rows
+
+
+def _data_text(entry: dict[str, Any]) -> str:
+    hashes: Iterable[tuple[str, Any]] = (entry.get("sha256") or {}).items()
+    prints = ", ".join(f"{Path(name).name} sha256 {str(value)[:12]}…" for name, value in hashes)
+    return f"{entry.get('train', '?')} train, {entry.get('test', '?')} test rows" + (f"; {prints}" if prints else "")

@@ -1,0 +1,187 @@
+"""A run folder as typed values: scores, costs, routing and answers of every finished experience."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coin_lightning.errors import RunError
+from coin_lightning.reporting.json_fields import field, read_json, read_json_lines
+from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
+
+
+@dataclass(frozen=True)
+class TrainCost:
+    """What the training of one experience took; seconds, bytes."""
+
+    task: str
+    steps: int
+    samples: int
+    tokens: int
+    seconds: float
+    loss_first: float
+    loss_last: float
+    trainable_parameters: int
+    checkpoint_bytes: int
+    peak_memory_bytes: int
+
+    @property
+    def samples_per_second(self) -> float:
+        """Training samples per second; 0 when no time was measured."""
+        return self.samples / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class EvaluationCost:
+    """How the suite was answered after one experience."""
+
+    task: str
+    scorer: str
+    seconds: float
+    answers: int
+
+
+@dataclass(frozen=True)
+class RouterLoad:
+    """Mean gate of every expert.
+
+    Attributes:
+        task: the task after whose training it was measured.
+        layers: L module names.
+        tasks: N evaluated tasks.
+        load: ``[N, L, E]``, the last axis sums to 1.
+    """
+
+    task: str
+    layers: tuple[str, ...]
+    tasks: tuple[str, ...]
+    load: np.ndarray
+
+
+@dataclass(frozen=True)
+class RunArtifacts:
+    """Everything a report needs. Rows are numbered as in the matrix: 0 is zero-shot, k is after task k."""
+
+    path: Path
+    matrix: RunMatrix
+    environment: dict[str, Any]
+
+    @property
+    def finished(self) -> range:
+        """Rows that are in the matrix."""
+        return range(self.matrix.last + 1)
+
+    @cached_property
+    def training(self) -> dict[int, TrainCost]:
+        """Row -> training cost, for every finished experience.
+
+        Raises:
+            RunError: a ``train.json`` is missing or garbled.
+        """
+        return {k: _train_cost(self.folder(k) / "train.json") for k in self.finished if k > 0}
+
+    @cached_property
+    def evaluation(self) -> dict[int, EvaluationCost]:
+        """Row -> evaluation cost, zero-shot included.
+
+        Raises:
+            RunError: a ``scores.json`` is missing or garbled.
+        """
+        return {k: _evaluation_cost(self.folder(k) / "scores.json") for k in self.finished}
+
+    @cached_property
+    def router(self) -> RouterLoad | None:
+        """The latest router load, or None for an adapter without a router.
+
+        Raises:
+            RunError: the file is garbled.
+        """
+        files = [self.folder(k) / "router.json" for k in reversed(self.finished)]
+        found = next((file for file in files if file.exists()), None)
+        return None if found is None else _router_load(found, self.task(int(found.parent.name.split("_")[1])))
+
+    @property
+    def scorer(self) -> str:
+        """Variant of the scoring rules: ``corrected`` or ``reference``."""
+        return self.evaluation[self.matrix.last].scorer if self.matrix.last >= 0 else "corrected"
+
+    def task(self, row: int) -> str:
+        """Name of the row: ``zero_shot`` or a task."""
+        return self.matrix.rows[row]
+
+    def folder(self, row: int) -> Path:
+        """Folder of one experience, e.g. ``task_01_scienceqa``."""
+        return self.path / f"task_{row:02d}_{self.task(row)}"
+
+    def records(self, row: int, task: str) -> list[dict[str, Any]]:
+        """Answers on ``task`` after experience ``row``, in file order.
+
+        Raises:
+            RunError: the file is missing, a line is not JSON, or a record lacks a field.
+        """
+        path = self.folder(row) / "records" / f"{task}.jsonl"
+        records = read_json_lines(path)
+        for number, record in enumerate(records, start=1):
+            for key, kind in (("prompt", str), ("prediction", str), ("reference", dict)):
+                field(record, Path(f"{path}: record {number}"), key, kind)
+            if "question_id" not in record:
+                raise RunError(f"{path}: record {number} has no field 'question_id'.")
+        return records
+
+    def image_folder(self, task: str) -> Path | None:
+        """Folder that ``reference["image"]`` is relative to, when it is known and on this machine."""
+        entry = self.environment.get("data", {}).get(task, {})
+        folder = entry.get("folder") if isinstance(entry, dict) else None
+        return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
+
+
+def load_run(run_dir: Path | str) -> RunArtifacts:
+    """Open a run folder, finished or not.
+
+    Raises:
+        RunError: the folder, ``matrix.json`` or ``environment.json`` is missing or garbled.
+    """
+    path = Path(run_dir)
+    if not path.is_dir():
+        raise RunError(f"{path}: no such run folder; give the folder that holds matrix.json.")
+    return RunArtifacts(path=path, matrix=load_matrix(path), environment=read_json(path / "environment.json"))
+
+
+def _train_cost(path: Path) -> TrainCost:
+    content = read_json(path)
+    return TrainCost(
+        task=field(content, path, "task", str),
+        steps=field(content, path, "steps", int),
+        samples=field(content, path, "samples", int),
+        tokens=field(content, path, "tokens", int),
+        seconds=float(field(content, path, "seconds", float)),
+        loss_first=float(field(content, path, "loss_first", float)),
+        loss_last=float(field(content, path, "loss_last", float)),
+        trainable_parameters=field(content, path, "trainable_parameters", int),
+        checkpoint_bytes=field(content, path, "checkpoint_bytes", int),
+        peak_memory_bytes=field(content, path, "peak_memory_bytes", int),
+    )
+
+
+def _evaluation_cost(path: Path) -> EvaluationCost:
+    content = read_json(path)
+    return EvaluationCost(
+        task=field(content, path, "task", str),
+        scorer=field(content, path, "scorer", str),
+        seconds=float(field(content, path, "seconds", float)),
+        answers=field(content, path, "answers", int),
+    )
+
+
+def _router_load(path: Path, after: str) -> RouterLoad:
+    content = read_json(path)
+    experts = field(content, path, "num_experts", int)
+    layers = field(content, path, "layers", list)
+    load = field(content, path, "load", dict)
+    try:
+        values = np.array([load[task] for task in load], dtype=float).reshape(len(load), len(layers), experts)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{path}: field 'load' must hold {len(layers)} rows of {experts} numbers per task.") from error
+    return RouterLoad(task=after, layers=tuple(str(name) for name in layers), tasks=tuple(load), load=values)

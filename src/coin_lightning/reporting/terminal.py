@@ -1,0 +1,119 @@
+"""What the terminal shows, as rich renderables: readable without colour and at 80 columns."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from coin_lightning.reporting.glossary import ordered
+from coin_lightning.reporting.names import duration, method_title, percent, short, signed, title
+from coin_lightning.reporting.run_artifacts import load_run
+from coin_lightning.reporting.run_matrix import RunMatrix
+
+VISIBLE_CHANGE = 0.5  # points; a smaller change is printed plain
+
+
+def matrix_table(matrix: RunMatrix, highlight_row: int | None = None) -> Table:
+    """The score matrix, green for gain and red for loss, with a line of changes under the highlighted row.
+
+    Changes are against the score right after the task's own training, before that against zero-shot. Rows that are not
+    finished are left out; cells that were not evaluated are dots.
+
+    Args:
+        matrix: scores in percent.
+        highlight_row: 0 for zero-shot, k for the row after task k; default the last finished one.
+    """
+    row = matrix.last if highlight_row is None else highlight_row
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("after", no_wrap=True)
+    for task in matrix.tasks:
+        table.add_column(short(task), justify="right", no_wrap=True, min_width=5)
+    change = matrix.change()
+    for k in range(matrix.last + 1):
+        cells = [_cell(matrix, change, k, i) for i in range(len(matrix.tasks))]
+        table.add_row(title(matrix.rows[k]), *cells, style="bold" if k == row else "")
+        if k == row and k > 0:
+            table.add_row(Text("  change", style="dim"), *(_change(change[k, i]) for i in range(len(matrix.tasks))))
+    return table
+
+
+def metrics_panel(metrics: Mapping[str, float | None]) -> RenderableType:
+    """Label, value and unit of every metric that is defined; undefined ones are named in one line below."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("metric")
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("", style="dim", no_wrap=True)
+    entries = ordered(dict(metrics))
+    for _, info, value in entries:
+        if value is not None:
+            table.add_row(info.label, info.show(value), info.better and f"{info.better} is better")
+    missing = [info.label for _, info, value in entries if value is None]
+    note = Text("not defined for this matrix: " + ", ".join(missing) + "\n", style="dim") if missing else Text()
+    return Group(table, note) if table.row_count else note
+
+
+def run_header(
+    experiment: str,
+    method: str,
+    backbone: str,
+    seed: int,
+    tasks: tuple[str, ...] | list[str],
+    run_dir: Path | str,
+    notes: tuple[str, ...] | list[str] = (),
+) -> RenderableType:
+    """What is about to run: names, order of the tasks, folder, and what to keep in mind about the numbers."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("experiment", Text(f"{experiment}: {method_title(method)} on {backbone}, seed {seed}", style="bold"))
+    table.add_row("tasks", Text(" > ".join(title(task) for task in tasks)))
+    table.add_row("run folder", Text(str(run_dir)))
+    for note in notes:
+        table.add_row("note", Text(note))
+    return Padding(table, (1, 0))
+
+
+def final_summary(run_dir: Path | str) -> RenderableType:
+    """Everything worth seeing when a run ends: matrix, metrics, time, and where the page is.
+
+    Raises:
+        RunError: the run folder is missing or garbled.
+    """
+    run = load_run(run_dir)
+    matrix = run.matrix
+    training = sum(cost.seconds for cost in run.training.values())
+    evaluation = sum(cost.seconds for cost in run.evaluation.values())
+    report = run.path / "report.html"
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="dim", no_wrap=True)
+    lines.add_column(overflow="fold")
+    lines.add_row("time", f"training {duration(training)}, evaluation {duration(evaluation)}")
+    lines.add_row("report", Text(str(report), style=f"bold link file://{report.resolve()}"))
+    lines.add_row("matrix", Text(str(run.path / "matrix.json")))
+    header = run_header(
+        matrix.experiment, matrix.method, matrix.backbone, matrix.seed, matrix.tasks, run.path, matrix.notes
+    )
+    return Group(header, matrix_table(matrix), metrics_panel(matrix.metrics), lines)
+
+
+def _cell(matrix: RunMatrix, change: np.ndarray, row: int, column: int) -> Text:
+    value = matrix.scores[row, column]
+    if np.isnan(value):
+        return Text("·", style="dim")
+    style = "underline " if row == column + 1 else ""
+    return Text(percent(value), style=(style + _color(change[row, column])).strip())
+
+
+def _change(value: float) -> Text:
+    return Text("·", style="dim") if np.isnan(value) else Text(signed(value), style=_color(value))
+
+
+def _color(change: float) -> str:
+    if np.isnan(change) or abs(change) < VISIBLE_CHANGE:
+        return ""
+    return "green" if change > 0 else "red"

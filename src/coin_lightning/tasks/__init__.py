@@ -1,0 +1,1 @@
+"""Instruction tasks: CoIN's files as Lightning data modules."""

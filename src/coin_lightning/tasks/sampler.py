@@ -1,0 +1,66 @@
+"""Batches of rows of like length, in an order that depends on (seed, position in the sequence, epoch) and nothing else."""
+
+import random
+from collections.abc import Iterator, Sequence
+
+BUCKET = 50
+"""Batches that are sorted by length together: long enough to save padding, short enough to stay random."""
+
+
+class LengthBucketSampler:
+    """Yields lists of row numbers for one rank.
+
+    Rows are shuffled, cut into buckets, sorted by length within each, cut into batches, and the batches are shuffled.
+    The last batch of an epoch may be short; with several ranks it is filled from the front so that all take equal steps.
+
+    Args:
+        lengths: a number per row that grows with its tokens.
+        batch_size: rows per batch and rank.
+        key: decides the order together with the epoch.
+        rank, world_size: which part of each global batch is yielded.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, key: str, rank: int = 0, world_size: int = 1) -> None:
+        self.lengths, self.batch_size, self.key = list(lengths), batch_size, key
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+        self._skip = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this at the start of each epoch."""
+        self.epoch = epoch
+
+    def skip_batches(self, count: int) -> None:
+        """Leave out the first `count` batches of the next pass: where a killed run had got to."""
+        self._skip = count
+
+    def __len__(self) -> int:
+        """Batches per epoch and rank, skipped ones included."""
+        wide = self.batch_size * self.world_size
+        return -(-len(self.lengths) // wide)
+
+    def plan(self) -> list[list[int]]:
+        """All global batches of this epoch, each of up to `batch_size * world_size` rows."""
+        order = list(range(len(self.lengths)))
+        rng = random.Random(f"{self.key}/{self.epoch}")
+        rng.shuffle(order)
+        wide = self.batch_size * self.world_size
+        if self.world_size > 1 and len(order) % wide:
+            order += (order * (wide // len(order) + 1))[: wide - len(order) % wide]
+        batches = []
+        for start in range(0, len(order), wide * BUCKET):
+            bucket = sorted(order[start : start + wide * BUCKET], key=lambda row: self.lengths[row])
+            batches += [bucket[at : at + wide] for at in range(0, len(bucket), wide)]
+        rng.shuffle(batches)
+        return batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        skip, self._skip = self._skip, 0
+        for batch in self.plan()[skip:]:
+            yield batch[self.rank :: self.world_size]
+
+
+def answer_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Rows sorted by length and cut into batches: what generation wants, the longest first so that memory shows early."""
+    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

@@ -1,0 +1,105 @@
+"""Where a test row's ground truth comes from: the row itself, or the data set's own annotation file beside the pictures.
+
+Each class is called with all test rows of a task and gives one reference per row (the `reference` of an `AnswerRecord`).
+Paths are relative to the image root (`coin_reference.md` section 3.1).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from coin_lightning.errors import DataError
+from coin_lightning.tasks.rows import TestRow, load_json
+
+Reference = dict[str, Any]
+
+
+class RowFields:
+    """The truth stands in the row: `answer`, or `answer_bbox` and its companions.
+
+    Args:
+        required: fields every row must have.
+    """
+
+    def __init__(self, required: Sequence[str] = ("answer",)) -> None:
+        self.required = tuple(required)
+
+    def __call__(self, rows: Sequence[TestRow], images: Path) -> list[Reference]:
+        """References of the rows.
+
+        Raises:
+            DataError: rows that lack a required field, all listed.
+        """
+        problems = [
+            f"{row.where}: field {name!r} is missing" for row in rows for name in self.required if row.fields.get(name) in (None, "")
+        ]
+        if problems:
+            raise DataError(problems)
+        return [_with_image(dict(row.fields), row) for row in rows]
+
+
+class ScienceQAProblems:
+    """Choices and the right index from `problems.json`, the test ids from `pid_splits.json`."""
+
+    LETTERS = "ABCDE"
+
+    def __init__(self, problems: str = "ScienceQA/problems.json", splits: str = "ScienceQA/pid_splits.json", split: str = "test") -> None:
+        self.problems, self.splits, self.split = problems, splits, split
+
+    def __call__(self, rows: Sequence[TestRow], images: Path) -> list[Reference]:
+        """See `RowFields`; raises when an id is not in the split, or a problem has no valid answer index."""
+        problems = load_json(images / self.problems)
+        allowed = set(map(str, load_json(images / self.splits).get(self.split, [])))
+        references, wrong = [], []
+        for row in rows:
+            problem = problems.get(row.id)
+            if problem is None or row.id not in allowed:
+                wrong.append(f"{row.where}: id {row.id!r} is not in {self.problems} and split {self.split!r} of {self.splits}")
+                continue
+            choices, index = problem.get("choices"), problem.get("answer")
+            if not isinstance(choices, list) or not isinstance(index, int) or not 0 <= index < min(len(choices), 5):
+                wrong.append(f"{images / self.problems} id {row.id!r}: answer {index!r} is no index into its choices")
+                continue
+            reference = {"answer": self.LETTERS[index], "choices": choices, "answer_index": index, "subject": problem.get("subject", "")}
+            references.append(_with_image(reference, row))
+        if wrong:
+            raise DataError(wrong)
+        return references
+
+
+class TextVQAAnswers:
+    """The ten annotators' answers from `TextVQA_0.5.1_val.json`, joined by `question_id`."""
+
+    def __init__(self, annotations: str = "TextVQA/TextVQA_0.5.1_val.json") -> None:
+        self.annotations = annotations
+
+    def __call__(self, rows: Sequence[TestRow], images: Path) -> list[Reference]:
+        """See `RowFields`; raises when an id does not join or has not ten answers."""
+        data = load_json(images / self.annotations).get("data", [])
+        answers = {str(item.get("question_id")): item.get("answers") for item in data}
+        wrong = [
+            f"{row.where}: id {row.id!r} has no ten answers in {self.annotations}" for row in rows
+            if not isinstance(answers.get(row.id), list) or len(answers[row.id]) != 10
+        ]  # fmt: skip
+        if wrong:
+            raise DataError(wrong)
+        return [_with_image({"answer": row.fields.get("answer", ""), "answers": answers[row.id]}, row) for row in rows]
+
+
+class GQAAnswers:
+    """The answer from `testdev_balanced_questions.json`, keyed by question id."""
+
+    def __init__(self, questions: str = "GQA/testdev_balanced_questions.json") -> None:
+        self.questions = questions
+
+    def __call__(self, rows: Sequence[TestRow], images: Path) -> list[Reference]:
+        """See `RowFields`; raises when an id does not join."""
+        questions = load_json(images / self.questions)
+        wrong = [f"{row.where}: id {row.id!r} is not in {self.questions}" for row in rows if "answer" not in questions.get(row.id, {})]
+        if wrong:
+            raise DataError(wrong)
+        return [_with_image({"answer": questions[row.id]["answer"]}, row) for row in rows]
+
+
+def _with_image(reference: Reference, row: TestRow) -> Reference:
+    return reference if row.image is None else {**reference, "image": row.image}

@@ -1,0 +1,118 @@
+import hashlib
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from coin_lightning.benchmarks import coin_mini
+from coin_lightning.benchmarks.coin_mini import TASKS, build, ensure
+from coin_lightning.errors import DataError
+
+pytestmark = pytest.mark.assets
+# Of the small build in conftest.py with the pinned Pillow and matplotlib. A changed digest means changed bytes:
+# count VERSION up, then copy the new digest from the failure.
+GOLDEN = "a041617a5650eb3e606756fabc8ef1b8d96c306518af54193bef3b926d165546"
+
+
+def test_the_small_build_has_the_committed_bytes(small_suite):
+    assert small_suite[1].digest == GOLDEN
+
+
+def test_two_builds_are_equal_byte_by_byte_and_seeds_differ(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        build(tmp_path / name, train_rows=8, test_rows=4, caption_rows=8, seed=seed)
+    contents = {
+        name: {
+            path.relative_to(tmp_path / name).as_posix(): path.read_bytes() for path in (tmp_path / name).rglob("*.*")
+        }
+        for name in "abc"
+    }
+    assert contents["a"] == contents["b"]
+    assert contents["a"] != contents["c"]
+
+
+def test_manifest_counts_and_checksums_are_those_of_the_files(small_suite):
+    root, manifest = small_suite
+    written = json.loads((root / "manifest.json").read_text())
+    assert written["digest"] == manifest.digest
+    assert set(written["files"]) == {
+        path.relative_to(root).as_posix() for path in root.rglob("*.json") if path.name != "manifest.json"
+    }
+    for name, checksum in written["files"].items():
+        assert hashlib.sha256((root / name).read_bytes()).hexdigest() == checksum
+    for task in TASKS:
+        assert manifest.counts[task.folder]["train"]["rows"] == 60
+        assert manifest.counts[task.folder]["test"]["rows"] == 30
+    assert all(entry["licence"] and entry["attribution"] for entry in written["materials"])
+
+
+def test_every_row_has_coins_fields(small_suite, rows_of):
+    for task in TASKS:
+        for row in rows_of(task.folder, "train"):
+            human, gpt = row["conversations"]
+            assert (human["from"], gpt["from"]) == ("human", "gpt")
+            assert human["value"].startswith("<image>\n") == ("image" in row)
+            assert human["value"].count("<image>") == ("image" in row)
+            assert gpt["value"].strip() == gpt["value"] != ""
+        answers = {"answer_bbox", "origin_answer_bbox", "size"} if task.key == "grounding" else {"answer"}
+        for row in rows_of(task.folder, task.evaluation):
+            assert set(row) - {"image"} == {"question_id", "text"} | answers
+            assert "image" in row or task.key == "scienceqa"
+            assert "<image>" not in row["text"]
+
+
+def test_pictures_exist_are_small_and_in_one_split_only(small_suite, rows_of):
+    root = small_suite[0]
+    seen: dict[bytes, str] = {}
+    for task in TASKS:
+        paths = {
+            split: {row["image"] for row in rows_of(task.folder, split) if "image" in row}
+            for split in ("train", task.evaluation)
+        }
+        assert not paths["train"] & paths[task.evaluation]
+        for split, images in paths.items():
+            for image in images:
+                assert image.startswith("./")
+                file = root / "cl_dataset" / image
+                with Image.open(file) as opened:
+                    assert max(opened.size) <= 224
+                    assert opened.mode == "RGB"
+                assert seen.setdefault(file.read_bytes(), f"{task.key} {split}") == f"{task.key} {split}"
+
+
+def test_ids_are_unique_within_and_across_splits(rows_of):
+    for task in TASKS:
+        train = [row["id"] for row in rows_of(task.folder, "train")]
+        test = [str(row["question_id"]) for row in rows_of(task.folder, task.evaluation)]
+        assert len(set(train + test)) == len(train) + len(test)
+
+
+def test_ensure_builds_once_and_refuses_foreign_folders(tmp_path, monkeypatch):
+    calls = []
+
+    def tiny(root):
+        calls.append(root)
+        return build(root, train_rows=2, test_rows=1, caption_rows=1)
+
+    monkeypatch.setattr(coin_mini, "build", tiny)
+    folder = ensure(tmp_path / "suite")
+    assert ensure(folder) == folder == tmp_path / "suite"
+    assert len(calls) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["suite"]
+    monkeypatch.setattr(coin_mini, "VERSION", "another")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "version": "older"}))
+    (folder / "leftover").touch()
+    ensure(folder)
+    assert len(calls) == 2
+    assert not (folder / "leftover").exists()
+    (folder / "Instructions_Original/GQA/train.json").unlink()
+    with pytest.raises(DataError, match=r"lacks Instructions_Original/GQA/train.json"):
+        ensure(folder)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "thesis.txt").touch()
+    with pytest.raises(DataError, match="is no CoIN-mini"):
+        ensure(folder)
+    assert (folder / "thesis.txt").exists()

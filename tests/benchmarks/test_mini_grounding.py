@@ -1,0 +1,53 @@
+import ast
+from random import Random
+
+import pytest
+
+from coin_lightning.benchmarks.mini_grounding import box_item, format_box, grounding, padded_box
+
+
+def test_the_padded_frame_by_hand():
+    # 200 x 100 padded to 200 x 200 puts 50 pixels above: y 20 -> 70/200, y 60 -> 110/200.
+    assert padded_box((40, 20, 100, 60), (200, 100)) == [0.2, 0.35, 0.5, 0.55]
+    # 100 x 200: 50 pixels to the left.
+    assert padded_box((0, 0, 100, 200), (100, 200)) == [0.25, 0.0, 0.75, 1.0]
+    assert padded_box((1, 2, 3, 4), (10, 10)) == [0.1, 0.2, 0.3, 0.4]
+
+
+def test_boxes_are_written_as_coin_writes_them():
+    assert format_box([0.0, 0.304, 0.5, 0.999]) == "[0.0,0.3,0.5,1.0]"
+    item = box_item("the cat", (40, 20, 100, 60), (200, 100))
+    assert item.text == "Please provide the bounding box coordinate of the region this sentence describes: the cat."
+    assert item.answer == "[0.2,0.35,0.5,0.55]"
+    assert item.truth["origin_answer_bbox"] == "[0.2,0.2,0.5,0.6]"
+    assert item.truth["size"] == [200, 100]
+
+
+@pytest.mark.assets
+def test_boxes_lie_in_the_picture_and_agree_between_the_frames(materials):
+    for index in range(40):
+        sample = grounding(Random(index), materials, "train", index)
+        for item in sample.items:
+            width, height = item.truth["size"]
+            assert sample.image is not None
+            assert sample.image.size == (width, height)
+            padded, origin = (ast.literal_eval(item.truth[key]) for key in ("answer_bbox", "origin_answer_bbox"))
+            assert 0 <= origin[0] < origin[2] <= 1
+            assert 0 <= origin[1] < origin[3] <= 1
+            side = max(width, height)
+            back = [(padded[i] * side - (side - (width, height)[i % 2]) / 2) / (width, height)[i % 2] for i in range(4)]
+            assert back == pytest.approx(origin, abs=0.015)
+            assert max(padded[2] - padded[0], padded[3] - padded[1]) > 0.15
+
+
+@pytest.mark.assets
+def test_expressions_are_unambiguous_and_the_left_twin_is_left(materials):
+    twins = 0
+    for index in range(80):
+        items = grounding(Random(index), materials, "train", index).items
+        assert len({item.text for item in items}) == len(items)
+        sides = {item.text.split("the ")[-1].split()[0]: ast.literal_eval(item.answer) for item in items}
+        if {"left", "right"} <= set(sides):
+            twins += 1
+            assert sides["left"][0] + sides["left"][2] < sides["right"][0] + sides["right"][2]
+    assert twins > 3

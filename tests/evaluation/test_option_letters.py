@@ -1,0 +1,120 @@
+"""Which option an answer names, in both variants."""
+
+import string
+
+import pytest
+
+from coin_lightning.evaluation.option_letters import named_option, reference_option
+
+CHOICES = ["a dog", "a cat", "the horse", "2"]
+FORMS = [
+    "{}",
+    "({})",
+    "[{}]",
+    "{}.",
+    "{})",
+    "**{}**",
+    " {} ",
+    "{}: text",
+    "{}. text",
+    "{}) text",
+    "({}) text",
+    "{}.text",
+    "The answer is {}",
+    "The answer is {}.",
+    "The correct answer is ({}).",
+    "answer: {}",
+    "Answer is: {}",
+    "I choose option {}.",
+    "option {} is correct",
+    "The answer is {} because of that.",
+    "The best choice is {}",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("letter", "ABCD")
+def test_listed_forms(form, letter):
+    assert named_option(form.format(letter), CHOICES) == "ABCD".index(letter)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_letter_without_choice_names_nothing(form):
+    assert named_option(form.format("E"), CHOICES) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("a dog", 0),
+        ("Dog.", 0),
+        ("A CAT", 1),
+        ("horse", 2),
+        ("two", 3),
+        ("The answer is the horse.", 2),
+        ("the correct answer: a cat", 1),
+        ("c", 2),
+        ("(c)", 2),
+    ],
+)
+def test_texts_of_choices_and_small_letters(text, index):
+    assert named_option(text, CHOICES) == index
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "  ",
+        "It is a dog",
+        "a bird",
+        "The answer is a bird",
+        "A or B",
+        "A, B",
+        "AB",
+        "option A. option B.",
+        "e.g. a dog",
+        "1",
+    ],
+)
+def test_nothing_is_named(text):
+    assert named_option(text, CHOICES) is None
+
+
+def test_a_text_of_two_choices_names_none():
+    assert named_option("cat", ["cat", "a cat", "dog"]) is None
+    assert named_option("dog", ["cat", "a cat", "dog"]) == 2
+
+
+def test_the_text_of_a_choice_goes_before_a_leading_letter():
+    assert named_option("A. Smith", ["B. Jones", "A. Smith"]) == 1
+
+
+def test_letters_go_as_far_as_the_choices():
+    many = [f"choice number {i}" for i in range(26)]
+    assert [named_option(letter, many) for letter in string.ascii_uppercase] == list(range(26))
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("B", 1),
+        ("B. x", 1),
+        ("a bird", 0),  # the article
+        ("It is a dog", 0),
+        ("I say B", None),  # I stands alone first
+        ("It's B", None),  # so does s
+        ("dog", None),
+        ("", None),
+        ("E", None),  # four choices
+        ("(d)", 3),
+        ("_ B", None),  # the underscore is a word character
+    ],
+)
+def test_reference_takes_the_first_lone_character(text, index):
+    assert reference_option(text, CHOICES) == index
+
+
+def test_reference_knows_five_letters():
+    many = [str(i) for i in range(7)]
+    assert [reference_option(letter, many) for letter in "ABCDEFG"] == [0, 1, 2, 3, 4, None, None]

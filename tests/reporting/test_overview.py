@@ -1,0 +1,74 @@
+"""Several runs: grouping, mean and spread, and the curves on the axes."""
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+from small_matrix import SCORES, content, matrix
+
+from coin_lightning.errors import RunError
+from coin_lightning.reporting.overview import (
+    comparison_table,
+    forgetting_overview,
+    group_by_method,
+    mean_and_spread,
+    metric_text,
+)
+from coin_lightning.reporting.run_matrix import RunMatrix, parse_matrix
+
+
+def run(method: str, seed: int, acc: float, add: float = 0) -> RunMatrix:
+    scores = [[None if cell is None else cell + add for cell in row] for row in SCORES]
+    return parse_matrix(content(scores, method=method, seed=seed, metrics={"acc": acc, "fwt": None}))
+
+
+RUNS = [run("lora", 1, 20), run("moelora", 1, 40), run("lora", 2, 26, add=4)]
+
+
+def test_spread_is_the_sample_standard_deviation() -> None:
+    mean, deviation = mean_and_spread(np.array([[1.0, 2.0], [3.0, 2.0]]))
+    assert mean.tolist() == [2, 2]
+    assert deviation.tolist() == pytest.approx([2**0.5, 0])
+    assert np.isnan(mean_and_spread(np.array([[1.0]]))[1]).all()
+
+
+def test_groups_and_metric_texts() -> None:
+    lora, moelora = group_by_method(RUNS)
+    assert (lora.label, len(lora.runs), moelora.label) == ("LoRA", 2, "MoELoRA")
+    assert metric_text(lora, "acc") == "23.0 ±4.2"  # 18 ** 0.5
+    assert metric_text(moelora, "acc") == "40.0"
+    assert metric_text(lora, "fwt") == "\u2013"
+
+
+def test_labels_tell_backbones_apart() -> None:
+    other = dataclasses.replace(RUNS[0], backbone="llava_smol")
+    assert [group.label for group in group_by_method([RUNS[0], other])] == ["LoRA, tiny", "LoRA, llava_smol"]
+    third = dataclasses.replace(RUNS[0], experiment="wide")
+    assert [group.label for group in group_by_method([RUNS[0], third])] == ["LoRA, tiny, e", "LoRA, tiny, wide"]
+
+
+def test_curves_are_means_over_seeds() -> None:
+    axes = forgetting_overview(RUNS).axes
+    assert [ax.get_title("left") for ax in axes] == ["a", "b", "c", "Mean of the tasks seen"]
+    assert axes[0].lines[0].get_ydata().tolist() == [62, 42, 52]  # type: ignore[union-attr]
+    assert axes[0].lines[0].get_label() == "LoRA (2 seeds)"
+    assert axes[3].lines[2].get_ydata().tolist() == pytest.approx([60, 55, 160 / 3])  # type: ignore[union-attr]
+    low, high = axes[0].collections[0].get_paths()[0].vertices[:, 1].min(), 62 + 8**0.5  # type: ignore[index]
+    assert low == pytest.approx(42 - 8**0.5)
+    assert axes[0].collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(high)  # type: ignore[index]
+
+
+def test_other_task_order_is_refused() -> None:
+    with pytest.raises(RunError, match="put only runs with one order"):
+        forgetting_overview([matrix(), dataclasses.replace(matrix(), tasks=("b", "a", "c"))])
+    with pytest.raises(RunError, match="No runs"):
+        forgetting_overview([])
+
+
+def test_table_has_a_column_per_method() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(comparison_table(RUNS))
+    lines = [line.split() for line in console.export_text().splitlines()]
+    assert ["Final", "accuracy", "(ACC)", "23.0", "±4.2", "40.0"] in lines

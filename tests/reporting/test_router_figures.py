@@ -1,0 +1,42 @@
+"""Router figures: averages and spread worked out by hand."""
+
+import numpy as np
+import pytest
+
+from coin_lightning.reporting.router_figures import (
+    blocks,
+    mean_over_layers,
+    router_layers_figure,
+    router_load_figure,
+    task_spread,
+)
+from coin_lightning.reporting.run_artifacts import RouterLoad
+
+LOAD = np.array([[[0.8, 0.2], [0.5, 0.5]], [[0.4, 0.6], [0.5, 0.5]]])  # two tasks, two layers, two experts
+ROUTER = RouterLoad("gqa", ("m.layers.3.q", "m.layers.11.q"), ("gqa", "textvqa"), LOAD)
+
+
+def test_mean_over_layers() -> None:
+    np.testing.assert_allclose(mean_over_layers(ROUTER), [[65, 35], [45, 55]])
+
+
+def test_spread_is_total_variation_from_the_mean() -> None:
+    np.testing.assert_allclose(task_spread(ROUTER), [20, 0], atol=1e-12)  # 0.8 and 0.4 lie 0.2 from 0.6
+
+
+def test_blocks_are_ordered_by_number() -> None:
+    assert blocks(("a.10.q", "a.2.q", "a.10.v")) == (["2", "10"], [[1], [0, 2]])
+    assert blocks(("projector", "head")) == (["1", "2"], [[0], [1]])
+
+
+def test_load_figure_prints_the_shares() -> None:
+    ax = router_load_figure(ROUTER).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["65.0", "35.0", "45.0", "55.0"]
+    assert "uniform: 50.0" in ax.get_title("left")
+
+
+def test_layers_figure() -> None:
+    upper, lower = router_layers_figure(ROUTER).axes
+    assert len(upper.patches) == 4
+    assert [patch.get_height() for patch in lower.patches] == pytest.approx([20, 0])  # type: ignore[attr-defined]
+    assert [label.get_text() for label in lower.get_xticklabels()] == ["3", "11"]

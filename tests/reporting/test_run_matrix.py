@@ -1,0 +1,68 @@
+"""RunMatrix: changes, forgetting and refusals, worked out by hand on three tasks."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from small_matrix import NULL, SCORES, content, matrix
+
+from coin_lightning.errors import RunError
+from coin_lightning.reporting.run_matrix import load_matrix, parse_matrix
+
+
+def test_null_becomes_nan_and_counts_zero() -> None:
+    parsed = matrix()
+    assert np.isnan(parsed.scores[2, 2])
+    assert parsed.counts[0].tolist() == [4, 4, 0]
+    assert parsed.metrics == {"acc": 53.3, "fwt": None}
+
+
+def test_diagonal_and_final_row() -> None:
+    assert matrix().immediate.tolist() == [60, 70, 80]
+    assert matrix().final.tolist() == [50, 30, 80]
+
+
+def test_change_is_against_own_training_below_and_zero_shot_above_the_diagonal() -> None:
+    expected = [[np.nan] * 3, [50, -5, 0], [-20, 50, np.nan], [-10, -40, 75]]
+    np.testing.assert_array_equal(matrix().change(), expected)
+
+
+def test_forgetting_is_from_the_best_earlier_score() -> None:
+    np.testing.assert_array_equal(matrix().forgetting(3), [10, 40, np.nan])
+    np.testing.assert_array_equal(matrix().forgetting(2), [20, np.nan, np.nan])
+    assert np.isnan(matrix().forgetting(0)).all()
+
+
+@pytest.mark.parametrize(("finished", "last"), [(0, -1), (1, 0), (3, 2), (4, 3)])
+def test_last_row_of_a_partial_run(finished: int, last: int) -> None:
+    scores = [row if index < finished else [NULL] * 3 for index, row in enumerate(SCORES)]
+    assert matrix(scores).last == last
+    assert matrix(scores).is_complete == (last == 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"scores": [[1, 2, 3]]}, "'scores' must have 4 rows of 3"),
+        ({"scores": [[1, 2, "x"], *SCORES[1:]]}, r"scores\[0\]\[2\] \(c\) is 'x'"),
+        ({"scores": [[1, 2, -3], *SCORES[1:]]}, "is -3"),
+        ({"scores": [[True, 2, 3], *SCORES[1:]]}, "is True"),
+        ({"tasks": ["a", "a", "c"]}, "'tasks'"),
+        ({"seed": "one"}, "'seed' is 'one', expected an integer"),
+        ({"metrics": {"acc": "high"}}, r"metrics\['acc'\]"),
+    ],
+)
+def test_refuses_what_the_format_does_not_allow(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(RunError, match=named):
+        parse_matrix(content(**changes))
+
+
+def test_load_names_the_file(tmp_path: Any) -> None:
+    with pytest.raises(RunError, match=r"matrix\.json: this file of the run is missing"):
+        load_matrix(tmp_path)
+    (tmp_path / "matrix.json").write_text('{"tasks": [', encoding="utf-8")
+    with pytest.raises(RunError, match=r"matrix\.json: cannot be read as JSON"):
+        load_matrix(tmp_path)
+    (tmp_path / "matrix.json").write_text(json.dumps(content()), encoding="utf-8")
+    assert load_matrix(tmp_path / "matrix.json").tasks == ("a", "b", "c")

@@ -1,0 +1,75 @@
+"""Terminal output: plain text at 80 columns, colours only on a terminal."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+from fake_run import TASKS
+from rich.console import Console, RenderableType
+from small_matrix import matrix
+
+from coin_lightning.reporting.run_matrix import load_matrix
+from coin_lightning.reporting.terminal import final_summary, matrix_table, metrics_panel, run_header
+
+MakeRun = Callable[..., Path]
+
+
+def show(renderable: RenderableType, width: int = 80, terminal: bool = False) -> str:
+    file = io.StringIO()
+    color = "standard" if terminal else None
+    console = Console(file=file, width=width, force_terminal=terminal, color_system=color, no_color=not terminal)
+    console.print(renderable)
+    return file.getvalue()
+
+
+def test_plain_table_has_every_number_and_the_changes() -> None:
+    lines = [line.split() for line in show(matrix_table(matrix())).splitlines() if line.strip()]
+    assert lines[0] == ["after", "a", "b", "c"]
+    assert lines[2:] == [["zero-shot", "10.0", "20.0", "5.0"], ["a", "60.0", "15.0", "5.0"], ["b", "40.0", "70.0", "·"],
+                         ["c", "50.0", "30.0", "80.0"], ["change", "\u221210.0", "\u221240.0", "+75.0"]]  # fmt: skip
+
+
+def test_highlighted_row_carries_its_changes() -> None:
+    lines = [line.split() for line in show(matrix_table(matrix(), highlight_row=2)).splitlines()]
+    assert lines[lines.index(["b", "40.0", "70.0", "·"]) + 1] == ["change", "\u221220.0", "+50.0", "·"]
+
+
+def test_eight_and_ten_tasks_fit_into_80_columns_without_ansi(make_run: MakeRun) -> None:
+    for name, tasks in (("eight", TASKS), ("ten", (*TASKS, "extra_one", "extra_two"))):
+        text = show(matrix_table(load_matrix(make_run(name, tasks=tasks, answers=4, pictures=False, router=False))))
+        assert max(len(line) for line in text.splitlines()) <= 80
+        assert "\x1b" not in text
+        assert "…" not in text
+
+
+def test_gain_is_green_and_loss_red_on_a_terminal() -> None:
+    text = show(matrix_table(matrix()), terminal=True)
+    assert "32m+75.0" in text
+    assert "31m\u221240.0" in text
+
+
+def test_unfinished_rows_are_left_out(make_run: MakeRun) -> None:
+    text = show(matrix_table(load_matrix(make_run(finished=1, answers=4, pictures=False))))
+    assert "ScienceQA" in text
+    assert "TextVQA" not in text
+
+
+def test_metrics_name_what_is_not_defined() -> None:
+    text = show(metrics_panel({"acc": 33.84, "bwt": -32.1, "fwt": None}))
+    assert "33.8" in text
+    assert "\u221232.1" in text
+    assert "not defined for this matrix: Forward transfer (FWT)" in text
+    assert "33.8" not in show(metrics_panel({"acc": None}))
+
+
+def test_names_with_markup_are_printed_as_they_are(tmp_path: Path) -> None:
+    text = show(run_header("e", "lora", "tiny", 3, ["gqa", "[red]x"], tmp_path / "[bold]", ["a [note]"]), width=200)
+    for part in ("e: LoRA on tiny, seed 3", "GQA > [red]x", "[bold]", "a [note]"):
+        assert part in text
+
+
+def test_final_summary(make_run: MakeRun) -> None:
+    run = make_run(answers=4, pictures=False)
+    text = show(final_summary(run), width=200)
+    assert str(run / "report.html") in text
+    assert "training 9 min 8 s, evaluation 3 min 36 s" in text  # 8 x 64 + 36 s, 9 x 20 + 36 s
