@@ -1,4 +1,4 @@
-"""Every error the project raises on purpose. A message names the file, record or config key, the value, and the remedy."""
+"""Every error the project raises on purpose. Messages name the file, record or config key, value and remedy."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ class DataError(CoinLightningError):
     """Records or pictures of a data set cannot be used.
 
     Args:
-        problems: one line per problem, each naming file and row. All of them are kept, so that a data set is mended in one go.
+        problems: one line per problem, each naming file and row. All are kept, so that a data set is mended in one go.
         limit: how many are printed; the rest is counted.
     """
 

@@ -1,7 +1,7 @@
 """`ContinualMLLM`: backbone, adapter and method as one LightningModule."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import lightning as L
@@ -11,7 +11,7 @@ from peft import PeftConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from coin_lightning.adapters.moelora import moelora_layers, router_load
+from coin_lightning.adapters.moelora import MoELoraLinear, router_load
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.methods.base import Method
@@ -30,8 +30,8 @@ class ContinualMLLM(L.LightningModule):
         method: hooks of the continual-learning algorithm.
         optimizer: called with parameter groups.
         schedule: called with the optimizer and `total_steps`.
-        projector: `carried` from task to task and trained, `reinitialised` (trained, but every task after the first starts from
-            random weights, as the reference code does; `coin_reference.md` section 2) or `frozen`.
+        projector: `carried` from task to task and trained, `reinitialised` (trained, but every task after the first
+            starts from random weights, as the reference code does; `coin_reference.md` section 2) or `frozen`.
         projector_lr: learning rate of the projector; null means the optimizer's own.
     """
 
@@ -55,6 +55,7 @@ class ContinualMLLM(L.LightningModule):
         self.first_step = 0
         self.tokens = 0
         self.losses: list[Tensor] = []
+        self._context = ExitStack()
         self.strict_loading = False  # checkpoints hold trainable weights only; their key set is checked below
         if projector != "frozen":
             adapter.modules_to_save = [PROJECTOR]  # type: ignore[attr-defined]
@@ -62,7 +63,7 @@ class ContinualMLLM(L.LightningModule):
         self._peft: tuple[PeftModel] = (get_peft_model(backbone.model, adapter),)
         for parameter in self.trainable().values():
             parameter.data = parameter.data.float()
-        self.has_router = bool(moelora_layers(self.peft))
+        self.has_router = any(isinstance(layer, MoELoraLinear) for layer in self.peft.modules())
 
     @property
     def peft(self) -> PeftModel:
@@ -89,28 +90,31 @@ class ContinualMLLM(L.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Mean cross-entropy of the answer tokens, plus what the method adds."""
-        with self.method.batch_context(batch):
-            embeds = self.backbone.embed(batch["input_ids"], self.pictures(batch))
-            hidden = self.backbone.hidden_states(self.method.transform_inputs(embeds, batch))
-            logits, targets = self.backbone.answer_logits(hidden, batch["labels"])
-            loss = F.cross_entropy(logits.float(), targets)
-            extra = self.method.extra_loss(self, batch, logits, targets)
+        self._context.close()
+        # left open for the backward pass, which computes checkpointed layers again
+        self._context.enter_context(self.method.batch_context(batch))
+        embeds = self.backbone.embed(batch["input_ids"], self.pictures(batch))
+        hidden = self.backbone.hidden_states(self.method.transform_inputs(embeds, batch))
+        logits, targets = self.backbone.answer_logits(hidden, batch["labels"])
+        loss = F.cross_entropy(logits.float(), targets)
+        extra = self.method.extra_loss(self, batch, logits, targets)
         self.tokens += batch["input_ids"].numel()
         self.losses.append(loss.detach())
         self.log("train/loss", loss.detach(), prog_bar=True)
-        self.log("step", float(self.first_step + self.global_step))  # one axis over the whole sequence
         if extra is None:
             return loss
         self.log("train/extra_loss", extra.detach())
         return loss + extra
 
     def on_after_backward(self) -> None:
-        """Pass on to the method."""
+        """Close the batch's context and pass on to the method."""
+        self._context.close()
         self.method.after_backward(self)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Pass on to the method."""
-        self.method.after_step(self, self.trainer.optimizers[0])
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """Step, then pass on to the method: before any callback saves, and once per step also when accumulating."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.method.after_step(self, optimizer)
 
     def optimizer_groups(self) -> list[dict[str, Any]]:
         """Parameter groups with their learning rates: the adapter, and the projector where it is trained."""
@@ -120,7 +124,10 @@ class ContinualMLLM(L.LightningModule):
         rates = {"adapter": None, "projector": self.projector_lr}
         groups = [{"name": name, "params": params} for name, params in parts.items() if params]
         default = self.optimizer([{"params": [torch.zeros(1, requires_grad=True)]}]).defaults["lr"]
-        return [{**group, "lr": default if rates[str(group["name"])] is None else rates[str(group["name"])]} for group in groups]
+        return [
+            {**group, "lr": default if rates[str(group["name"])] is None else rates[str(group["name"])]}
+            for group in groups
+        ]
 
     def configure_optimizers(self) -> Any:
         """One group for the adapter, one for the projector with its own rate; the schedule scales both.
@@ -129,7 +136,9 @@ class ContinualMLLM(L.LightningModule):
             RunError: nothing is trainable, or the number of steps was not set.
         """
         if not self.trainable() or self.total_steps < 1:
-            raise RunError(f"{len(self.trainable())} trainable tensors and {self.total_steps} steps: there is nothing to train")
+            raise RunError(
+                f"{len(self.trainable())} trainable tensors and {self.total_steps} steps: there is nothing to train"
+            )
         optimizer = self.optimizer(self.optimizer_groups())
         schedule = self.schedule(optimizer, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -137,7 +146,7 @@ class ContinualMLLM(L.LightningModule):
     # answering
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """Answers of a batch: `ids`, `answers`, and `gates`, the router's summed gates by layer (None without a router)."""
+        """Answers of a batch: `ids`, `answers`, and `gates`, the router's summed gates by layer (None: no router)."""
         metered = router_load(self, batch["attention_mask"]) if self.has_router else nullcontext()
         with self.method.route(batch), metered as load:
 
@@ -155,7 +164,9 @@ class ContinualMLLM(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep trainable weights, method state and random state; the frozen model is never written."""
         trainable = self.trainable()
-        checkpoint["state_dict"] = {name: tensor for name, tensor in checkpoint["state_dict"].items() if name in trainable}
+        checkpoint["state_dict"] = {
+            name: tensor for name, tensor in checkpoint["state_dict"].items() if name in trainable
+        }
         checkpoint["method_state"] = self.method.state_dict()
         checkpoint["random_state"] = random_state()
 

@@ -9,6 +9,14 @@ HARMLESS = (
     r".*`is_gradient_checkpointing` is deprecated.*",  # PEFT asks transformers this on every wrap
     r".*Found keys that are not in the model state dict.*",
     r".*The dataloader.*does not have.*",
+    # Lightning asks PyTorch for its tree leaves by a name that is going away
+    r".*LeafSpec.* is deprecated.*",
+    r".*number of training batches .* is smaller than the logging interval.*",  # the last loss is in train.json
+    r".*Found \d+ module\(s\) in eval mode.*",  # the frozen tower stays there on purpose
+    r".*Couldn't infer the batch indices.*",  # answers carry their ids
+    r".*Total length of `.*` across ranks is zero.*",  # an evaluation killed between its answers and its scores
+    r".*find_unused_parameters=True was specified.*",  # a batch of text-only rows leaves the projector unused
+    r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the sampler knows the position
     r".*Experiment logs directory .* exists and is not empty.*",  # continuing in the same folder is the point
 )
 
@@ -17,7 +25,11 @@ def quiet_libraries() -> None:
     """Silence them, and Lightning's notices about devices, which the run header replaces."""
     for message in HARMLESS:
         warnings.filterwarnings("ignore", message=message)
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric.utilities.seed"):
+    for name in (
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.pytorch.accelerators.cuda",
+        "lightning.fabric.utilities.seed",
+    ):
         logging.getLogger(name).setLevel(logging.ERROR)
     # transformers names each library it does without; none of them is needed
     logging.getLogger("transformers").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules as functions of (optimizer, total steps). Steps are counted from the data, never read off a trainer."""
+"""Learning-rate schedules as functions of (optimizer, total steps). Steps are counted from the data."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ def _lambda(optimizer: Optimizer, factor: Callable[[int], float]) -> LambdaLR:
 
 
 def cosine(optimizer: Optimizer, total_steps: int, warmup_ratio: float = 0.03, floor: float = 0.0) -> LambdaLR:
-    """Linear warm-up, then half a cosine down to `floor` times the base rate (LLaVA-1.5's schedule, CoIN's documented one)."""
+    """Linear warm-up, then half a cosine down to `floor` times the base rate (LLaVA-1.5's, CoIN's documented one)."""
     warmup = _warmup_steps(total_steps, warmup_ratio)
 
     def factor(step: int) -> float:
@@ -29,7 +29,7 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup_ratio: float = 0.03, f
 
 
 def log_warmup_constant(optimizer: Optimizer, total_steps: int, warmup_ratio: float = 0.03) -> LambdaLR:
-    """Logarithmic warm-up, then constant: what the reference's DeepSpeed `WarmupLR` really does (`coin_reference.md` 1.6).
+    """Logarithmic warm-up, then constant: what the reference's DeepSpeed `WarmupLR` does (`coin_reference.md` 1.6).
 
     factor(step) = log(step + 1) / log(warm-up steps) below the warm-up, as DeepSpeed computes it.
     """

@@ -12,7 +12,7 @@ def seed_everything(seed: int) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """State of PyTorch's generators as tensors, so that it can be stored in a checkpoint that loads with `weights_only`."""
+    """State of PyTorch's generators as tensors, which a checkpoint that loads with `weights_only` can hold."""
     state: dict[str, Any] = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()

@@ -46,7 +46,19 @@ def test_labels_tell_backbones_apart() -> None:
     other = dataclasses.replace(RUNS[0], backbone="llava_smol")
     assert [group.label for group in group_by_method([RUNS[0], other])] == ["LoRA, tiny", "LoRA, llava_smol"]
     third = dataclasses.replace(RUNS[0], experiment="wide")
-    assert [group.label for group in group_by_method([RUNS[0], third])] == ["LoRA, tiny, e", "LoRA, tiny, wide"]
+    assert [group.label for group in group_by_method([RUNS[0], third])] == ["LoRA, e", "LoRA, wide"]
+
+
+def test_a_sweep_is_not_averaged_as_seeds() -> None:
+    narrow = dataclasses.replace(RUNS[0], protocol={"adapter": "rank 8, alpha 16", "epochs": 1})
+    wide = dataclasses.replace(RUNS[2], protocol={"adapter": "rank 16, alpha 16", "epochs": 1})
+    groups = group_by_method([narrow, wide])
+    assert [(group.label, len(group.runs)) for group in groups] == [("LoRA, rank 8", 1), ("LoRA, rank 16", 1)]
+
+
+def test_the_same_run_twice_is_refused() -> None:
+    with pytest.raises(RunError, match=r"seeds \[1, 1\]"):
+        group_by_method([RUNS[0], RUNS[0]])
 
 
 def test_curves_are_means_over_seeds() -> None:

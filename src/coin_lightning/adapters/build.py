@@ -24,15 +24,32 @@ def moelora(
 ) -> MoELoraConfig:
     """MoELoRA of total rank `rank` over `num_experts` experts; further options as in `MoELoraConfig`."""
     return MoELoraConfig(
-        r=rank, alpha=alpha, num_experts=num_experts, dropout=dropout, target_modules=_targets(targets), task_type="CAUSAL_LM", **options
+        r=rank,
+        alpha=alpha,
+        num_experts=num_experts,
+        dropout=dropout,
+        target_modules=_targets(targets),
+        task_type="CAUSAL_LM",
+        **options,
     )
 
 
 def lora(
-    rank: int = 128, alpha: float = 256, dropout: float = 0.05, targets: str | Sequence[str] = LANGUAGE_MODEL_LINEARS, **options: Any
+    rank: int = 128,
+    alpha: float = 256,
+    dropout: float = 0.05,
+    targets: str | Sequence[str] = LANGUAGE_MODEL_LINEARS,
+    **options: Any,
 ) -> LoraConfig:
     """PEFT's LoRA, scaled by `alpha / rank`; further options as in `peft.LoraConfig`."""
-    return LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=_targets(targets), task_type="CAUSAL_LM", **options)
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # PEFT says int and takes any number
+        lora_dropout=dropout,
+        target_modules=_targets(targets),
+        task_type="CAUSAL_LM",
+        **options,
+    )
 
 
 def _targets(targets: str | Sequence[str]) -> str | list[str]:
@@ -41,7 +58,7 @@ def _targets(targets: str | Sequence[str]) -> str | list[str]:
 
 def save_adapter(model: PeftModel, folder: Path) -> int:
     """Write the adapter in PEFT's format (safetensors and JSON) and return its size in bytes."""
-    model.save_pretrained(folder, save_embedding_layers=False)
+    model.save_pretrained(str(folder), save_embedding_layers=False)
     return sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".safetensors", ".json"))
 
 
@@ -54,12 +71,17 @@ def load_adapter(model: PeftModel, folder: Path) -> None:
     try:
         saved, own = PeftConfig.from_pretrained(str(folder)), model.peft_config["default"]
         if saved.peft_type != own.peft_type:
-            raise RunError(f"{folder}: holds a {saved.peft_type} adapter, the run uses {own.peft_type}; check adapter and method")
+            raise RunError(
+                f"{folder}: holds a {saved.peft_type} adapter, the run uses {own.peft_type}; check adapter and method"
+            )
         weights = load_peft_weights(str(folder), device="cpu")
-        result = set_peft_model_state_dict(model, weights)
+        result: Any = set_peft_model_state_dict(model, weights)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise RunError(f"{folder}: adapter cannot be loaded ({error}); remove the task's folder to train it again") from error
+        raise RunError(
+            f"{folder}: adapter cannot be loaded ({error}); remove the task's folder to train it again"
+        ) from error
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     missing = sorted(trained.intersection(result.missing_keys))
-    if missing or result.unexpected_keys:
-        raise RunError(f"{folder}: adapter does not fit the model; missing {missing[:3]}, unexpected {list(result.unexpected_keys)[:3]}")
+    unexpected = list(result.unexpected_keys)
+    if missing or unexpected:
+        raise RunError(f"{folder}: adapter does not fit the model; missing {missing[:3]}, unexpected {unexpected[:3]}")

@@ -44,7 +44,7 @@ class Backbone(nn.Module):
     """A LLaVA-shaped model: vision tower, projector, causal language model.
 
     Args:
-        model: `transformers.LlavaForConditionalGeneration`, or anything with its parts. All its weights are frozen here.
+        model: `transformers.LlavaForConditionalGeneration`, or anything with its parts. All its weights get frozen.
         tokenizer: a fast tokenizer that knows `<image>` as one token.
         image_processor: resizes and normalises a picture; the padding before it happens here.
         prompt: turn markers.
@@ -82,7 +82,9 @@ class Backbone(nn.Module):
         """Token that ends an answer."""
         ids = self.tokenizer(self.prompt.end_of_turn, add_special_tokens=False)["input_ids"]
         if len(ids) != 1:
-            raise ConfigError(f"{self.name}: end of turn {self.prompt.end_of_turn!r} is {len(ids)} tokens; choose a prompt that fits")
+            raise ConfigError(
+                f"{self.name}: end of turn {self.prompt.end_of_turn!r} is {len(ids)} tokens; choose a prompt that fits"
+            )
         return ids[0]
 
     @property
@@ -119,7 +121,9 @@ class Backbone(nn.Module):
         """
         config, tower = self.model.config, self.core.vision_tower
         weight = next(tower.parameters())
-        states = tower(pixels.to(weight.device, weight.dtype), output_hidden_states=True, return_dict=True).hidden_states
+        states = tower(
+            pixels.to(weight.device, weight.dtype), output_hidden_states=True, return_dict=True
+        ).hidden_states
         layers = config.vision_feature_layer
         layers = [layers] if isinstance(layers, int) else layers
         skip = 1 if config.vision_feature_select_strategy == "default" else 0
@@ -132,13 +136,15 @@ class Backbone(nn.Module):
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         config = self.model.config
-        digest.update(repr((config.vision_feature_layer, config.vision_feature_select_strategy, self.image_frame)).encode())
+        digest.update(
+            repr((config.vision_feature_layer, config.vision_feature_select_strategy, self.image_frame)).encode()
+        )
         digest.update(self.image_processor_key().encode())
         return digest.hexdigest()[:16]
 
     def image_processor_key(self) -> str:
         """The processor's settings as text, without the library version that it also records."""
-        settings = getattr(self.image_processor, "to_dict", dict)()
+        settings: dict[str, Any] = getattr(self.image_processor, "to_dict", dict)()
         return repr(sorted((key, repr(value)) for key, value in settings.items() if "version" not in key))
 
     # text
@@ -165,7 +171,10 @@ class Backbone(nn.Module):
     # model
 
     def embed(self, input_ids: Tensor, pictures: Tensor | None) -> Tensor:
-        """Input embeddings `[b, l, h]`; `pictures [n, tokens, width]` go through the projector into the image tokens, in row order."""
+        """Input embeddings `[b, l, h]`; `pictures [n, tokens, width]` go through the projector into the image tokens.
+
+        Pictures are taken in row order; there must be as many as the rows have image tokens for.
+        """
         embeds = self.model.get_input_embeddings()(input_ids)
         if pictures is None or pictures.shape[0] == 0:
             return embeds
@@ -176,11 +185,11 @@ class Backbone(nn.Module):
         return embeds.masked_scatter(mask, projected)
 
     def hidden_states(self, embeds: Tensor) -> Tensor:
-        """Last hidden states `[b, l, h]`. Attention is purely causal without a mask, which padding on the right allows."""
+        """Last hidden states `[b, l, h]`. Attention is causal without a mask, which padding on the right allows."""
         return self.core.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
 
     def answer_logits(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits `[n, vocabulary]` and targets `[n]` of the learned tokens only; the head is a quarter of a small model's work."""
+        """Logits `[n, vocabulary]` and targets `[n]` of the learned tokens only: the head is costly."""
         targets = labels[:, 1:]
         kept = targets != IGNORE
         return self.model.lm_head(hidden[:, :-1][kept]), targets[kept]
@@ -220,4 +229,4 @@ class Backbone(nn.Module):
         """Text up to the first end of turn."""
         row = ids.tolist()
         row = row[: row.index(self.end_id)] if self.end_id in row else row
-        return self.tokenizer.decode(row, skip_special_tokens=True).strip()
+        return str(self.tokenizer.decode(row, skip_special_tokens=True)).strip()

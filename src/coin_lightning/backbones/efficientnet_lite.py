@@ -1,11 +1,11 @@
 """EfficientNet-Lite0 as a Hugging Face vision tower.
 
-The network is EfficientNet-B0 (Tan & Le, ICML 2019, table 1) without squeeze-and-excitation, with ReLU6 and with unscaled
-stem and head: the "Lite" changes of the TensorFlow release. Convolutions pad as TensorFlow's SAME does.
+The network is EfficientNet-B0 (Tan & Le, ICML 2019, table 1) without squeeze-and-excitation, with ReLU6 and with
+unscaled stem and head: the "Lite" changes of the TensorFlow release. Convolutions pad as TensorFlow's SAME does.
 
-A picture of S x S pixels gives (S / 32)^2 tokens. Each token joins the 1280 channels of the head with the 112 channels of the
-four stride-16 cells below it (448 values): the head names things, the finer map still knows where their edges and colours are.
-Both parts are normalised per token, without parameters, so that one projector learning rate suits both.
+A picture of S x S pixels gives (S / 32)^2 tokens. Each token joins the 1280 channels of the head with the 112 channels
+of the four stride-16 cells below it (448 values): the head names things, the finer map still knows where their edges
+and colours are. Both parts are normalised per token, without parameters, so that one learning rate suits both.
 """
 
 import torch
@@ -15,7 +15,15 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from transformers.modeling_outputs import BaseModelOutput
 
 # kernel, stride, expansion, channels, repeats: table 1 of the paper
-STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1))
+STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
 STEM_CHANNELS, HEAD_CHANNELS, FINE_CHANNELS = 32, 1280, 112
 FINE_BLOCK = 10
 """Index of the last block at stride 16."""
@@ -47,7 +55,7 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int =
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter per channel, project; with a skip where the shape allows it. `[n, c_in, h, w] -> [n, c_out, h/s, w/s]`."""
+    """Expand, filter per channel, project; a skip where the shape allows. `[n, c_in, h, w] -> [n, c_out, h/s, w/s]`."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()

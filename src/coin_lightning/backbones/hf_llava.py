@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoTokenizer, BitsAndBytesConfig, LlavaForConditionalGeneration
 
+from coin_lightning.backbones.attention import use_cpu_training_attention
 from coin_lightning.backbones.base import Backbone, native_dtype
 from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig  # registers the tower with transformers
-from coin_lightning.backbones.prompts import FORMATS, IMAGE
+from coin_lightning.backbones.prompts import IMAGE, prompt_format
 from coin_lightning.errors import AssetError, ConfigError
 
 __all__ = ["EfficientNetLiteConfig", "load_llava"]
@@ -31,13 +33,17 @@ def _quantization(kind: str | None, dtype: torch.dtype) -> BitsAndBytesConfig | 
 
 
 def _read(loader: Any, source: str, **options: Any) -> Any:
+    folder = Path(source).is_dir()  # of which nothing is then sought on the hub
     try:
-        return loader.from_pretrained(source, trust_remote_code=False, **options)
-    except (OSError, ValueError) as error:
+        if folder and not (Path(source) / "config.json").is_file():
+            raise OSError("the folder has no config.json")
+        return loader.from_pretrained(source, trust_remote_code=False, local_files_only=folder, **options)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise AssetError(
-            f"backbone.path={source!r} cannot be loaded by {loader.__name__}: {str(error).strip().splitlines()[0]}\n"
-            "Give a folder with a LLaVA checkpoint in Hugging Face format (config.json, safetensors, tokenizer, preprocessor), "
-            "or a hub name that this machine can reach or has in its cache."
+            f"backbone.path={source!r} cannot be loaded by {loader.__name__}: {reason}\n"
+            "Give a folder with a LLaVA checkpoint in Hugging Face format (config.json, safetensors, tokenizer, "
+            "preprocessor), or a hub name that this machine can reach or has in its cache."
         ) from error
 
 
@@ -48,7 +54,7 @@ def load_llava(
     dtype: str = "auto",
     quantization: str | None = None,
     gradient_checkpointing: bool = False,
-    attention: str = "sdpa",
+    attention: str = "auto",
     image_frame: str = "pad",
     max_length: int = 2048,
     projector: str | Path | None = None,
@@ -61,28 +67,35 @@ def load_llava(
         dtype: `auto`, `float32`, `bfloat16` or `float16`; see `native_dtype`.
         quantization: `nf4` or `int8` for a bitsandbytes base, null for none.
         gradient_checkpointing: recompute the language model's layers in the backward pass.
-        attention: transformers' attention implementation.
+        attention: transformers' attention implementation; `auto` is sdpa, with our own training pass in bfloat16 on a CPU.
         projector: safetensors file whose weights replace the checkpoint's projector, e.g. LLaVA's pretrain-only one.
 
     Raises:
         AssetError: the checkpoint cannot be read or lacks a part.
         ConfigError: an option has an unknown value.
     """
-    if prompt not in FORMATS:
-        raise ConfigError(f"backbone.prompt={prompt!r} is unknown; use one of {', '.join(FORMATS)}")
+    turns = prompt_format(prompt)
     torch_dtype = native_dtype(dtype)
     source = str(path)
     tokenizer = _read(AutoTokenizer, source, use_fast=True)
     if tokenizer.convert_tokens_to_ids(IMAGE) in (None, tokenizer.unk_token_id):
-        raise AssetError(f"{source}: the tokenizer has no {IMAGE} token; this is no LLaVA checkpoint in Hugging Face format")
-    model = _read(
+        raise AssetError(
+            f"{source}: the tokenizer has no {IMAGE} token; this is no LLaVA checkpoint in Hugging Face format"
+        )
+    model, report = _read(
         LlavaForConditionalGeneration,
         source,
+        output_loading_info=True,
         dtype=torch_dtype,
-        attn_implementation=attention,
+        attn_implementation="sdpa" if attention == "auto" else attention,
         use_safetensors=True,
         quantization_config=_quantization(quantization, torch_dtype),
     )
+    absent = [name for name in report["missing_keys"] if projector is None or "multi_modal_projector" not in name]
+    if absent:  # transformers would draw them at random
+        raise AssetError(f"{source}: checkpoint lacks {len(absent)} weights, e.g. {sorted(absent)[0]}; fetch it again")
+    if attention == "auto":
+        use_cpu_training_attention(model.model.language_model)
     if projector is not None:
         load_projector(model, Path(projector))
     if quantization is not None:
@@ -93,7 +106,7 @@ def load_llava(
     elif gradient_checkpointing:
         model.model.language_model.gradient_checkpointing_enable({"use_reentrant": False})
     processor = _read(AutoImageProcessor, source, backend="pil")
-    return Backbone(model, tokenizer, processor, FORMATS[prompt], name or Path(source).name, image_frame, max_length)
+    return Backbone(model, tokenizer, processor, turns, name or Path(source).name, image_frame, max_length)
 
 
 def load_projector(model: Any, file: Path) -> None:
@@ -103,9 +116,11 @@ def load_projector(model: Any, file: Path) -> None:
         AssetError: the file is missing, or names and shapes do not fit.
     """
     if not file.is_file():
-        raise AssetError(f"{file}: projector weights are missing; set backbone.projector to an existing safetensors file")
+        raise AssetError(
+            f"{file}: projector weights are missing; set backbone.projector to an existing safetensors file"
+        )
     module = model.model.multi_modal_projector
     try:
         module.load_state_dict(load_file(file))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise AssetError(f"{file}: projector weights do not fit the model: {error}") from error

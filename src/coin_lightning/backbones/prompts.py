@@ -7,6 +7,8 @@ Only answers and their end-of-turn marker are learned; everything a user or the 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from coin_lightning.errors import ConfigError
+
 IMAGE = "<image>"
 """Placeholder for one picture in a text; it becomes as many image tokens as the tower gives."""
 
@@ -26,7 +28,8 @@ class PromptFormat:
     Attributes:
         system: what stands before the first turn.
         before_question, before_answer: markers; `before_answer` ends the prompt that generation continues.
-        answer_lead: learned characters between the marker and the answer (Vicuna's space, which its tokenizer joins to the answer).
+        answer_lead: learned characters between the marker and the answer (Vicuna's space, which its tokenizer joins
+            to the answer).
         end_of_turn: learned marker after an answer; generation stops at it.
         between_turns: what follows an end of turn when another turn comes.
     """
@@ -60,7 +63,7 @@ CHATML = PromptFormat(
     end_of_turn="<|im_end|>",
     between_turns="\n",
 )
-"""ChatML without a system message: thirty tokens that say nothing about a picture would cost a third of a short prompt."""
+"""ChatML without a system message: thirty tokens that say nothing would be a third of a short prompt."""
 
 VICUNA_V1 = PromptFormat(
     name="vicuna_v1",
@@ -75,6 +78,17 @@ VICUNA_V1 = PromptFormat(
 """Vicuna v1.1 as LLaVA-1.5 and CoIN use it (`conversation` "v1" in `coin_reference.md` section 1.5)."""
 
 FORMATS = {prompt.name: prompt for prompt in (CHATML, VICUNA_V1)}
+
+
+def prompt_format(name: str) -> PromptFormat:
+    """The format of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in FORMATS:
+        raise ConfigError(f"backbone.prompt={name!r} is unknown; use one of {', '.join(FORMATS)}")
+    return FORMATS[name]
 
 
 def picture_first(text: str, has_picture: bool) -> str:

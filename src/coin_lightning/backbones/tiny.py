@@ -1,15 +1,24 @@
 """`tiny`: a random LLaVA of about a hundred thousand parameters with a byte tokenizer, for tests and debugging.
 
-It has every part of the real thing (CLIP tower, projector, Llama, chat markers) and nothing to download. Its answers are noise.
+It has every part of the real thing (CLIP tower, projector, Llama, chat markers) and nothing to download. Its answers
+are noise.
 """
+
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from coin_lightning.backbones.base import Backbone, native_dtype
-from coin_lightning.backbones.prompts import FORMATS, IMAGE
+from coin_lightning.backbones.prompts import IMAGE, prompt_format
 
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", IMAGE, "</s>")
 IMAGE_SIZE, PATCH = 28, 14
@@ -24,14 +33,23 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     core.decoder = decoders.ByteLevel()
     core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIALS])
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, unk_token=SPECIALS[0], bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>"
+        tokenizer_object=core,
+        unk_token=SPECIALS[0],
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
     )
 
 
 def config(vocabulary: int, width: int = 32, layers: int = 2) -> LlavaConfig:
-    """Shape of the model: two transformer layers in the tower and `layers` in the language model, 4 tokens per picture."""
+    """Shape of the model: two layers in the tower, `layers` in the language model, 4 tokens per picture."""
     vision = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=IMAGE_SIZE, patch_size=PATCH
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=IMAGE_SIZE,
+        patch_size=PATCH,
     )
     text = LlamaConfig(
         vocab_size=vocabulary,
@@ -46,7 +64,9 @@ def config(vocabulary: int, width: int = 32, layers: int = 2) -> LlavaConfig:
         pad_token_id=2,
     )
     tokens = (IMAGE_SIZE // PATCH) ** 2
-    return LlavaConfig(vision_config=vision, text_config=text, image_token_index=SPECIALS.index(IMAGE), image_seq_length=tokens)
+    return LlavaConfig(
+        vision_config=vision, text_config=text, image_token_index=SPECIALS.index(IMAGE), image_seq_length=tokens
+    )
 
 
 def load(
@@ -62,10 +82,11 @@ def load(
     tokenizer = byte_tokenizer()
     with torch.random.fork_rng():
         torch.manual_seed(init_seed)
-        model = LlavaForConditionalGeneration(config(len(tokenizer))).to(native_dtype(dtype)).eval()
+        model: Any = LlavaForConditionalGeneration(config(len(tokenizer)))
+        model = model.to(native_dtype(dtype)).eval()
     if gradient_checkpointing:
         model.model.language_model.gradient_checkpointing_enable({"use_reentrant": False})
     processor = CLIPImageProcessorPil(
         size={"shortest_edge": IMAGE_SIZE}, crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     )
-    return Backbone(model, tokenizer, processor, FORMATS[prompt], name, image_frame, max_length)
+    return Backbone(model, tokenizer, processor, prompt_format(prompt), name, image_frame, max_length)

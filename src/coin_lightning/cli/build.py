@@ -1,6 +1,5 @@
 """From a composed config to objects, with errors that name the key and the nearest valid names."""
 
-import difflib
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +10,17 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from coin_lightning.cli.config_errors import hint, unread_keys
 from coin_lightning.errors import CoinLightningError, ConfigError
+
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def conf_dir() -> Path:
     """The `conf` folder: of the checkout, or inside the installed package."""
     package = Path(__file__).parents[1]
-    return next(folder for folder in (package / "conf", package.parents[1] / "conf") if (folder / "train.yaml").is_file())
+    places = (package / "conf", package.parents[1] / "conf")
+    return next(folder for folder in places if (folder / "train.yaml").is_file())
 
 
 def build(config: Any, *args: Any, **kwargs: Any) -> Any:
@@ -45,20 +48,24 @@ def targets(config: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
     if "_target_" in config:
         yield path, config
     for key in config:
-        if OmegaConf.is_missing(config, key) or (path == "" and key == "hydra"):
+        name = str(key)
+        if OmegaConf.is_missing(config, key) or (path == "" and name == "hydra"):
             continue
-        yield from targets(config[key], f"{path}.{key}" if path else str(key))
+        yield from targets(config[key], f"{path}.{name}" if path else name)
 
 
 def check_config(config: DictConfig) -> None:
     """Find every wrong key before anything is loaded: each `_target_` must exist and take the keys beside it.
+
+    A key that nothing reads is wrong too.
 
     Raises:
         ConfigError: all problems together.
     """
     try:
         OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        problems = [line for path, node in targets(config) for line in binding_problems(path, node)]
+        problems = unread_keys(config, conf_dir())
+        problems += [line for path, node in targets(config) for line in binding_problems(path, node)]
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).strip()) from error
     if problems:
@@ -71,21 +78,30 @@ def binding_problems(path: str, node: DictConfig) -> list[str]:
     try:
         called = get_object(target)
     except (ImportError, ValueError) as error:
-        return [f"{path}._target_: {target} cannot be imported ({str(error).splitlines()[0]})"]
-    signature = inspect.signature(called)
-    names = [name for name, parameter in signature.parameters.items() if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)]
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+        reason = str(error).split("\n", 1)[0]
+        return [f"{path}._target_: {target} cannot be imported ({reason})"]
+    names = accepted(called)
     given = [str(key) for key in node if not str(key).startswith("_")]
-    problems = []
-    for key in given:
-        if key not in names and not takes_any:
-            close = difflib.get_close_matches(key, names, n=2)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"it takes {', '.join(names)}"
-            problems.append(f"{path}.{key}: {target} has no such option; {hint}")
-    if not problems and not node.get("_partial_", False):
-        needed = [
-            name for name, parameter in signature.parameters.items()
-            if parameter.default is parameter.empty and name in names and name not in given and name != "self"
-        ]  # fmt: skip
-        problems += [f"{path}.{name}: {target} needs this option" for name in needed]
-    return problems
+    if names is not None:
+        wrong = [key for key in given if key not in names]
+        if wrong:
+            return [f"{path}.{key}: {target} has no such option; {hint(key, names)}" for key in wrong]
+    if node.get("_partial_", False):
+        return []
+    parameters = inspect.signature(called).parameters.values()
+    needed = [each.name for each in parameters if each.default is each.empty and each.kind not in VARIADIC]
+    return [f"{path}.{name}: {target} needs this option" for name in needed if name not in given]
+
+
+def accepted(called: Any) -> set[str] | None:
+    """Keywords that a callable takes; None when it takes any.
+
+    A function with `**options` that says which class it returns hands them on to that class.
+    """
+    signature = inspect.signature(called)
+    names = {name for name, parameter in signature.parameters.items() if parameter.kind not in VARIADIC}
+    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+        return names
+    result = signature.return_annotation
+    further = accepted(result) if inspect.isfunction(called) and inspect.isclass(result) else None
+    return None if further is None else names | further

@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 # quiet before the libraries are imported: their bars would break ours, and forked loaders need no tokenizer threads
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -13,15 +13,18 @@ import hydra
 import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 import coin_lightning  # noqa: F401  (registers the adapters)
 from coin_lightning.cli.build import build, check_config, conf_dir
+from coin_lightning.cli.config_errors import explain
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.loop import run_sequence
 from coin_lightning.continual.progress import SequenceProgress
-from coin_lightning.continual.run_dir import RunDir, environment, write_json
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.scenario import Experience, Scenario
 from coin_lightning.errors import CoinLightningError
 from coin_lightning.metrics.score_matrix import ScoreMatrix
@@ -48,17 +51,18 @@ def train(config: DictConfig, run_path: Path, console: Console) -> Path:
     run = RunDir(run_path, [task.name for task in scenario.tasks])
     resolved: Any = OmegaConf.to_container(config, resolve=True)
     run.claim(resolved)
-    if len(run.scores()) <= len(scenario.tasks):
+    if len(run.scores()) <= len(scenario.tasks) or not run.summary_is_current():
         _continue(config, resolved, scenario, run, console)
     report = run.path / "report.html"
-    if not report.exists():
+    if not report.exists() or report.stat().st_mtime_ns < (run.path / "matrix.json").stat().st_mtime_ns:
         write_report(run.path)
     console.print(final_summary(run.path))
     return report
 
 
 def _continue(config: DictConfig, resolved: dict[str, Any], scenario: Scenario, run: RunDir, console: Console) -> None:
-    console.print(run_header(config.experiment_name, config.method.name, config.backbone.name, config.seed, run.tasks, run.path, scenario.notes))
+    names = config.experiment_name, config.method.name, config.backbone.name
+    console.print(run_header(*names, config.seed, run.tasks, run.path, scenario.notes))
     scenario.build()
     seed_everything(config.seed)
     backbone = build(config.backbone)
@@ -70,15 +74,15 @@ def _continue(config: DictConfig, resolved: dict[str, Any], scenario: Scenario, 
         backbone, build(config.adapter), build(config.method), build(config.optimizer), build(config.schedule),
         config.protocol.projector, config.protocol.projector_lr,
     )  # fmt: skip
-    write_json(run.path / "environment.json", environment(_data(scenario)))
-    shape = {"world_size": _world_size(config), "accumulate": config.trainer.accumulate_grad_batches}
-    loop = ContinualLoop(scenario, build(config.evaluation), run, config.seed, facts=_facts(config, scenario, module), **shape)
+    run.claim_data({task.name: task.describe() for task in scenario.tasks})
+    facts = _facts(config, scenario, module)
+    loop = ContinualLoop(scenario, build(config.evaluation), run, config.seed, facts)
     progress.follow(loop)
 
     def on_row(matrix: ScoreMatrix, row: int) -> None:
         progress.pause()
         console.print(matrix_table(load_matrix(run.path), row))
-        log_experience(make.loggers, load_matrix(run.path), row, module.first_step + module.total_steps if row else 0)
+        log_experience(make.loggers, load_matrix(run.path), row, loop.steps_until(row))
         write_report(run.path)
 
     loop.on_row = on_row
@@ -93,24 +97,32 @@ def _continue(config: DictConfig, resolved: dict[str, Any], scenario: Scenario, 
 class TrainerFactory:
     """A new trainer, with new callbacks and loggers, for each experience."""
 
-    def __init__(self, config: DictConfig, resolved: dict[str, Any], loop: ContinualLoop, progress: SequenceProgress, module: ContinualMLLM) -> None:
+    def __init__(
+        self,
+        config: DictConfig,
+        resolved: dict[str, Any],
+        loop: ContinualLoop,
+        progress: SequenceProgress,
+        module: ContinualMLLM,
+    ) -> None:
         self.config, self.resolved, self.loop, self.progress, self.module = config, resolved, loop, progress, module
         self.loggers: list[Any] = []
 
     def __call__(self, experience: Experience) -> L.Trainer:
         """Build from the config's `trainer`, `callbacks` and `logger` groups."""
         experience.folder.mkdir(parents=True, exist_ok=True)
-        factories = build(self.config.logger)
-        self.loggers = [factory(self.loop.run.path, experience.folder.name, self.resolved) for factory in factories.values()]
+        factories, name = build(self.config.logger).values(), experience.folder.name
+        self.loggers = [factory(self.loop.run.path, name, self.resolved) for factory in factories]
         for logger in self.loggers:
             if hasattr(logger, "offset"):
                 logger.offset = self.module.first_step
         callbacks = [self.loop, *build(self.config.callbacks).values(), self.progress]
         options = {} if self.config.trainer.precision != "auto" else {"precision": _precision(self.module)}
         return build(
-            self.config.trainer, callbacks=callbacks, logger=self.loggers, enable_progress_bar=False, enable_model_summary=False,
-            enable_checkpointing=False, use_distributed_sampler=False, num_sanity_val_steps=0, limit_val_batches=0,
-            max_epochs=experience.task.epochs if experience.task else 1, default_root_dir=str(self.loop.run.path), **options,
+            self.config.trainer, callbacks=callbacks, logger=self.loggers, enable_progress_bar=False,
+            enable_model_summary=False, enable_checkpointing=False, use_distributed_sampler=False,
+            num_sanity_val_steps=0, limit_val_batches=0, max_epochs=experience.task.epochs if experience.task else 1,
+            default_root_dir=str(self.loop.run.path), **options,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -125,12 +137,13 @@ def _precision(module: ContinualMLLM) -> str:
     return {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}.get(module.backbone.model.dtype, "32-true")
 
 
-def _world_size(config: DictConfig) -> int:
-    return int(os.environ.get("WORLD_SIZE", 1)) if config.trainer.devices == "auto" else int(config.trainer.devices) * config.trainer.get("num_nodes", 1)
+def _world_size() -> int:
+    """Processes that `torchrun` has started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _facts(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> dict[str, Any]:
-    """Fields of `matrix.json` beside scores and cost; `protocol` is what must be equal for two results to be compared."""
+    """Fields of `matrix.json` beside scores and cost; `protocol` must be equal for two results to be compared."""
     rates = {group["name"]: group["lr"] for group in module.optimizer_groups()}
     protocol = {
         **OmegaConf.to_container(config.protocol, resolve=True),  # type: ignore[dict-item]
@@ -141,7 +154,7 @@ def _facts(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> dic
         "adapter": ", ".join(f"{key} {value}" for key, value in config.adapter.items() if not key.startswith("_")),
         "learning_rates": ", ".join(f"{name} {rate:g}" for name, rate in rates.items()),
         "schedule": config.schedule._target_.rsplit(".", 1)[1],
-        "batch": f"{config.scenario.batch_size} x {config.trainer.accumulate_grad_batches} x {_world_size(config)}",
+        "batch": f"{config.scenario.batch_size} x {config.trainer.accumulate_grad_batches} x {_world_size()}",
         "epochs": config.scenario.epochs,
         "train_rows": sum(len(task.train_rows) for task in scenario.tasks),
         "test_rows": sum(len(task.test_rows) for task in scenario.tasks),
@@ -160,19 +173,26 @@ def _facts(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> dic
     }
 
 
-def _data(scenario: Scenario) -> dict[str, Any]:
-    return {task.name: task.describe() for task in scenario.tasks}
-
-
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
-def main(config: DictConfig) -> None:
-    """Command line."""
-    console = Console()
+def _composed(config: DictConfig) -> None:
+    console = Console(quiet=int(os.environ.get("RANK", "0")) > 0)  # of several processes one speaks
+    train(config, Path(HydraConfig.get().runtime.output_dir), console)
+
+
+def main() -> None:
+    """Command line; the exit status is 1 with an explanation when config, data or run folder cannot be used."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, and those of the code keep their traceback
     try:
-        train(config, Path(HydraConfig.get().runtime.output_dir), console)
+        _composed()
+    except (HydraException, OmegaConfBaseException) as error:
+        _fail(explain(error, conf_dir()))
     except CoinLightningError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True, highlight=False)
-        sys.exit(1)
+        _fail(error)
+
+
+def _fail(error: CoinLightningError) -> NoReturn:
+    Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True, highlight=False)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

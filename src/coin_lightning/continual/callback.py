@@ -1,7 +1,8 @@
 """`ContinualLoop`: the callback that knows where a run stands, saves it after each task, and evaluates the suite.
 
-Position lives on disk: an experience is done when its `scores.json` exists. The callback never fits; the driver in `loop.py`
-asks it for the next experience and calls `Trainer.fit`. Why a fresh trainer per task: `lightning_and_hydra` facts, 6.1.
+Position lives on disk: an experience is done when its `scores.json` exists. The callback never fits; the driver in
+`loop.py` asks it for the next experience and calls `Trainer.fit`. Why a fresh trainer per task: what one remembers of
+a task (finished epochs, total steps, best scores) silently spoils the next.
 """
 
 import time
@@ -10,10 +11,11 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from safetensors.torch import load_file, save_file
 
 from coin_lightning.adapters.build import load_adapter, save_adapter
-from coin_lightning.continual.run_dir import RunDir, write_json
+from coin_lightning.continual.run_dir import RunDir, read_json, write_json
 from coin_lightning.continual.scenario import Experience, Scenario
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.suite import AnswerWriter, Suite
@@ -32,7 +34,6 @@ class ContinualLoop(L.Callback):
         suite: cells and scorers.
         run: the run folder.
         seed: of the run.
-        world_size, accumulate: ranks, and batches per optimizer step; they decide the number of steps.
         facts: fields of `matrix.json` that only the caller knows.
         on_row: called with the matrix and the row after each evaluation.
     """
@@ -43,18 +44,16 @@ class ContinualLoop(L.Callback):
         suite: Suite,
         run: RunDir,
         seed: int,
-        world_size: int = 1,
-        accumulate: int = 1,
         facts: Mapping[str, Any] | None = None,
         on_row: Callable[[ScoreMatrix, int], None] = lambda matrix, row: None,
     ) -> None:
         self.scenario, self.suite, self.run, self.seed = scenario, suite, run, seed
-        self.world_size, self.accumulate = world_size, accumulate
         self.facts, self.on_row = dict(facts or {}), on_row
         self.experience: Experience | None = None
         self._loaded = 0
         self._before: dict[str, torch.Tensor] = {}
         self._started = 0.0
+        self._earlier: dict[str, Any] = {}
 
     # position
 
@@ -69,15 +68,19 @@ class ContinualLoop(L.Callback):
         last = folder / LAST
         experience = Experience(index, task, folder, last if last.exists() else None, (folder / "train.json").exists())
         self._load_weights(module, index if experience.trained else index - 1)
-        if task is not None:
-            module.first_step = sum(self._steps(earlier) for earlier in self.scenario.tasks[: index - 1])
-            module.total_steps = self._steps(task)
+        module.first_step = self.steps_until(index - 1)
         self.experience = experience
         return experience
 
-    def _steps(self, task: Any) -> int:
-        """Optimizer steps of a task: Lightning also steps on what is left of the last accumulation of an epoch."""
-        return -(-task.steps_per_epoch(self.world_size) // self.accumulate) * task.epochs
+    def steps_until(self, index: int) -> int:
+        """Optimizer steps of the sequence up to the end of experience `index`, as its `train.json` files tell."""
+        return sum(read_json(self.run.folder(done) / "train.json")["steps"] for done in range(1, index + 1))
+
+    def catch_up(self) -> None:
+        """Write the summary that a run killed right behind its scores still owes. Only the main process does it."""
+        done = self.run.scores()
+        if done and getattr(rank_zero_only, "rank", 0) == 0 and not self.run.summary_is_current():
+            self.on_row(self.run.write_summary(self.facts), max(done))
 
     def _load_weights(self, module: ContinualMLLM, index: int) -> None:
         """Weights after experience `index`, unless the module holds them already."""
@@ -102,13 +105,29 @@ class ContinualLoop(L.Callback):
         module.method.before_experience(module, experience.name, experience.index)
         rows = module.method.prepare_data(experience.name, experience.index, experience.task.train_rows)
         experience.task.train_rows = list(rows)
+        # Lightning also steps on what is left of the last accumulation of an epoch
+        per_epoch = -(-experience.task.steps_per_epoch(trainer.world_size) // trainer.accumulate_grad_batches)
+        module.total_steps = per_epoch * experience.task.epochs
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the weights, to prove later that they moved."""
         module = _module(pl_module)
         self._before = {name: parameter.detach().clone() for name, parameter in module.trainable().items()}
-        module.tokens, module.losses = 0, []
-        self._started = time.monotonic()
+        earlier, self._earlier = self._earlier, {}
+        module.tokens = earlier.get("tokens", 0)
+        module.losses = [torch.tensor(loss) for loss in earlier.get("losses", [])]
+        self._started = time.monotonic() - earlier.get("seconds", 0.0)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep what `train.json` will say of the part before a kill."""
+        module = _module(pl_module)
+        losses = [loss.item() for loss in module.losses[:1]]
+        seconds = time.monotonic() - self._started
+        checkpoint["so_far"] = {"tokens": module.tokens, "losses": losses, "seconds": seconds}
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Undo of `on_save_checkpoint`."""
+        self._earlier = checkpoint["so_far"]
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Let the method finish while the model is on its device; then save the experience.
@@ -128,16 +147,17 @@ class ContinualLoop(L.Callback):
     def _check_progress(self, trainer: L.Trainer, module: ContinualMLLM) -> None:
         if trainer.interrupted or trainer.limit_train_batches != 1.0:
             return
-        if trainer.global_step != module.total_steps:
-            raise RunError(f"{self._current().name}: {trainer.global_step} optimizer steps ran, {module.total_steps} were planned")
-        still = [name for name, parameter in module.trainable().items() if torch.equal(parameter.detach(), self._before[name])]
-        if len(still) == len(self._before):
-            raise RunError(f"{self._current().name}: no trainable weight moved; check optimizer.lr and the targets of the adapter")
+        name, planned = self._current().name, module.total_steps
+        if trainer.global_step != planned:
+            raise RunError(f"{name}: {trainer.global_step} optimizer steps ran, {planned} were planned")
+        if all(torch.equal(weight.detach(), self._before[key]) for key, weight in module.trainable().items()):
+            raise RunError(f"{name}: no trainable weight moved; check optimizer.lr and the targets of the adapter")
 
     def _save(self, trainer: L.Trainer, module: ContinualMLLM, experience: Experience, seconds: float) -> None:
         folder = experience.folder
         size = save_adapter(module.peft, folder / "adapter")
-        save_file({name: tensor.float().cpu().contiguous() for name, tensor in module.method.state_dict().items()}, folder / STATE)
+        state = {name: tensor.float().cpu().contiguous() for name, tensor in module.method.state_dict().items()}
+        save_file(state, folder / STATE)
         losses = [loss.item() for loss in (module.losses[0], module.losses[-1])]
         trained = {
             "experience": experience.index,
@@ -162,10 +182,12 @@ class ContinualLoop(L.Callback):
         tasks = self.suite.tasks_after(experience.index, self.scenario.tasks)
         writer = AnswerWriter(experience.folder / "records", tasks)
         started = time.monotonic()
-        loaders = [task.answer_loader(writer.done(task.name), trainer.global_rank, trainer.world_size) for task in tasks]
-        trainer.callbacks.append(writer)
+        rank, ranks = trainer.global_rank, trainer.world_size
+        loaders = [task.answer_loader(writer.done(task.name), rank, ranks) for task in tasks]
+        callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        callbacks.append(writer)
         trainer.predict(module, dataloaders=loaders, return_predictions=False)
-        trainer.callbacks.remove(writer)
+        callbacks.remove(writer)
         trainer.strategy.barrier()
         if trainer.is_global_zero:
             self._score(experience, tasks, writer, time.monotonic() - started)

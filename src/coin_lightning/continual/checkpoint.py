@@ -22,7 +22,9 @@ class TaskCheckpoint(L.Callback):
         self.every_n_steps = every_n_steps
         self._saved = 0
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Save, except behind the last batch of an epoch: Lightning would run that epoch again on resuming."""
         step = trainer.global_step
         if step % self.every_n_steps or step == self._saved or batch_idx + 1 == trainer.num_training_batches:
@@ -30,9 +32,10 @@ class TaskCheckpoint(L.Callback):
         self._saved = step
         folder = self._loop(trainer).run.folder(self._loop(trainer).position)
         scratch = folder / f".{LAST}.tmp"
-        trainer.save_checkpoint(scratch)  # on all ranks
+        trainer.save_checkpoint(scratch, weights_only=False)  # on all ranks
         if trainer.is_global_zero:
             os.replace(scratch, folder / LAST)
 
     def _loop(self, trainer: L.Trainer) -> ContinualLoop:
-        return next(callback for callback in trainer.callbacks if isinstance(callback, ContinualLoop))
+        callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        return next(callback for callback in callbacks if isinstance(callback, ContinualLoop))

@@ -20,6 +20,7 @@ def run_sequence(loop: ContinualLoop, module: ContinualMLLM, make_trainer: MakeT
     `make_trainer` builds a new trainer with new callbacks and loggers each time: what a trainer remembers of one task
     (finished epochs, best scores, stale checkpoints) silently spoils the next.
     """
+    loop.catch_up()
     while (experience := loop.next_experience(module)) is not None:
         seed_everything(loop.seed + experience.index)
         trainer = make_trainer(experience)

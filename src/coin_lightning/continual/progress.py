@@ -12,6 +12,8 @@ from coin_lightning.continual.callback import ContinualLoop
 
 LINE_SECONDS = 20
 """In a log: at most one line in this many seconds."""
+ROW_WEIGHT = 3
+"""Share of a training row in the bar, against one answer."""
 
 
 class Pace:
@@ -48,27 +50,31 @@ class SequenceProgress(L.Callback):
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), console=console)
+        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%")
+        self.bar = Progress(*columns, console=console)
         self.live: Live | None = None
         self.training, self.answering = Pace(), Pace()
         self.left_rows = self.left_answers = self.done = 0
         self.loop: ContinualLoop | None = None
         self._task = self.bar.add_task("", total=1)
         self._mark = self._line = 0.0
-        self._note = ""
 
     def follow(self, loop: ContinualLoop) -> None:
         """Count the work that is left in the loop's run."""
         self.loop = loop
-        done = loop.run.scores()
-        tasks = loop.scenario.tasks
-        for index in range(len(tasks) + 1):
-            if index in done:
-                continue
-            self.left_answers += sum(len(task.test_rows) for task in loop.suite.tasks_after(index, tasks))
-            if index and not (loop.run.folder(index) / "train.json").exists():
-                self.left_rows += len(tasks[index - 1].train_rows) * tasks[index - 1].epochs
-        self.bar.reset(self._task, total=self.left_rows * 3 + self.left_answers)
+        self._count(loop)
+        self.bar.reset(self._task, total=self.left_rows * ROW_WEIGHT + self.left_answers)
+
+    def _count(self, loop: ContinualLoop) -> None:
+        """Rows and answers of everything that is not finished on disk."""
+        tasks, done = loop.scenario.tasks, loop.run.scores()
+        left = [index for index in range(len(tasks) + 1) if index not in done]
+        answered = [task for index in left for task in loop.suite.tasks_after(index, tasks)]
+        learned = [
+            tasks[index - 1] for index in left if index and not (loop.run.folder(index) / "train.json").exists()
+        ]  # fmt: skip
+        self.left_answers = sum(len(task.test_rows) for task in answered)
+        self.left_rows = sum(len(task.train_rows) * task.epochs for task in learned)
 
     def features(self, done: int, total: int) -> None:
         """Pictures through the vision tower."""
@@ -86,25 +92,43 @@ class SequenceProgress(L.Callback):
             self.live = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
-        self._mark, self._note = time.monotonic(), ""
+        """Start the clock, and take off what was learned before a kill."""
+        self._mark = time.monotonic()
+        experience = self.loop.experience if self.loop else None
+        if self.loop is None or experience is None or experience.task is None:
+            return
+        self._count(self.loop)
+        if experience.resume_from is not None:
+            batch = experience.task.batch_size * trainer.accumulate_grad_batches * trainer.world_size
+            self.left_rows = max(self.left_rows - trainer.global_step * batch, 0)
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
-        self._mark, self._note = time.monotonic(), ""
+        self._mark = time.monotonic()
+        if self.loop is not None:
+            self._count(self.loop)
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Count a batch of rows."""
         rows = len(batch["ids"]) * trainer.world_size
         self.left_rows = max(self.left_rows - rows, 0)
         self._advance(self.training, rows)
         loss = trainer.callback_metrics.get("train/loss")
         note = "" if loss is None else f", loss {loss.item():.2f}"
-        last = batch_idx + 1 == trainer.num_training_batches
-        self._show(f"{self._place()} learning {batch_idx + 1}/{trainer.num_training_batches}{note}", self._units(), self._total(), force=last)
+        batches = trainer.num_training_batches
+        text = f"{self._place()} learning {batch_idx + 1}/{batches}{note}"
+        self._show(text, self._units(), self._total(), force=batch_idx + 1 == batches)
 
     def on_predict_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Count a batch of answers."""
         answers = len(batch["ids"]) * trainer.world_size
@@ -127,7 +151,7 @@ class SequenceProgress(L.Callback):
         return int(self.bar.tasks[0].total or 1)
 
     def _units(self) -> int:
-        return self._total() - self.left_rows * 3 - self.left_answers
+        return self._total() - self.left_rows * ROW_WEIGHT - self.left_answers
 
     def _show(self, text: str, done: int, total: int, force: bool = False) -> None:
         remaining = self.remaining() if self.loop else None

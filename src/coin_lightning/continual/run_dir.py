@@ -15,9 +15,15 @@ import yaml
 from coin_lightning.errors import RunError
 from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json
 
-PACKAGES = ("coin-lightning", "torch", "lightning", "transformers", "peft", "hydra-core", "omegaconf", "datasets", "wandb", "numpy", "pillow")
-FREE_KEYS = ("paths", "logger", "callbacks", "hydra", "num_workers", "verbose")
-"""Top-level config keys that do not change a result: a run may be continued with others."""
+PACKAGES = (
+    "coin-lightning", "torch", "lightning", "transformers", "peft", "hydra-core", "omegaconf", "datasets", "wandb",
+    "numpy", "pillow",
+)  # fmt: skip
+FREE_KEYS = (
+    "paths", "run_dir", "logger", "callbacks", "hydra",
+    "scenario.root", "scenario.features", "scenario.builder", "scenario.num_workers",
+)  # fmt: skip
+"""Config keys that do not change a result: a run may be continued with others. The data have their own check."""
 
 
 def write_json(file: Path, data: Any) -> None:
@@ -43,8 +49,9 @@ def read_json(file: Path) -> Any:
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """Lines `key: old -> new` where two nested configs differ."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        keys = [key for key in dict.fromkeys([*old, *new]) if path or key not in FREE_KEYS]
-        return [line for key in keys for line in differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))]
+        names = {key: f"{path}.{key}" if path else str(key) for key in [*old, *new]}
+        kept = {key: name for key, name in names.items() if name not in FREE_KEYS}
+        return [line for key, name in kept.items() for line in differences(old.get(key), new.get(key), name)]
     return [] if old == new else [f"  {path}: {old!r} -> {new!r}"]
 
 
@@ -66,13 +73,13 @@ class RunDir:
         return self.path / f"task_{index:02d}_{name}"
 
     def claim(self, config: Mapping[str, Any]) -> None:
-        """Write `config.yaml`, or check that the one that is there says the same.
+        """Write `config.yaml`, or check that the one that is there says the same. Before any result it may change.
 
         Raises:
             RunError: the folder belongs to another config; the message has the differences.
         """
         file = self.path / "config.yaml"
-        if file.exists():
+        if file.exists() and self.started():
             found = differences(yaml.safe_load(file.read_text(encoding="utf-8")), config)
             if found:
                 raise RunError(
@@ -80,9 +87,37 @@ class RunDir:
                     + "\nUndo the change, or choose another folder with experiment_name=..., or move this one away."
                 )  # fmt: skip
             return
-        scratch = file.with_suffix(".tmp")
+        scratch = file.with_name(f".{file.name}.{os.getpid()}.tmp")
         scratch.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
         os.replace(scratch, file)
+
+    def started(self) -> bool:
+        """Whether anything has been computed."""
+        return any(self.path.glob("task_*/*"))
+
+    def claim_data(self, data: Mapping[str, Any]) -> None:
+        """Write `environment.json`; on continuing, check first that the data are the same.
+
+        Args:
+            data: by task, with the `sha256` of its files.
+
+        Raises:
+            RunError: a file has changed since the run was started.
+        """
+        file = self.path / "environment.json"
+        old = read_json(file).get("data", {}) if file.exists() and self.started() else {}
+        changed = [task for task in data if task in old and old[task]["sha256"] != data[task]["sha256"]]
+        if changed:
+            raise RunError(
+                f"{self.path}: the data of {', '.join(changed)} changed since this run was started, so its scores would "
+                "not fit together; restore the files, or choose another folder with experiment_name=..."
+            )
+        write_json(file, environment(data))
+
+    def summary_is_current(self) -> bool:
+        """Whether `matrix.json` holds every row that has scores."""
+        file = self.path / "matrix.json"
+        return file.exists() and read_json(file).get("scores") == self.matrix().to_json()["scores"]
 
     def scores(self) -> dict[int, dict[str, Any]]:
         """`scores.json` of every finished experience, by position."""
@@ -110,7 +145,7 @@ class RunDir:
         }
 
     def write_summary(self, facts: Mapping[str, Any]) -> ScoreMatrix:
-        """Write `matrix.json`, `matrix.csv` and `metrics.json`; `facts` are the fields that no file has (protocol, seed, ...)."""
+        """Write `matrix.json`, `matrix.csv`, `metrics.json`; `facts` are what no file has (protocol, ...)."""
         matrix = self.matrix()
         metrics = metrics_to_json(matrix.summary())
         write_json(self.path / "matrix.json", {**matrix.to_json(), "metrics": metrics, "cost": self.costs(), **facts})
@@ -148,7 +183,9 @@ def machine() -> dict[str, Any]:
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        lines = cpuinfo.read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         processor = names[0] if names else processor
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
-    return {"cpu": processor, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": device, "python": platform.python_version()}
+    threads, python = torch.get_num_threads(), platform.python_version()
+    return {"cpu": processor, "cores": os.cpu_count(), "threads": threads, "device": device, "python": python}

@@ -34,7 +34,8 @@ def ordered(names: Sequence[str], order: str | Sequence[str], seed: int) -> list
 
     Args:
         names: in CoIN's order.
-        order: `coin`, `alphabetical`, `reversed`, `random` (drawn with `seed`), or a list of names, which may leave some out.
+        order: `coin`, `alphabetical`, `reversed`, `random` (drawn with `seed`), or a list of names; it may leave some
+            out.
 
     Raises:
         ConfigError: an unknown order or name, or a name twice.
@@ -44,7 +45,8 @@ def ordered(names: Sequence[str], order: str | Sequence[str], seed: int) -> list
         if order == "random":
             return random.Random(seed).sample(list(names), len(names))
         if order not in known:
-            raise ConfigError(f"scenario.order={order!r} is unknown; use coin, alphabetical, reversed, random or a list of {', '.join(names)}")
+            known_names = f"coin, alphabetical, reversed, random or a list of {', '.join(names)}"
+            raise ConfigError(f"scenario.order={order!r} is unknown; use {known_names}")
         return known[order]
     wrong = [name for name in order if name not in names]
     if wrong or len(set(order)) != len(order) or not order:
@@ -87,9 +89,10 @@ class Scenario:
         notes: Sequence[str] = (),
     ) -> None:
         common = {
-            "root": root, "features": features, "instructions": instructions, "fraction": fraction, "limit_train": limit_train,
-            "limit_test": limit_test, "subset_seed": subset_seed, "batch_size": batch_size, "answer_batch_size": answer_batch_size,
-            "epochs": epochs, "num_workers": num_workers, "cache_features": cache_features,
+            "root": root, "features": features, "instructions": instructions, "fraction": fraction,
+            "limit_train": limit_train, "limit_test": limit_test, "subset_seed": subset_seed, "batch_size": batch_size,
+            "answer_batch_size": answer_batch_size, "epochs": epochs, "num_workers": num_workers,
+            "cache_features": cache_features,
         }  # fmt: skip
         self.name, self.builder, self.notes = name, builder, list(notes)
         self.tasks = [_task(tasks[key], common) for key in ordered(list(tasks), order, order_seed)]

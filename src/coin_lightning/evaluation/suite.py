@@ -20,7 +20,7 @@ class Suite:
     """Which cells of the score matrix are filled, and by which rules.
 
     Args:
-        cells: `seen` evaluates after task k the tasks 1..k (lower triangle), `full` all of them. Zero-shot is always full.
+        cells: `seen` evaluates after task k the tasks 1..k (lower triangle), `full` all. Zero-shot is always full.
         scorers: `corrected` or `reference` rules.
     """
 
@@ -61,9 +61,15 @@ class AnswerWriter(BasePredictionWriter):
         return frozenset(id_ for rank in self.batches(task) for batch in rank for id_ in batch["ids"])
 
     def write_on_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, prediction: Any, batch_indices: Any, batch: Any, batch_idx: int,
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        prediction: Any,
+        batch_indices: Any,
+        batch: Any,
+        batch_idx: int,
         dataloader_idx: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Lightning's hook."""
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{self.tasks[dataloader_idx].name}.{trainer.global_rank}.jsonl"

@@ -1,4 +1,4 @@
-"""`Method`: what a continual-learning algorithm may do, and when. The base class does nothing: plain sequential tuning."""
+"""`Method`: what a continual-learning algorithm may do, and when. The base class: plain sequential tuning."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -8,9 +8,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 HOOKS = (
-    "prepare_data", "before_experience", "batch_context", "transform_inputs", "extra_loss", "after_backward", "after_step",
-    "after_experience", "route", "state_dict", "load_state_dict",
-)  # fmt: skip
+    "prepare_data",
+    "before_experience",
+    "batch_context",
+    "transform_inputs",
+    "extra_loss",
+    "after_backward",
+    "after_step",
+    "after_experience",
+    "route",
+    "state_dict",
+    "load_state_dict",
+)
 """In the order in which they are called."""
 
 
@@ -36,9 +45,15 @@ class Method:
             TypeError: names the method and lists the hooks.
         """
         super().__init_subclass__(**options)
-        wrong = [name for name, member in vars(cls).items() if callable(member) and not name.startswith("_") and name not in HOOKS]
+        wrong = [
+            name
+            for name, member in vars(cls).items()
+            if callable(member) and not name.startswith("_") and name not in HOOKS
+        ]
         if wrong:
-            raise TypeError(f"{cls.__name__}.{wrong[0]} is no hook and would never be called; hooks are: {', '.join(HOOKS)}")
+            raise TypeError(
+                f"{cls.__name__}.{wrong[0]} is no hook and would never be called; hooks are: {', '.join(HOOKS)}"
+            )
 
     def prepare_data(self, task: str, position: int, rows: Sequence[Any]) -> Sequence[Any]:
         """Training rows of a task, which may be mixed with stored ones. Called before the loader is built."""

@@ -53,15 +53,28 @@ def mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def group_by_method(runs: Sequence[RunMatrix]) -> list[MethodGroup]:
-    """Runs of one method, experiment and backbone together, in order of first appearance.
+    """Runs that differ only in their seed together, in order of first appearance.
 
-    The label is the method; where that is not unique the backbone, and then the experiment, is added.
+    Runs of one method with another backbone, experiment or protocol field (rank, learning rate, scorer, ...) stay apart,
+    so that a sweep is never averaged as if it were seeds. The label is the method and whatever tells the groups apart.
+
+    Raises:
+        RunError: two runs of a group have one seed.
     """
-    found: dict[tuple[str, str, str], list[RunMatrix]] = {}
+    found: dict[tuple[tuple[str, str], ...], list[RunMatrix]] = {}
     for run in runs:
-        found.setdefault((run.method, run.backbone, run.experiment), []).append(run)
-    keys = list(found)
-    return [MethodGroup(_label(key, keys), tuple(members)) for key, members in found.items()]
+        found.setdefault(tuple(_identity(run).items()), []).append(run)
+    for members in found.values():
+        seeds = [run.seed for run in members]
+        if len(set(seeds)) < len(seeds):
+            raise RunError(f"{members[0].experiment}: seeds {seeds} of equal runs; name each run once.")
+    keys = [dict(key) for key in found]
+    return [MethodGroup(_label(key, keys), tuple(members)) for key, members in zip(keys, found.values(), strict=True)]
+
+
+def _identity(run: RunMatrix) -> dict[str, str]:
+    names = {"method": run.method, "backbone": run.backbone, "experiment": run.experiment}
+    return names | {name: str(value) for name, value in run.protocol.items()}
 
 
 def forgetting_overview(runs: Sequence[RunMatrix]) -> Figure:
@@ -172,9 +185,15 @@ def _common_tasks(runs: Sequence[RunMatrix]) -> tuple[str, ...]:
     return runs[0].tasks
 
 
-def _label(key: tuple[str, str, str], keys: Sequence[tuple[str, str, str]]) -> str:
-    parts = [method_title(key[0])]
-    for used in (1, 2):
-        if sum(other[:used] == key[:used] for other in keys) > 1:
-            parts.append(key[used])
-    return ", ".join(parts)
+def _label(key: dict[str, str], keys: Sequence[dict[str, str]]) -> str:
+    """The method; where groups share it, also the fields in which they differ."""
+    rivals = [other for other in keys if other["method"] == key["method"] and other is not key]
+    differing = [name for name in key if any(other.get(name) != key[name] for other in rivals)]
+    parts = [_difference(key[name], [other.get(name, "") for other in rivals]) for name in differing]
+    return ", ".join([method_title(key["method"]), *parts])
+
+
+def _difference(value: str, others: Sequence[str]) -> str:
+    """Of a field that lists several things ("rank 8, alpha 16"), only those that some other group does not share."""
+    items = value.split(", ")
+    return ", ".join(item for item in items if any(item not in other.split(", ") for other in others)) or value

@@ -130,7 +130,8 @@ def log_experience(loggers: Iterable[Logger], matrix: RunMatrix, row: int, seque
         if isinstance(logger, WandbLogger):
             log_to_wandb(logger.experiment, matrix, row, sequence_step)
             continue
-        logger.log_metrics({**scalars, "experience": float(row)}, step=sequence_step)
+        own_step = sequence_step - getattr(logger, "offset", 0)
+        logger.log_metrics({**scalars, "experience": float(row)}, step=own_step)
         if isinstance(logger, TensorBoardLogger):
             pixels = np.asarray(_picture(matrix))
             logger.experiment.add_image("score_matrix", pixels, sequence_step, dataformats="HWC")

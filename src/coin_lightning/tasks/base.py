@@ -35,7 +35,7 @@ class Rows(Dataset):
 
 
 class Batches(Dataset):
-    """Whole batches as items: Lightning rebuilds the batch sampler of a predict loader, and this leaves it none to rebuild."""
+    """Whole batches as items: Lightning rebuilds the batch sampler of a predict loader; here is none."""
 
     def __init__(self, batches: Sequence[Sequence[Any]], collate: Callable[[Sequence[Any]], dict[str, Any]]) -> None:
         self.batches, self.collate = batches, collate
@@ -48,7 +48,7 @@ class Batches(Dataset):
 
 
 class TrainLoader(DataLoader):
-    """A loader that goes on in mid-epoch: `InstructionTask.resume_at` has told its sampler where, so it has no state of its own."""
+    """A loader that goes on in mid-epoch without state of its own: `resume_at` has told its sampler where."""
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing; its presence tells Lightning that the loader can be resumed."""
@@ -80,6 +80,8 @@ class InstructionTask(L.LightningDataModule):
         max_cache_gigabytes: refuse to start when the features of this task would take more.
     """
 
+    name: str
+
     def __init__(
         self,
         name: str,
@@ -103,7 +105,12 @@ class InstructionTask(L.LightningDataModule):
         max_cache_gigabytes: float = 50.0,
     ) -> None:
         super().__init__()
-        for key, value in {"max_new_tokens": max_new_tokens, "epochs": epochs, "batch_size": batch_size, "answer_batch_size": answer_batch_size}.items():
+        for key, value in {
+            "max_new_tokens": max_new_tokens,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "answer_batch_size": answer_batch_size,
+        }.items():
             if value < 1:
                 raise ConfigError(f"task.{name}.{key}={value} must be at least 1")
         self.name, self.epochs, self.batch_size = name, epochs, batch_size
@@ -112,7 +119,12 @@ class InstructionTask(L.LightningDataModule):
         folder = Path(root) / instructions / directory
         self.train_file, self.test_file = folder / "train.json", folder / f"{test_split}.json"
         self.truth: Truth = truth or RowFields()
-        self.fraction, self.limit_train, self.limit_test, self.subset_seed = fraction, limit_train, limit_test, subset_seed
+        self.fraction, self.limit_train, self.limit_test, self.subset_seed = (
+            fraction,
+            limit_train,
+            limit_test,
+            subset_seed,
+        )
         self.num_workers, self.cache_features = num_workers, cache_features
         self.features, self.max_cache_gigabytes = Path(features), max_cache_gigabytes
         self.train_rows: list[TrainRow] = []
@@ -125,7 +137,9 @@ class InstructionTask(L.LightningDataModule):
 
     def connect(self, backbone: Backbone, seed: int = 0, position: int = 0) -> None:
         """Say which model reads the rows, and where in the sequence the task stands."""
-        store = FeatureStore(self.features / backbone.tower_key(), backbone.feature_shape) if self.cache_features else None
+        store = (
+            FeatureStore(self.features / backbone.tower_key(), backbone.feature_shape) if self.cache_features else None
+        )
         self.encoder = Encoder(backbone, self.image_root, store)
         self.key = f"{seed}/{position}"
 
@@ -143,8 +157,9 @@ class InstructionTask(L.LightningDataModule):
             problems += error.problems
         try:
             tests = read_test(self.test_file, self.image_root)
-            self.test_rows = draw(tests, 1.0, self.limit_test, f"{self.subset_seed}/{self.name}/test")
-            self.references = self.truth(self.test_rows, self.image_root)
+            pairs = list(zip(tests, self.truth(tests, self.image_root), strict=True))
+            pairs = draw(pairs, 1.0, self.limit_test, f"{self.subset_seed}/{self.name}/test")
+            self.test_rows, self.references = [row for row, _ in pairs], [reference for _, reference in pairs]
         except DataError as error:
             problems += error.problems
         if problems:
@@ -156,7 +171,8 @@ class InstructionTask(L.LightningDataModule):
         Raises:
             DataError: all problems together.
         """
-        problems = [line for row in [*self.train_rows, *self.test_rows] if (line := self._too_long(row))]
+        rows: list[TrainRow | TestRow] = [*self.train_rows, *self.test_rows]
+        problems = [line for row in rows if (line := self._too_long(row))]
         for row in self._rows_by_picture().values():
             try:
                 path = self.image_root / str(row.image)
@@ -169,7 +185,8 @@ class InstructionTask(L.LightningDataModule):
             raise DataError(problems)
 
     def _rows_by_picture(self) -> dict[str, TrainRow | TestRow]:
-        return {row.image: row for row in [*self.test_rows, *self.train_rows] if row.image is not None}
+        rows: list[TrainRow | TestRow] = [*self.test_rows, *self.train_rows]
+        return {row.image: row for row in rows if row.image is not None}
 
     def _too_long(self, row: TrainRow | TestRow) -> str | None:
         backbone = self.encoder.backbone
@@ -181,7 +198,10 @@ class InstructionTask(L.LightningDataModule):
             return None
         learned = sum(label != IGNORE for label in labels)
         part = f"an answer of {learned} tokens" if isinstance(row, TrainRow) else f"{self.max_new_tokens} answer tokens"
-        return f"{row.where}: {len(ids)} tokens with {part} do not fit backbone.max_length={backbone.max_length}; raise it or shorten the row"
+        return (
+            f"{row.where}: {len(ids)} tokens with {part} do not fit backbone.max_length={backbone.max_length}; "
+            "raise it or shorten the row"
+        )
 
     def missing_features(self) -> list[str]:
         """Pictures of used rows whose features are not in the store yet."""
@@ -214,7 +234,12 @@ class InstructionTask(L.LightningDataModule):
     def describe(self) -> dict[str, Any]:
         """What `environment.json` keeps of the data: where it lies, rows used, and the files' sha256."""
         files = {file.name: file_hash(file) for file in (self.train_file, self.test_file)}
-        return {"folder": str(self.image_root), "train": len(self.train_rows), "test": len(self.test_rows), "sha256": files}
+        return {
+            "folder": str(self.image_root),
+            "train": len(self.train_rows),
+            "test": len(self.test_rows),
+            "sha256": files,
+        }
 
     def prepare_data(self) -> None:
         """Nothing is left to do: rows are read and features computed for the whole scenario before the first fit."""

@@ -33,7 +33,8 @@ class Encoder:
         if isinstance(row, TestRow):
             return [Turn(picture_first(row.text, has_picture))]
         return [
-            Turn(picture_first(turn.question, has_picture and index == 0), turn.answer) for index, turn in enumerate(row.turns)
+            Turn(picture_first(turn.question, has_picture and index == 0), turn.answer)
+            for index, turn in enumerate(row.turns)
         ]
 
     def prompt(self, row: TrainRow | TestRow) -> str:

@@ -1,7 +1,8 @@
 """Vision features of the frozen tower, computed once per picture and read back through a memory map.
 
-A store is a folder named after tower and preprocessing. `features.bin` holds one float16 block per picture, `index.txt` one
-line per block: the picture's sha256. Blocks are written before their lines, so a killed process leaves at most unused bytes.
+A store is a folder named after tower and preprocessing. `features.bin` holds one float16 block per picture, `index.txt`
+one line per block: the picture's sha256. Blocks are written before their lines, so a killed process leaves at most
+unused bytes.
 """
 
 import hashlib
@@ -55,7 +56,9 @@ class FeatureStore:
         lines = [line for line in text.split("\n")[:-1] if len(line) == DIGEST]  # a cut last line has no end
         held = data.stat().st_size // self.block if data.exists() else 0
         if len(lines) > held:
-            raise DataError(f"{data}: holds {held} of {len(lines)} features; remove the folder {self.folder} and run again")
+            raise DataError(
+                f"{data}: holds {held} of {len(lines)} features; remove the folder {self.folder} and run again"
+            )
         self._rows = {digest: row for row, digest in enumerate(lines)}
         self._blocks = np.memmap(data, np.float16, "r", shape=(held, *self.shape)) if held else None
 
@@ -66,17 +69,18 @@ class FeatureStore:
         return len(self._rows)
 
     def add(self, digests: Sequence[str], features: Tensor) -> None:
-        """Append features `[n, tokens, width]`; call it while holding `lock()`."""
+        """Append features `[n, tokens, width]` of pictures that are not in the store; call it while holding `lock()`."""
+        fresh = {digest: at for at, digest in enumerate(digests) if digest not in self._rows}
+        features = features[list(fresh.values())]
         data, index = self.folder / "features.bin", self.folder / "index.txt"
         mode = "r+b" if data.exists() else "w+b"
         with data.open(mode) as stream:
             stream.seek(len(self._rows) * self.block)
             stream.write(features.to(torch.float16).cpu().contiguous().numpy().tobytes())
-        lines = [*self._rows, *digests]
         with index.open("r+" if index.exists() else "w+") as stream:
             stream.seek(len(self._rows) * (DIGEST + 1))
             stream.truncate()
-            stream.write("".join(f"{digest}\n" for digest in lines[len(self._rows) :]))
+            stream.write("".join(f"{digest}\n" for digest in fresh))
         self.refresh()
 
     def get(self, digest: str) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from coin_lightning.backbones.prompts import Turn
+from coin_lightning.backbones.prompts import IMAGE, Turn
 from coin_lightning.errors import DataError
 
 Row = TypeVar("Row")
@@ -50,7 +50,9 @@ def load_json(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{file}: file is missing; check paths.data and the task's folder and split") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise DataError(f"{file}: file cannot be read ({error}); check paths.data and the file's permissions") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{file}: malformed JSON ({error}); the file may be cut off, fetch or build it again") from None
 
 
@@ -72,7 +74,9 @@ def _read(file: Path, images: Path, parse: Any) -> list[Any]:
     data = load_json(file)
     if not isinstance(data, list) or not data:
         raise DataError(f"{file}: must hold a non-empty list of rows, found {type(data).__name__}")
-    rows, problems, seen = [], [], {}
+    rows: list[Any] = []
+    problems: list[str] = []
+    seen: dict[str, int] = {}
     for index, raw in enumerate(data):
         where = f"{file} row {index}"
         try:
@@ -110,7 +114,11 @@ def _train_row(raw: Any, images: Path, where: str) -> TrainRow:
         if not isinstance(part, dict) or part.get("from") != speaker or not isinstance(part.get("value"), str):
             problems.append(f"{where}: conversations[{position}] must be {{'from': {speaker!r}, 'value': text}}")
         elif not part["value"].strip():
-            problems.append(f"{where}: conversations[{position}] has an empty {'question' if position % 2 == 0 else 'answer'}")
+            problems.append(
+                f"{where}: conversations[{position}] has an empty {'question' if position % 2 == 0 else 'answer'}"
+            )
+        elif speaker == "gpt" and IMAGE in part["value"]:
+            problems.append(f"{where}: conversations[{position}] has {IMAGE} in an answer; only a question can show one")
     image, trouble = picture_path(raw, images, where)
     problems += trouble
     if problems:
@@ -155,7 +163,7 @@ def picture_path(raw: dict[str, Any], images: Path, where: str) -> tuple[str | N
 
 
 def draw(rows: Sequence[Row], fraction: float, limit: int | None, key: str) -> list[Row]:
-    """A subset in the file's order: `fraction` of the rows (at least one), at most `limit`, drawn with `key` as the seed.
+    """A subset in the file's order: `fraction` of the rows (at least one), at most `limit`, drawn with `key` as seed.
 
     Raises:
         DataError: the fraction is outside (0, 1] or the limit is not positive.

@@ -1,4 +1,4 @@
-"""Batches of rows of like length, in an order that depends on (seed, position in the sequence, epoch) and nothing else."""
+"""Batches of rows of like length, in an order that depends on (seed, position, epoch) and nothing else."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ class LengthBucketSampler:
     """Yields lists of row numbers for one rank.
 
     Rows are shuffled, cut into buckets, sorted by length within each, cut into batches, and the batches are shuffled.
-    The last batch of an epoch may be short; with several ranks it is filled from the front so that all take equal steps.
+    The last batch of an epoch may be short; with several ranks it is filled from the front: all take equal steps.
 
     Args:
         lengths: a number per row that grows with its tokens.
@@ -25,6 +25,11 @@ class LengthBucketSampler:
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
         self._skip = 0
+
+    @property
+    def sampler(self) -> "LengthBucketSampler":
+        """Itself: Lightning sets the epoch of `batch_sampler.sampler` only."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this at the start of each epoch."""
@@ -61,6 +66,6 @@ class LengthBucketSampler:
 
 
 def answer_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Rows sorted by length and cut into batches: what generation wants, the longest first so that memory shows early."""
+    """Rows sorted by length and cut into batches: what generation wants, the longest first to show memory early."""
     order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

@@ -1,6 +1,6 @@
-"""Where a test row's ground truth comes from: the row itself, or the data set's own annotation file beside the pictures.
+"""Where a test row's ground truth comes from: the row itself, or the data set's own annotation file.
 
-Each class is called with all test rows of a task and gives one reference per row (the `reference` of an `AnswerRecord`).
+Each class is called with all test rows of a task and gives one reference per row (`AnswerRecord.reference`).
 Paths are relative to the image root (`coin_reference.md` section 3.1).
 """
 
@@ -31,7 +31,10 @@ class RowFields:
             DataError: rows that lack a required field, all listed.
         """
         problems = [
-            f"{row.where}: field {name!r} is missing" for row in rows for name in self.required if row.fields.get(name) in (None, "")
+            f"{row.where}: field {name!r} is missing"
+            for row in rows
+            for name in self.required
+            if row.fields.get(name) in (None, "")
         ]
         if problems:
             raise DataError(problems)
@@ -43,7 +46,9 @@ class ScienceQAProblems:
 
     LETTERS = "ABCDE"
 
-    def __init__(self, problems: str = "ScienceQA/problems.json", splits: str = "ScienceQA/pid_splits.json", split: str = "test") -> None:
+    def __init__(
+        self, problems: str = "ScienceQA/problems.json", splits: str = "ScienceQA/pid_splits.json", split: str = "test"
+    ) -> None:
         self.problems, self.splits, self.split = problems, splits, split
 
     def __call__(self, rows: Sequence[TestRow], images: Path) -> list[Reference]:
@@ -54,13 +59,20 @@ class ScienceQAProblems:
         for row in rows:
             problem = problems.get(row.id)
             if problem is None or row.id not in allowed:
-                wrong.append(f"{row.where}: id {row.id!r} is not in {self.problems} and split {self.split!r} of {self.splits}")
+                wrong.append(
+                    f"{row.where}: id {row.id!r} is not in {self.problems} and split {self.split!r} of {self.splits}"
+                )
                 continue
             choices, index = problem.get("choices"), problem.get("answer")
             if not isinstance(choices, list) or not isinstance(index, int) or not 0 <= index < min(len(choices), 5):
                 wrong.append(f"{images / self.problems} id {row.id!r}: answer {index!r} is no index into its choices")
                 continue
-            reference = {"answer": self.LETTERS[index], "choices": choices, "answer_index": index, "subject": problem.get("subject", "")}
+            reference = {
+                "answer": self.LETTERS[index],
+                "choices": choices,
+                "answer_index": index,
+                "subject": problem.get("subject", ""),
+            }
             references.append(_with_image(reference, row))
         if wrong:
             raise DataError(wrong)
@@ -95,7 +107,11 @@ class GQAAnswers:
     def __call__(self, rows: Sequence[TestRow], images: Path) -> list[Reference]:
         """See `RowFields`; raises when an id does not join."""
         questions = load_json(images / self.questions)
-        wrong = [f"{row.where}: id {row.id!r} is not in {self.questions}" for row in rows if "answer" not in questions.get(row.id, {})]
+        wrong = [
+            f"{row.where}: id {row.id!r} is not in {self.questions}"
+            for row in rows
+            if "answer" not in questions.get(row.id, {})
+        ]
         if wrong:
             raise DataError(wrong)
         return [_with_image({"answer": questions[row.id]["answer"]}, row) for row in rows]

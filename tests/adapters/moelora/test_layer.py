@@ -113,7 +113,7 @@ def test_dropout_acts_on_the_experts_input_only_and_stops_in_eval(loop_branch):
     torch.manual_seed(7)
     out = layer(x)
     torch.manual_seed(7)
-    mask = torch.empty(64, 12, dtype=torch.bool).bernoulli_(0.5)
+    mask = keep_mask(64, 12, 0.5, x.device)
     a, b, router = _parameters(layer)
     wanted = loop_branch(layer.base_layer(x), x, a, b, router=router, scaling=2.0, mask=mask, keep=0.5)
     torch.testing.assert_close(out, wanted)

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from coin_lightning.adapters.moelora.dropout import apply_mask, apply_mask_
+
 
 class Branch(NamedTuple):
     """What the branch needs beside tensors that can have gradients.
@@ -68,7 +70,7 @@ def _up_matrix(b: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _masked(x: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
     x = x.to(dtype)
-    return x if mask is None else x * mask
+    return x if mask is None else apply_mask(x, mask)
 
 
 def _mix(low: Tensor, weight: Tensor) -> Tensor:
@@ -171,14 +173,14 @@ def _input_side(
     dtype = a.dtype
     if router is None or grad_gates is None:
         grad_x = grad_low @ a if need_x else None
-        grad_x = grad_x.mul_(mask) if grad_x is not None and mask is not None else grad_x
+        grad_x = apply_mask_(grad_x, mask) if grad_x is not None and mask is not None else grad_x
         return grad_x, grad_low.t() @ _masked(rows, mask, dtype), None
     if mask is None:
         left, right = torch.cat([grad_low, grad_gates.to(dtype)], 1), torch.cat([a, router.to(dtype)])
         grad_a, grad_router = (left.t() @ rows.to(dtype)).split([a.shape[0], router.shape[0]])
         return (left @ right if need_x else None), grad_a, grad_router
     gates = grad_gates.to(dtype)
-    grad_x = (grad_low @ a).mul_(mask).addmm_(gates, router.to(dtype)) if need_x else None
+    grad_x = apply_mask_(grad_low @ a, mask).addmm_(gates, router.to(dtype)) if need_x else None
     return grad_x, grad_low.t() @ _masked(rows, mask, dtype), gates.t() @ rows.to(dtype)
 
 

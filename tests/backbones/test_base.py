@@ -1,0 +1,208 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from coin_lightning.backbones import tiny
+from coin_lightning.backbones.base import IGNORE, Backbone, native_dtype
+from coin_lightning.backbones.prompts import CHATML, Turn
+from coin_lightning.errors import ConfigError
+
+START, END, PICTURE, STOP = 1, 2, 3, 4  # <|im_start|> <|im_end|> <image> </s>
+
+
+def ids(text: str) -> list[int]:
+    """The tiny tokenizer by hand: printable ASCII follows the five special tokens; newline and blank come late."""
+    return [{"\n": 203, " ": 225}.get(char, 5 + ord(char) - ord("!")) for char in text]
+
+
+def labels_of(backbone: Backbone, turns: list[Turn]) -> tuple[list[int], list[int]]:
+    return backbone.tokens(*backbone.prompt.render(turns))
+
+
+@pytest.fixture
+def vicuna() -> Backbone:
+    return tiny.load(prompt="vicuna_v1")
+
+
+def test_chatml_token_by_token(backbone):
+    tokens, labels = labels_of(backbone, [Turn("<image>\nHi?", "No")])
+    asked = [START, *ids("user\n"), *[PICTURE] * 4, *ids("\nHi?"), END, *ids("\n"), START, *ids("assistant\n")]
+    assert tokens == [*asked, 50, 83, END]  # N is 5 + 78 - 33, o is 5 + 111 - 33
+    assert labels == [IGNORE] * len(asked) + [50, 83, END]
+
+
+def test_chatml_learns_every_answer_of_a_conversation_and_nothing_between(backbone):
+    tokens, labels = labels_of(backbone, [Turn("a", "b"), Turn("c", "d")])
+    first = [START, *ids("user\na"), END, *ids("\n"), START, *ids("assistant\n")]
+    second = [*ids("\n"), START, *ids("user\nc"), END, *ids("\n"), START, *ids("assistant\n")]
+    assert tokens == [*first, 70, END, *second, 72, END]
+    assert labels == [*[IGNORE] * len(first), 70, END, *[IGNORE] * len(second), 72, END]
+
+
+def test_vicuna_token_by_token(vicuna):
+    system, lead = vicuna.prompt.system, ids(" ")
+    tokens, labels = labels_of(vicuna, [Turn("<image>\nHi?", "No"), Turn("a", "b")])
+    first = [*ids(system), *ids("USER: "), *[PICTURE] * 4, *ids("\nHi? ASSISTANT:")]
+    second = ids("USER: a ASSISTANT:")
+    assert tokens == [*first, *lead, *ids("No"), STOP, *second, *lead, *ids("b"), STOP]
+    assert labels == [
+        *[IGNORE] * len(first), *lead, *ids("No"), STOP, *[IGNORE] * len(second), *lead, *ids("b"), STOP,
+    ]  # fmt: skip
+
+
+def test_an_open_turn_has_nothing_to_learn(backbone):
+    tokens, labels = labels_of(backbone, [Turn("Why?")])
+    assert tokens[-len(ids("assistant\n")) :] == ids("assistant\n")
+    assert set(labels) == {IGNORE}
+
+
+def test_characters_of_several_bytes_are_learned_whole(backbone):
+    tokens, labels = labels_of(backbone, [Turn("ü", "é→")])
+    answer = [token for token in labels if token != IGNORE]
+    assert len(answer) == 2 + 3 + 1  # bytes in UTF-8, and the end of turn
+    assert backbone.decode(answer_ids := torch.tensor(answer)) == "é→"
+    assert tokens[-6:] == answer_ids.tolist()
+
+
+@pytest.mark.parametrize("text", ["", "plain", "<image>\nHi", "é→ and 漢字", "<image><image> two", "<|im_end|>"])
+def test_the_bound_is_never_below_the_tokens(backbone, text):
+    assert backbone.token_bound(text) >= len(backbone.tokens(text, [])[0])
+
+
+def test_dtypes_by_name():
+    assert native_dtype("float32") is torch.float32
+    assert native_dtype("bfloat16") is torch.bfloat16
+    assert native_dtype("auto") in (torch.float32, torch.bfloat16)
+    for wrong in ("int8", "float33", "nn", ""):
+        with pytest.raises(ConfigError, match=r"backbone\.dtype=.*use auto, float32"):
+            native_dtype(wrong)
+
+
+def test_an_end_of_turn_that_is_no_single_token_is_refused():
+    broken = tiny.load()
+    prompt = type(CHATML)(**{**vars(CHATML), "end_of_turn": "<|end|>"})
+    with pytest.raises(ConfigError, match=r"'<\|end\|>' is 7 tokens"):
+        Backbone(broken.model, broken.tokenizer, broken.image_processor, prompt, "odd")
+
+
+def test_an_unknown_frame_is_refused():
+    with pytest.raises(ConfigError, match=r"backbone\.image_frame='stretch' is unknown; use pad or crop"):
+        tiny.load(image_frame="stretch")
+
+
+def test_everything_is_frozen_and_the_tower_never_trains(backbone):
+    assert not [name for name, parameter in backbone.named_parameters() if parameter.requires_grad]
+    backbone.train()
+    assert backbone.core.language_model.training
+    assert not any(module.training for module in backbone.core.vision_tower.modules())
+
+
+def test_pixels_padded_with_the_towers_mean_are_nearly_zero_outside_the_picture(backbone):
+    pixels = backbone.pixels(Image.new("RGB", (14, 28), "white"))
+    assert pixels.shape == (3, 28, 28)
+    assert pixels[:, :, :6].abs().max() < 0.02  # (int(255 mean) / 255 - mean) / std
+    mean, std = (np.array(values) for values in (backbone.image_processor.image_mean, backbone.image_processor.image_std))
+    assert torch.allclose(pixels[:, 14, 14], torch.tensor((1 - mean) / std, dtype=torch.float32))
+
+
+def test_the_crop_frame_keeps_the_middle_only():
+    picture = Image.new("RGB", (56, 28), "black")
+    picture.paste("white", (14, 0, 42, 28))
+    cropped = tiny.load(image_frame="crop").pixels(picture)
+    assert cropped.shape == (3, 28, 28)
+    assert (cropped.flatten(1).max(1).values == cropped.flatten(1).min(1).values).all()  # all white
+
+
+def test_features_are_the_hidden_states_that_llava_selects(backbone):
+    pixels = torch.randn(2, 3, 28, 28)
+    features = backbone.encode_pictures(pixels)
+    states = backbone.core.vision_tower(pixels, output_hidden_states=True).hidden_states
+    assert features.dtype is torch.float16
+    assert features.shape == (2, *backbone.feature_shape) == (2, 4, 16)
+    assert torch.equal(features, states[-2][:, 1:].half())  # the layer before the last, without the class token
+    backbone.model.config.vision_feature_layer = [-2, -1]
+    backbone.model.config.vision_feature_select_strategy = "full"
+    both = backbone.encode_pictures(pixels)
+    assert torch.equal(both, torch.cat([states[-2], states[-1]], dim=-1).half())
+
+
+def test_the_tower_key_names_all_that_decides_a_feature(backbone):
+    key = backbone.tower_key()
+    assert tiny.load().tower_key() == key
+    assert tiny.load(prompt="vicuna_v1", max_length=99).tower_key() == key
+    changed = [tiny.load(init_seed=1), tiny.load(dtype="bfloat16"), tiny.load(image_frame="crop")]
+    other_mean = tiny.load()
+    other_mean.image_processor.image_mean = [0.5] * 3
+    other_layer = tiny.load()
+    other_layer.model.config.vision_feature_layer = -1
+    keys = [one.tower_key() for one in [*changed, other_mean, other_layer]]
+    assert len({key, *keys}) == 6
+
+
+def test_pictures_fill_the_image_tokens_in_row_order(backbone):
+    rows = torch.tensor([[7, 3, 3, 3, 3, 8], [9, 9, 9, 9, 9, 9], [3, 3, 3, 3, 5, 6]])
+    pictures = torch.randn(2, 4, 16).half()
+    embeds = backbone.embed(rows, pictures)
+    table = backbone.model.get_input_embeddings().weight
+    projected = backbone.core.multi_modal_projector(pictures.float())
+    assert torch.equal(embeds[0, 1:5], projected[0])
+    assert torch.equal(embeds[2, :4], projected[1])
+    assert torch.equal(embeds[1], table[rows[1]])
+    assert torch.equal(embeds[0, [0, 5]], table[[7, 8]])
+    assert torch.equal(backbone.embed(rows[1:2], None), table[rows[1:2]])
+
+
+def test_logits_are_computed_for_learned_tokens_only_and_from_the_token_before(backbone):
+    hidden = torch.randn(2, 4, 32)
+    labels = torch.tensor([[IGNORE, IGNORE, 11, 2], [13, IGNORE, IGNORE, 2]])  # a first token has nothing before it
+    logits, targets = backbone.answer_logits(hidden, labels)
+    assert targets.tolist() == [11, 2, 2]
+    expected = backbone.model.lm_head(torch.stack([hidden[0, 1], hidden[0, 2], hidden[1, 2]]))
+    assert torch.allclose(logits, expected, atol=1e-6)
+
+
+def test_generation_is_that_of_transformers_with_pixels_and_ids(backbone):
+    pixels = torch.randn(1, 3, 28, 28)
+    tokens = torch.tensor([labels_of(backbone, [Turn("<image>\nWhat is it?")])[0]])
+    answer = backbone.generate(tokens, torch.ones_like(tokens), backbone.encode_pictures(pixels), 12)
+    output = backbone.model.generate(
+        input_ids=tokens, attention_mask=torch.ones_like(tokens), pixel_values=pixels, max_new_tokens=12,
+        do_sample=False, eos_token_id=END, pad_token_id=END,
+    )  # fmt: skip
+    assert answer == [backbone.decode(output[0, tokens.shape[1] :])]
+
+
+def test_each_step_reports_which_rows_go_on(backbone, monkeypatch):
+    planned = iter([[40, 41, 42], [END, 43, 44], [45, END, 46], [47, 48, 49]])
+
+    def plan(hidden):
+        logits = torch.zeros(*hidden.shape[:2], 261)
+        for row, token in enumerate(next(planned)):
+            logits[row, -1, token] = 1.0
+        return logits
+
+    monkeypatch.setattr(backbone.model.lm_head, "forward", plan)
+    seen = []
+    tokens = torch.full((3, 5), 9)
+    answers = backbone.generate(tokens, torch.ones_like(tokens), None, 4, lambda rows: seen.append(rows.tolist()))
+    assert seen == [
+        [[True], [True], [True]],
+        [[False], [True], [True]],
+        [[False], [False], [True]],
+        [[False], [False], [True]],
+    ]
+    assert answers == [backbone.tokenizer.decode(row) for row in ([40], [41, 43], [42, 44, 46, 49])]
+
+
+def test_decoding_stops_at_the_first_end_of_turn_and_strips_blanks(backbone):
+    row = torch.tensor([*ids(" a b\n"), END, *ids("c"), END])
+    assert backbone.decode(row) == "a b"
+    assert backbone.decode(torch.tensor(ids("a"))) == "a"
+    assert backbone.decode(torch.tensor([END])) == ""
+
+
+def test_the_tiny_backbone_stays_under_a_million_parameters(backbone):
+    assert sum(math.prod(parameter.shape) for parameter in backbone.parameters()) < 1_000_000

@@ -1,0 +1,280 @@
+"""Loading a checkpoint in the format of `llava-hf/llava-1.5-7b-hf`, checked against transformers' own forward."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import LlavaForConditionalGeneration
+
+from coin_lightning.backbones.base import IGNORE, Backbone
+from coin_lightning.backbones.hf_llava import load_llava
+from coin_lightning.backbones.pictures import pad_to_square
+from coin_lightning.backbones.prompts import Turn
+from coin_lightning.errors import AssetError, ConfigError
+from coin_lightning.tasks.collate import Encoder
+from coin_lightning.tasks.features import FeatureStore
+from coin_lightning.tasks.rows import TrainRow
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:transformers")
+
+
+def _writer():
+    spec = importlib.util.spec_from_file_location("llava_folder", Path(__file__).with_name("llava_folder.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A checkpoint that no test changes."""
+    path = tmp_path_factory.mktemp("hub") / "llava-1.5-small-hf"
+    _writer().write(path)
+    return path
+
+
+@pytest.fixture
+def copy(folder, tmp_path) -> Path:
+    """A checkpoint that a test may spoil."""
+    return Path(shutil.copytree(folder, tmp_path / "spoiled"))
+
+
+@pytest.fixture(scope="module")
+def llava(folder) -> Backbone:
+    return load_llava(folder, dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def direct(folder) -> LlavaForConditionalGeneration:
+    """The same checkpoint without any of this project's code."""
+    return LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def encoder(llava, tmp_path_factory) -> Encoder:
+    """Rows with pixels; `images` holds two noise pictures."""
+    images = tmp_path_factory.mktemp("images")
+    noise = np.random.default_rng(0)
+    for name, size in (("a", (40, 28, 3)), ("b", (28, 56, 3))):
+        Image.fromarray(noise.integers(0, 255, size, dtype=np.uint8)).save(images / f"{name}.png")
+    return Encoder(llava, images, None)
+
+
+ROWS = [
+    TrainRow("1", (Turn("<image>\nWhat is it?", "No cat"),), "a.png", "row 0"),
+    TrainRow("2", (Turn("Why?", "No"),), None, "row 1"),
+    TrainRow("3", (Turn("Is it\n<image>", "A cat"), Turn("Sure?", "No")), "b.png", "row 2"),
+]
+
+
+def test_every_weight_arrives_under_the_published_names(llava, direct, folder):
+    names = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    assert {"language_model.lm_head.weight", "language_model.model.embed_tokens.weight"} < set(names)
+    assert "vision_tower.vision_model.embeddings.class_embedding" in names
+    assert len(set(names.values())) == 3  # shards
+    written = {name: tensor for file in set(names.values()) for name, tensor in load_file(folder / file).items()}
+    assert torch.equal(llava.model.lm_head.weight, written["language_model.lm_head.weight"])
+    projector = llava.core.multi_modal_projector
+    assert torch.equal(projector.linear_2.weight, written["multi_modal_projector.linear_2.weight"])
+    assert all(torch.equal(tensor, llava.model.state_dict()[name]) for name, tensor in direct.state_dict().items())
+
+
+def test_what_the_backbone_knows_of_the_checkpoint(llava, folder):
+    added = json.loads((folder / "added_tokens.json").read_text())
+    assert llava.name == "llava-1.5-small-hf"
+    assert llava.image_token_id == added["<image>"]
+    assert llava.tokens_per_image == (28 // 14) ** 2
+    assert llava.feature_shape == (4, 16)
+    assert llava.end_id == 2
+    assert not any(parameter.requires_grad for parameter in llava.parameters())
+
+
+def test_the_last_tokens_of_a_vicuna_row_by_hand(llava):
+    tokens, labels = llava.tokens(*llava.prompt.render([Turn("<image>\ncat", "No"), Turn("A cat", "cat")]))
+    names = llava.tokenizer.convert_ids_to_tokens
+    assert names(tokens[:4]) == ["<s>", "▁", "A", "▁c"]
+    picture = tokens.index(llava.image_token_id)
+    assert names(tokens[picture:]) == [
+        *["<image>"] * 4, "▁", "\n", "c", "a", "t", "▁", "ASSISTANT", ":", "▁No", "</s>",
+        "▁", "USER", ":", "▁", "A", "▁cat", "▁", "ASSISTANT", ":", "▁cat", "</s>",
+    ]  # fmt: skip
+    learned = {at: label for at, label in enumerate(labels) if label != IGNORE}
+    end = len(tokens)
+    assert list(learned) == [end - 13, end - 12, end - 2, end - 1]
+    assert names(list(learned.values())) == ["▁No", "</s>", "▁cat", "</s>"]
+
+
+def ours(llava: Backbone, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and targets at the learned tokens, as `ContinualMLLM.training_step` gets them."""
+    features = llava.encode_pictures(batch["pixels"]) if "pixels" in batch else None
+    return llava.answer_logits(llava.hidden_states(llava.embed(batch["input_ids"], features)), batch["labels"])
+
+
+@pytest.mark.parametrize("rows", [ROWS[:1], ROWS[1:2], ROWS], ids=["picture", "text", "mixed and padded"])
+def test_loss_and_logits_are_those_of_transformers_with_its_masks(llava, direct, encoder, rows, monkeypatch):
+    # transformers keeps features in float32; without this rounding the two agree to the last bits only
+    monkeypatch.setattr(torch, "float16", torch.float32)
+    batch = encoder.train_batch(rows)
+    logits, targets = ours(llava, batch)
+    lengths = [len(encoder.encode(row)[0]) for row in rows]
+    mask = torch.tensor([[1] * length + [0] * (max(lengths) - length) for length in lengths])
+    output = direct(
+        input_ids=batch["input_ids"], attention_mask=mask, pixel_values=batch.get("pixels"), labels=batch["labels"]
+    )
+    answers = batch["labels"][:, 1:] != IGNORE
+    assert torch.allclose(logits, output.logits[:, :-1][answers], atol=2e-5)
+    assert F.cross_entropy(logits, targets).item() == pytest.approx(output.loss.item(), abs=1e-5)
+
+
+def test_half_precision_features_change_the_logits_by_little(llava, direct, encoder):
+    batch = encoder.train_batch(ROWS[:1])
+    output = direct(input_ids=batch["input_ids"], pixel_values=batch["pixels"])
+    logits, _ = ours(llava, batch)
+    assert torch.allclose(logits, output.logits[:, :-1][batch["labels"][:, 1:] != IGNORE], atol=2e-3)
+
+
+def test_a_row_in_a_padded_batch_is_the_row_alone(llava, encoder):
+    together, targets = ours(llava, encoder.train_batch(ROWS))
+    alone = [ours(llava, encoder.train_batch([row])) for row in ROWS]
+    assert torch.allclose(together, torch.cat([logits for logits, _ in alone]), atol=2e-5)
+    assert torch.equal(targets, torch.cat([target for _, target in alone]))
+
+
+def test_cached_features_are_bit_equal_to_those_computed_in_the_step(llava, encoder, tmp_path):
+    store = FeatureStore(tmp_path / llava.tower_key(), llava.feature_shape)
+    cached = Encoder(llava, encoder.images, store)
+    digests = [cached.hash_of(name) for name in ("a.png", "b.png")]
+    pixels = encoder.train_batch(ROWS)["pixels"]
+    store.add(digests, llava.encode_pictures(pixels))
+    assert torch.equal(cached.train_batch(ROWS)["features"], llava.encode_pictures(pixels))
+    assert torch.equal(
+        llava.embed(cached.train_batch(ROWS)["input_ids"], cached.train_batch(ROWS)["features"]),
+        llava.embed(cached.train_batch(ROWS)["input_ids"], llava.encode_pictures(pixels)),
+    )
+
+
+def test_pixels_are_llavas_padding_followed_by_the_checkpoints_processor(llava):
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 44, 3), dtype=np.uint8))
+    square = pad_to_square(picture, (122, 116, 104))  # int(255 mean) of CLIP
+    expected = llava.image_processor(images=square, return_tensors="pt")["pixel_values"][0]
+    assert torch.equal(llava.pixels(picture), expected)
+
+
+def test_dtype_and_another_prompt(folder):
+    half = load_llava(folder, dtype="bfloat16", name="mine", prompt="vicuna_v1", max_length=77)
+    assert (half.name, half.max_length, next(half.parameters()).dtype) == ("mine", 77, torch.bfloat16)
+    with pytest.raises(ConfigError, match=r"end of turn '<\|im_end\|>' is \d+ tokens; choose a prompt that fits"):
+        load_llava(folder, prompt="chatml")
+
+
+def test_a_projector_file_replaces_the_checkpoints(folder, tmp_path):
+    file = tmp_path / "projector.safetensors"
+    weights = {f"linear_{n}.{kind}": torch.randn(shape) for n, kind, shape in (
+        (1, "weight", (32, 16)), (1, "bias", (32,)), (2, "weight", (32, 32)), (2, "bias", (32,)),
+    )}  # fmt: skip
+    save_file(weights, file)
+    projector = load_llava(folder, dtype="float32", projector=file).core.multi_modal_projector
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in projector.state_dict().items())
+    save_file({**weights, "linear_1.weight": torch.randn(32, 24)}, file)
+    with pytest.raises(AssetError, match=r"projector weights do not fit the model:(.|\n)*linear_1\.weight"):
+        load_llava(folder, projector=file)
+    del weights["linear_2.bias"]
+    save_file(weights, file)
+    with pytest.raises(AssetError, match=r"do not fit the model:(.|\n)*linear_2\.bias"):
+        load_llava(folder, projector=file)
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(AssetError, match=r"projector\.safetensors: projector weights do not fit"):
+        load_llava(folder, projector=file)
+    with pytest.raises(AssetError, match=r"none\.safetensors: projector weights are missing"):
+        load_llava(folder, projector=tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompt": "alpaca"}, r"backbone\.prompt='alpaca' is unknown"),
+        ({"dtype": "float12"}, r"backbone\.dtype='float12' is no floating-point type"),
+        ({"quantization": "int3"}, r"backbone\.quantization='int3' is unknown; use null, nf4 or int8"),
+        ({"image_frame": "stretch"}, r"backbone\.image_frame='stretch' is unknown"),
+    ],
+    ids=["prompt", "dtype", "quantization", "frame"],
+)
+def test_unknown_options_are_refused_with_the_known_ones(folder, options, message):
+    with pytest.raises(ConfigError, match=message):
+        load_llava(folder, **options)
+
+
+def refused(folder: Path, message: str) -> None:
+    with pytest.raises(AssetError, match=message) as refusal:
+        load_llava(folder, dtype="float32")
+    assert str(folder) in str(refusal.value)
+
+
+def test_a_missing_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    refused(tmp_path / "nowhere", r"backbone\.path=.* cannot be loaded(.|\n)*Give a folder with a LLaVA checkpoint")
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "preprocessor_config.json", "model-00002-of-00003.safetensors", "tokenizer.json"]
+)
+def test_a_missing_file(copy, name):
+    (copy / name).unlink()
+    if name == "preprocessor_config.json":
+        (copy / "processor_config.json").unlink()
+    refused(copy, r"backbone\.path=.* cannot be loaded by|the tokenizer has no <image> token")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model-00002-of-00003.safetensors"], ids=["config", "shard"])
+def test_a_cut_off_file(copy, name):
+    (copy / name).write_bytes((copy / name).read_bytes()[: (copy / name).stat().st_size // 2])
+    refused(copy, r"backbone\.path=.* cannot be loaded by")
+
+
+def test_a_tokenizer_without_the_image_token(copy):
+    text = json.loads((copy / "tokenizer.json").read_text())
+    text["added_tokens"] = [token for token in text["added_tokens"] if token["content"] != "<image>"]
+    (copy / "tokenizer.json").write_text(json.dumps(text))
+    settings = json.loads((copy / "tokenizer_config.json").read_text())
+    settings["added_tokens_decoder"] = {
+        key: token for key, token in settings["added_tokens_decoder"].items() if token["content"] != "<image>"
+    }
+    (copy / "tokenizer_config.json").write_text(json.dumps(settings))
+    (copy / "added_tokens.json").unlink()
+    refused(copy, "the tokenizer has no <image> token")
+
+
+def test_a_checkpoint_that_lacks_weights_is_not_filled_up_at_random(copy, tmp_path):
+    index = json.loads((copy / "model.safetensors.index.json").read_text())
+    name = "multi_modal_projector.linear_2.weight"
+    file = copy / index["weight_map"].pop(name)
+    tensors = load_file(file)
+    projector = {key: torch.zeros(shape) for key, shape in (
+        ("linear_1.weight", (32, 16)), ("linear_1.bias", 32), ("linear_2.weight", (32, 32)), ("linear_2.bias", 32),
+    )}  # fmt: skip
+    del tensors[name]
+    save_file(tensors, file, metadata={"format": "pt"})
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    refused(copy, r"checkpoint lacks 1 weights, e\.g\. .*linear_2\.weight")
+    save_file(projector, tmp_path / "projector.safetensors")
+    loaded = load_llava(copy, dtype="float32", projector=tmp_path / "projector.safetensors")
+    assert loaded.core.multi_modal_projector.linear_2.weight.eq(0).all()
+
+
+def test_recomputed_layers_give_the_same_gradients(folder, encoder):
+    batch, grads = encoder.train_batch(ROWS[:1]), []
+    for recompute in (False, True):
+        model = load_llava(folder, dtype="float32", gradient_checkpointing=recompute).train()
+        weight = model.core.language_model.layers[0].mlp.up_proj.weight.requires_grad_()
+        logits, targets = ours(model, batch)
+        F.cross_entropy(logits, targets).backward()
+        grads.append(weight.grad)
+    assert grads[0].abs().sum() > 0
+    assert torch.allclose(grads[0], grads[1], atol=1e-7)

@@ -1,0 +1,93 @@
+import re
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from coin_lightning.backbones.pictures import check_header, open_picture, pad_to_square
+from coin_lightning.errors import DataError
+
+
+def png_claiming(path: Path, width: int, height: int) -> Path:
+    """A PNG of a few bytes whose header promises `width x height` pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    return path
+
+
+def test_a_sound_picture_gives_its_size_and_rgb(tmp_path):
+    file = tmp_path / "a.png"
+    Image.new("L", (31, 17), 200).save(file)
+    assert check_header(file) == (31, 17)
+    picture = open_picture(file)
+    assert (picture.mode, picture.size, picture.getpixel((3, 4))) == ("RGB", (31, 17), (200, 200, 200))
+
+
+@pytest.mark.parametrize("read", [check_header, open_picture])
+@pytest.mark.parametrize(
+    ("width", "height"), [(65000, 65000), (20_000, 15_000), (11_000, 10_000), (5100, 100), (1, 51)]
+)
+def test_absurd_sizes_are_refused_by_the_header_alone(tmp_path, read, width, height):
+    file = png_claiming(tmp_path / "bomb.png", width, height)
+    with pytest.raises(DataError, match="remove the row") as refusal:
+        read(file)
+    assert str(file) in str(refusal.value)
+
+
+def test_sizes_up_to_the_limits_pass(tmp_path):
+    assert check_header(png_claiming(tmp_path / "big.png", 10_000, 10_000)) == (10_000, 10_000)
+    assert check_header(png_claiming(tmp_path / "long.png", 50, 2500)) == (50, 2500)
+
+
+def test_pillow_gives_no_notice_of_its_own_and_its_setting_is_untouched(tmp_path):
+    before = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_header(png_claiming(tmp_path / "big.png", 9900, 9900))
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_missing_foreign_and_empty_files_are_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path / 'none.jpg'}: picture is missing")):
+        check_header(tmp_path / "none.jpg")
+    for name, content in (("page.jpg", b"<html>not found</html>"), ("empty.png", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=re.escape(f"{tmp_path / name}: picture cannot be opened")):
+            open_picture(tmp_path / name)
+    with pytest.raises(DataError, match="cannot be opened"):
+        check_header(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_cut_off_file_passes_the_header_and_fails_in_decoding(tmp_path, suffix):
+    file = tmp_path / f"cut.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert check_header(file) == (64, 64)
+    with pytest.raises(DataError, match=re.escape(f"{file}: picture is broken")):
+        open_picture(file)
+
+
+def test_padding_by_hand():
+    # 2 x 5: a square of 5 whose first column of the picture is (5 - 2) // 2 = 1
+    picture = Image.new("RGB", (2, 5), (9, 9, 9))
+    square = np.asarray(pad_to_square(picture, (1, 2, 3)))
+    expected = np.tile(np.array([1, 2, 3], dtype=np.uint8), (5, 5, 1))
+    expected[:, 1:3] = 9
+    assert (square == expected).all()
+    wide = np.asarray(pad_to_square(picture.rotate(90, expand=True), (1, 2, 3)))
+    assert (wide == expected.transpose(1, 0, 2)).all()
+
+
+def test_a_square_stays_the_same_picture():
+    picture = Image.new("RGB", (4, 4), "red")
+    assert pad_to_square(picture, (0, 0, 0)) is picture

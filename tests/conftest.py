@@ -1,0 +1,99 @@
+"""What many tests need: a tiny backbone, a task folder in CoIN's layout, and whole runs on a very small suite."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from coin_lightning.backbones import tiny
+from coin_lightning.backbones.base import Backbone
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file, whatever import mode pytest uses
+
+from forked_runs import Runs
+from small_coin import overrides, write_suite
+
+COLOURS = ("red", "green", "blue", "white", "black", "orange")
+
+
+@pytest.fixture
+def backbone() -> Backbone:
+    """A fresh tiny backbone, which a test may wrap with an adapter."""
+    return tiny.load(max_length=256)
+
+
+@pytest.fixture
+def write_task(tmp_path: Path) -> Callable[..., Path]:
+    """Write `<tmp>/data` with one task folder `Toy`; every third row has no picture. Gives the root."""
+
+    def write(train: int = 8, test: int = 5) -> Path:
+        root = tmp_path / "data"
+        images, folder = root / "cl_dataset", root / "Instructions_Original" / "Toy"
+        images.mkdir(parents=True)
+        folder.mkdir(parents=True)
+        for at, colour in enumerate(COLOURS):
+            Image.new("RGB", (20 + 8 * at, 28), colour).save(images / f"{colour}.png")
+        rows = [_row(f"n{at}", at, f"Say {'so ' * (at % 4)}{at}.", str(at * 7)) for at in range(train)]
+        tests = [
+            {**_picture(at), "question_id": f"t{at}", "text": "Which" + " one" * at, "answer": COLOURS[at % 6]}
+            for at in range(test)
+        ]
+        (folder / "train.json").write_text(json.dumps(rows))
+        (folder / "test.json").write_text(json.dumps(tests))
+        return root
+
+    return write
+
+
+def _picture(at: int) -> dict[str, str]:
+    return {} if at % 3 == 2 else {"image": f"./{COLOURS[at % 6]}.png"}
+
+
+def _row(name: str, at: int, question: str, answer: str) -> dict:
+    parts = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+    return {**_picture(at), "id": name, "conversations": parts}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One small suite (see `small_coin`), and a server of runs on it (see `forked_runs`)."""
+
+    runs: Runs
+    suite: Path
+    cache: Path
+    folder: Path
+
+    def command(self, name: str, *more: str, tasks: str = "scienceqa,textvqa,imagenet") -> list[str]:
+        """Arguments of the run that writes to `<folder>/<name>`."""
+        return overrides(self.suite, self.cache, self.folder / name, *more, tasks=tasks)
+
+    def kill(self, position: int, moment: str, step: int = 0) -> list[str]:
+        """Arguments that end a run with SIGKILL; see `probes.KillAt`."""
+        values = {"_target_": "probes.KillAt", "position": position, "moment": moment, "step": step}
+        return [f"+callbacks.kill.{key}={value}" for key, value in values.items()]
+
+    def record(self, name: str) -> list[str]:
+        """Arguments that make `probes.Recorder` write to `<folder>/<name>`."""
+        return ["+callbacks.probe._target_=probes.Recorder", f"+callbacks.probe.folder={self.folder / name}"]
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The suite and the server."""
+    folder = tmp_path_factory.mktemp("small_coin")
+    runs = Runs(folder)
+    yield Place(runs, write_suite(folder / "suite"), folder / "features", folder)
+    runs.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(place: Place) -> Path:
+    """Run folder of three tasks, all cells, never killed; `recorded` beside it is what `probes.Recorder` saw."""
+    status, text = place.runs.run(place.command("undisturbed", "evaluation=full", *place.record("recorded")))
+    assert status == 0, text
+    (place.folder / "undisturbed.txt").write_text(text)
+    return place.folder / "undisturbed"

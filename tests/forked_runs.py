@@ -1,0 +1,88 @@
+"""Many runs of the command line for one start-up: a server process imports everything once and forks for each run.
+
+A run is a process of its own, so it can be killed with SIGKILL, and nothing of it stays behind. Started as a script
+this is the server: a JSON line in (`jobs`: argv, env, output), a JSON line out (exit statuses, negative for signals).
+"""
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+
+class Runs:
+    """Client: `run(argv)` gives exit status and printed text of `python -m coin_lightning ARGV`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.count = folder, 0
+        here = str(Path(__file__).parent)
+        env = {**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "1", "COIN_LIGHTNING_CACHE": str(folder / "cache")}
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.server = subprocess.Popen([sys.executable, __file__], env=env, cwd=folder, **pipes)
+
+    def run(self, argv: list[str], **env: str) -> tuple[int, str]:
+        """Exit status (negative: the signal that ended it) and text of both streams."""
+        return self.together([(argv, env)])[0]
+
+    def together(self, commands: list[tuple[list[str], dict[str, str]]]) -> list[tuple[int, str]]:
+        """The same for several processes at once."""
+        jobs = []
+        for argv, env in commands:
+            self.count += 1
+            jobs.append({"argv": argv, "env": env, "output": str(self.folder / f"output_{self.count}.txt")})
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(json.dumps(jobs) + "\n")
+        self.server.stdin.flush()
+        statuses = json.loads(self.server.stdout.readline())
+        return [(status, Path(job["output"]).read_text()) for status, job in zip(statuses, jobs, strict=True)]
+
+    def close(self) -> None:
+        """End the server."""
+        self.server.kill()
+        self.server.communicate()
+
+
+def _child(job: dict[str, Any]) -> None:
+    from coin_lightning.cli.train import main
+
+    stream = os.open(job["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(stream, 1)
+    os.dup2(stream, 2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.update(job["env"])
+    sys.argv = ["coin_lightning", *job["argv"]]
+    status = 0
+    try:
+        main()
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _serve() -> None:
+    import matplotlib.pyplot  # noqa: F401  (what runs would otherwise import one by one)
+
+    import coin_lightning.cli.train  # noqa: F401
+
+    for line in sys.stdin:
+        children = []
+        for job in json.loads(line):
+            child = os.fork()
+            if child == 0:
+                _child(job)
+            children.append(child)
+        statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(json.dumps(statuses), flush=True)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,112 @@
+"""Unusable data and configs end with status 1 and every problem named, before training, and nothing is touched."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from small_coin import edit_rows, overrides, test_file, train_file, write_suite
+
+TASKS = "imagenet,gqa,vqav2,scienceqa"
+
+
+def state(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in folder.rglob("*") if file.is_file()}
+
+
+def spoil(root: Path) -> None:
+    """Ten faults in three of the four tasks."""
+
+    def imagenet(rows):
+        rows[0]["image"] = "./shared/gone.jpg"
+        rows[1]["image"] = "../outside.jpg"
+        rows[2]["image"] = "./broken.jpg"
+        rows[3]["image"] = "./wide.png"
+        rows[4]["id"] = rows[5]["id"]
+
+    def gqa(rows):
+        rows[0]["conversations"][1]["value"] = "long " * 300
+        del rows[1]["conversations"]
+        rows[2]["conversations"][1]["value"] = " "
+
+    edit_rows(train_file(root, "imagenet"), imagenet)
+    edit_rows(train_file(root, "gqa"), gqa)
+    edit_rows(test_file(root, "scienceqa"), lambda rows: rows[2].update(question_id="4711"))
+    edit_rows(test_file(root, "scienceqa"), lambda rows: rows[3].pop("text"))
+    train_file(root, "vqav2").write_text('[{"id": "a"')
+    (root / "cl_dataset" / "broken.jpg").write_bytes(b"no picture")
+    Image.new("1", (200, 2)).save(root / "cl_dataset" / "wide.png")
+
+
+@pytest.fixture(scope="module")
+def refused(place, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, bool]:
+    """A run is killed in its second task, its data are spoilt, and it is started again: status, text, nothing changed."""
+    folder = tmp_path_factory.mktemp("bad")
+    root, run = write_suite(folder / "suite"), folder / "run"
+    command = overrides(root, place.cache, run, tasks=TASKS)
+    status, text = place.runs.run([*command, *place.kill(2, "train", 3)])
+    assert status == -signal.SIGKILL, text
+    before = state(run)
+    spoil(root)
+    return *place.runs.run(command), state(run) == before
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        ("ImageNet/train.json row 0", "gone.jpg is missing"),
+        ("ImageNet/train.json row 1", "'../outside.jpg' leaves the image folder"),
+        ("ImageNet/train.json row 5", "id 'imagenet_5' is already used by row 4"),
+        ("GQA/train.json row 1", "'conversations' must be a list"),
+        ("GQA/train.json row 2", "has an empty answer"),
+        ("VQAv2/train.json", "malformed JSON"),
+        ("ScienceQA/test.json row 3", "'text' is missing"),
+    ],
+)  # fmt: skip
+def test_problems_of_all_tasks_are_listed_together(refused, named: tuple[str, str]):
+    status, text, _ = refused
+    assert status == 1
+    assert any(all(part in line for part in named) for line in text.splitlines()), text
+
+
+def test_nothing_already_computed_is_touched(refused):
+    assert refused[2]
+    assert "learning" not in refused[1]
+    assert "Traceback" not in refused[1]
+
+
+def test_pictures_and_lengths_are_refused_before_training(place, tmp_path: Path):
+    """What can only be seen once the rows are readable."""
+    root = write_suite(tmp_path / "suite")
+
+    def change(rows):
+        rows[0]["conversations"][1]["value"] = "long " * 300
+        rows[1]["image"], rows[2]["image"] = "./broken.jpg", "./wide.png"
+
+    edit_rows(train_file(root, "gqa"), change)
+    (root / "cl_dataset" / "broken.jpg").write_bytes(b"no picture")
+    Image.new("1", (200, 2)).save(root / "cl_dataset" / "wide.png")
+    edit_rows(test_file(root, "scienceqa"), lambda rows: rows[2].update(question_id="4711"))
+    command = overrides(root, place.cache, tmp_path / "run", tasks="gqa,scienceqa")
+    status, text = place.runs.run(command)
+    assert status == 1
+    for words in (
+        ("GQA/train.json row 0", "do not fit backbone.max_length=1024"),
+        ("GQA/train.json row 1", "broken.jpg", "cannot be opened"),
+        ("GQA/train.json row 2", "200 x 2 pixels is refused"),
+        ("ScienceQA/test.json row 2", "'4711'"),
+    ):
+        assert any(all(word in line for word in words) for line in text.splitlines()), text
+    assert not list((tmp_path / "run").glob("task_*"))
+
+
+def test_a_folder_without_results_takes_a_mended_config(place, tmp_path: Path):
+    root = write_suite(tmp_path / "suite", train=4, test=1)
+    train_file(root, "gqa").write_text("{}")
+    command = overrides(root, place.cache, tmp_path / "run", tasks="gqa")
+    assert place.runs.run([*command, "optimizer.lr=1e-3"])[0] == 1
+    rows = json.loads(train_file(root, "imagenet").read_text())
+    train_file(root, "gqa").write_text(json.dumps(rows))
+    status, text = place.runs.run(command)
+    assert status == 0, text

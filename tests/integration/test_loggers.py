@@ -1,0 +1,113 @@
+"""What CSV, TensorBoard and W&B hold after a run of three tasks with `evaluation=seen`."""
+
+import csv
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TASKS = ["scienceqa", "textvqa", "imagenet"]
+BLOCK = 32768
+
+
+@pytest.fixture(scope="module")
+def logged(place) -> Path:
+    """Run folder with all three loggers; no network is used."""
+    board = "coin_lightning.reporting.loggers.tensorboard"
+    more = ["logger=wandb", f"+logger.tensorboard._target_={board}", "+logger.tensorboard._partial_=true"]
+    status, text = place.runs.run(place.command("logged", *more, "evaluation=seen", "method=lora"), WANDB_MODE="offline")
+    assert status == 0, text
+    return place.folder / "logged"
+
+
+def wandb_records(file: Path) -> Iterator[Any]:
+    """Records of an offline run: a LevelDB log of protocol buffers behind a header of seven bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, at, parts = file.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        if BLOCK - at % BLOCK < 7:
+            at += BLOCK - at % BLOCK
+            continue
+        length, kind = struct.unpack_from("<HB", data, at + 4)
+        parts += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or last part
+            record = Record()
+            record.ParseFromString(parts)
+            parts = b""
+            yield record
+
+
+@pytest.fixture(scope="module")
+def history(logged: Path) -> list[dict[str, Any]]:
+    files = list((logged / "logs" / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(files) == 1
+    found = [record.history for record in wandb_records(files[0]) if record.WhichOneof("record_type") == "history"]
+    return [
+        {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row.item} for row in found
+    ]
+
+
+def test_seen_fills_the_lower_triangle_and_zero_shot(logged: Path):
+    matrix = json.loads((logged / "matrix.json").read_text())
+    empty = [[score is None for score in row] for row in matrix["scores"]]
+    assert empty == [[False] * 3, [False, True, True], [False, False, True], [False] * 3]
+    assert [[count is None for count in row] for row in matrix["counts"]] == empty
+    assert matrix["method"] == "lora"
+    assert not (logged / "task_01_scienceqa" / "router.json").exists()
+    assert {file.stem for file in (logged / "task_01_scienceqa" / "records").glob("*.jsonl")} == {"scienceqa"}
+
+
+def test_wandb_has_one_axis_over_the_sequence(history):
+    steps = [row["sequence_step"] for row in history]
+    assert steps == sorted(steps)
+    assert steps[-1] == 30
+    losses = [row["sequence_step"] for row in history if "train/loss" in row]
+    assert losses == list(range(30))
+    assert all("sequence_step" in row for row in history if any(key.startswith("lr-") for key in row))
+
+
+def test_wandb_has_scores_forgetting_metrics_table_and_picture(history, logged: Path):
+    rows = [row for row in history if "experience" in row]
+    assert [(row["experience"], row["sequence_step"]) for row in rows] == [(0, 0), (1, 10), (2, 20), (3, 30)]
+    scores = json.loads((logged / "matrix.json").read_text())["scores"]
+    for row, expected in zip(rows, scores, strict=True):
+        found = [row.get(f"score/{task}") for task in TASKS]
+        assert found == expected
+        assert row["score_matrix"]["_type"] == "table-file"
+        assert row["score_matrix_picture"]["_type"] == "image-file"
+    assert rows[3]["forgetting/scienceqa"] == max(scores[1][0], scores[2][0]) - scores[3][0]
+    assert {"metrics/acc", "metrics/bwt", "metrics/forgetting"} <= set(rows[3])
+    media = [file.suffix for file in (logged / "logs" / "wandb").rglob("media/**/*") if file.is_file()]
+    assert media.count(".png") == 4
+    assert media.count(".json") == 4
+
+
+def test_tensorboard_has_the_same_axis_and_the_picture(logged: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    losses: list[int] = []
+    scores: dict[int, float] = {}
+    pictures: list[int] = []
+    for file in sorted((logged / "logs" / "tensorboard").glob("events.*")):
+        events = EventAccumulator(str(file), size_guidance={"images": 0, "scalars": 0}).Reload()
+        tags = events.Tags()
+        losses += [event.step for event in events.Scalars("train/loss")] if "train/loss" in tags["scalars"] else []
+        scores |= {event.step: event.value for event in events.Scalars("score/scienceqa")}
+        pictures += [event.step for event in events.Images("score_matrix")]
+    assert sorted(losses) == list(range(30))
+    assert sorted(pictures) == [0, 10, 20, 30]
+    matrix = json.loads((logged / "matrix.json").read_text())["scores"]
+    assert [scores[step] for step in (0, 10, 20, 30)] == pytest.approx([row[0] for row in matrix])
+
+
+def test_csv_is_always_written(logged: Path, undisturbed: Path):
+    for run in (logged, undisturbed):
+        files = sorted((run / "logs" / "csv").glob("*/metrics.csv"))
+        assert [file.parent.name for file in files][1:] == [f"task_0{at}_{task}" for at, task in enumerate(TASKS, 1)]
+        steps = [int(row["step"]) for file in files for row in csv.DictReader(file.open()) if row.get("train/loss")]
+        assert steps == list(range(30))

@@ -1,0 +1,88 @@
+import random
+from itertools import chain
+
+import pytest
+
+from coin_lightning.tasks.sampler import BUCKET, LengthBucketSampler, answer_batches
+
+
+def lengths(count: int) -> list[int]:
+    rng = random.Random(0)
+    return [rng.randrange(10, 200) for _ in range(count)]
+
+
+def batches(count: int = 103, size: int = 4, key: str = "1/2/gqa", epoch: int = 0, rank: int = 0, world: int = 1):
+    sampler = LengthBucketSampler(lengths(count), size, key, rank, world)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_the_order_is_a_function_of_seed_position_task_and_epoch():
+    first = batches()
+    random.seed(99)
+    assert batches() == first
+    for other in (batches(key="2/2/gqa"), batches(key="1/3/gqa"), batches(key="1/2/vqav2"), batches(epoch=1)):
+        assert other != first
+    assert batches(epoch=1) == batches(epoch=1)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 4), (4, 4), (103, 4), (1000, 7)])
+def test_each_row_comes_once_an_epoch(count, size):
+    found = batches(count, size)
+    assert sorted(chain(*found)) == list(range(count))
+    assert len(found) == len(LengthBucketSampler(lengths(count), size, "k")) == -(-count // size)
+    assert sorted(map(len, found))[1:] == [size] * (len(found) - 1)  # one batch may be short
+
+
+@pytest.mark.parametrize(("count", "world"), [(103, 2), (96, 4), (5, 4), (1, 3)])
+def test_ranks_share_the_rows_and_take_equal_steps(count, world):
+    shares = [batches(count, 4, rank=rank, world=world) for rank in range(world)]
+    assert {len(share) for share in shares} == {-(-count // (4 * world))}
+    assert {len(batch) for share in shares for batch in share} == {4}
+    rows = sorted(chain(*chain(*shares)))
+    assert set(rows) == set(range(count))
+    assert len(rows) == -(-count // (4 * world)) * 4 * world  # only what is needed to fill up is repeated
+    if count >= 4 * world:
+        assert max(rows.count(row) for row in set(rows)) <= 2
+
+
+def test_skipped_batches_are_left_out_of_the_next_pass_only():
+    whole = batches()
+    sampler = LengthBucketSampler(lengths(103), 4, "1/2/gqa")
+    sampler.skip_batches(10)
+    assert list(sampler) == whole[10:]
+    assert list(sampler) == whole
+    assert len(sampler) == len(whole)
+
+
+def padding(plan: list[list[int]], sizes: list[int]) -> int:
+    return sum(max(sizes[row] for row in batch) * len(batch) - sum(sizes[row] for row in batch) for batch in plan)
+
+
+def test_buckets_save_nearly_all_padding():
+    sizes = lengths(800)
+    shuffled = random.Random(1).sample(range(800), 800)
+    at_random = [shuffled[start : start + 8] for start in range(0, 800, 8)]
+    bucketed = list(LengthBucketSampler(sizes, 8, "k"))
+    assert padding(bucketed, sizes) < 0.05 * padding(at_random, sizes)
+
+
+def test_batches_are_not_in_order_of_length():
+    sizes = list(range(BUCKET * 4))
+    starts = [batch[0] for batch in LengthBucketSampler(sizes, 4, "k")]
+    assert starts != sorted(starts)
+    assert starts != sorted(starts, reverse=True)
+
+
+def test_lightning_finds_where_to_set_the_epoch():
+    from lightning.fabric.utilities.data import _set_sampler_epoch
+    from torch.utils.data import DataLoader
+
+    sampler = LengthBucketSampler(lengths(30), 4, "k")
+    _set_sampler_epoch(DataLoader(range(30), batch_sampler=sampler), 3)
+    assert sampler.epoch == 3
+
+
+def test_answer_batches_are_sorted_the_longest_first():
+    assert answer_batches([3, 9, 5, 9, 1], 2) == [[1, 3], [2, 0], [4]]
+    assert answer_batches([], 2) == []

@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from coin_lightning.errors import DataError
+from coin_lightning.tasks.rows import TestRow
+from coin_lightning.tasks.truth import GQAAnswers, RowFields, ScienceQAProblems, TextVQAAnswers
+
+
+def row(name: str, image: str | None = None, **fields: object) -> TestRow:
+    return TestRow(name, "q", image, fields, f"test.json row {name}")
+
+
+def put(root: Path, name: str, data: object) -> None:
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text(json.dumps(data))
+
+
+def problems_of(truth, rows, images) -> list[str]:
+    with pytest.raises(DataError) as refusal:
+        truth(rows, images)
+    return refusal.value.problems
+
+
+def test_row_fields_are_the_reference_with_the_picture_beside_them(tmp_path):
+    rows = [row("1", "a.jpg", answer="yes", answers=["yes"] * 10), row("2", answer=0)]
+    assert RowFields()(rows, tmp_path) == [
+        {"answer": "yes", "answers": ["yes"] * 10, "image": "a.jpg"},
+        {"answer": 0},
+    ]
+    assert "image" not in rows[0].fields  # the row itself is left alone
+
+
+def test_rows_without_a_required_field_are_all_listed(tmp_path):
+    rows = [row("1", answer_bbox="[0,0,1,1]", size=[1, 1]), row("2", answer_bbox=""), row("3", size=None)]
+    assert problems_of(RowFields(["answer_bbox", "size"]), rows, tmp_path) == [
+        "test.json row 2: field 'answer_bbox' is missing",
+        "test.json row 2: field 'size' is missing",
+        "test.json row 3: field 'answer_bbox' is missing",
+        "test.json row 3: field 'size' is missing",
+    ]
+
+
+def test_scienceqa_joins_problems_and_split(tmp_path):
+    problems = {
+        "7": {"choices": ["x", "y", "z"], "answer": 2, "subject": "natural science"},
+        "8": {"choices": ["x", "y"], "answer": 2},
+        "9": {"choices": ["x", "y"], "answer": 0},
+    }
+    put(tmp_path, "ScienceQA/problems.json", problems)
+    put(tmp_path, "ScienceQA/pid_splits.json", {"test": [7, "8", "10"], "train": ["9"]})
+    assert ScienceQAProblems()([row("7", "p.png")], tmp_path) == [
+        {"answer": "C", "choices": ["x", "y", "z"], "answer_index": 2, "subject": "natural science", "image": "p.png"}
+    ]
+    problems = problems_of(ScienceQAProblems(), [row("7"), row("8"), row("9"), row("10")], tmp_path)
+    assert [line.split(":")[0] for line in problems] == [
+        f"{tmp_path}/ScienceQA/problems.json id '8'",
+        "test.json row 9",
+        "test.json row 10",
+    ]
+    assert "answer 2 is no index into its choices" in problems[0]
+    assert "is not in ScienceQA/problems.json and split 'test'" in problems[1]
+
+
+def test_textvqa_joins_the_ten_answers_by_question_id(tmp_path):
+    ten = [f"a{at}" for at in range(10)]
+    data = {"data": [{"question_id": 5, "answers": ten}, {"question_id": 6, "answers": ten[:9]}]}
+    put(tmp_path, "TextVQA/TextVQA_0.5.1_val.json", data)
+    assert TextVQAAnswers()([row("5", "t.jpg", answer="a0")], tmp_path) == [
+        {"answer": "a0", "answers": ten, "image": "t.jpg"}
+    ]
+    assert problems_of(TextVQAAnswers(), [row("5"), row("6"), row("7")], tmp_path) == [
+        "test.json row 6: id '6' has no ten answers in TextVQA/TextVQA_0.5.1_val.json",
+        "test.json row 7: id '7' has no ten answers in TextVQA/TextVQA_0.5.1_val.json",
+    ]
+
+
+def test_gqa_joins_by_key(tmp_path):
+    put(tmp_path, "GQA/testdev_balanced_questions.json", {"201": {"answer": "left"}, "202": {"question": "?"}})
+    assert GQAAnswers()([row("201", "g.jpg", answer="ignored")], tmp_path) == [{"answer": "left", "image": "g.jpg"}]
+    assert len(problems_of(GQAAnswers(), [row("201"), row("202"), row("203")], tmp_path)) == 2
+
+
+@pytest.mark.parametrize("truth", [ScienceQAProblems(), TextVQAAnswers(), GQAAnswers()], ids=lambda one: type(one).__name__)
+def test_a_missing_annotation_file_is_named(tmp_path, truth):
+    assert "file is missing" in problems_of(truth, [row("1")], tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("truth", "file"),
+    [
+        (ScienceQAProblems(), "ScienceQA/problems.json"),
+        (TextVQAAnswers(), "TextVQA/TextVQA_0.5.1_val.json"),
+        (GQAAnswers(), "GQA/testdev_balanced_questions.json"),
+    ],
+    ids=["scienceqa", "textvqa", "gqa"],
+)
+@pytest.mark.parametrize("content", [["a list"], {"1": "no object", "data": ["no object"]}], ids=["list", "texts"])
+def test_an_annotation_file_of_another_shape_is_refused_by_name(tmp_path, truth, file, content):
+    put(tmp_path, "ScienceQA/pid_splits.json", {"test": ["1"]})
+    put(tmp_path, file, content)
+    assert Path(file).name in problems_of(truth, [row("1")], tmp_path)[0]

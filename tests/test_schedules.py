@@ -1,0 +1,80 @@
+import math
+
+import pytest
+import torch
+from torch.optim import SGD
+
+from coin_lightning.schedules import constant, cosine, log_warmup_constant
+
+
+def rates(schedule, steps: int, lr: float = 1.0, **options) -> list[float]:
+    """The learning rate that each of `steps` optimizer steps uses."""
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=lr)
+    scheduler = schedule(optimizer, total_steps=steps, **options)
+    used = []
+    for _ in range(steps):
+        used.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return [*used, optimizer.param_groups[0]["lr"]]
+
+
+def test_cosine_by_hand():
+    # 10 steps, 2 of them warm-up: 1/3, 2/3, then (1 + cos(pi k / 8)) / 2 for k = 0..8
+    used = rates(cosine, 10, warmup_ratio=0.2)
+    assert used[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert used[4] == pytest.approx((1 + math.sqrt(0.5)) / 2)  # k = 2: cos 45 degrees
+    assert used[6] == pytest.approx(0.5)  # k = 4
+    assert used[8] == pytest.approx((1 - math.sqrt(0.5)) / 2)  # k = 6
+    assert used[10] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_cosine_rounds_the_warm_up_up_and_keeps_the_floor():
+    # 3 % of 34 steps is 1.02: two steps
+    used = rates(cosine, 34, lr=2e-4, warmup_ratio=0.03, floor=0.1)
+    assert used[:3] == pytest.approx([2e-4 / 3, 4e-4 / 3, 2e-4])
+    assert used[18] == pytest.approx(2e-4 * 0.55)  # half way: floor + 0.9 / 2
+    assert used[-1] == pytest.approx(2e-5)
+    assert min(used[3:]) == used[-1]
+
+
+def test_cosine_without_warm_up_and_past_the_end():
+    assert rates(cosine, 4, warmup_ratio=0.0) == pytest.approx([1.0, 0.5 + math.sqrt(0.125), 0.5, 0.5 - math.sqrt(0.125), 0])
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    factor = cosine(optimizer, total_steps=4, warmup_ratio=0.0).lr_lambdas[0]
+    assert factor(9) == 0.0
+
+
+def deepspeed_warmup_lr(step: int, warmup_num_steps: int) -> float:
+    """`WarmupLR` of DeepSpeed with warmup_type=log, warmup_min_lr=0, warmup_max_lr=1, written down step by step."""
+    warmup_num_steps = max(2, warmup_num_steps)
+    inverse_log_warm_up = 1.0 / math.log(warmup_num_steps)
+    if step < warmup_num_steps:
+        return inverse_log_warm_up * math.log(step + 1)
+    return 1.0
+
+
+@pytest.mark.parametrize(("steps", "ratio", "warmup"), [(100, 0.03, 3), (101, 0.1, 11), (20, 0.03, 1), (5, 0.0, 0)])
+def test_log_warm_up_is_deepspeeds(steps, ratio, warmup):
+    used = rates(log_warmup_constant, steps, warmup_ratio=ratio)
+    assert used == pytest.approx([deepspeed_warmup_lr(step, warmup) for step in range(steps + 1)])
+
+
+def test_log_warm_up_by_hand():
+    # 4 of 8 steps: log 1, log 2, log 3, log 4 over log 4; the fourth is already the full rate
+    used = rates(log_warmup_constant, 8, lr=0.1, warmup_ratio=0.5)
+    assert used == pytest.approx([0.0, 0.05, 0.1 * math.log(3) / math.log(4), *[0.1] * 6])
+
+
+def test_constant_is_constant():
+    assert rates(constant, 6, lr=0.3) == [0.3] * 7
+
+
+def test_every_parameter_group_keeps_its_own_base_rate():
+    groups = [{"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in (1.0, 0.1)]
+    optimizer = SGD(groups)
+    scheduler = cosine(optimizer, total_steps=4, warmup_ratio=0.0)
+    for _ in range(2):
+        optimizer.step()
+        scheduler.step()
+    assert scheduler.get_last_lr() == pytest.approx([0.5, 0.05])
