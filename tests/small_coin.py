@@ -1,4 +1,4 @@
-"""A very small suite in CoIN's layout on disk: eight tasks, pictures of 40 x 28 pixels, one answer per task to learn."""
+"""A very small suite in CoIN's layout on disk: eight tasks, tiny pictures, one answer per task to learn."""
 
 import json
 from collections.abc import Callable
@@ -26,9 +26,9 @@ def write_suite(root: Path, train: int = 20, test: int = 4) -> Path:
     """Write the suite below `root` with so many rows per task; every other ScienceQA row has no picture."""
     for index, colour in enumerate(COLOURS):
         _picture(root, f"shared/{colour}.jpg", colour, 40 + index)
-    for task, (folder, split) in FOLDERS.items():
+    for task, (folder, _) in FOLDERS.items():
         _write(train_file(root, task), [_train_row(task, number) for number in range(train)])
-        _write(test_file(root, task, split), [_test_row(task, number) for number in range(test)])
+        _write(answer_file(root, task), [_test_row(task, number) for number in range(test)])
         _truth(root, task, folder, test)
     return root
 
@@ -38,12 +38,9 @@ def train_file(root: Path, task: str) -> Path:
     return root / "Instructions_Original" / FOLDERS[task][0] / "train.json"
 
 
-def test_file(root: Path, task: str, split: str = "") -> Path:
+def answer_file(root: Path, task: str) -> Path:
     """The evaluated file of a task."""
-    return root / "Instructions_Original" / FOLDERS[task][0] / f"{split or FOLDERS[task][1]}.json"
-
-
-test_file.__test__ = False  # type: ignore[attr-defined]  # not a test
+    return root / "Instructions_Original" / FOLDERS[task][0] / f"{FOLDERS[task][1]}.json"
 
 
 def edit_rows(file: Path, change: Callable[[list[dict[str, Any]]], Any]) -> None:

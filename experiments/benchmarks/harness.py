@@ -50,15 +50,20 @@ def _seconds(step: Callable[[], Any], device: str) -> float:
 
 
 def interleaved(
-    sides: Mapping[str, Callable[[], Any]], *, repeats: int, warmup: int = 2, device: str = "cpu"
+    sides: Mapping[str, Callable[[], Any]],
+    *,
+    repeats: int,
+    warmup: int = 2,
+    device: str = "cpu",
+    own_clock: bool = False,
 ) -> dict[str, list[float]]:
     """Seconds of each side, `repeats` rounds. Every round runs every side once, starting one further each time, so that
-    heat, clock and neighbours touch all sides alike."""
+    heat, clock and neighbours touch all sides alike. With `own_clock` a side returns its seconds itself."""
     names = list(sides)
     times: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(-warmup, repeats):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            seconds = _seconds(sides[name], device)
+            seconds = sides[name]() if own_clock else _seconds(sides[name], device)
             if turn >= 0:
                 times[name].append(seconds)
     return times

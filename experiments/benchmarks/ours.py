@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -27,10 +26,10 @@ from coin_lightning.tasks.rows import TrainRow
 EXPERIMENT = "moelora_llava"
 
 
-def options(parser: argparse.ArgumentParser, tasks: Sequence[str]) -> None:
-    """Options that all benchmarks on a model have."""
+def options(parser: argparse.ArgumentParser, tasks: Sequence[str], rounds: int) -> None:
+    """Options that all benchmarks on a model have, with their defaults."""
     parser.add_argument("--tasks", nargs="+", default=list(tasks))
-    parser.add_argument("--rounds", type=int, default=3, help="each runs every side once; the median counts")
+    parser.add_argument("--rounds", type=int, default=rounds, help="each runs every side once; the median counts")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--override", nargs="*", default=[], help="as for python -m coin_lightning, e.g. backbone=tiny")
 
@@ -58,14 +57,19 @@ def continual(config: DictConfig) -> ContinualMLLM:
     seed_everything(config.seed)
     backbone = build(config.backbone)
     return ContinualMLLM(
-        backbone, build(config.adapter), build(config.method), build(config.optimizer), build(config.schedule),
-        config.protocol.projector, config.protocol.projector_lr,
-    )  # fmt: skip
+        backbone,
+        build(config.adapter),
+        build(config.method),
+        build(config.optimizer),
+        build(config.schedule),
+        config.protocol.projector,
+        config.protocol.projector_lr,
+    )
 
 
 def cross_section(task: InstructionTask, steps: int) -> list[TrainRow]:
-    """Rows of `steps` batches that the sampler would take from all rows: lengths as spread as in the whole task, and batches
-    as even as in a full epoch."""
+    """Rows of `steps` batches that the sampler would take from all rows: lengths as spread as in the whole task, and
+    batches as even as in a full epoch."""
     task.train_dataloader()
     sampler = task._sampler
     assert sampler is not None
@@ -101,23 +105,25 @@ class Clock(L.Callback):
         self.seconds += time.perf_counter()
 
 
-def fit(config: DictConfig, module: ContinualMLLM, task: InstructionTask) -> float:
-    """One epoch over the task's rows through `Trainer.fit`; seconds of its loop."""
+def fit(config: DictConfig, module: ContinualMLLM, task: InstructionTask, *more: L.Callback) -> float:
+    """One epoch over the task's rows through `Trainer.fit` with `more` callbacks; seconds of its loop."""
     module.total_steps, module.losses = task.steps_per_epoch(), []
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = build(
-            config.trainer, precision="bf16-mixed" if mixed_dtype(module) else "32-true", callbacks=[clock], max_epochs=1,
-            logger=CSVLogger(folder), enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
-            use_distributed_sampler=False, default_root_dir=folder,
-        )  # fmt: skip
+            config.trainer,
+            precision="bf16-mixed" if mixed_dtype(module) else "32-true",
+            callbacks=[clock, *more],
+            max_epochs=1,
+            logger=CSVLogger(folder),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            use_distributed_sampler=False,
+            default_root_dir=folder,
+        )
         trainer.fit(module, datamodule=task)
     return clock.seconds
-
-
-def results_file(args: argparse.Namespace) -> Path:
-    """Where `--out` points."""
-    return Path(args.out)
 
 
 def common_facts(args: argparse.Namespace, config: DictConfig, module: ContinualMLLM) -> dict[str, Any]:

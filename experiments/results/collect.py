@@ -11,7 +11,14 @@ from pathlib import Path
 from coin_lightning.errors import RunError
 from coin_lightning.reporting.glossary import explain
 from coin_lightning.reporting.names import title
-from coin_lightning.reporting.overview import MethodGroup, forgetting_overview, group_by_method, mean_and_spread, metric_keys, metric_text
+from coin_lightning.reporting.overview import (
+    MethodGroup,
+    forgetting_overview,
+    group_by_method,
+    mean_and_spread,
+    metric_keys,
+    metric_text,
+)
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 from coin_lightning.reporting.style import save_png
 

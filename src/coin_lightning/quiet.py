@@ -3,6 +3,8 @@
 import logging
 import warnings
 
+from transformers.utils.logging import disable_progress_bar
+
 HARMLESS = (
     r".*does not have many workers.*",  # batches come from a memory map; more processes would only copy them
     r".*predict_dataloader.*num_workers.*",
@@ -31,5 +33,6 @@ def quiet_libraries() -> None:
         "lightning.fabric.utilities.seed",
     ):
         logging.getLogger(name).setLevel(logging.ERROR)
+    disable_progress_bar()  # its bars would break ours
     # transformers names each library it does without; none of them is needed
     logging.getLogger("transformers").setLevel(logging.ERROR)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from small_coin import edit_rows, overrides, test_file, train_file, write_suite
+
+from small_coin import answer_file, edit_rows, overrides, train_file, write_suite
 
 TASKS = "imagenet,gqa,vqav2,scienceqa"
 
@@ -32,8 +33,8 @@ def spoil(root: Path) -> None:
 
     edit_rows(train_file(root, "imagenet"), imagenet)
     edit_rows(train_file(root, "gqa"), gqa)
-    edit_rows(test_file(root, "scienceqa"), lambda rows: rows[2].update(question_id="4711"))
-    edit_rows(test_file(root, "scienceqa"), lambda rows: rows[3].pop("text"))
+    edit_rows(answer_file(root, "scienceqa"), lambda rows: rows[2].update(question_id="4711"))
+    edit_rows(answer_file(root, "scienceqa"), lambda rows: rows[3].pop("text"))
     train_file(root, "vqav2").write_text('[{"id": "a"')
     (root / "cl_dataset" / "broken.jpg").write_bytes(b"no picture")
     Image.new("1", (200, 2)).save(root / "cl_dataset" / "wide.png")
@@ -41,7 +42,7 @@ def spoil(root: Path) -> None:
 
 @pytest.fixture(scope="module")
 def refused(place, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, bool]:
-    """A run is killed in its second task, its data are spoilt, and it is started again: status, text, nothing changed."""
+    """A run is killed in its second task, its data are spoilt, it is started again: status, text, nothing changed."""
     folder = tmp_path_factory.mktemp("bad")
     root, run = write_suite(folder / "suite"), folder / "run"
     command = overrides(root, place.cache, run, tasks=TASKS)
@@ -87,7 +88,7 @@ def test_pictures_and_lengths_are_refused_before_training(place, tmp_path: Path)
     edit_rows(train_file(root, "gqa"), change)
     (root / "cl_dataset" / "broken.jpg").write_bytes(b"no picture")
     Image.new("1", (200, 2)).save(root / "cl_dataset" / "wide.png")
-    edit_rows(test_file(root, "scienceqa"), lambda rows: rows[2].update(question_id="4711"))
+    edit_rows(answer_file(root, "scienceqa"), lambda rows: rows[2].update(question_id="4711"))
     command = overrides(root, place.cache, tmp_path / "run", tasks="gqa,scienceqa")
     status, text = place.runs.run(command)
     assert status == 1

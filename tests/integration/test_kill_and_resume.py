@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from small_coin import edit_rows, overrides, train_file, write_suite
 
 TRAIN_FIELDS = ("steps", "samples", "tokens", "loss_first", "loss_last", "trainable_parameters", "checkpoint_bytes")

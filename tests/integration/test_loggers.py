@@ -18,7 +18,8 @@ def logged(place) -> Path:
     """Run folder with all three loggers; no network is used."""
     board = "coin_lightning.reporting.loggers.tensorboard"
     more = ["logger=wandb", f"+logger.tensorboard._target_={board}", "+logger.tensorboard._partial_=true"]
-    status, text = place.runs.run(place.command("logged", *more, "evaluation=seen", "method=lora"), WANDB_MODE="offline")
+    command = place.command("logged", *more, "evaluation=seen", "method=lora")
+    status, text = place.runs.run(command, WANDB_MODE="offline")
     assert status == 0, text
     return place.folder / "logged"
 

@@ -1,8 +1,9 @@
-"""Three tasks from zero-shot to the report, on the command line: what lies there afterwards, and what happened on the way."""
+"""Three tasks from zero-shot to the report, on the command line: what lies there afterwards, and what happened."""
 
 import json
 import re
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,7 @@ def test_exactly_the_trainable_weights_moved_in_every_task(recorded):
 
 
 def test_each_task_goes_on_with_the_weights_before(recorded):
-    for before, after in zip(recorded, recorded[1:], strict=False):
+    for before, after in pairwise(recorded):
         assert after["before"] == before["after"]
 
 

@@ -1,6 +1,5 @@
 import hashlib
-import subprocess
-import sys
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -109,22 +108,23 @@ def test_refresh_shows_what_another_store_has_added(store):
     assert torch.equal(store.get(digest(2)), block(2)[0])
 
 
-ADD = """
-import sys, torch
-from pathlib import Path
-from coin_lightning.tasks.features import FeatureStore
-store = FeatureStore(Path(sys.argv[1]), (2, 3))
-for at in range(int(sys.argv[2]), int(sys.argv[2]) + 60):
-    with store.lock():
-        store.refresh()
-        store.add([f"{at:064d}"], torch.full((1, 2, 3), float(at), dtype=torch.float16))
-"""
-
-
-def test_two_processes_add_to_one_store(tmp_path):
-    folder: Path = tmp_path / "shared"
-    running = [subprocess.Popen([sys.executable, "-c", ADD, str(folder), str(start)]) for start in (0, 60)]
-    assert [process.wait(timeout=120) for process in running] == [0, 0]
+def add_twenty(folder: Path, start: int) -> None:
     store = FeatureStore(folder, SHAPE)
-    assert len(store) == 120
-    assert all(store.get(f"{at:064d}").eq(at).all() for at in range(120))
+    for at in range(start, start + 20):
+        with store.lock():
+            store.refresh()
+            store.add([f"{at:064d}"], block(at))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_two_processes_add_to_one_store(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    running = [fork.Process(target=add_twenty, args=(tmp_path / "shared", start)) for start in (0, 20)]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(timeout=60)
+    assert [process.exitcode for process in running] == [0, 0]
+    store = FeatureStore(tmp_path / "shared", SHAPE)
+    assert len(store) == 40
+    assert all(store.get(f"{at:064d}").eq(at).all() for at in range(40))

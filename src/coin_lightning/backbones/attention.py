@@ -1,7 +1,8 @@
 """Causal attention for training in bfloat16 on a CPU, where PyTorch's own backward pass is the slowest part of a step.
 
 On a CPU `scaled_dot_product_attention` spends about 15 ms on the backward pass of what the products behind it do in 3
-(torch 2.13, bfloat16, 8 rows of 80 tokens). Everything else (other devices and dtypes, masks, generation) goes to PyTorch's.
+(torch 2.13, bfloat16, 8 rows of 80 tokens). Everything else (other devices and dtypes, masks, generation) goes to
+PyTorch's.
 """
 
 from typing import Any
@@ -21,7 +22,8 @@ LONGEST = 320
 class CausalAttention(torch.autograd.Function):
     """softmax(scale * q k^T, causal) v with grouped heads; scores and softmax in float32, all else in the dtype of q.
 
-    `q [n, h, l, d]`, `k` and `v [n, g, l, d]` with g a divisor of h; gives `[n, h, l, d]`. Kept for backward: q, k, v, probabilities.
+    `q [n, h, l, d]`, `k` and `v [n, g, l, d]` with g a divisor of h; gives `[n, h, l, d]`. Kept for backward: q, k,
+    v, probabilities.
     """
 
     @staticmethod
@@ -57,9 +59,15 @@ class CausalAttention(torch.autograd.Function):
 
 
 def attention_forward(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, scaling: float, dropout: float = 0.0,
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
     **options: Any,
-) -> tuple[Tensor, None]:  # fmt: skip
+) -> tuple[Tensor, None]:
     """transformers' attention interface: `[n, h, l, d]` in, `[n, l, h, d]` out."""
     ours = (
         query.device.type == "cpu"
@@ -70,7 +78,9 @@ def attention_forward(
         and query.shape[2] == key.shape[2] <= LONGEST
     )
     if not ours:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options)
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
+        )
     return CausalAttention.apply(query, key, value, scaling).transpose(1, 2).contiguous(), None
 
 

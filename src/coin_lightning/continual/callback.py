@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities import rank_zero_only
 from safetensors.torch import load_file, save_file
 
@@ -192,6 +193,17 @@ class ContinualLoop(L.Callback):
         if trainer.is_global_zero:
             self._score(experience, tasks, writer, time.monotonic() - started)
         trainer.strategy.barrier()
+
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, loader: int = 0
+    ) -> None:
+        """Stop on SIGTERM, which Lightning notices in training only; the answers so far are on disk.
+
+        Raises:
+            SIGTERMException: the process was asked to end.
+        """
+        if trainer.received_sigterm:
+            raise SIGTERMException
 
     def _score(self, experience: Experience, tasks: list[Any], writer: AnswerWriter, seconds: float) -> None:
         results = {task.name: self.suite.score(writer.collect(task), task.name) for task in tasks}

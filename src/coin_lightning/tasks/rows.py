@@ -56,6 +56,14 @@ def load_json(file: Path) -> Any:
         raise DataError(f"{file}: malformed JSON ({error}); the file may be cut off, fetch or build it again") from None
 
 
+def load_object(file: Path) -> dict[str, Any]:
+    """Parse a JSON file that holds an object; raises as `load_json`, and when it holds something else."""
+    data = load_json(file)
+    if not isinstance(data, dict):
+        raise DataError(f"{file}: must hold an object, found {type(data).__name__}; fetch or build it again")
+    return data
+
+
 def read_train(file: Path, images: Path) -> list[TrainRow]:
     """Rows of a `train.json`.
 
@@ -154,12 +162,19 @@ def picture_path(raw: dict[str, Any], images: Path, where: str) -> tuple[str | N
     if path.is_absolute() or ".." in path.parts or "\\" in value:
         return None, [f"{where}: image {value!r} leaves the image folder {images}; use a relative path inside it"]
     relative = str(path)
-    if not (images / relative).is_file():
+    if not _is_file(images / relative):
         shorter = relative.removesuffix(".jpg")
-        if not relative.endswith(".jpg.jpg") or not (images / shorter).is_file():
+        if not relative.endswith(".jpg.jpg") or not _is_file(images / shorter):
             return None, [f"{where}: image {images / relative} is missing; restore it or remove the row"]
         relative = shorter
     return relative, []
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # e.g. a name that is too long
+        return False
 
 
 def draw(rows: Sequence[Row], fraction: float, limit: int | None, key: str) -> list[Row]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.rows import TestRow, load_json
+from coin_lightning.tasks.rows import TestRow, load_object
 
 Reference = dict[str, Any]
 
@@ -53,12 +53,12 @@ class ScienceQAProblems:
 
     def __call__(self, rows: Sequence[TestRow], images: Path) -> list[Reference]:
         """See `RowFields`; raises when an id is not in the split, or a problem has no valid answer index."""
-        problems = load_json(images / self.problems)
-        allowed = set(map(str, load_json(images / self.splits).get(self.split, [])))
+        problems = load_object(images / self.problems)
+        allowed = set(map(str, load_object(images / self.splits).get(self.split, [])))
         references, wrong = [], []
         for row in rows:
             problem = problems.get(row.id)
-            if problem is None or row.id not in allowed:
+            if not isinstance(problem, dict) or row.id not in allowed:
                 wrong.append(
                     f"{row.where}: id {row.id!r} is not in {self.problems} and split {self.split!r} of {self.splits}"
                 )
@@ -87,8 +87,8 @@ class TextVQAAnswers:
 
     def __call__(self, rows: Sequence[TestRow], images: Path) -> list[Reference]:
         """See `RowFields`; raises when an id does not join or has not ten answers."""
-        data = load_json(images / self.annotations).get("data", [])
-        answers = {str(item.get("question_id")): item.get("answers") for item in data}
+        data = load_object(images / self.annotations).get("data", [])
+        answers = {str(item.get("question_id")): item.get("answers") for item in data if isinstance(item, dict)}
         wrong = [
             f"{row.where}: id {row.id!r} has no ten answers in {self.annotations}" for row in rows
             if not isinstance(answers.get(row.id), list) or len(answers[row.id]) != 10
@@ -106,11 +106,11 @@ class GQAAnswers:
 
     def __call__(self, rows: Sequence[TestRow], images: Path) -> list[Reference]:
         """See `RowFields`; raises when an id does not join."""
-        questions = load_json(images / self.questions)
+        questions = load_object(images / self.questions)
         wrong = [
             f"{row.where}: id {row.id!r} is not in {self.questions}"
             for row in rows
-            if "answer" not in questions.get(row.id, {})
+            if not isinstance(questions.get(row.id), dict) or "answer" not in questions[row.id]
         ]
         if wrong:
             raise DataError(wrong)

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from coin_lightning.adapters.moelora import MoELoraConfig, merge_slots, moelora_layers, router_load, slot_weights
+from coin_lightning.adapters.moelora.dropout import keep_mask
 from coin_lightning.errors import ConfigError
 
 

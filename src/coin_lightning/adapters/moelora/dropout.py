@@ -1,8 +1,8 @@
 """Dropout masks of one byte per value, made and applied cheaply on a CPU.
 
-PyTorch draws one random word per value and multiplies by a mask that it first converts to the values' dtype; with bfloat16
-products the two together cost as much as the adapter's matrix products. Here one 64-bit word gives four values, and a mask is
-applied by multiplying the bits of a value, taken as an integer, by 0 or 1.
+PyTorch draws one random word per value and multiplies by a mask that it first converts to the values' dtype; with
+bfloat16 products the two together cost as much as the adapter's matrix products. Here one 64-bit word gives four
+values, and a mask is applied by multiplying the bits of a value, taken as an integer, by 0 or 1.
 """
 
 import torch

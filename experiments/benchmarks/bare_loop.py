@@ -1,0 +1,105 @@
+"""A plain PyTorch training loop whose parts can be switched one by one between the Trainer's way and ours."""
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from ours import precision
+from torch import Tensor
+from trainer_side import padding_mask, with_pixels
+
+from coin_lightning.backbones.base import IGNORE
+from coin_lightning.module import ContinualMLLM
+from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.rows import TrainRow
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which of our ways are on.
+
+    Attributes:
+        features: cached features; else pixels through the tower.
+        answers_only: logits at learned tokens; else at every position.
+        buckets: rows of like length together; else random.
+        unmasked: no attention mask; else one made from the padding.
+        attention: transformers' name of the language model's attention, None leaves it.
+    """
+
+    features: bool = True
+    answers_only: bool = True
+    buckets: bool = True
+    unmasked: bool = True
+    attention: str | None = None
+
+
+def plan(task: InstructionTask, recipe: Recipe) -> list[list[TrainRow]]:
+    """The task's rows in batches."""
+    if recipe.buckets:
+        task.train_dataloader()
+        assert task._sampler is not None
+        return [[task.train_rows[row] for row in batch] for batch in task._sampler.plan()]
+    rows = random.Random(0).sample(task.train_rows, len(task.train_rows))
+    return [rows[start : start + task.batch_size] for start in range(0, len(rows), task.batch_size)]
+
+
+def batches(task: InstructionTask, recipe: Recipe) -> Iterator[dict[str, Any]]:
+    """Tensors of one epoch, made one batch at a time."""
+    encoder = task.encoder if recipe.features else with_pixels(task)
+    for rows in plan(task, recipe):
+        batch = encoder.train_batch(rows)
+        yield batch if recipe.unmasked else {**batch, "attention_mask": padding_mask(batch["labels"])}
+
+
+def loss_of(module: ContinualMLLM, batch: dict[str, Any], recipe: Recipe) -> Tensor:
+    """Mean cross-entropy of the learned tokens."""
+    backbone = module.backbone
+    embeds = backbone.embed(batch["input_ids"], module.pictures(batch))
+    mask = None if recipe.unmasked else batch["attention_mask"]
+    hidden = backbone.core.language_model(inputs_embeds=embeds, attention_mask=mask, use_cache=False).last_hidden_state
+    if recipe.answers_only:
+        logits, targets = backbone.answer_logits(hidden, batch["labels"])
+        return F.cross_entropy(logits.float(), targets)
+    logits = backbone.model.lm_head(hidden)[:, :-1].float()
+    return F.cross_entropy(logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORE)
+
+
+def epoch(
+    module: ContinualMLLM,
+    task: InstructionTask,
+    recipe: Recipe,
+    clip: float,
+    losses: list[float] | None = None,
+    limit: int | None = None,
+) -> float:
+    """Train one epoch, or `limit` steps, with a new optimizer; seconds of the loop. `losses` gets those of the
+    steps."""
+    if recipe.attention is not None:
+        module.backbone.core.language_model.set_attn_implementation(recipe.attention)
+    optimizer = module.optimizer(module.optimizer_groups())
+    schedule = module.schedule(optimizer, total_steps=task.steps_per_epoch())
+    weights = list(module.trainable().values())
+    module.train()
+    found = []
+    start = time.perf_counter()
+    for batch in islice(batches(task, recipe), limit):
+        on_device = {name: part.to(module.device) if torch.is_tensor(part) else part for name, part in batch.items()}
+        optimizer.zero_grad()
+        with precision(module):
+            loss = loss_of(module, on_device, recipe)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, clip)
+        optimizer.step()
+        schedule.step()
+        found.append(loss.detach())
+    if module.device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    if losses is not None:
+        losses += [loss.item() for loss in found]
+    return seconds

@@ -1,0 +1,196 @@
+"""Evaluation: our batched, length-sorted generation against `generate` called for one question after the other.
+
+    python experiments/benchmarks/evaluation.py
+
+All sides answer the same questions greedily with the same MoELoRA weights, which have been trained for a few steps so
+that answers end as they do in a run. Answers must be identical in float32; in other types rounding may turn a near tie.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from harness import RESULTS, interleaved, machine, show, write_json
+from ours import common_facts, config_for, continual, cross_section, fit, mixed_dtype, options, precision, prepared
+from trainer_side import with_pixels
+
+from coin_lightning.backbones.base import native_dtype
+from coin_lightning.module import ContinualMLLM
+from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.collate import Encoder
+from coin_lightning.tasks.rows import TestRow
+
+AIM = 4.0
+OURS, PIXELS, CACHED = "ours, batched", "generate one by one, pixels", "generate one by one, cached features"
+
+
+def batched(module: ContinualMLLM, task: InstructionTask) -> dict[str, str]:
+    """Our way: id -> answer."""
+    answers: dict[str, str] = {}
+    for batch in task.answer_loader():
+        found = module.predict_step(_moved(batch, module), 0)
+        answers.update(zip(found["ids"], found["answers"], strict=True))
+    return answers
+
+
+def _moved(batch: dict[str, Any], module: ContinualMLLM) -> dict[str, Any]:
+    return {name: part.to(module.device) if torch.is_tensor(part) else part for name, part in batch.items()}
+
+
+def from_pixels(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: int) -> str:
+    """One question through the PEFT model's own `generate`."""
+    backbone, batch = module.backbone, _moved(encoder.answer_batch([row]), module)
+    pictures = {"pixel_values": batch["pixels"]} if "pixels" in batch else {}
+    output = module.peft.generate(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        **pictures,
+        max_new_tokens=limit,
+        do_sample=False,
+        num_beams=1,
+        eos_token_id=backbone.end_id,
+        pad_token_id=backbone.end_id,
+    )
+    return backbone.decode(output[0, batch["input_ids"].shape[1] :])
+
+
+def from_features(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: int) -> str:
+    """One question with the picture's stored features."""
+    batch = _moved(encoder.answer_batch([row]), module)
+    return module.backbone.generate(batch["input_ids"], batch["attention_mask"], module.pictures(batch), limit)[0]
+
+
+def one_by_one(
+    answer: Callable[[ContinualMLLM, Encoder, TestRow, int], str],
+    module: ContinualMLLM,
+    task: InstructionTask,
+    encoder: Encoder,
+) -> dict[str, str]:
+    """id -> answer of all test rows."""
+    return {row.id: answer(module, encoder, row, task.max_new_tokens) for row in task.test_rows}
+
+
+def measure(module: ContinualMLLM, tasks: list[InstructionTask], args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds and answers of every side on every task."""
+    module.eval()
+    results = []
+    for task in tasks:
+        answers: dict[str, dict[str, str]] = {}
+
+        def keep(side: str, run: Callable[[], dict[str, str]], into: dict[str, dict[str, str]] = answers) -> None:
+            into[side] = run()
+
+        runs = {
+            OURS: partial(batched, module, task),
+            PIXELS: partial(one_by_one, from_pixels, module, task, with_pixels(task)),
+            CACHED: partial(one_by_one, from_features, module, task, task.encoder),
+        }
+        with torch.inference_mode(), precision(module):
+            from_pixels(module, with_pixels(task), task.test_rows[0], 2)  # warm
+            times = interleaved(
+                {name: partial(keep, name, run) for name, run in runs.items()}, repeats=args.rounds, warmup=0
+            )
+        differing = {name: sum(found[id_] != answers[PIXELS][id_] for id_ in found) for name, found in answers.items()}
+        words = [len(module.backbone.tokenizer(text)["input_ids"]) for text in answers[OURS].values()]
+        results.append(
+            {
+                "task": task.name,
+                "answers": len(task.test_rows),
+                "mean_answer_tokens": sum(words) / len(words),
+                "seconds": times,
+                "answers_that_differ_from_one_by_one_with_pixels": differing,
+            }
+        )
+    return results
+
+
+def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Answers per second, factors over one by one, and differing answers over all tasks."""
+    count = sum(result["answers"] for result in results)
+    key = "answers_that_differ_from_one_by_one_with_pixels"
+    rates = {
+        name: count / sum(sorted(r["seconds"][name])[len(r["seconds"][name]) // 2] for r in results)
+        for name in (OURS, PIXELS, CACHED)
+    }
+    return {
+        "answers_per_second": rates,
+        "ours_over_pixels": rates[OURS] / rates[PIXELS],
+        "ours_over_cached": rates[OURS] / rates[CACHED],
+        "answers": count,
+        "differing": {name: sum(result[key][name] for result in results) for name in (OURS, CACHED)},
+        "tasks": results,
+    }
+
+
+def trained(args: argparse.Namespace) -> dict[str, torch.Tensor]:
+    """Trainable weights after a few steps on the first task, in the run's own dtype."""
+    config = config_for(args)
+    module = continual(config)
+    (task,) = prepared(config, module.backbone, args.tasks[:1])
+    task.train_rows = cross_section(task, args.train_steps)
+    fit(config, module, task)
+    return {name: parameter.detach().clone() for name, parameter in module.trainable().items()}
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options(parser, ["gqa", "scienceqa"], rounds=1)
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "auto"])
+    parser.add_argument("--rows", type=int, default=48, help="questions per task")
+    parser.add_argument("--train-steps", type=int, default=12)
+    parser.add_argument("--out", default=str(RESULTS / "evaluation.json"))
+    return parser.parse_args(argv)
+
+
+def measured(
+    args: argparse.Namespace, dtype: str, weights: dict[str, torch.Tensor]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Result and settings with a model of one dtype."""
+    config = config_for(args, "moelora", f"backbone.dtype={dtype}", f"scenario.limit_test={args.rows}")
+    module = continual(config)
+    module.load_state_dict(weights, strict=False)
+    tasks = prepared(config, module.backbone, args.tasks)
+    result = summary(measure(module, tasks, args))
+    rows = [
+        [name, rate, rate / result["answers_per_second"][PIXELS], result["differing"].get(name, "")]
+        for name, rate in result["answers_per_second"].items()
+    ]
+    show(
+        f"answers, {module.backbone.name}, {native_dtype(dtype)}",
+        ["side", "answers/s", "x one by one", "differing"],
+        rows,
+    )
+    result["dtype"], result["autocast"] = (
+        str(module.backbone.model.dtype).removeprefix("torch."),
+        mixed_dtype(module) is not None,
+    )
+    return result, {**common_facts(args, config, module), "answer_batch_size": config.scenario.answer_batch_size}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print, write."""
+    args = parse(argv)
+    found = machine("cuda" if torch.cuda.is_available() else "cpu")
+    weights = trained(args)
+    dtypes = list(dict.fromkeys(str(native_dtype(name)).removeprefix("torch.") for name in args.dtypes))
+    pairs = [measured(args, dtype, weights) for dtype in dtypes]
+    facts = {**pairs[-1][1], "dtype": dtypes}
+    content = {
+        "benchmark": "evaluation",
+        "aim": {"ours_over_one_by_one_at_least": AIM, "differing_answers_in_float32": 0},
+        "machine": found,
+        **facts,
+        "train_steps": args.train_steps,
+        "compares": "answers/s over the test rows, tokenising and pictures included; ours with router statistics, "
+        "from cached features; "
+        "one by one with pixels through the tower, and apart from that with cached features",
+        "results": [result for result, _ in pairs],
+    }
+    print(f"written: {write_json(args.out, content)}")
+
+
+if __name__ == "__main__":
+    main()

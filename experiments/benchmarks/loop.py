@@ -1,0 +1,132 @@
+"""Loop: our whole `fit` (Lightning Trainer with all callbacks, checkpoints, progress and the CSV logger) against a
+plain PyTorch loop over the same batches of the same model.
+
+    python experiments/benchmarks/loop.py
+
+Whole calls are timed: start of the fit, mid-task checkpoints and the saved adapter count on our side.
+"""
+
+import argparse
+import io
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from bare_loop import Recipe, epoch
+from harness import RESULTS, interleaved, machine, milliseconds, ratio, show, write_json
+from omegaconf import DictConfig, OmegaConf
+from ours import common_facts, config_for, continual, cross_section, options, prepared
+from rich.console import Console
+
+from coin_lightning.cli.build import build
+from coin_lightning.cli.train import TrainerFactory
+from coin_lightning.continual.callback import ContinualLoop
+from coin_lightning.continual.progress import SequenceProgress
+from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.continual.scenario import Experience, Scenario
+from coin_lightning.module import ContinualMLLM
+from coin_lightning.seeding import seed_everything
+from coin_lightning.tasks.base import InstructionTask
+
+AIM = 1.05
+OURS, BARE = "our fit", "bare loop"
+
+
+def whole_fit(config: DictConfig, module: ContinualMLLM, task: InstructionTask, losses: dict[str, list[float]]) -> None:
+    """One task as `python -m coin_lightning` fits it, in a run folder of its own."""
+    seed_everything(config.seed)
+    scenario: Scenario = build(config.scenario)
+    scenario.tasks = [task]
+    progress = SequenceProgress(Console(file=io.StringIO()))
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDir(Path(folder), [task.name])
+        loop = ContinualLoop(scenario, build(config.evaluation), run, config.seed)
+        progress.follow(loop)
+        loop.experience = Experience(1, task, run.folder(1), None, False)
+        module.total_steps = task.steps_per_epoch()
+        make = TrainerFactory(config, {}, loop, progress, module)
+        make(loop.experience).fit(module, datamodule=task)
+        make.close()
+        assert (run.folder(1) / "adapter").is_dir()
+    losses[OURS] = [loss.item() for loss in module.losses]
+
+
+def bare(module: ContinualMLLM, task: InstructionTask, clip: float, losses: dict[str, list[float]]) -> None:
+    """The same batches without any of it."""
+    seed_everything(0)
+    losses[BARE] = []
+    epoch(module, task, Recipe(), clip, losses[BARE])
+
+
+def restored(weights: dict[str, torch.Tensor], module: ContinualMLLM, run: Any) -> None:
+    """Run from the same weights each time."""
+    module.load_state_dict(weights, strict=False)
+    run()
+
+
+def measure(
+    config: DictConfig, module: ContinualMLLM, task: InstructionTask, args: argparse.Namespace
+) -> dict[str, Any]:
+    """Seconds of both sides, and the losses of their first steps, which must agree."""
+    losses: dict[str, list[float]] = {}
+    weights = {name: parameter.detach().clone() for name, parameter in module.trainable().items()}
+    runs = {
+        OURS: partial(whole_fit, config, module, task, losses),
+        BARE: partial(bare, module, task, config.trainer.gradient_clip_val, losses),
+    }
+    sides = {name: partial(restored, weights, module, run) for name, run in runs.items()}
+    times = interleaved(sides, repeats=args.rounds, warmup=args.warmup)
+    return {
+        "rows": len(task.train_rows),
+        "steps": task.steps_per_epoch(),
+        "seconds": times,
+        "ours_over_bare": ratio(times, OURS, BARE),
+        "losses": losses,
+    }
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options(parser, ["gqa"], rounds=3)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--warmup", type=int, default=0, help="rounds that do not count")
+    parser.add_argument("--out", default=str(RESULTS / "loop.json"))
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print, write."""
+    args = parse(argv)
+    found = machine("cuda" if torch.cuda.is_available() else "cpu")
+    config = config_for(args)
+    module = continual(config)
+    (task,) = prepared(config, module.backbone, args.tasks[:1])
+    task.train_rows = cross_section(task, args.steps)
+    epoch(module, task, Recipe(), config.trainer.gradient_clip_val, limit=2)  # warm
+    result = measure(config, module, task, args)
+    rows = [[name, milliseconds(seconds) / result["steps"]] for name, seconds in result["seconds"].items()]
+    show(
+        f"loop, {module.backbone.name}, {result['steps']} steps: ours / bare = {result['ours_over_bare']:.3f}",
+        ["side", "ms per step"],
+        rows,
+    )
+    content = {
+        "benchmark": "loop",
+        "aim": {"ours_over_bare_at_most": AIM},
+        "machine": found,
+        **common_facts(args, config, module),
+        "config": OmegaConf.to_container(config.callbacks, resolve=True),
+        "compares": "wall time of one whole fit (set-up, callbacks, CSV log, checkpoints, saved adapter) against a "
+        "loop of "
+        "forward, backward, clipping and AdamW over the same batches of the same model",
+        "ours_over_bare": result["ours_over_bare"],
+        "results": result,
+    }
+    print(f"written: {write_json(args.out, content)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Run every benchmark that this machine can, then say which aims are met (`make bench`).
+
+    python experiments/benchmarks/run_all.py
+
+Each script runs in a process of its own with its defaults and writes `results/<name>.json`; other arguments go to
+none of them.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from harness import RESULTS, show
+
+FOLDER = Path(__file__).parent
+SCRIPTS = ("layer", "training", "evaluation", "loop", "memory")
+
+
+class Aim(NamedTuple):
+    """A figure in a result and its bound: at least (`sign` 1) or at most (-1)."""
+
+    script: str
+    what: str
+    figure: Callable[[dict[str, Any]], float]
+    bound: float
+    sign: int
+
+    def verdict(self, value: float) -> str:
+        """`met`, or by how much of the bound it is missed."""
+        short = (self.bound - value) * self.sign
+        if short <= 0:
+            return "met"
+        return f"missed by {short / self.bound:.1%}" if self.bound else f"missed by {short:g}"
+
+
+AIMS = (
+    Aim(
+        "layer",
+        "MoELoRA / LoRA, worst E and shape",
+        lambda r: max(max(c["over_lora"].values()) for c in r["results"]),
+        1.08,
+        -1,
+    ),
+    Aim(
+        "layer",
+        "expert loop / MoELoRA at E=8, worst shape",
+        lambda r: min(c["loop_over_ours"]["8"] for c in r["results"]),
+        2.0,
+        1,
+    ),
+    Aim("training", "rows/s, ours / transformers.Trainer", lambda r: r["ours_over_trainer"], 1.8, 1),
+    Aim(
+        "evaluation",
+        "answers/s, ours / one by one, worst dtype",
+        lambda r: min(c["ours_over_pixels"] for c in r["results"]),
+        4.0,
+        1,
+    ),
+    Aim("evaluation", "differing answers in float32", lambda r: r["results"][0]["differing"]["ours, batched"], 0.0, -1),
+    Aim("loop", "whole fit / bare loop", lambda r: r["ours_over_bare"], 1.05, -1),
+    Aim("memory", "peak of a step, ours / Trainer", lambda r: r["peak_ours_over_trainer"], 1.0, -1),
+    Aim("memory", "checkpoint, ours / Trainer", lambda r: r["checkpoint_ours_over_trainer"], 1.0, -1),
+)
+
+
+def table(results: Path, scripts: Sequence[str]) -> list[list[str]]:
+    """Rows: script, figure, value, aim, verdict."""
+    rows = []
+    for aim in AIMS:
+        if aim.script not in scripts:
+            continue
+        value = aim.figure(json.loads((results / f"{aim.script}.json").read_text()))
+        rows.append(
+            [
+                aim.script,
+                aim.what,
+                f"{value:.3f}",
+                f"{'>=' if aim.sign > 0 else '<='} {aim.bound:g}",
+                aim.verdict(value),
+            ]
+        )
+    return rows
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=[*SCRIPTS, "llava_7b_shape"])
+    parser.add_argument("--summary", action="store_true", help="measure nothing, read the results that are there")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run, then print the table; exit status 1 when a script failed."""
+    args = parse(argv)
+    names = args.only or [*SCRIPTS, *(["llava_7b_shape"] if torch.cuda.is_available() else [])]
+    failed = []
+    for name in [] if args.summary else names:
+        print(f"\n== {name}", flush=True)
+        if subprocess.run([sys.executable, str(FOLDER / f"{name}.py")], check=False).returncode:
+            failed.append(name)
+    done = [name for name in names if name not in failed and (RESULTS / f"{name}.json").exists()]
+    show("aims", ["benchmark", "figure", "measured", "aim", ""], table(RESULTS, done))
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

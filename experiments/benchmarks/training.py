@@ -1,0 +1,148 @@
+"""Training: our step loop with MoELoRA against `transformers.Trainer` with PEFT LoRA, and what the difference is made of.
+
+    python experiments/benchmarks/training.py
+
+Both sides train the same backbone on the same rows with the same rank, targets, projector, batch size, precision,
+optimizer, schedule and clipping. Between them stand bare loops that change one thing after the other.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from bare_loop import Recipe, epoch, loss_of
+from harness import RESULTS, interleaved, machine, show, write_json
+from omegaconf import DictConfig
+from ours import common_facts, config_for, continual, cross_section, fit, options, precision, prepared
+from trainer_side import make_trainer, model_inputs, plain, with_pixels
+
+from coin_lightning.backbones.attention import NAME as OUR_ATTENTION
+from coin_lightning.module import ContinualMLLM
+from coin_lightning.seeding import seed_everything
+from coin_lightning.tasks.base import InstructionTask
+
+AIM = 1.8
+STEPS: dict[str, Recipe] = {
+    "bare loop, LoRA": Recipe(False, False, False, False, "sdpa"),
+    "+ features cached": Recipe(True, False, False, False, "sdpa"),
+    "+ logits at answers only": Recipe(True, True, False, False, "sdpa"),
+    "+ length buckets": Recipe(True, True, True, False, "sdpa"),
+    "+ no mask": Recipe(True, True, True, True, "sdpa"),
+    "+ own attention backward": Recipe(attention=OUR_ATTENTION),
+}
+TRAINER, MOELORA, OURS = "transformers.Trainer, LoRA", "+ MoELoRA for LoRA", "our fit, MoELoRA"
+
+
+def trainer_seconds(config: DictConfig, module: ContinualMLLM, task: InstructionTask) -> float:
+    """One epoch of the Trainer."""
+    module.backbone.core.language_model.set_attn_implementation("sdpa")
+    seed_everything(config.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer, clock = make_trainer(config, module, task, Path(folder))
+        trainer.train()
+    return clock.seconds
+
+
+def losses(lora: ContinualMLLM, task: InstructionTask) -> dict[str, float]:
+    """Loss of the first batch before any step, as either side computes it with the same LoRA, dropout off."""
+    rows = task.train_rows[: task.batch_size]
+    lora.eval()
+    with torch.no_grad(), precision(lora):
+        theirs = lora.peft(**model_inputs(with_pixels(task), rows)).loss
+        ours = loss_of(lora, task.encoder.train_batch(rows), Recipe())
+    return {"trainer": theirs.item(), "ours": ours.item()}
+
+
+def sides(
+    configs: dict[str, DictConfig], modules: dict[str, ContinualMLLM], tasks: dict[str, InstructionTask]
+) -> dict[str, Callable[[], float]]:
+    """All sides on one task."""
+    lora, moelora = modules["lora"], modules["moelora"]
+    clip = configs["lora"].trainer.gradient_clip_val
+    found: dict[str, Callable[[], float]] = {TRAINER: partial(trainer_seconds, configs["lora"], lora, tasks["lora"])}
+    for name, recipe in STEPS.items():
+        found[name] = partial(epoch, lora, tasks["lora"], recipe, clip)
+    found[MOELORA] = partial(epoch, moelora, tasks["moelora"], Recipe(), clip)
+    found[OURS] = partial(fit, configs["moelora"], moelora, tasks["moelora"])
+    return found
+
+
+def measure(
+    args: argparse.Namespace, configs: dict[str, DictConfig], modules: dict[str, ContinualMLLM]
+) -> list[dict[str, Any]]:
+    """Seconds of every side on every task, and the two losses that must agree."""
+    tasks = {method: prepared(configs[method], module.backbone, args.tasks) for method, module in modules.items()}
+    results = []
+    for lora, moelora in zip(tasks["lora"], tasks["moelora"], strict=True):
+        lora.train_rows = cross_section(lora, args.steps)
+        moelora.train_rows = lora.train_rows
+        agreed = losses(modules["lora"], lora)
+        times = interleaved(
+            sides(configs, modules, {"lora": lora, "moelora": moelora}),
+            repeats=args.rounds,
+            warmup=args.warmup,
+            own_clock=True,
+        )
+        rows = len(lora.train_rows)
+        results.append({"task": lora.name, "rows": rows, "loss_of_first_batch": agreed, "seconds": times})
+    return results
+
+
+def rates(results: list[dict[str, Any]]) -> dict[str, float]:
+    """Rows per second of each side: all rows over the sum of each task's median seconds."""
+    rows = sum(result["rows"] for result in results)
+    names = results[0]["seconds"]
+    return {name: rows / sum(_median(result["seconds"][name]) for result in results) for name in names}
+
+
+def _median(values: list[float]) -> float:
+    return float(torch.tensor(values, dtype=torch.float64).median())
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options(parser, ["scienceqa", "gqa", "ocrvqa"], rounds=2)
+    parser.add_argument("--steps", type=int, default=3, help="steps per task and round")
+    parser.add_argument("--warmup", type=int, default=1, help="rounds that do not count")
+    parser.add_argument("--out", default=str(RESULTS / "training.json"))
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print, write."""
+    args = parse(argv)
+    found = machine("cuda" if torch.cuda.is_available() else "cpu")
+    configs = {method: config_for(args, method) for method in ("lora", "moelora")}
+    modules = {method: continual(config) for method, config in configs.items()}
+    plain(modules["lora"])
+    results = measure(args, configs, modules)
+    speed = rates(results)
+    rows: list[list[Any]] = [[name, rate, rate / speed[TRAINER]] for name, rate in speed.items()]
+    show(
+        f"training, {modules['lora'].backbone.name}, rank {configs['lora'].adapter.rank}",
+        ["side", "rows/s", "x Trainer"],
+        rows,
+    )
+    content = {
+        "benchmark": "training",
+        "aim": {"ours_over_trainer_at_least": AIM},
+        "machine": found,
+        **common_facts(args, configs["moelora"], modules["moelora"]),
+        "steps": args.steps,
+        "compares": "rows/s of the loop from the first batch to the last step; same rows, rank, targets, projector, "
+        "batch, "
+        "autocast, AdamW, schedule and clipping on both sides; the Trainer with LoRA, ours with MoELoRA",
+        "rows_per_second": speed,
+        "ours_over_trainer": speed[OURS] / speed[TRAINER],
+        "results": results,
+    }
+    print(f"written: {write_json(args.out, content)}")
+
+
+if __name__ == "__main__":
+    main()

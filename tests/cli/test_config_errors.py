@@ -1,0 +1,37 @@
+"""Hints: nearest names, or all of them."""
+
+from pathlib import Path
+
+from hydra.errors import MissingConfigException
+from omegaconf import OmegaConf
+
+from coin_lightning.cli.build import conf_dir
+from coin_lightning.cli.config_errors import explain, group_keys, hint, known_keys, root_keys, unread_keys
+
+
+def test_near_names_are_suggested_and_far_ones_listed():
+    assert hint("rnk", ["rank", "alpha"]) == "did you mean rank?"
+    assert hint("zzz", ["rank", "alpha"]) == "choose from alpha, rank"
+
+
+def test_known_keys_reach_into_groups():
+    known = known_keys(conf_dir())
+    assert {"seed", "method", "adapter.rank", "scenario.limit_train", "callbacks.checkpoint.every_n_steps"} <= known
+    assert not any("defaults" in key or "_target_" in key for key in known)
+
+
+def test_keys_of_root_and_groups():
+    assert {"seed", "run_dir", "protocol", "hydra", "num_threads"} <= root_keys(conf_dir())
+    assert "experiment" not in root_keys(conf_dir())
+    assert group_keys(conf_dir(), "protocol") == {"name", "projector", "projector_lr", "scorers"}
+
+
+def test_callbacks_and_loggers_of_ones_own_are_no_typos():
+    config = OmegaConf.create({"callbacks": {"mine": {"_target_": "x.Y"}}, "logger": {}, "seed": 1})
+    assert unread_keys(config, conf_dir()) == []
+    config.callbacks.mine = 3
+    assert unread_keys(config, conf_dir())[0].startswith("callbacks.mine: there is no such config key")
+
+
+def test_an_unknown_complaint_is_passed_on(tmp_path: Path):
+    assert str(explain(MissingConfigException("Something else", "x"), tmp_path)) == "Something else"

@@ -1,0 +1,48 @@
+"""The command line: exit status and messages. What a whole run leaves behind is in `tests/integration`."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["adapter.rnk=3"], "error: adapter.rnk: there is no such config key; did you mean adapter.rank"),
+        (["method=moelra"], "error: method=moelra: there is no method/moelra.yaml; did you mean moelora?"),
+        (["+adapter.rnak=3"], "moelora has no such option; did you mean rank"),
+        (["scenario.order=[gqa,gqa]"], "error: scenario.order=['gqa', 'gqa']: needs each name once"),
+        (["adapter.rank=9"], "num_experts"),
+        (["protocol.projector=lost"], "error: protocol.projector='lost' is unknown; use one of carried"),
+        (["trainer.accelerator=quantum"], "quantum"),
+        (["callbacks.checkpoint.every_n_steps=0"], "callbacks.checkpoint.every_n_steps=0 must be at least 1"),
+    ],
+)
+def test_a_wrong_config_is_one_message_and_status_one(place, tmp_path: Path, words: list[str], message: str):
+    status, text = place.runs.run([*place.command("unused", tasks="gqa"), f"run_dir={tmp_path / 'run'}", *words])
+    assert status == 1
+    assert message in text
+    assert "Traceback" not in text
+    assert not list(tmp_path.glob("run/task_*/*"))
+
+
+def test_help_explains_the_groups(place):
+    status, text = place.runs.run(["--help"])
+    assert status == 0
+    assert "method: lora, moelora" in text
+    assert "scenario    which tasks" in text
+
+
+def test_a_finished_run_shows_its_numbers_again_without_a_model(place, undisturbed: Path):
+    status, text = place.runs.run(place.command("undisturbed", "evaluation=full"))
+    assert status == 0, text
+    assert "Final accuracy (ACC)" in text
+    assert "learning" not in text
+    assert "answering" not in text
+
+
+def test_a_page_that_was_removed_is_made_again(place, undisturbed: Path):
+    page = undisturbed / "report.html"
+    page.unlink()
+    assert place.runs.run(place.command("undisturbed", "evaluation=full"))[0] == 0
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")

@@ -1,0 +1,209 @@
+"""`ContinualLoop` with the tiny backbone, in one process: position, promises about steps and weights, counters."""
+
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import lightning as L
+import pytest
+import torch
+
+from coin_lightning.adapters.build import lora
+from coin_lightning.continual.callback import ContinualLoop
+from coin_lightning.continual.run_dir import RunDir, read_json, write_json
+from coin_lightning.continual.scenario import Scenario
+from coin_lightning.errors import RunError
+from coin_lightning.evaluation.suite import Suite
+from coin_lightning.methods.base import Method
+from coin_lightning.module import ContinualMLLM
+from coin_lightning.quiet import quiet_libraries
+from coin_lightning.schedules import constant
+from coin_lightning.tasks.base import InstructionTask
+
+
+class Doubling(Method):
+    """Replays every row once more, and counts its steps."""
+
+    def __init__(self) -> None:
+        super().__init__("doubling")
+        self.steps, self.order = 0, []
+
+    def prepare_data(self, task, position, rows):
+        self.order.append("prepare_data")
+        return [*rows, *rows]
+
+    def before_experience(self, model, task, position):
+        self.order.append("before_experience")
+
+    def after_step(self, model, optimizer):
+        self.steps += 1
+
+    def after_experience(self, model, task, position):
+        self.order.append("after_experience")
+
+    def state_dict(self):
+        return {"steps": torch.tensor(float(self.steps))}
+
+    def load_state_dict(self, state):
+        self.steps = int(state["steps"])
+
+
+class World:
+    """A scenario of two tasks of eight rows, with everything around it."""
+
+    def __init__(self, tmp_path: Path, root: Path, backbone, method: Method, lr: float = 1e-2) -> None:
+        quiet_libraries()
+        L.seed_everything(0, verbose=False)
+        tasks = {name: partial(InstructionTask, name=name, directory="Toy") for name in ("imagenet", "gqa")}
+        self.scenario = Scenario("toys", tasks, root, tmp_path / "features", batch_size=4)
+        self.scenario.prepare(backbone, seed=0)
+        self.scenario.compute_features()
+        optimizer = partial(torch.optim.SGD, lr=lr)
+        self.module = ContinualMLLM(backbone, lora(rank=2, alpha=4), method, optimizer, constant)
+        self.run = RunDir(tmp_path / "run", ["imagenet", "gqa"])
+        self.rows: list[int] = []
+        self.loop = ContinualLoop(self.scenario, Suite(), self.run, seed=0, facts={"seed": 0})
+        self.loop.on_row = lambda matrix, row: self.rows.append(row)
+
+    def trainer(self, accumulate: int = 1, epochs: int = 1) -> L.Trainer:
+        return L.Trainer(
+            accelerator="cpu", logger=False, callbacks=[self.loop], enable_progress_bar=False, max_epochs=epochs,
+            enable_model_summary=False, enable_checkpointing=False, accumulate_grad_batches=accumulate,
+            use_distributed_sampler=False, limit_val_batches=0,
+        )  # fmt: skip
+
+    def fit(self, accumulate: int = 1, epochs: int = 1):
+        experience = self.loop.next_experience(self.module)
+        assert experience is not None
+        experience.folder.mkdir(parents=True, exist_ok=True)
+        trainer = self.trainer(accumulate, epochs)
+        trainer.fit(self.module, datamodule=experience.task)
+        return experience
+
+    def skip_zero_shot(self) -> None:
+        self.score(0)
+
+    def score(self, index: int) -> None:
+        names = [task.name for task in self.scenario.tasks]
+        content = {"scores": dict.fromkeys(names, 0.0), "counts": dict.fromkeys(names, 5), "seconds": 1.0}
+        write_json(self.run.folder(index) / "scores.json", content)
+
+
+@pytest.fixture
+def world(tmp_path: Path, write_task, backbone):
+    def make(method: Method | None = None, **options) -> World:
+        return World(tmp_path, write_task(train=8, test=5), backbone, method or Method(), **options)
+
+    return make
+
+
+def test_position_is_what_lies_in_the_folder(world):
+    here = world()
+    first = here.loop.next_experience(here.module)
+    assert (first.index, first.name, first.task, first.trained) == (0, "zero_shot", None, False)
+    here.skip_zero_shot()
+    second = here.loop.next_experience(here.module)
+    assert (second.index, second.name, second.resume_from) == (1, "imagenet", None)
+    (second.folder).mkdir(parents=True)
+    (second.folder / "last.ckpt").touch()
+    assert here.loop.next_experience(here.module).resume_from == second.folder / "last.ckpt"
+    here.score(1)
+    here.score(2)
+    assert here.loop.next_experience(here.module) is None
+
+
+def test_no_position_before_the_first_question(world):
+    with pytest.raises(RunError, match="call next_experience before"):
+        _ = world().loop.position
+
+
+def test_a_method_that_changes_the_rows_gets_its_own_number_of_steps(world):
+    method = Doubling()
+    here = world(method)
+    here.skip_zero_shot()
+    experience = here.fit()
+    trained = read_json(experience.folder / "train.json")
+    assert (trained["steps"], trained["samples"]) == (4, 16)  # 8 rows twice, in batches of 4
+    assert method.order == ["before_experience", "prepare_data", "after_experience"]
+    assert method.steps == 4
+    here.score(1)
+    assert here.loop.steps_until(1) == 4
+    here.loop.next_experience(here.module)
+    assert here.module.first_step == 4
+
+
+def test_accumulation_steps_once_per_group_of_batches(world):
+    method = Doubling()
+    here = world(method)
+    here.skip_zero_shot()
+    experience = here.fit(accumulate=3)
+    assert read_json(experience.folder / "train.json")["steps"] == 2  # 4 batches: three, and what is left
+    assert method.steps == 2
+
+
+def test_state_of_the_method_is_saved_and_given_to_a_new_process(world, tmp_path: Path):
+    here = world(Doubling())
+    here.skip_zero_shot()
+    here.fit()
+    here.score(1)
+    weights = {name: value.detach().clone() for name, value in here.module.trainable().items()}
+    fresh = Doubling()
+    here.module.method = fresh
+    for value in here.module.trainable().values():
+        value.data.zero_()
+    again = ContinualLoop(here.scenario, Suite(), here.run, seed=0)
+    again.next_experience(here.module)
+    assert fresh.steps == 4
+    assert all(torch.equal(value, weights[name]) for name, value in here.module.trainable().items())
+
+
+def test_weights_that_do_not_move_are_an_error(world):
+    here = world(lr=0.0)
+    here.skip_zero_shot()
+    with pytest.raises(RunError, match="imagenet: no trainable weight moved"):
+        here.fit()
+    assert not (here.run.folder(1) / "train.json").exists()
+
+
+def test_missing_steps_are_an_error(world, monkeypatch):
+    here = world()
+    here.skip_zero_shot()
+    monkeypatch.setattr(here.scenario.tasks[0], "steps_per_epoch", lambda ranks: 7)
+    with pytest.raises(RunError, match="imagenet: 2 optimizer steps ran, 7 were planned"):
+        here.fit()
+
+
+def test_summary_is_caught_up_once(world):
+    here = world()
+    here.loop.catch_up()
+    assert here.rows == []
+    here.score(0)
+    here.score(1)
+    here.loop.catch_up()
+    here.loop.catch_up()
+    assert here.rows == [1]
+    assert read_json(here.run.path / "matrix.json")["seed"] == 0
+
+
+def test_counters_travel_with_a_checkpoint(world):
+    here = world()
+    checkpoint: dict = {}
+    here.module.tokens, here.module.losses = 30, [torch.tensor(2.0), torch.tensor(1.0)]
+    here.loop.on_save_checkpoint(None, here.module, checkpoint)
+    assert checkpoint["so_far"]["tokens"] == 30
+    assert checkpoint["so_far"]["losses"] == [2.0]
+    here.loop.on_load_checkpoint(None, here.module, checkpoint)
+    here.loop.on_train_start(None, here.module)
+    assert here.module.tokens == 30
+    assert [loss.item() for loss in here.module.losses] == [2.0]
+    here.loop.on_train_start(None, here.module)  # the next task starts at nothing
+    assert (here.module.tokens, here.module.losses) == (0, [])
+
+
+def test_other_modules_are_refused(world):
+    here = world()
+    here.skip_zero_shot()
+    here.loop.next_experience(here.module)
+    with pytest.raises(RunError, match="not on a LightningModule"):
+        here.loop.setup(SimpleNamespace(), L.LightningModule(), "fit")
+    here.loop.setup(SimpleNamespace(), L.LightningModule(), "predict")  # only training changes the structure

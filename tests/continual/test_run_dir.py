@@ -1,0 +1,145 @@
+"""The run folder: who may write to it, and how its files become a matrix."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from coin_lightning.continual.run_dir import RunDir, differences, environment, read_json, write_json
+from coin_lightning.errors import RunError
+
+CONFIG = {
+    "seed": 0,
+    "adapter": {"rank": 8, "alpha": 16},
+    "paths": {"runs": "/a"},
+    "run_dir": "/a/run",
+    "scenario": {"root": "/a/data", "order": "coin", "num_workers": 0},
+    "logger": {"csv": {"x": 1}},
+}
+
+
+def finished(run: RunDir, index: int, scores: dict[str, float]) -> None:
+    counts = dict.fromkeys(scores, 4)
+    write_json(run.folder(index) / "scores.json", {"scores": scores, "counts": counts, "seconds": 2.0})
+
+
+def trained(run: RunDir, index: int, seconds: float, size: int) -> None:
+    sizes = {"trainable_parameters": 7, "checkpoint_bytes": size, "peak_memory_bytes": size * 2}
+    write_json(run.folder(index) / "train.json", {"seconds": seconds, "steps": 3, **sizes})
+
+
+def test_differences_name_key_and_both_values():
+    old = {"a": {"b": 1, "c": [1, 2]}, "d": None}
+    new = {"a": {"b": 2, "c": [1, 2]}, "e": "x"}
+    assert differences(old, new) == ["  a.b: 1 -> 2", "  e: None -> 'x'"]
+    assert differences(old, old) == []
+
+
+def test_keys_that_change_no_result_are_free():
+    moved = json.loads(json.dumps(CONFIG).replace("/a", "/b"))
+    moved["logger"] = {"wandb": {}}
+    moved["scenario"]["num_workers"] = 4
+    assert differences(CONFIG, moved) == []
+    moved["scenario"]["order"] = "reversed"
+    assert differences(CONFIG, moved) == ["  scenario.order: 'coin' -> 'reversed'"]
+
+
+def test_a_started_run_refuses_another_config_with_the_difference(tmp_path: Path):
+    run = RunDir(tmp_path / "run", ["a"])
+    run.claim(CONFIG)
+    assert yaml.safe_load((run.path / "config.yaml").read_text()) == CONFIG
+    finished(run, 0, {"a": 1.0})
+    before = (run.path / "config.yaml").read_bytes()
+    run.claim({**CONFIG, "paths": {"runs": "/elsewhere"}})
+    with pytest.raises(RunError, match=r"adapter\.rank: 8 -> 16\n.*experiment_name="):
+        run.claim({**CONFIG, "adapter": {"rank": 16, "alpha": 16}})
+    assert (run.path / "config.yaml").read_bytes() == before
+
+
+def test_before_any_result_the_config_may_be_mended(tmp_path: Path):
+    run = RunDir(tmp_path / "run", ["a"])
+    run.claim(CONFIG)
+    run.folder(0).mkdir()
+    run.claim({**CONFIG, "seed": 1})
+    assert yaml.safe_load((run.path / "config.yaml").read_text())["seed"] == 1
+
+
+def test_changed_data_are_refused_once_a_run_has_started(tmp_path: Path):
+    run = RunDir(tmp_path, ["a", "b"])
+    data = {name: {"folder": "/x", "train": 1, "test": 1, "sha256": {"train.json": name * 3}} for name in ("a", "b")}
+    changed = {**data, "b": {**data["b"], "sha256": {"train.json": "other"}}}
+    run.claim_data(data)
+    run.claim_data(changed)  # nothing was computed yet
+    finished(run, 0, {"a": 1.0, "b": 2.0})
+    run.claim_data({name: {**entry, "folder": "/moved"} for name, entry in changed.items()})
+    with pytest.raises(RunError, match="the data of b changed"):
+        run.claim_data(data)
+
+
+def test_a_file_is_the_old_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "deep" / "x.json"
+    write_json(file, {"a": 1})
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        write_json(file, {"a": 2})
+    assert read_json(file) == {"a": 1}
+
+
+def test_no_number_that_json_does_not_know_is_written(tmp_path: Path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_a_broken_file_is_named_with_the_remedy(tmp_path: Path):
+    (tmp_path / "x.json").write_text("{")
+    for name in ("x.json", "gone.json"):
+        with pytest.raises(RunError, match=f"{name}: cannot be read .* remove the task's folder"):
+            read_json(tmp_path / name)
+
+
+def test_matrix_has_finished_rows_and_gaps(tmp_path: Path):
+    run = RunDir(tmp_path, ["a", "b"])
+    assert [run.folder(index).name for index in range(3)] == ["task_00_zero_shot", "task_01_a", "task_02_b"]
+    finished(run, 0, {"a": 10.0, "b": 20.0})
+    finished(run, 1, {"a": 60.0})
+    content = run.matrix().to_json()
+    assert content["rows"] == ["zero_shot", "a", "b"]
+    assert content["scores"] == [[10.0, 20.0], [60.0, None], [None, None]]
+    assert content["counts"] == [[4, 4], [4, None], [None, None]]
+
+
+def test_summary_holds_matrix_metrics_costs_and_facts(tmp_path: Path):
+    run = RunDir(tmp_path, ["a", "b"])
+    for index, scores in enumerate([{"a": 10.0, "b": 20.0}, {"a": 60.0}, {"a": 40.0, "b": 80.0}]):
+        assert not run.summary_is_current() or index == 0
+        finished(run, index, scores)
+    trained(run, 1, 5.0, 100)
+    trained(run, 2, 7.0, 90)
+    assert not run.summary_is_current()
+    run.write_summary({"seed": 3, "notes": ["n"]})
+    assert run.summary_is_current()
+    content = read_json(tmp_path / "matrix.json")
+    assert content["metrics"]["acc"] == 60.0  # (40 + 80) / 2
+    assert content["metrics"]["bwt"] == -20.0  # 40 - 60
+    assert content["metrics"]["bwt_coin"] == -10.0
+    assert (content["seed"], content["notes"]) == (3, ["n"])
+    cost = content["cost"]
+    assert (cost["train_seconds"], cost["evaluation_seconds"]) == (12.0, 6.0)
+    assert (cost["checkpoint_bytes"], cost["peak_memory_bytes"], len(cost["per_task"])) == (100, 200, 2)
+    assert read_json(tmp_path / "metrics.json") == content["metrics"]
+    assert len((tmp_path / "matrix.csv").read_text().splitlines()) == 4
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_environment_has_versions_and_machine():
+    found = environment({"a": {"train": 1}})
+    assert found["versions"]["torch"][0].isdigit()
+    assert found["machine"]["cores"] == os.cpu_count()
+    assert found["data"] == {"a": {"train": 1}}

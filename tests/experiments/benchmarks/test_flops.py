@@ -1,0 +1,44 @@
+"""The arithmetic of a step, against hand-worked numbers and against PyTorch's own counter of executed products."""
+
+import pytest
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def test_parts_worked_by_hand(script):
+    flops, tiny = script("flops"), __import__("coin_lightning.backbones.tiny", fromlist=["tiny"])
+    config = tiny.config(261)  # width 32, wide 64, 4 heads of 8, 2 key-value heads, 2 layers, tower 16 wide
+    work = flops.step_flops(config, flops.Step(rows=2, length=10, picture_tokens=4, learned=3), rank=8, experts=4)
+    linears = 32 * 32 * 2 + 32 * 16 * 2 + 32 * 64 * 3
+    assert work["frozen_linears"] == 4 * 20 * 2 * linears
+    ranks = 8 * (2 * 64 + 2 * 48 + 3 * 96)
+    routers = 4 * (6 * 32 + 64)
+    assert work["adapters"] == 6 * 20 * 2 * (ranks + routers)
+    assert work["attention"] == 6 * 2 * 100 * 32 * 2
+    assert work["head"] == 4 * 6 * 32 * 261
+    assert work["projector"] == 8 * (4 * 16 * 32 + 6 * 32 * 32)
+
+
+def test_linear_parts_equal_what_is_executed(script):
+    flops, shape = script("flops"), script("llava_7b_shape")
+    args = shape.parse(["--tiny", "--rank", "8", "--experts", "4"])
+    module = shape.build(args)
+    module.backbone.core.language_model.set_attn_implementation("eager")  # whose products the counter sees
+    step = flops.Step(rows=2, length=12, picture_tokens=4, learned=3)
+    batch = shape.batch_of(module, step)
+    with FlopCounterMode(display=False) as counter:
+        loss = script("bare_loop").loss_of(module, batch, script("bare_loop").Recipe())
+        loss.backward()
+    work = flops.step_flops(module.backbone.model.config, step, rank=8, experts=4)
+    counts = counter.get_flop_counts()["Global"]
+    executed = sum(counts.values())
+    square = 2 * work["attention"]  # eager attention computes the masked half too
+    rotary = executed - sum(work.values()) + work["attention"] - square
+    assert 0 <= rotary < 0.001 * executed  # angles: a product of positions and frequencies
+
+
+def test_peak_is_looked_up_by_name_and_can_be_given(script):
+    peak = script("flops").peak_flops
+    assert peak("NVIDIA H100 PCIe") == 756e12
+    assert peak("NVIDIA H200") == 989e12
+    assert peak("Unknown") is None
+    assert peak("Unknown", 2.0) == pytest.approx(2e12)

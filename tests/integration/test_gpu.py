@@ -1,0 +1,50 @@
+"""A LLaVA-shaped random model in bfloat16 on a GPU: learns, answers, and goes on after a kill."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+def settings(place, name: str, *more: str) -> list[str]:
+    return place.command(name, "+backbone.dtype=bfloat16", "trainer.accelerator=gpu", *more, tasks="imagenet,textvqa")
+
+
+@pytest.fixture(scope="module")
+def on_gpu(place) -> Path:
+    status, text = place.runs.run(settings(place, "gpu", *place.record("gpu_recorded")))
+    assert status == 0, text
+    return place.folder / "gpu"
+
+
+def test_runs_in_mixed_precision_with_adapters_in_float32(on_gpu: Path):
+    matrix = json.loads((on_gpu / "matrix.json").read_text())
+    assert matrix["protocol"]["precision"] == "bf16-mixed"
+    assert matrix["cost"]["peak_memory_bytes"] > 0
+    saved = load_file(on_gpu / "task_02_textvqa" / "adapter" / "adapter_model.safetensors")
+    assert all(value.dtype == torch.float32 for value in saved.values())
+    assert all(value.isfinite().all() for value in saved.values())
+
+
+def test_trainable_weights_move_and_others_do_not(place, on_gpu: Path):
+    for position in (1, 2):
+        seen = json.loads((place.folder / "gpu_recorded" / f"{position}.0.json").read_text())
+        moved = {name for name, value in seen["before"].items() if seen["after"][name] != value}
+        assert moved == set(seen["trainable"])
+
+
+def test_goes_on_after_a_kill(place, on_gpu: Path):
+    assert place.runs.run([*settings(place, "gpu_killed"), *place.kill(2, "train", 9)])[0] == -signal.SIGKILL
+    status, text = place.runs.run(settings(place, "gpu_killed"))
+    assert status == 0, text
+    file = Path("task_02_textvqa", "adapter", "adapter_model.safetensors")
+    one, two = load_file(on_gpu / file), load_file(place.folder / "gpu_killed" / file)
+    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)

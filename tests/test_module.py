@@ -1,0 +1,382 @@
+import copy
+import io
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from peft import PeftModel
+
+from coin_lightning.adapters.build import lora, moelora
+from coin_lightning.backbones import tiny
+from coin_lightning.backbones.base import IGNORE
+from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.methods.base import Method
+from coin_lightning.module import PROJECTOR, ContinualMLLM, peak_memory
+from coin_lightning.schedules import constant, cosine
+from coin_lightning.tasks.base import InstructionTask
+
+TARGETS = r".*language_model.*\.(q_proj|down_proj)"
+
+
+def build(adapter=None, method=None, lr: float = 0.1, schedule=constant, **options) -> ContinualMLLM:
+    torch.manual_seed(0)
+    adapter = adapter or moelora(rank=4, alpha=8, num_experts=2, dropout=0.0, targets=TARGETS)
+    backbone = tiny.load(max_length=256, dtype=options.pop("dtype", "float32"))
+    module = ContinualMLLM(backbone, adapter, method or Method(), partial(torch.optim.SGD, lr=lr), schedule, **options)
+    module.log = lambda *_, **__: None
+    module.total_steps = 4
+    return module
+
+
+@pytest.fixture
+def task(write_task, tmp_path) -> InstructionTask:
+    made = InstructionTask("toy", write_task(), "Toy", tmp_path / "features", batch_size=4, cache_features=False)
+    made.connect(tiny.load(max_length=256))
+    made.read()
+    return made
+
+
+@pytest.fixture
+def batch(task) -> dict:
+    return task.encoder.train_batch(task.train_rows[:4])
+
+
+def disturb(module: ContinualMLLM) -> None:
+    """Move all trainable weights away from their start, where B = 0 hides half of the adapter."""
+    for parameter in module.trainable().values():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+
+
+@pytest.mark.parametrize("adapter", [moelora, lora])
+def test_the_loss_is_that_of_transformers_over_all_logits_with_masks(task, batch, adapter):
+    options = {"num_experts": 2} if adapter is moelora else {}
+    module = build(adapter(rank=4, alpha=8, dropout=0.0, targets=TARGETS, **options)).eval()
+    disturb(module)
+    features = module.pictures(batch)
+    loss = module.training_step(batch, 0)
+    lengths = [len(task.encoder.encode(row)[0]) for row in task.train_rows[:4]]
+    mask = torch.tensor([[1] * length + [0] * (max(lengths) - length) for length in lengths])
+    embeds = module.backbone.embed(batch["input_ids"], features)
+    logits = module.backbone.model(inputs_embeds=embeds, attention_mask=mask).logits  # every position
+    terms = [
+        -F.log_softmax(logits[row, at - 1], dim=-1)[batch["labels"][row, at]]
+        for row in range(4) for at in range(1, max(lengths)) if batch["labels"][row, at] != IGNORE
+    ]  # fmt: skip
+    assert len(terms) == sum(len(row.turns[0].answer) + 1 for row in task.train_rows[:4])
+    assert loss.item() == pytest.approx(torch.stack(terms).mean().item(), abs=1e-5)
+
+
+def test_cached_features_and_pixels_give_the_same_loss(batch):
+    module = build().eval()
+    features = module.pictures(batch)
+    cached = {name: value for name, value in batch.items() if name != "pixels"} | {"features": features}
+    assert torch.equal(module.training_step(batch, 0), module.training_step(cached, 0))
+    assert module.pictures({"input_ids": batch["input_ids"]}) is None
+
+
+def test_tokens_and_losses_are_counted(batch):
+    module = build()
+    first = module.training_step(batch, 0)
+    module.training_step(batch, 1)
+    assert module.tokens == 2 * batch["input_ids"].numel()
+    assert torch.equal(module.losses[0], first.detach())
+    assert not module.losses[0].requires_grad
+
+
+def test_only_adapter_and_projector_learn_and_in_float32():
+    module = build(dtype="bfloat16")
+    names = module.trainable()
+    assert {name.split(".")[-1] if PROJECTOR in name else name.split(".")[-2] for name in names} == {
+        "weight", "bias", "moelora_A", "moelora_B", "moelora_router"
+    }  # fmt: skip
+    assert all(parameter.dtype is torch.float32 for parameter in names.values())
+    assert sum(PROJECTOR in name for name in names) == 4
+    assert isinstance(module.peft, PeftModel)
+    assert len({id(parameter) for parameter in module.parameters()}) == len(list(module.parameters()))
+
+
+def test_a_frozen_projector_stays_out(batch):
+    module = build(projector="frozen")
+    assert not any(PROJECTOR in name for name in module.trainable())
+    module.training_step(batch, 0).backward()
+    assert module.backbone.core.multi_modal_projector.linear_1.weight.grad is None
+    assert [group["name"] for group in module.optimizer_groups()] == ["adapter"]
+
+
+def test_an_unknown_projector_mode_is_refused():
+    with pytest.raises(ConfigError, match=r"protocol\.projector='melted' is unknown; use one of carried, reinit"):
+        build(projector="melted")
+
+
+def step_sizes(module: ContinualMLLM, batch: dict) -> dict[str, torch.Tensor]:
+    """How far each trainable tensor moves in one SGD step, divided by its gradient: its real learning rate."""
+    configured = module.configure_optimizers()
+    before = {name: parameter.detach().clone() for name, parameter in module.trainable().items()}
+    module.training_step(batch, 0).backward()
+    configured["optimizer"].step()
+    rates = {}
+    for name, parameter in module.trainable().items():
+        at = parameter.grad.abs().argmax()
+        rates[name] = ((before[name] - parameter).flatten()[at] / parameter.grad.flatten()[at]).item()
+    return rates
+
+
+def test_the_projectors_own_learning_rate_takes_effect(batch):
+    module = build(lr=0.1, projector_lr=0.02)
+    disturb(module)
+    rates = step_sizes(module, batch)
+    assert [rate for name, rate in rates.items() if PROJECTOR in name] == pytest.approx([0.02] * 4, rel=1e-2)
+    assert [rate for name, rate in rates.items() if PROJECTOR not in name] == pytest.approx(
+        [0.1] * (len(rates) - 4), rel=1e-2
+    )
+
+
+def test_without_one_it_takes_the_optimizers_and_zero_means_zero(batch):
+    assert {group["name"]: group["lr"] for group in build(lr=0.3).optimizer_groups()} == {
+        "adapter": 0.3, "projector": 0.3
+    }  # fmt: skip
+    still = build(lr=0.3, projector_lr=0.0)
+    disturb(still)
+    assert all((rate == 0.0) is (PROJECTOR in name) for name, rate in step_sizes(still, batch).items())
+
+
+def test_the_schedule_scales_both_groups_over_the_steps_of_the_task():
+    module = build(lr=1.0, projector_lr=0.1, schedule=partial(cosine, warmup_ratio=0.0))
+    configured = module.configure_optimizers()
+    scheduler = configured["lr_scheduler"]["scheduler"]
+    assert configured["lr_scheduler"]["interval"] == "step"
+    for _ in range(2):
+        configured["optimizer"].step()
+        scheduler.step()
+    assert scheduler.get_last_lr() == pytest.approx([0.5, 0.05])  # half of the four steps
+
+
+def test_nothing_to_train_is_refused():
+    module = build()
+    module.total_steps = 0
+    with pytest.raises(RunError, match="0 steps: there is nothing to train"):
+        module.configure_optimizers()
+    module.total_steps = 4
+    module.requires_grad_(False)
+    with pytest.raises(RunError, match="0 trainable tensors"):
+        module.configure_optimizers()
+
+
+def test_a_reset_projector_is_drawn_anew_from_the_global_state():
+    module = build()
+    weights = {name: parameter for name, parameter in module.trainable().items() if PROJECTOR in name}
+    before = {name: parameter.detach().clone() for name, parameter in weights.items()}
+    torch.manual_seed(5)
+    module.reset_projector()
+    first = {name: parameter.detach().clone() for name, parameter in weights.items()}
+    torch.manual_seed(5)
+    module.reset_projector()
+    assert all(torch.equal(first[name], parameter) for name, parameter in weights.items())
+    assert not any(torch.equal(first[name], before[name]) for name in weights)
+    bound = weights[next(name for name in weights if name.endswith("linear_1.weight"))].abs().max()
+    assert bound <= 16**-0.5  # nn.Linear draws from U(-1/sqrt(inputs), 1/sqrt(inputs))
+
+
+class Spy(Method):
+    """Notes what is called, and adds twice the mean of the logits to the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+        self.restored: dict = {}
+
+    def batch_context(self, batch):
+        from contextlib import contextmanager
+
+        @contextmanager
+        def context():
+            self.calls.append("open")
+            yield
+            self.calls.append("close")
+
+        return context()
+
+    def transform_inputs(self, embeds, batch):
+        self.calls.append("transform_inputs")
+        embeds.register_hook(lambda grad: self.calls.append("backward"))
+        return embeds * 1.0
+
+    def extra_loss(self, model, batch, logits, targets):
+        self.calls.append("extra_loss")
+        return 2 * logits.mean()
+
+    def after_backward(self, model):
+        self.calls.append("after_backward")
+
+    def state_dict(self):
+        return {"importance": torch.tensor([1.0, 2.0])}
+
+    def load_state_dict(self, state):
+        self.restored = state
+
+
+def test_hooks_run_in_order_and_the_context_stays_open_for_the_backward_pass(batch):
+    spy, plain = Spy(), build().eval()
+    module = build(method=spy).eval()
+    plain_loss = plain.training_step(batch, 0)
+    loss = module.training_step(batch, 0)
+    logits, _ = plain.backbone.answer_logits(
+        plain.backbone.hidden_states(plain.backbone.embed(batch["input_ids"], plain.pictures(batch))), batch["labels"]
+    )
+    assert loss.item() == pytest.approx((plain_loss + 2 * logits.mean()).item(), abs=1e-6)
+    assert module.losses[0].item() == plain_loss.item()  # the reported loss is the task's own
+    loss.backward()
+    module.on_after_backward()
+    assert spy.calls == ["open", "transform_inputs", "extra_loss", "backward", "close", "after_backward"]
+
+
+def test_a_batch_without_a_backward_pass_does_not_leave_its_context_open(batch):
+    spy = Spy()
+    module = build(method=spy)
+    for _ in range(2):
+        module.training_step(batch, 0)
+    assert [call for call in spy.calls if call in ("open", "close")] == ["open", "close", "open"]
+
+
+# answering
+
+
+def answer(module: ContinualMLLM, task: InstructionTask, rows) -> dict:
+    return module.predict_step({**task.encoder.answer_batch(rows), "max_new_tokens": 6}, 0)
+
+
+def ending_early(module: ContinualMLLM) -> None:
+    """Make the end of turn likely, so that the rows of a batch end at different steps."""
+    weight = module.backbone.model.lm_head.weight
+    weight.data[module.backbone.end_id] += 0.05 * weight.data.std()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_batch_answers_as_its_rows_do_one_by_one(task, seed):
+    module = build().eval()
+    torch.manual_seed(seed)
+    disturb(module)
+    rows = task.test_rows
+    together = answer(module, task, rows)
+    alone = [answer(module, task, [row]) for row in rows]
+    assert together["ids"] == [row.id for row in rows]
+    assert together["answers"] == [one["answers"][0] for one in alone]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_gate_totals_leave_out_padding_and_finished_rows(task, seed, monkeypatch):
+    module = build().eval()
+    torch.manual_seed(seed)
+    disturb(module)
+    rows = task.test_rows
+    _end_after(module, monkeypatch, {row.id: at for at, row in enumerate(rows)})
+    together = answer(module, task, rows)["gates"]
+    alone = []
+    for at, row in enumerate(rows):
+        _end_after(module, monkeypatch, {row.id: at})
+        alone.append(answer(module, task, [row])["gates"])
+    assert len(together) == 4  # two targets in two layers
+    prompts = sum(len(task.encoder.encode(row)[0]) for row in rows)
+    for name, (total, count) in together.items():
+        assert count == sum(one[name][1] for one in alone) == prompts + (0 + 1 + 2 + 3 + 4)
+        assert torch.allclose(total, sum(one[name][0] for one in alone), atol=1e-3)
+        assert total.sum().item() == pytest.approx(count, rel=1e-5)  # gates of a token sum to one
+
+
+def _end_after(module: ContinualMLLM, monkeypatch, steps: dict[str, int]) -> None:
+    """Let row i of the batch say "a" as often as given and then end its turn; the head is replaced, not the layers."""
+    said = {"step": 0}
+    limits = torch.tensor(list(steps.values()))
+
+    def head(hidden):
+        logits = torch.zeros(*hidden.shape[:2], 261)
+        ended = said["step"] >= limits
+        logits[ended, -1, module.backbone.end_id] = 1.0
+        logits[~ended, -1, 5 + ord("a") - ord("!")] = 1.0
+        said["step"] += 1
+        return logits
+
+    monkeypatch.setattr(module.backbone.model.lm_head, "forward", head)
+
+
+def test_without_a_router_there_are_no_gates(task):
+    module = build(lora(rank=4, alpha=8, dropout=0.0, targets=TARGETS)).eval()
+    assert not module.has_router
+    assert answer(module, task, task.test_rows[:2])["gates"] is None
+
+
+# checkpoints
+
+
+def saved(module: ContinualMLLM) -> dict:
+    checkpoint = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(checkpoint)
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def test_a_checkpoint_holds_trainable_weights_method_state_and_random_state_only():
+    module = build(method=Spy())
+    checkpoint = saved(module)
+    assert set(checkpoint["state_dict"]) == set(module.trainable())
+    assert checkpoint["method_state"]["importance"].tolist() == [1.0, 2.0]
+    small = sum(tensor.numel() for tensor in checkpoint["state_dict"].values())
+    assert small < 0.3 * sum(tensor.numel() for tensor in module.state_dict().values())
+
+
+def test_it_puts_all_of_that_back():
+    spy = Spy()
+    module = build(method=spy)
+    disturb(module)
+    checkpoint = saved(module)
+    expected = torch.rand(4)
+    fresh = build(method=spy)
+    fresh.on_load_checkpoint(checkpoint)
+    fresh.load_state_dict(checkpoint["state_dict"], strict=fresh.strict_loading)
+    assert all(torch.equal(fresh.trainable()[name], parameter) for name, parameter in module.trainable().items())
+    assert spy.restored["importance"].tolist() == [1.0, 2.0]
+    torch.rand(9)
+    fresh.on_train_batch_start(None, 0)
+    assert torch.equal(torch.rand(4), expected)
+    state = torch.get_rng_state()
+    fresh.on_train_batch_start(None, 1)  # the first batch only
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("change", ["lacks", "has more"])
+def test_a_checkpoint_of_another_model_is_refused(change):
+    module = build()
+    checkpoint = copy.copy(saved(module))
+    name = sorted(checkpoint["state_dict"])[0]
+    if change == "lacks":
+        del checkpoint["state_dict"][name]
+    else:
+        name = "backbone.model.lm_head.weight"
+        checkpoint["state_dict"][name] = torch.zeros(1)
+    with pytest.raises(RunError, match=f"checkpoint does not fit the model: 1 names differ, e.g. {name}"):
+        module.on_load_checkpoint(checkpoint)
+
+
+def test_a_bfloat16_base_trains_under_autocast(batch):
+    module = build(dtype="bfloat16")
+    disturb(module)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = module.training_step(batch, 0)
+    loss.backward()
+    assert loss.item() == pytest.approx(_float32_loss(module, batch), rel=0.05)
+    assert all(parameter.grad is not None for parameter in module.trainable().values())
+
+
+def _float32_loss(module: ContinualMLLM, batch: dict) -> float:
+    wide = copy.deepcopy(module.backbone).float().eval()
+    hidden = wide.hidden_states(wide.embed(batch["input_ids"], wide.encode_pictures(batch["pixels"])))
+    return F.cross_entropy(*wide.answer_logits(hidden, batch["labels"])).item()
+
+
+def test_peak_memory_is_in_bytes():
+    before = peak_memory(torch.device("cpu"))
+    held = bytearray(300_000_000)
+    assert peak_memory(torch.device("cpu")) >= max(before, len(held))
