@@ -35,7 +35,7 @@ types: $(READY) ## Check types
 	$(BIN)/python -m mypy
 
 bench: assets ## Measure speed against the usual tools (JSON in experiments/benchmarks/results)
-	$(BIN)/python -m experiments.benchmarks $(ARGS)
+	$(BIN)/python experiments/benchmarks/run_all.py $(ARGS)
 
 clean: ## Remove the virtual environment and tool caches; runs and the shared cache stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache build dist

@@ -246,12 +246,6 @@ def answer(module: ContinualMLLM, task: InstructionTask, rows) -> dict:
     return module.predict_step({**task.encoder.answer_batch(rows), "max_new_tokens": 6}, 0)
 
 
-def ending_early(module: ContinualMLLM) -> None:
-    """Make the end of turn likely, so that the rows of a batch end at different steps."""
-    weight = module.backbone.model.lm_head.weight
-    weight.data[module.backbone.end_id] += 0.05 * weight.data.std()
-
-
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_batch_answers_as_its_rows_do_one_by_one(task, seed):
     module = build().eval()

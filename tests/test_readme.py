@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "backbones"))
 
 from conftest import Place
-from llava_folder import write_llava
+from llava_folder import write
 
 from coin_lightning.cli import report
 
@@ -43,7 +43,9 @@ def test_every_command_is_covered_here() -> None:
 
 @pytest.fixture(scope="module")
 def seven_b(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_llava(tmp_path_factory.mktemp("llava"))
+    folder = tmp_path_factory.mktemp("llava")
+    write(folder)
+    return folder
 
 
 def small(line: str, place: Place, seven_b: Path, name: str) -> list[str]:
@@ -93,7 +95,7 @@ def test_make_commands(line: str) -> None:
     """What make would run; the tests themselves are run by `make test`, so it is not called from here."""
     done = subprocess.run([*line.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    last = {"make run": "-m coin_lightning +experiment=moelora_llava", "make test": "-m pytest", "make bench": "-m experiments.benchmarks"}
+    last = {"make run": "-m coin_lightning +experiment=moelora_llava", "make test": "-m pytest", "make bench": "experiments/benchmarks/run_all.py"}
     assert last[line] in done.stdout
 
 

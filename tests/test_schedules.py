@@ -39,7 +39,9 @@ def test_cosine_rounds_the_warm_up_up_and_keeps_the_floor():
 
 
 def test_cosine_without_warm_up_and_past_the_end():
-    assert rates(cosine, 4, warmup_ratio=0.0) == pytest.approx([1.0, 0.5 + math.sqrt(0.125), 0.5, 0.5 - math.sqrt(0.125), 0])
+    assert rates(cosine, 4, warmup_ratio=0.0) == pytest.approx(
+        [1.0, 0.5 + math.sqrt(0.125), 0.5, 0.5 - math.sqrt(0.125), 0]
+    )
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     factor = cosine(optimizer, total_steps=4, warmup_ratio=0.0).lr_lambdas[0]
     assert factor(9) == 0.0

@@ -149,7 +149,7 @@ def measured(
     args: argparse.Namespace, dtype: str, weights: dict[str, torch.Tensor]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Result and settings with a model of one dtype."""
-    config = config_for(args, "moelora", f"backbone.dtype={dtype}", f"scenario.limit_test={args.rows}")
+    config = config_for(args, "moelora", f"++backbone.dtype={dtype}", f"scenario.limit_test={args.rows}")
     module = continual(config)
     module.load_state_dict(weights, strict=False)
     tasks = prepared(config, module.backbone, args.tasks)

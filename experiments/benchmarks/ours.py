@@ -39,7 +39,10 @@ def config_for(args: argparse.Namespace, method: str = "moelora", *more: str) ->
     quiet_libraries()
     lines = [f"+experiment={EXPERIMENT}", f"method={method}", f"seed={args.seed}", *more, *args.override]
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return hydra.compose("train", overrides=lines)
+        config = hydra.compose("train", overrides=lines)
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    return config
 
 
 def prepared(config: DictConfig, backbone: Backbone, names: Sequence[str]) -> list[InstructionTask]:

@@ -1,4 +1,4 @@
-"""Training: our step loop with MoELoRA against `transformers.Trainer` with PEFT LoRA, and what the difference is made of.
+"""Training: our step loop with MoELoRA against `transformers.Trainer` with PEFT LoRA, and what the difference is.
 
     python experiments/benchmarks/training.py
 

@@ -97,6 +97,8 @@ class ContinualMLLM(L.LightningModule):
         hidden = self.backbone.hidden_states(self.method.transform_inputs(embeds, batch))
         logits, targets = self.backbone.answer_logits(hidden, batch["labels"])
         loss = F.cross_entropy(logits.float(), targets)
+        if self.trainer.world_size > 1 and not {"pixels", "features"}.intersection(batch):
+            loss = loss + self._no_gradient_of_projector()
         extra = self.method.extra_loss(self, batch, logits, targets)
         self.tokens += batch["input_ids"].numel()
         self.losses.append(loss.detach())
@@ -105,6 +107,11 @@ class ContinualMLLM(L.LightningModule):
             return loss
         self.log("train/extra_loss", extra.detach())
         return loss + extra
+
+    def _no_gradient_of_projector(self) -> Tensor:
+        """Zero that depends on the projector: DDP waits for its gradient also where no row has a picture."""
+        parts = [weight.sum() for name, weight in self.trainable().items() if PROJECTOR in name]
+        return 0.0 * torch.stack(parts).sum() if parts else torch.zeros((), device=self.device)
 
     def on_after_backward(self) -> None:
         """Close the batch's context and pass on to the method."""

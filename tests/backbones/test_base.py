@@ -104,7 +104,9 @@ def test_pixels_padded_with_the_towers_mean_are_nearly_zero_outside_the_picture(
     pixels = backbone.pixels(Image.new("RGB", (14, 28), "white"))
     assert pixels.shape == (3, 28, 28)
     assert pixels[:, :, :6].abs().max() < 0.02  # (int(255 mean) / 255 - mean) / std
-    mean, std = (np.array(values) for values in (backbone.image_processor.image_mean, backbone.image_processor.image_std))
+    mean, std = (
+        np.array(values) for values in (backbone.image_processor.image_mean, backbone.image_processor.image_std)
+    )
     assert torch.allclose(pixels[:, 14, 14], torch.tensor((1 - mean) / std, dtype=torch.float32))
 
 

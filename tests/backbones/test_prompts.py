@@ -59,7 +59,9 @@ def test_an_answer_equal_to_the_question_is_learned_at_its_own_place(prompt):
     assert spans[0][0] > text.index("red")
 
 
-@pytest.mark.parametrize("text", ["<image>\nWhat is it?", "What is it?\n<image>", "What is it?", " What <image>is it?\n"])
+@pytest.mark.parametrize(
+    "text", ["<image>\nWhat is it?", "What is it?\n<image>", "What is it?", " What <image>is it?\n"]
+)
 def test_the_picture_comes_first_wherever_the_row_had_it(text):
     assert picture_first(text, True).count("<image>") == 1
     assert picture_first(text, True) == "<image>\nWhat is it?"

@@ -74,7 +74,7 @@ def test_targets_are_found_at_every_depth():
     ("target", "keys", "problems"),
     [
         ("fractions.Fraction", {"numerator": 1}, []),
-        ("fractions.Fraction", {"numrator": 1}, ["k.numrator: fractions.Fraction has no such option; did you mean nume"]),
+        ("fractions.Fraction", {"numrator": 1}, ["k.numrator: fractions.Fraction has no such option; did you"]),
         ("fractions.Fractoin", {}, ["k._target_: fractions.Fractoin cannot be imported"]),
         ("textwrap.wrap", {}, ["k.text: textwrap.wrap needs this option"]),
         ("textwrap.wrap", {"_partial_": True}, []),

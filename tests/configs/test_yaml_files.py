@@ -135,7 +135,7 @@ def test_a_typo_in_an_experiment_yaml_is_refused(tmp_path: Path):
     conf = tmp_path / "conf"
     shutil.copytree(CONF, conf)
     (conf / "experiment" / "wrong.yaml").write_text(
-        "# @package _global_\n# With three typos.\nadapter:\n  rnak: 16\nscenario:\n  limit_tran: 4\nexperimentname: x\n"
+        "# @package _global_\n# Three typos.\nadapter:\n  rnak: 16\nscenario:\n  limit_tran: 4\nexperimentname: x\n"
     )
     with pytest.raises(ConfigError) as caught:
         check_config(composed("+experiment=wrong", folder=conf))

@@ -143,3 +143,21 @@ def test_environment_has_versions_and_machine():
     assert found["versions"]["torch"][0].isdigit()
     assert found["machine"]["cores"] == os.cpu_count()
     assert found["data"] == {"a": {"train": 1}}
+
+
+def test_two_processes_never_work_in_one_folder(tmp_path: Path) -> None:
+    first, second = RunDir(tmp_path, ["a"]), RunDir(tmp_path, ["a"])
+    with first.working(), pytest.raises(RunError, match="another process is working in this run folder"), second.working():
+        pass
+    with second.working():  # free again
+        assert (tmp_path / ".lock").exists()
+
+
+def test_other_ranks_share_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunDir(tmp_path, ["a"]).working():
+        monkeypatch.setenv("RANK", "1")
+        with RunDir(tmp_path, ["a"]).working():
+            pass
+    monkeypatch.delenv("RANK")
+    with RunDir(tmp_path, ["a"]).working():  # the other rank has not taken it, and the first has given it back
+        pass

@@ -17,9 +17,9 @@ def make(write_task, tmp_path, backbone):
     """A connected task over 8 training and 5 test rows, unread; options go to `InstructionTask`."""
     root = write_task()
 
-    def build(**options) -> InstructionTask:
+    def build(model=backbone, **options) -> InstructionTask:
         task = InstructionTask("toy", root, "Toy", tmp_path / "features", **{"batch_size": 3, **options})
-        task.connect(options.pop("model", backbone), seed=1, position=2)
+        task.connect(model, seed=1, position=2)
         return task
 
     return build
@@ -225,7 +225,9 @@ class Recorder(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*Experiment logs", "ignore:.*LeafSpec:FutureWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers", "ignore:.*Experiment logs", "ignore:.*LeafSpec:FutureWarning"
+)
 def test_each_epoch_under_lightning_has_its_own_order(task, tmp_path):
     module = Recorder()
     trainer = L.Trainer(

@@ -172,7 +172,8 @@ def test_a_subset_depends_on_its_key_only_and_keeps_the_files_order():
 
 
 @pytest.mark.parametrize(
-    ("fraction", "limit", "count"), [(1.0, None, 10), (1.0, 99, 10), (0.5, None, 5), (0.5, 3, 3), (0.01, None, 1), (0.25, 9, 2)]
+    ("fraction", "limit", "count"),
+    [(1.0, None, 10), (1.0, 99, 10), (0.5, None, 5), (0.5, 3, 3), (0.01, None, 1), (0.25, 9, 2)],
 )
 def test_sizes_of_subsets(fraction, limit, count):
     assert len(draw(range(10), fraction, limit, "k")) == count

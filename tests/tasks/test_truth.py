@@ -82,7 +82,9 @@ def test_gqa_joins_by_key(tmp_path):
     assert len(problems_of(GQAAnswers(), [row("201"), row("202"), row("203")], tmp_path)) == 2
 
 
-@pytest.mark.parametrize("truth", [ScienceQAProblems(), TextVQAAnswers(), GQAAnswers()], ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize(
+    "truth", [ScienceQAProblems(), TextVQAAnswers(), GQAAnswers()], ids=lambda one: type(one).__name__
+)
 def test_a_missing_annotation_file_is_named(tmp_path, truth):
     assert "file is missing" in problems_of(truth, [row("1")], tmp_path)[0]
 

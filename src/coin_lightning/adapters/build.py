@@ -6,6 +6,7 @@ from typing import Any
 
 from peft import LoraConfig, PeftConfig, PeftModel
 from peft.utils import load_peft_weights, set_peft_model_state_dict
+from safetensors import SafetensorError
 
 from coin_lightning.adapters.moelora import MoELoraConfig
 from coin_lightning.errors import RunError
@@ -76,7 +77,7 @@ def load_adapter(model: PeftModel, folder: Path) -> None:
             )
         weights = load_peft_weights(str(folder), device="cpu")
         result: Any = set_peft_model_state_dict(model, weights)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise RunError(
             f"{folder}: adapter cannot be loaded ({error}); remove the task's folder to train it again"
         ) from error

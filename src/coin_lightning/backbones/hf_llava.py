@@ -67,7 +67,7 @@ def load_llava(
         dtype: `auto`, `float32`, `bfloat16` or `float16`; see `native_dtype`.
         quantization: `nf4` or `int8` for a bitsandbytes base, null for none.
         gradient_checkpointing: recompute the language model's layers in the backward pass.
-        attention: transformers' attention implementation; `auto` is sdpa, with our own training pass in bfloat16 on a CPU.
+        attention: transformers' attention implementation; `auto` is sdpa, but on a CPU bfloat16 trains with our own.
         projector: safetensors file whose weights replace the checkpoint's projector, e.g. LLaVA's pretrain-only one.
 
     Raises:

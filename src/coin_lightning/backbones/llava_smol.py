@@ -90,13 +90,16 @@ def checkpoint(cache: Path | None = None) -> Path:
 
 def _check(folder: Path) -> None:
     marker = folder / "assembled.json"
-    sizes = json.loads(marker.read_text()) if marker.is_file() else {}
+    try:
+        sizes = dict(json.loads(marker.read_text()))
+    except (OSError, ValueError):
+        sizes = {}
     wrong = [
         name for name, size in sizes.items() if not (folder / name).is_file() or (folder / name).stat().st_size != size
     ]
     if wrong or not sizes:
         raise AssetError(
-            f"{folder}: assembled model is damaged ({', '.join(wrong) or 'no assembled.json'}); "
+            f"{folder}: assembled model is damaged ({', '.join(wrong) or 'no readable assembled.json'}); "
             "remove the folder and run again"
         )
 

@@ -52,7 +52,8 @@ def train(config: DictConfig, run_path: Path, console: Console) -> Path:
     resolved: Any = OmegaConf.to_container(config, resolve=True)
     run.claim(resolved)
     if len(run.scores()) <= len(scenario.tasks) or not run.summary_is_current():
-        _continue(config, resolved, scenario, run, console)
+        with run.working():
+            _continue(config, resolved, scenario, run, console)
     report = run.path / "report.html"
     if not report.exists() or report.stat().st_mtime_ns < (run.path / "matrix.json").stat().st_mtime_ns:
         write_report(run.path)

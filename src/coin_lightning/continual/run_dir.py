@@ -4,13 +4,15 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from coin_lightning.errors import RunError
 from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json
@@ -66,6 +68,27 @@ class RunDir:
     def __init__(self, path: Path, tasks: Sequence[str]) -> None:
         self.path, self.tasks = Path(path), list(tasks)
         self.path.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Keep other processes from working in the folder; the lock goes with the process, however it ends.
+
+        The ranks of one job share the lock of their first.
+
+        Raises:
+            RunError: another process has it.
+        """
+        if int(os.environ.get("RANK", "0")) > 0:
+            yield
+            return
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise RunError(
+                f"{self.path}: another process is working in this run folder; wait for it, or give the run another "
+                "folder with experiment_name=..."
+            ) from error
 
     def folder(self, index: int) -> Path:
         """Folder of an experience: `task_00_zero_shot`, `task_01_<name>`, ..."""

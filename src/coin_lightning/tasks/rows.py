@@ -126,7 +126,9 @@ def _train_row(raw: Any, images: Path, where: str) -> TrainRow:
                 f"{where}: conversations[{position}] has an empty {'question' if position % 2 == 0 else 'answer'}"
             )
         elif speaker == "gpt" and IMAGE in part["value"]:
-            problems.append(f"{where}: conversations[{position}] has {IMAGE} in an answer; only a question can show one")
+            problems.append(
+                f"{where}: conversations[{position}] has {IMAGE} in an answer; only a question can show one"
+            )
     image, trouble = picture_path(raw, images, where)
     problems += trouble
     if problems:

@@ -21,7 +21,7 @@ def test_parts_worked_by_hand(script):
 def test_linear_parts_equal_what_is_executed(script):
     flops, shape = script("flops"), script("llava_7b_shape")
     args = shape.parse(["--tiny", "--rank", "8", "--experts", "4"])
-    module = shape.build(args)
+    module = shape.build(args).eval()  # without dropout, behind which the counter misses products done in place
     module.backbone.core.language_model.set_attn_implementation("eager")  # whose products the counter sees
     step = flops.Step(rows=2, length=12, picture_tokens=4, learned=3)
     batch = shape.batch_of(module, step)
@@ -29,11 +29,9 @@ def test_linear_parts_equal_what_is_executed(script):
         loss = script("bare_loop").loss_of(module, batch, script("bare_loop").Recipe())
         loss.backward()
     work = flops.step_flops(module.backbone.model.config, step, rank=8, experts=4)
-    counts = counter.get_flop_counts()["Global"]
-    executed = sum(counts.values())
-    square = 2 * work["attention"]  # eager attention computes the masked half too
-    rotary = executed - sum(work.values()) + work["attention"] - square
-    assert 0 <= rotary < 0.001 * executed  # angles: a product of positions and frequencies
+    executed = counter.get_total_flops() - work["attention"]  # eager attention computes the masked half too
+    angles = executed - sum(work.values())  # rotary embedding: a product of positions and frequencies
+    assert 0 <= angles < 0.001 * executed
 
 
 def test_peak_is_looked_up_by_name_and_can_be_given(script):

@@ -1,0 +1,104 @@
+import re
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
+
+from coin_lightning.adapters.build import LANGUAGE_MODEL_LINEARS, load_adapter, lora, moelora, save_adapter
+from coin_lightning.adapters.moelora import MoELoraConfig
+from coin_lightning.backbones import tiny
+from coin_lightning.errors import RunError
+
+SMALL = {"rank": 4, "alpha": 8, "dropout": 0.0}
+
+
+def wrap(config, projector: bool = True):
+    if projector:
+        config.modules_to_save = ["multi_modal_projector"]
+    model = get_peft_model(tiny.load().model, config)
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = torch.randn_like(parameter)
+    return model
+
+
+def trained(model) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def test_swept_names_become_the_fields_of_the_two_configs():
+    ours = moelora(rank=16, alpha=32, num_experts=4, dropout=0.1)
+    assert isinstance(ours, MoELoraConfig)
+    assert (ours.r, ours.alpha, ours.num_experts, ours.dropout) == (16, 32, 4, 0.1)
+    plain = lora(rank=16, alpha=32, dropout=0.1, targets=["q_proj"])
+    assert isinstance(plain, LoraConfig)
+    assert (plain.r, plain.lora_alpha, plain.lora_dropout, plain.target_modules) == (16, 32, 0.1, {"q_proj"})
+    assert (ours.task_type, plain.task_type) == ("CAUSAL_LM", "CAUSAL_LM")
+
+
+def test_defaults_are_those_of_the_paper():
+    ours = moelora()
+    assert (ours.r, ours.alpha, ours.num_experts, ours.dropout) == (128, 256, 8, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "adapted"),
+    [
+        ("model.language_model.layers.0.self_attn.q_proj", True),
+        ("model.language_model.layers.31.mlp.down_proj", True),
+        ("model.vision_tower.encoder.layers.0.self_attn.q_proj", False),
+        ("model.multi_modal_projector.linear_1", False),
+        ("lm_head", False),
+    ],
+)
+def test_every_linear_of_the_language_model_is_adapted_and_nothing_else(name, adapted):
+    assert bool(re.fullmatch(LANGUAGE_MODEL_LINEARS, name)) is adapted
+
+
+def test_the_default_targets_find_all_fourteen_layers_of_the_tiny_model():
+    names = {name for name in trained(wrap(moelora(**SMALL, num_experts=2), projector=False)) if "moelora_A" in name}
+    assert len(names) == 2 * 7
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: moelora(**SMALL, num_experts=2), lambda: lora(**SMALL)], ids=["moelora", "lora"]
+)
+def test_saved_weights_come_back_bit_by_bit(tmp_path, make):
+    model = wrap(make())
+    size = save_adapter(model, tmp_path / "adapter")
+    files = {file.name: file.stat().st_size for file in (tmp_path / "adapter").iterdir()}
+    assert size == files["adapter_model.safetensors"] + files["adapter_config.json"]
+    stored = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert sum(tensor.numel() for tensor in stored.values()) == sum(t.numel() for t in trained(model).values())
+    other = wrap(make())
+    for tensor in trained(other).values():
+        tensor.zero_()
+    load_adapter(other, tmp_path / "adapter")
+    assert all(torch.equal(trained(other)[name], tensor) for name, tensor in trained(model).items())
+
+
+def test_another_kind_of_adapter_is_refused(tmp_path):
+    save_adapter(wrap(lora(**SMALL)), tmp_path / "adapter")
+    with pytest.raises(RunError, match=r"holds a .*LORA adapter, the run uses .*; check adapter and method"):
+        load_adapter(wrap(moelora(**SMALL, num_experts=2)), tmp_path / "adapter")
+
+
+def test_another_size_or_other_parts_are_refused(tmp_path):
+    save_adapter(wrap(lora(**SMALL), projector=False), tmp_path / "adapter")
+    with pytest.raises(RunError, match=r"adapter (does not fit|cannot be loaded).*multi_modal_projector"):
+        load_adapter(wrap(lora(**SMALL)), tmp_path / "adapter")
+    with pytest.raises(RunError, match="adapter cannot be loaded"):
+        load_adapter(wrap(lora(rank=8, alpha=8), projector=False), tmp_path / "adapter")
+
+
+def test_missing_and_cut_off_files_are_refused_with_the_remedy(tmp_path):
+    model = wrap(lora(**SMALL))
+    with pytest.raises(RunError, match="none: adapter cannot be loaded .* remove the task's folder to train it again"):
+        load_adapter(model, tmp_path / "none")
+    save_adapter(model, tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(RunError, match="adapter cannot be loaded"):
+        load_adapter(model, tmp_path / "adapter")

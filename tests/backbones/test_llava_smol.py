@@ -1,0 +1,169 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors import safe_open
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from coin_lightning import assets
+from coin_lightning.backbones import llava_smol
+from coin_lightning.backbones.base import IGNORE, Backbone
+from coin_lightning.backbones.prompts import Turn
+from coin_lightning.errors import AssetError
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def fake_assembly(folder: Path, cache: Path | None = None) -> None:
+    """In place of the conversion that takes a minute."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "assembled.json").write_text(json.dumps({"config.json": 2, "model.safetensors": 7}))
+
+
+@pytest.fixture
+def built(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(llava_smol, "assemble", fake_assembly)
+    return llava_smol.checkpoint(tmp_path)
+
+
+def test_the_checkpoint_is_put_together_once(built, tmp_path, monkeypatch):
+    assert built == tmp_path / "models" / f"llava_smol-{llava_smol.VERSION}"
+    assert [path.name for path in built.parent.iterdir()] == [built.name]  # no scratch folder is left
+
+    def never(folder, cache):
+        raise AssertionError("assembled a second time")
+
+    monkeypatch.setattr(llava_smol, "assemble", never)
+    assert llava_smol.checkpoint(tmp_path) == built
+
+
+def test_an_assembly_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    def fail(folder, cache):
+        folder.mkdir()
+        raise AssetError("no wheel")
+
+    monkeypatch.setattr(llava_smol, "assemble", fail)
+    with pytest.raises(AssetError, match="no wheel"):
+        llava_smol.checkpoint(tmp_path)
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_a_quicker_process_wins(tmp_path, monkeypatch):
+    def race(folder, cache):
+        fake_assembly(folder)
+        fake_assembly(tmp_path / "models" / f"llava_smol-{llava_smol.VERSION}")
+
+    monkeypatch.setattr(llava_smol, "assemble", race)
+    assert (llava_smol.checkpoint(tmp_path) / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"weight"), "model.safetensors"),
+        (lambda folder: (folder / "config.json").unlink(), "config.json"),
+        (lambda folder: (folder / "assembled.json").unlink(), "no readable assembled.json"),
+        (lambda folder: (folder / "assembled.json").write_text("{"), "no readable assembled.json"),
+    ],
+    ids=["cut", "missing", "no list", "broken list"],
+)
+def test_a_damaged_checkpoint_is_refused_with_the_remedy(built, tmp_path, spoil, named):
+    spoil(built)
+    with pytest.raises(AssetError, match=rf"assembled model is damaged \({named}\); remove the folder and run again"):
+        llava_smol.checkpoint(tmp_path)
+
+
+@torch.no_grad()
+def test_new_vocabulary_rows_are_the_mean_of_the_old_ones():
+    config = LlamaConfig(
+        vocab_size=70, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    old = model.get_input_embeddings().weight.clone()
+    llava_smol._grow_vocabulary(model, 71)
+    grown = model.get_input_embeddings().weight
+    assert grown.shape == (128, 8)  # the next multiple of 64
+    assert torch.equal(grown[:70], old)
+    assert torch.allclose(grown[70:], old.mean(0).expand(58, 8))
+    assert model.lm_head.weight is grown
+
+
+def test_the_shipped_projector_names_its_recipe():
+    file = llava_smol.shipped_projector()
+    note = json.loads(file.with_suffix(".json").read_text())
+    assert file.stat().st_size < 8_000_000
+    with safe_open(file, "pt") as stored:
+        assert stored.metadata()["recipe"] == note["recipe_sha256"]
+        shapes = {name: stored.get_slice(name).get_shape() for name in stored.keys()}  # noqa: SIM118
+    assert shapes == {
+        "linear_1.weight": [576, 1728], "linear_1.bias": [576],
+        "linear_2.weight": [576, 576], "linear_2.bias": [576],
+    }  # fmt: skip
+    assert note["recipe"] == yaml.safe_load((REPOSITORY / "experiments/stage1/llava_smol.yaml").read_text())
+    assert note["limit"] is None
+    assert note["held_out_loss_after"] < 0.6 * note["held_out_loss_before"]
+
+
+@pytest.fixture(scope="module")
+def smol() -> Backbone:
+    return llava_smol.load(dtype="float32")
+
+
+@pytest.mark.assets
+def test_the_recipes_hash_covers_its_values_and_the_captions():
+    from coin_lightning.benchmarks import coin_mini
+
+    note = json.loads(llava_smol.shipped_projector().with_suffix(".json").read_text())
+    text = json.dumps(note["recipe"], sort_keys=True).encode()
+    captions = (coin_mini.ensure() / note["recipe"]["data"]).read_bytes()
+    assert hashlib.sha256(text + captions).hexdigest() == note["recipe_sha256"]
+
+
+@pytest.mark.assets
+def test_parts_and_sizes(smol):
+    assert smol.tokens_per_image == 49 == (224 // 32) ** 2
+    assert smol.feature_shape == (49, 1728)
+    assert smol.tokenizer.convert_tokens_to_ids("<image>") == smol.image_token_id
+    rows = smol.model.get_input_embeddings().weight
+    assert rows.shape[0] % 64 == 0
+    assert smol.image_token_id < rows.shape[0]
+    old = smol.image_token_id  # the first new row; SmolLM2 has 49,152
+    assert old == 49152
+    assert torch.allclose(rows[old:], rows[:old].mean(0).expand_as(rows[old:]), atol=1e-6)
+    assert smol.model.lm_head.weight is rows
+    assert not any(parameter.requires_grad for parameter in smol.parameters())
+
+
+@pytest.mark.assets
+def test_chatml_markers_are_single_tokens_and_only_the_answer_is_learned(smol):
+    tokens, labels = smol.tokens(*smol.prompt.render([Turn("<image>\nWhat?", "A cat")]))
+    learned = [label for label in labels if label != IGNORE]
+    assert tokens.count(smol.image_token_id) == 49
+    assert smol.tokenizer.decode(learned) == "A cat<|im_end|>"
+    assert learned == tokens[-len(learned) :]
+    assert learned[-1] == smol.end_id
+    assert smol.tokenizer.convert_ids_to_tokens(tokens[0]) == "<|im_start|>"
+
+
+@pytest.mark.assets
+def test_its_answers_are_sentences_and_the_same_every_time(smol):
+    photo = Image.open(next(assets.unpack(assets.SCIKIT_IMAGE).rglob("coffee.png")))
+    features = smol.encode_pictures(smol.pixels(photo.convert("RGB"))[None])
+    asked = [
+        (smol.tokens(*smol.prompt.render([Turn("What is the capital of France? Answer with one word.")]))[0], None),
+        (smol.tokens(*smol.prompt.render([Turn("<image>\nDescribe the picture.")]))[0], features),
+    ]
+    answers = []
+    for tokens, picture in asked * 2:
+        ids = torch.tensor([tokens])
+        answers += smol.generate(ids, torch.ones_like(ids), picture, 8)
+    assert "Paris" in answers[0]
+    assert answers[:2] == answers[2:]
+    assert len(answers[1].split()) > 1
