@@ -84,6 +84,19 @@ def test_tokens_and_losses_are_counted(batch):
     assert not module.losses[0].requires_grad
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_with_several_ranks_a_batch_without_pictures_still_reaches_the_projector(task, monkeypatch, several):
+    module, alone = build().eval(), build().eval()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: several)
+    batch = task.encoder.train_batch([row for row in task.train_rows if row.image is None])
+    loss = module.training_step(batch, 0)
+    monkeypatch.undo()
+    assert loss.item() == alone.training_step(batch, 0).item()
+    loss.backward()
+    grads = [parameter.grad for name, parameter in module.trainable().items() if PROJECTOR in name]
+    assert all((grad is not None and not grad.any()) if several else grad is None for grad in grads)
+
+
 def test_only_adapter_and_projector_learn_and_in_float32():
     module = build(dtype="bfloat16")
     names = module.trainable()

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from ours import precision
+from ours import device, on_device, precision
 from torch import Tensor
 from trainer_side import padding_mask, with_pixels
 
@@ -77,21 +77,19 @@ def epoch(
     losses: list[float] | None = None,
     limit: int | None = None,
 ) -> float:
-    """Train one epoch, or `limit` steps, with a new optimizer; seconds of the loop. `losses` gets those of the
-    steps."""
+    """Train one epoch, or `limit` steps, with a new optimizer; seconds of the loop. `losses` gets each step's."""
+    module.to(device()).train()
     if recipe.attention is not None:
         module.backbone.core.language_model.set_attn_implementation(recipe.attention)
     optimizer = module.optimizer(module.optimizer_groups())
     schedule = module.schedule(optimizer, total_steps=task.steps_per_epoch())
     weights = list(module.trainable().values())
-    module.train()
     found = []
     start = time.perf_counter()
     for batch in islice(batches(task, recipe), limit):
-        on_device = {name: part.to(module.device) if torch.is_tensor(part) else part for name, part in batch.items()}
         optimizer.zero_grad()
         with precision(module):
-            loss = loss_of(module, on_device, recipe)
+            loss = loss_of(module, on_device(batch, module), recipe)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, clip)
         optimizer.step()

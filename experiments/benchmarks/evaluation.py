@@ -9,11 +9,24 @@ that answers end as they do in a run. Answers must be identical in float32; in o
 import argparse
 from collections.abc import Callable
 from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
 from harness import RESULTS, interleaved, machine, show, write_json
-from ours import common_facts, config_for, continual, cross_section, fit, mixed_dtype, options, precision, prepared
+from ours import (
+    common_facts,
+    config_for,
+    continual,
+    cross_section,
+    device,
+    fit,
+    mixed_dtype,
+    on_device,
+    options,
+    precision,
+    prepared,
+)
 from trainer_side import with_pixels
 
 from coin_lightning.backbones.base import native_dtype
@@ -30,18 +43,14 @@ def batched(module: ContinualMLLM, task: InstructionTask) -> dict[str, str]:
     """Our way: id -> answer."""
     answers: dict[str, str] = {}
     for batch in task.answer_loader():
-        found = module.predict_step(_moved(batch, module), 0)
+        found = module.predict_step(on_device(batch, module), 0)
         answers.update(zip(found["ids"], found["answers"], strict=True))
     return answers
 
 
-def _moved(batch: dict[str, Any], module: ContinualMLLM) -> dict[str, Any]:
-    return {name: part.to(module.device) if torch.is_tensor(part) else part for name, part in batch.items()}
-
-
 def from_pixels(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: int) -> str:
     """One question through the PEFT model's own `generate`."""
-    backbone, batch = module.backbone, _moved(encoder.answer_batch([row]), module)
+    backbone, batch = module.backbone, on_device(encoder.answer_batch([row]), module)
     pictures = {"pixel_values": batch["pixels"]} if "pixels" in batch else {}
     output = module.peft.generate(
         input_ids=batch["input_ids"],
@@ -58,7 +67,7 @@ def from_pixels(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: in
 
 def from_features(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: int) -> str:
     """One question with the picture's stored features."""
-    batch = _moved(encoder.answer_batch([row]), module)
+    batch = on_device(encoder.answer_batch([row]), module)
     return module.backbone.generate(batch["input_ids"], batch["attention_mask"], module.pictures(batch), limit)[0]
 
 
@@ -110,10 +119,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Answers per second, factors over one by one, and differing answers over all tasks."""
     count = sum(result["answers"] for result in results)
     key = "answers_that_differ_from_one_by_one_with_pixels"
-    rates = {
-        name: count / sum(sorted(r["seconds"][name])[len(r["seconds"][name]) // 2] for r in results)
-        for name in (OURS, PIXELS, CACHED)
-    }
+    rates = {name: count / sum(median(r["seconds"][name]) for r in results) for name in (OURS, PIXELS, CACHED)}
     return {
         "answers_per_second": rates,
         "ours_over_pixels": rates[OURS] / rates[PIXELS],
@@ -149,9 +155,12 @@ def measured(
     args: argparse.Namespace, dtype: str, weights: dict[str, torch.Tensor]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Result and settings with a model of one dtype."""
-    config = config_for(args, "moelora", f"++backbone.dtype={dtype}", f"scenario.limit_test={args.rows}")
+    config = config_for(
+        args, "moelora", f"++backbone.dtype={dtype}", f"scenario.limit_test={args.rows}", "scenario.limit_train=8"
+    )
     module = continual(config)
     module.load_state_dict(weights, strict=False)
+    module.to(device())
     tasks = prepared(config, module.backbone, args.tasks)
     result = summary(measure(module, tasks, args))
     rows = [
@@ -173,7 +182,7 @@ def measured(
 def main(argv: list[str] | None = None) -> None:
     """Measure, print, write."""
     args = parse(argv)
-    found = machine("cuda" if torch.cuda.is_available() else "cpu")
+    found = machine(device())
     weights = trained(args)
     dtypes = list(dict.fromkeys(str(native_dtype(name)).removeprefix("torch.") for name in args.dtypes))
     pairs = [measured(args, dtype, weights) for dtype in dtypes]

@@ -17,7 +17,7 @@ import torch
 from bare_loop import Recipe, epoch
 from harness import RESULTS, interleaved, machine, milliseconds, ratio, show, write_json
 from omegaconf import DictConfig, OmegaConf
-from ours import common_facts, config_for, continual, cross_section, options, prepared
+from ours import common_facts, config_for, continual, cross_section, device, options, prepared
 from rich.console import Console
 
 from coin_lightning.cli.build import build
@@ -100,7 +100,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Measure, print, write."""
     args = parse(argv)
-    found = machine("cuda" if torch.cuda.is_available() else "cpu")
+    found = machine(device())
     config = config_for(args)
     module = continual(config)
     (task,) = prepared(config, module.backbone, args.tasks[:1])

@@ -17,7 +17,7 @@ from typing import Any
 import lightning as L
 import torch
 from harness import RESULTS, machine, show, write_json
-from ours import common_facts, config_for, continual, cross_section, fit, options, prepared
+from ours import common_facts, config_for, continual, cross_section, device, fit, options, prepared
 from trainer_side import make_trainer, plain
 from transformers import TrainerCallback
 
@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.side:
         print(json.dumps(one_side(args.side, args)))
         return
-    found = machine("cuda" if torch.cuda.is_available() else "cpu")
+    found = machine(device())
     results = {side: in_process(side, list(sys.argv[1:] if argv is None else argv)) for side in SIDES}
     ours, theirs = results["ours"], results["trainer"]
     mib = [

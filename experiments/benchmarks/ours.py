@@ -86,6 +86,16 @@ def mixed_dtype(module: ContinualMLLM) -> torch.dtype | None:
     return None if dtype == torch.float32 else dtype
 
 
+def device() -> str:
+    """The accelerator where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def on_device(batch: dict[str, Any], module: ContinualMLLM) -> dict[str, Any]:
+    """The batch with its tensors where the module is."""
+    return {name: part.to(module.device) if torch.is_tensor(part) else part for name, part in batch.items()}
+
+
 @contextmanager
 def precision(module: ContinualMLLM) -> Iterator[None]:
     """Autocast as Lightning and the Trainer enter it."""

@@ -11,13 +11,25 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 from bare_loop import Recipe, epoch, loss_of
 from harness import RESULTS, interleaved, machine, show, write_json
 from omegaconf import DictConfig
-from ours import common_facts, config_for, continual, cross_section, fit, options, precision, prepared
+from ours import (
+    common_facts,
+    config_for,
+    continual,
+    cross_section,
+    device,
+    fit,
+    on_device,
+    options,
+    precision,
+    prepared,
+)
 from trainer_side import make_trainer, model_inputs, plain, with_pixels
 
 from coin_lightning.backbones.attention import NAME as OUR_ATTENTION
@@ -50,10 +62,10 @@ def trainer_seconds(config: DictConfig, module: ContinualMLLM, task: Instruction
 def losses(lora: ContinualMLLM, task: InstructionTask) -> dict[str, float]:
     """Loss of the first batch before any step, as either side computes it with the same LoRA, dropout off."""
     rows = task.train_rows[: task.batch_size]
-    lora.eval()
+    lora.to(device()).eval()
     with torch.no_grad(), precision(lora):
-        theirs = lora.peft(**model_inputs(with_pixels(task), rows)).loss
-        ours = loss_of(lora, task.encoder.train_batch(rows), Recipe())
+        theirs = lora.peft(**on_device(model_inputs(with_pixels(task), rows), lora)).loss
+        ours = loss_of(lora, on_device(task.encoder.train_batch(rows), lora), Recipe())
     return {"trainer": theirs.item(), "ours": ours.item()}
 
 
@@ -96,11 +108,7 @@ def rates(results: list[dict[str, Any]]) -> dict[str, float]:
     """Rows per second of each side: all rows over the sum of each task's median seconds."""
     rows = sum(result["rows"] for result in results)
     names = results[0]["seconds"]
-    return {name: rows / sum(_median(result["seconds"][name]) for result in results) for name in names}
-
-
-def _median(values: list[float]) -> float:
-    return float(torch.tensor(values, dtype=torch.float64).median())
+    return {name: rows / sum(median(result["seconds"][name]) for result in results) for name in names}
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -116,7 +124,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Measure, print, write."""
     args = parse(argv)
-    found = machine("cuda" if torch.cuda.is_available() else "cpu")
+    found = machine(device())
     configs = {method: config_for(args, method) for method in ("lora", "moelora")}
     modules = {method: continual(config) for method, config in configs.items()}
     plain(modules["lora"])
@@ -135,8 +143,7 @@ def main(argv: list[str] | None = None) -> None:
         **common_facts(args, configs["moelora"], modules["moelora"]),
         "steps": args.steps,
         "compares": "rows/s of the loop from the first batch to the last step; same rows, rank, targets, projector, "
-        "batch, "
-        "autocast, AdamW, schedule and clipping on both sides; the Trainer with LoRA, ours with MoELoRA",
+        "batch, autocast, AdamW, schedule and clipping on both sides; the Trainer with LoRA, ours with MoELoRA",
         "rows_per_second": speed,
         "ours_over_trainer": speed[OURS] / speed[TRAINER],
         "results": results,

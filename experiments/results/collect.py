@@ -1,12 +1,14 @@
 """Put finished runs into the repository: `python experiments/results/collect.py RUNS FOLDER`.
 
-Copies every `matrix.json` below RUNS as `<method>_seed_<n>.json`, and writes `summary.json`, `summary.md` and `forgetting.png`.
+Copies every `matrix.json` below RUNS as `<method>_seed_<n>.json`; writes `summary.json`, `summary.md`, `forgetting.png`.
 """
 
 import json
 import shutil
 import sys
 from pathlib import Path
+
+import numpy as np
 
 from coin_lightning.errors import RunError
 from coin_lightning.reporting.glossary import explain
@@ -43,27 +45,34 @@ def collect(runs: Path, folder: Path) -> list[RunMatrix]:
 
 
 def summary(groups: list[MethodGroup], keys: list[str]) -> dict[str, object]:
-    """Mean and sample standard deviation per method, of metrics and of each task's zero-shot, immediate and final score."""
+    """Mean and sample standard deviation per method: metrics, and each task's zero-shot, immediate and final score."""
     result: dict[str, object] = {}
     for group in groups:
         tasks = {}
         for index, task in enumerate(group.runs[0].tasks):
-            cells = {"zero_shot": group.scores[:, 0, index], "immediate": group.scores[:, index + 1, index], "final": group.scores[:, -1, index]}
-            spread = {name: [float(part[0]) for part in mean_and_spread(values[:, None])] for name, values in cells.items()}
-            tasks[task] = {name: {"mean": mean, "sd": deviation} for name, (mean, deviation) in spread.items()}
+            rows = {"zero_shot": 0, "immediate": index + 1, "final": -1}
+            tasks[task] = {name: _spread(group.scores[:, row, index]) for name, row in rows.items()}
         metrics = {key: dict(zip(("mean", "sd", "seeds"), group.metric(key), strict=True)) for key in keys}
-        cost = {"seconds": [run.cost["train_seconds"] + run.cost["evaluation_seconds"] for run in group.runs]}
-        result[group.label] = {"seeds": [run.seed for run in group.runs], "metrics": metrics, "tasks": tasks, "cost": cost}
+        seconds = [run.cost["train_seconds"] + run.cost["evaluation_seconds"] for run in group.runs]
+        seeds = [run.seed for run in group.runs]
+        result[group.label] = {"seeds": seeds, "seconds": seconds, "metrics": metrics, "tasks": tasks}
     return result
+
+
+def _spread(values: np.ndarray) -> dict[str, float]:
+    mean, deviation = mean_and_spread(values[:, None])
+    return {"mean": float(mean[0]), "sd": float(deviation[0])}
 
 
 def markdown(groups: list[MethodGroup], keys: list[str]) -> str:
     """The same as two tables."""
     head = "| | " + " | ".join(group.label for group in groups) + " |\n|---|" + "---:|" * len(groups)
-    rows = [f"| {explain(key).label} | " + " | ".join(metric_text(group, key) for group in groups) + " |" for key in keys]
-    tasks = ["| zero-shot / right after its training / at the end | " + " | ".join(group.label for group in groups) + " |\n|---|" + "---:|" * len(groups)]
+    texts = {explain(key).label: [metric_text(group, key) for group in groups] for key in keys}
+    rows = [f"| {label} | " + " | ".join(cells) + " |" for label, cells in texts.items()]
+    tasks = [head.replace("| |", "| zero-shot / right after its training / at the end |", 1)]
     for index, task in enumerate(groups[0].runs[0].tasks):
-        cells = [f"{g.scores[:, 0, index].mean():.1f} / {g.scores[:, index + 1, index].mean():.1f} / {g.scores[:, -1, index].mean():.1f}" for g in groups]
+        means = [[group.scores[:, row, index].mean() for row in (0, index + 1, -1)] for group in groups]
+        cells = [" / ".join(f"{mean:.1f}" for mean in three) for three in means]
         tasks.append(f"| {title(task)} | " + " | ".join(cells) + " |")
     return "\n".join([head, *rows, "", *tasks]) + "\n"
 

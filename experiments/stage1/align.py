@@ -68,7 +68,8 @@ def align(recipe: dict[str, Any], limit: int | None) -> tuple[dict[str, Tensor],
     store_features(encoder, rows)
     held_out, rows = rows[: recipe["held_out"]], rows[recipe["held_out"] :]
     projector = backbone.core.multi_modal_projector.float().requires_grad_(True)
-    optimizer = torch.optim.AdamW(projector.parameters(), lr=recipe["learning_rate"], weight_decay=recipe["weight_decay"])
+    rates = {"lr": recipe["learning_rate"], "weight_decay": recipe["weight_decay"]}
+    optimizer = torch.optim.AdamW(projector.parameters(), **rates)
     lengths = [len(encoder.prompt(row)) for row in rows]
     sampler = LengthBucketSampler(lengths, recipe["batch_size"], f"stage1/{recipe['seed']}")
     total = len(sampler) * recipe["epochs"]
@@ -87,9 +88,11 @@ def align(recipe: dict[str, Any], limit: int | None) -> tuple[dict[str, Tensor],
             schedule.step()
             step += 1
             if step % 10 == 0:
-                print(f"step {step}/{total} loss {loss.item():.3f} {(time.monotonic() - started) / step:.2f} s/step", flush=True)
+                pace = (time.monotonic() - started) / step
+                print(f"step {step}/{total} loss {loss.item():.3f} {pace:.2f} s/step", flush=True)
     after = evaluate(backbone, encoder, held_out)
-    measured = {"steps": step, "seconds": round(time.monotonic() - started), "held_out_loss_before": before, "held_out_loss_after": after}
+    seconds = round(time.monotonic() - started)
+    measured = {"steps": step, "seconds": seconds, "held_out_loss_before": before, "held_out_loss_after": after}
     return {name: tensor.detach().half().contiguous() for name, tensor in projector.state_dict().items()}, measured
 
 

@@ -97,7 +97,7 @@ class ContinualMLLM(L.LightningModule):
         hidden = self.backbone.hidden_states(self.method.transform_inputs(embeds, batch))
         logits, targets = self.backbone.answer_logits(hidden, batch["labels"])
         loss = F.cross_entropy(logits.float(), targets)
-        if self.trainer.world_size > 1 and not {"pixels", "features"}.intersection(batch):
+        if torch.distributed.is_initialized() and not {"pixels", "features"}.intersection(batch):
             loss = loss + self._no_gradient_of_projector()
         extra = self.method.extra_loss(self, batch, logits, targets)
         self.tokens += batch["input_ids"].numel()

@@ -95,7 +95,7 @@ def test_another_size_or_other_parts_are_refused(tmp_path):
 
 def test_missing_and_cut_off_files_are_refused_with_the_remedy(tmp_path):
     model = wrap(lora(**SMALL))
-    with pytest.raises(RunError, match="none: adapter cannot be loaded .* remove the task's folder to train it again"):
+    with pytest.raises(RunError, match=r"none: adapter cannot be loaded .* remove the task's folder to train it again"):
         load_adapter(model, tmp_path / "none")
     save_adapter(model, tmp_path / "adapter")
     file = tmp_path / "adapter" / "adapter_model.safetensors"

@@ -1,4 +1,4 @@
-"""Writes a small checkpoint in the format of `llava-hf/llava-1.5-7b-hf`: same files, same key names, same special tokens."""
+"""Writes a small checkpoint in the format of `llava-hf/llava-1.5-7b-hf`: files, key names, special tokens."""
 
 import json
 from pathlib import Path
@@ -45,8 +45,7 @@ def write(folder: Path, shards: int = 3) -> LlavaForConditionalGeneration:
     _dump(folder / "special_tokens_map.json", special)
     _dump(folder / "added_tokens.json", {"<image>": image_id, "<pad>": pad_id})
     _dump(folder / "preprocessor_config.json", PREPROCESSOR)
-    _dump(folder / "processor_config.json", {"image_token": "<image>", "num_additional_image_tokens": 1,
-          "patch_size": PATCH, "processor_class": "LlavaProcessor", "vision_feature_select_strategy": "default"})  # fmt: skip
+    _dump(folder / "processor_config.json", PROCESSOR)
     _dump(folder / "chat_template.json", {"chat_template": "{% for m in messages %}{{ m['content'] }}{% endfor %}"})
     _dump(folder / "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": pad_id})
     vocabulary = -(-(pad_id + 1) // 64) * 64  # padded, as 32002 tokens became 32064 rows
@@ -101,6 +100,10 @@ def _tokenizer_config(core: Tokenizer) -> dict:
     }  # fmt: skip
 
 
+PROCESSOR = {
+    "image_token": "<image>", "num_additional_image_tokens": 1, "patch_size": PATCH,
+    "processor_class": "LlavaProcessor", "vision_feature_select_strategy": "default",
+}  # fmt: skip
 PREPROCESSOR = {
     "crop_size": {"height": SIZE, "width": SIZE}, "do_center_crop": True, "do_convert_rgb": True, "do_normalize": True,
     "do_rescale": True, "do_resize": True, "image_mean": [0.48145466, 0.4578275, 0.40821073],

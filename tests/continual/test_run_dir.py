@@ -147,7 +147,8 @@ def test_environment_has_versions_and_machine():
 
 def test_two_processes_never_work_in_one_folder(tmp_path: Path) -> None:
     first, second = RunDir(tmp_path, ["a"]), RunDir(tmp_path, ["a"])
-    with first.working(), pytest.raises(RunError, match="another process is working in this run folder"), second.working():
+    message = "another process is working in this run folder"
+    with first.working(), pytest.raises(RunError, match=message), second.working():
         pass
     with second.working():  # free again
         assert (tmp_path / ".lock").exists()

@@ -97,7 +97,7 @@ def test_missing_and_contradicting_answers_are_refused(writer):
     with pytest.raises(DataError, match="question gqa3: in the data set, but not answered"):
         writer.collect(writer.tasks[0])
     write(writer, ["gqa3", "gqa0"], ["three", "null"], rank=1)
-    with pytest.raises(DataError, match="question gqa0: two answers, 'zero' .* and 'null'"):
+    with pytest.raises(DataError, match=r"question gqa0: two answers, 'zero' .* and 'null'"):
         writer.collect(writer.tasks[0])
 
 

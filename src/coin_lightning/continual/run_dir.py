@@ -132,8 +132,8 @@ class RunDir:
         changed = [task for task in data if task in old and old[task]["sha256"] != data[task]["sha256"]]
         if changed:
             raise RunError(
-                f"{self.path}: the data of {', '.join(changed)} changed since this run was started, so its scores would "
-                "not fit together; restore the files, or choose another folder with experiment_name=..."
+                f"{self.path}: the data of {', '.join(changed)} changed since this run was started, so its scores "
+                "would not fit together; restore the files, or choose another folder with experiment_name=..."
             )
         write_json(file, environment(data))
 

@@ -55,8 +55,8 @@ def mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def group_by_method(runs: Sequence[RunMatrix]) -> list[MethodGroup]:
     """Runs that differ only in their seed together, in order of first appearance.
 
-    Runs of one method with another backbone, experiment or protocol field (rank, learning rate, scorer, ...) stay apart,
-    so that a sweep is never averaged as if it were seeds. The label is the method and whatever tells the groups apart.
+    Runs of one method with another backbone, experiment or protocol field (rank, learning rate, ...) stay apart, so
+    that a sweep is never averaged as if it were seeds. The label is the method and whatever tells the groups apart.
 
     Raises:
         RunError: two runs of a group have one seed.

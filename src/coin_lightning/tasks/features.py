@@ -69,7 +69,7 @@ class FeatureStore:
         return len(self._rows)
 
     def add(self, digests: Sequence[str], features: Tensor) -> None:
-        """Append features `[n, tokens, width]` of pictures that are not in the store; call it while holding `lock()`."""
+        """Append features `[n, tokens, width]` of pictures; known ones are skipped. Call it holding `lock()`."""
         fresh = {digest: at for at, digest in enumerate(digests) if digest not in self._rows}
         features = features[list(fresh.values())]
         data, index = self.folder / "features.bin", self.folder / "index.txt"
