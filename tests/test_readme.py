@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).parent / "backbones"))
 from llava_folder import write
 
 from coin_lightning.cli import report
-from conftest import Place
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -48,7 +48,7 @@ def seven_b(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def small(line: str, place: Place, seven_b: Path, name: str) -> list[str]:
+def small(line: str, place: Any, seven_b: Path, name: str) -> list[str]:
     """Arguments of a README command, with its data, model and run folder replaced by small ones."""
     words = shlex.split(line.split("coin_lightning", 1)[1])
     places = {"/models/llava-1.5-7b-hf": seven_b, "/data/coin": place.suite}
@@ -69,7 +69,7 @@ def small(line: str, place: Place, seven_b: Path, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("line", TRAINS)
-def test_training_commands(line: str, place: Place, seven_b: Path) -> None:
+def test_training_commands(line: str, place: Any, seven_b: Path) -> None:
     name = str(TRAINS.index(line))
     status, text = place.runs.run(small(line, place, seven_b, name), WANDB_MODE="offline")
     assert status == 0, text
@@ -79,7 +79,7 @@ def test_training_commands(line: str, place: Place, seven_b: Path) -> None:
 
 
 def test_report_commands(
-    place: Place, seven_b: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    place: Any, seven_b: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for method in ("moelora", "lora"):
         line = f"python -m coin_lightning +experiment=moelora_llava method={method}"
@@ -113,7 +113,7 @@ def test_continuous_integration_calls_make_test() -> None:
 
 
 @pytest.mark.ddp
-def test_torchrun_command(place: Place, seven_b: Path) -> None:
+def test_torchrun_command(place: Any, seven_b: Path) -> None:
     """The same arguments, on two processes without a GPU."""
     words = [word for word in small(TORCHRUNS[0], place, seven_b, "torchrun") if not word.startswith("trainer=")]
     words += ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]

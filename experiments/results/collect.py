@@ -1,6 +1,6 @@
 """Put finished runs into the repository: `python experiments/results/collect.py RUNS FOLDER`.
 
-Copies every `matrix.json` below RUNS as `<method>_seed_<n>.json`; writes `summary.json`, `summary.md`, `forgetting.png`.
+Copies every `matrix.json` below RUNS as `<method>_seed_<n>.json`; writes `summary.{json,md}`, `forgetting.png`.
 """
 
 import json

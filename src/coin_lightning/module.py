@@ -56,6 +56,8 @@ class ContinualMLLM(L.LightningModule):
         self.tokens = 0
         self.losses: list[Tensor] = []
         self._context = ExitStack()
+        # a task may have fewer answer batches than there are ranks, or none left after a kill
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.strict_loading = False  # checkpoints hold trainable weights only; their key set is checked below
         if projector != "frozen":
             adapter.modules_to_save = [PROJECTOR]  # type: ignore[attr-defined]

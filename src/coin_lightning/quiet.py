@@ -9,6 +9,7 @@ HARMLESS = (
     r".*does not have many workers.*",  # batches come from a memory map; more processes would only copy them
     r".*predict_dataloader.*num_workers.*",
     r".*`is_gradient_checkpointing` is deprecated.*",  # PEFT asks transformers this on every wrap
+    r".*`gradient_checkpointing_enable` is deprecated.*",  # the name that every transformers 5 knows
     r".*Found keys that are not in the model state dict.*",
     r".*The dataloader.*does not have.*",
     # Lightning asks PyTorch for its tree leaves by a name that is going away

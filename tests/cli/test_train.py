@@ -9,7 +9,7 @@ import pytest
     ("words", "message"),
     [
         (["adapter.rnk=3"], "error: adapter.rnk: there is no such config key; did you mean adapter.rank"),
-        (["method=moelra"], "error: method=moelra: there is no method/moelra.yaml; did you mean moelora?"),
+        (["method=moelra"], "error: method=moelra: there is no method/moelra.yaml; did you mean moelora"),
         (["+adapter.rnak=3"], "moelora has no such option; did you mean rank"),
         (["scenario.order=[gqa,gqa]"], "error: scenario.order=['gqa', 'gqa']: needs each name once"),
         (["adapter.rank=9"], "num_experts"),
@@ -23,6 +23,7 @@ def test_a_wrong_config_is_one_message_and_status_one(place, tmp_path: Path, wor
     assert status == 1
     assert message in text
     assert "Traceback" not in text
+    assert "Error executing job" not in text
     assert not list(tmp_path.glob("run/task_*/*"))
 
 

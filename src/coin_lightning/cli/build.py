@@ -103,5 +103,6 @@ def accepted(called: Any) -> set[str] | None:
     if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
         return names
     result = signature.return_annotation
-    further = accepted(result) if inspect.isfunction(called) and inspect.isclass(result) else None
+    known = inspect.isfunction(called) and inspect.isclass(result) and result is not signature.empty
+    further = accepted(result) if known else None
     return None if further is None else names | further

@@ -177,7 +177,10 @@ def _facts(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> dic
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def _composed(config: DictConfig) -> None:
     console = Console(quiet=int(os.environ.get("RANK", "0")) > 0)  # of several processes one speaks
-    train(config, Path(HydraConfig.get().runtime.output_dir), console)
+    try:
+        train(config, Path(HydraConfig.get().runtime.output_dir), console)
+    except CoinLightningError as error:
+        _fail(error)  # here, because Hydra would announce the error itself
 
 
 def main() -> None:
@@ -187,8 +190,6 @@ def main() -> None:
         _composed()
     except (HydraException, OmegaConfBaseException) as error:
         _fail(explain(error, conf_dir()))
-    except CoinLightningError as error:
-        _fail(error)
 
 
 def _fail(error: CoinLightningError) -> NoReturn:
