@@ -18,7 +18,6 @@ from ours import (
     common_facts,
     config_for,
     continual,
-    cross_section,
     device,
     fit,
     mixed_dtype,
@@ -43,7 +42,8 @@ def batched(module: ContinualMLLM, task: InstructionTask) -> dict[str, str]:
     """Our way: id -> answer."""
     answers: dict[str, str] = {}
     for batch in task.answer_loader():
-        found = module.predict_step(on_device(batch, module), 0)
+        with precision(module):
+            found = module.predict_step(on_device(batch, module), 0)
         answers.update(zip(found["ids"], found["answers"], strict=True))
     return answers
 
@@ -52,23 +52,25 @@ def from_pixels(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: in
     """One question through the PEFT model's own `generate`."""
     backbone, batch = module.backbone, on_device(encoder.answer_batch([row]), module)
     pictures = {"pixel_values": batch["pixels"]} if "pixels" in batch else {}
-    output = module.peft.generate(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        **pictures,
-        max_new_tokens=limit,
-        do_sample=False,
-        num_beams=1,
-        eos_token_id=backbone.end_id,
-        pad_token_id=backbone.end_id,
-    )
+    with precision(module):
+        output = module.peft.generate(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            **pictures,
+            max_new_tokens=limit,
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=backbone.end_id,
+            pad_token_id=backbone.end_id,
+        )
     return backbone.decode(output[0, batch["input_ids"].shape[1] :])
 
 
 def from_features(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: int) -> str:
     """One question with the picture's stored features."""
     batch = on_device(encoder.answer_batch([row]), module)
-    return module.backbone.generate(batch["input_ids"], batch["attention_mask"], module.pictures(batch), limit)[0]
+    with precision(module):
+        return module.backbone.generate(batch["input_ids"], batch["attention_mask"], module.pictures(batch), limit)[0]
 
 
 def one_by_one(
@@ -96,7 +98,7 @@ def measure(module: ContinualMLLM, tasks: list[InstructionTask], args: argparse.
             PIXELS: partial(one_by_one, from_pixels, module, task, with_pixels(task)),
             CACHED: partial(one_by_one, from_features, module, task, task.encoder),
         }
-        with torch.inference_mode(), precision(module):
+        with torch.inference_mode():
             from_pixels(module, with_pixels(task), task.test_rows[0], 2)  # warm
             times = interleaved(
                 {name: partial(keep, name, run) for name, run in runs.items()}, repeats=args.rounds, warmup=0
@@ -131,46 +133,47 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def trained(args: argparse.Namespace) -> dict[str, torch.Tensor]:
-    """Trainable weights after a few steps on the first task, in the run's own dtype."""
-    config = config_for(args)
+    """Trainable weights after a few steps on rows of all the tasks, in the run's own dtype."""
+    config = config_for(args, "moelora", "scenario.limit_test=1", f"scenario.limit_train={args.train_rows}")
     module = continual(config)
-    (task,) = prepared(config, module.backbone, args.tasks[:1])
-    task.train_rows = cross_section(task, args.train_steps)
-    fit(config, module, task)
+    tasks = prepared(config, module.backbone, args.tasks)
+    tasks[0].train_rows = [row for task in tasks for row in task.train_rows]
+    fit(config, module, tasks[0])
     return {name: parameter.detach().clone() for name, parameter in module.trainable().items()}
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options(parser, ["gqa", "scienceqa"], rounds=1)
+    options(parser, ["scienceqa", "gqa", "grounding", "ocrvqa"], rounds=1)
     parser.add_argument("--dtypes", nargs="+", default=["float32", "auto"])
-    parser.add_argument("--rows", type=int, default=48, help="questions per task")
-    parser.add_argument("--train-steps", type=int, default=12)
+    parser.add_argument("--rows", type=int, default=32, help="questions per task")
+    parser.add_argument("--float32-rows", type=int, default=8, help="the same in float32, where it is about identity")
+    parser.add_argument("--train-rows", type=int, default=24, help="per task, to learn how answers end")
     parser.add_argument("--out", default=str(RESULTS / "evaluation.json"))
     return parser.parse_args(argv)
 
 
 def measured(
-    args: argparse.Namespace, dtype: str, weights: dict[str, torch.Tensor]
+    args: argparse.Namespace, dtype: str, rows: int, weights: dict[str, torch.Tensor]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Result and settings with a model of one dtype."""
+    """Result and settings with a model of one dtype and `rows` questions per task."""
     config = config_for(
-        args, "moelora", f"++backbone.dtype={dtype}", f"scenario.limit_test={args.rows}", "scenario.limit_train=8"
+        args, "moelora", f"++backbone.dtype={dtype}", f"scenario.limit_test={rows}", "scenario.limit_train=1"
     )
     module = continual(config)
     module.load_state_dict(weights, strict=False)
     module.to(device())
     tasks = prepared(config, module.backbone, args.tasks)
     result = summary(measure(module, tasks, args))
-    rows = [
+    lines = [
         [name, rate, rate / result["answers_per_second"][PIXELS], result["differing"].get(name, "")]
         for name, rate in result["answers_per_second"].items()
     ]
     show(
         f"answers, {module.backbone.name}, {native_dtype(dtype)}",
         ["side", "answers/s", "x one by one", "differing"],
-        rows,
+        lines,
     )
     result["dtype"], result["autocast"] = (
         str(module.backbone.model.dtype).removeprefix("torch."),
@@ -185,17 +188,18 @@ def main(argv: list[str] | None = None) -> None:
     found = machine(device())
     weights = trained(args)
     dtypes = list(dict.fromkeys(str(native_dtype(name)).removeprefix("torch.") for name in args.dtypes))
-    pairs = [measured(args, dtype, weights) for dtype in dtypes]
+    # the last type is the one that runs use, whose speed counts; float32 before it is about identity
+    rows = [args.float32_rows] * (len(dtypes) - 1) + [args.rows]
+    pairs = [measured(args, dtype, count, weights) for dtype, count in zip(dtypes, rows, strict=True)]
     facts = {**pairs[-1][1], "dtype": dtypes}
     content = {
         "benchmark": "evaluation",
         "aim": {"ours_over_one_by_one_at_least": AIM, "differing_answers_in_float32": 0},
         "machine": found,
         **facts,
-        "train_steps": args.train_steps,
+        "train_rows_per_task": args.train_rows,
         "compares": "answers/s over the test rows, tokenising and pictures included; ours with router statistics, "
-        "from cached features; "
-        "one by one with pixels through the tower, and apart from that with cached features",
+        "from cached features; one by one with pixels through the tower, and apart from that with cached features",
         "results": [result for result, _ in pairs],
     }
     print(f"written: {write_json(args.out, content)}")

@@ -63,9 +63,10 @@ def losses(lora: ContinualMLLM, task: InstructionTask) -> dict[str, float]:
     """Loss of the first batch before any step, as either side computes it with the same LoRA, dropout off."""
     rows = task.train_rows[: task.batch_size]
     lora.to(device()).eval()
+    inputs = on_device(model_inputs(with_pixels(task), rows), lora)
+    batch = on_device(task.encoder.train_batch(rows), lora)
     with torch.no_grad(), precision(lora):
-        theirs = lora.peft(**on_device(model_inputs(with_pixels(task), rows), lora)).loss
-        ours = loss_of(lora, on_device(task.encoder.train_batch(rows), lora), Recipe())
+        theirs, ours = lora.peft(**inputs).loss, loss_of(lora, batch, Recipe())
     return {"trainer": theirs.item(), "ours": ours.item()}
 
 

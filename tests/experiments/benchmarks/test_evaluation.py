@@ -6,7 +6,7 @@ import pytest
 
 
 def test_batched_answers_equal_one_by_one(script, tiny, tmp_path, capsys):
-    script("evaluation").main(["--rows", "6", "--train-steps", "2", "--dtypes", "float32", *tiny("scienceqa", "vqav2")])
+    script("evaluation").main(["--rows", "6", "--train-rows", "4", "--dtypes", "float32", *tiny("scienceqa", "vqav2")])
     content = json.loads((tmp_path / "out.json").read_text())
     (result,) = content["results"]
     assert result["answers"] == 12
@@ -15,6 +15,7 @@ def test_batched_answers_equal_one_by_one(script, tiny, tmp_path, capsys):
     rates = result["answers_per_second"]
     assert result["ours_over_pixels"] == pytest.approx(rates["ours, batched"] / rates["generate one by one, pixels"])
     assert all(task["mean_answer_tokens"] > 0 for task in result["tasks"])
+    assert [task["answers"] for task in result["tasks"]] == [6, 6]
     assert content["answer_batch_size"] == 4
     assert "differing" in capsys.readouterr().out
 

@@ -28,8 +28,8 @@ def test_verdicts_name_the_worst_case_and_the_distance(script, tmp_path):
 
 
 def test_a_single_differing_answer_is_a_miss(script, tmp_path):
-    found = {"ours_over_pixels": 4.0, "differing": {"ours, batched": 1}}
-    write(tmp_path, "evaluation", {"results": [found, {**found, "ours_over_pixels": 6.0}]})
+    found = {"ours_over_pixels": 6.0, "differing": {"ours, batched": 1}}
+    write(tmp_path, "evaluation", {"results": [found, {**found, "ours_over_pixels": 4.0}]})
     assert [row[-1] for row in script("run_all").table(tmp_path, ["evaluation"])] == ["met", "missed by 1"]
 
 
