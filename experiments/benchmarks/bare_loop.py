@@ -1,7 +1,6 @@
 """A plain PyTorch training loop whose parts can be switched one by one between the Trainer's way and ours."""
 
 import random
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -9,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from harness import clock
 from ours import device, on_device, precision
 from torch import Tensor
 from trainer_side import padding_mask, with_pixels
@@ -85,7 +85,7 @@ def epoch(
     schedule = module.schedule(optimizer, total_steps=task.steps_per_epoch())
     weights = list(module.trainable().values())
     found = []
-    start = time.perf_counter()
+    start = clock()
     for batch in islice(batches(task, recipe), limit):
         optimizer.zero_grad()
         with precision(module):
@@ -97,7 +97,7 @@ def epoch(
         found.append(loss.detach())
     if module.device.type == "cuda":
         torch.cuda.synchronize()
-    seconds = time.perf_counter() - start
+    seconds = clock() - start
     if losses is not None:
         losses += [loss.item() for loss in found]
     return seconds

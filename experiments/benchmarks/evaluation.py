@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from harness import RESULTS, interleaved, machine, show, write_json
+from harness import CLOCK, RESULTS, interleaved, machine, show, write_json
 from ours import (
     common_facts,
     config_for,
@@ -185,6 +185,7 @@ def measured(
 def main(argv: list[str] | None = None) -> None:
     """Measure, print, write."""
     args = parse(argv)
+    CLOCK["cpu"] = args.cpu_time
     found = machine(device())
     weights = trained(args)
     dtypes = list(dict.fromkeys(str(native_dtype(name)).removeprefix("torch.") for name in args.dtypes))

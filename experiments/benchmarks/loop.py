@@ -100,8 +100,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Measure, print, write."""
     args = parse(argv)
-    found = machine(device())
     config = config_for(args)
+    found = machine(device())
     module = continual(config)
     (task,) = prepared(config, module.backbone, args.tasks[:1])
     task.train_rows = cross_section(task, args.steps)

@@ -2,7 +2,6 @@
 
 import argparse
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import hydra
 import lightning as L
 import torch
+from harness import CLOCK, clock
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig
 
@@ -31,12 +31,14 @@ def options(parser: argparse.ArgumentParser, tasks: Sequence[str], rounds: int) 
     parser.add_argument("--tasks", nargs="+", default=list(tasks))
     parser.add_argument("--rounds", type=int, default=rounds, help="each runs every side once; the median counts")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cpu-time", action="store_true", help="measure CPU time: for a machine with other work to do")
     parser.add_argument("--override", nargs="*", default=[], help="as for python -m coin_lightning, e.g. backbone=tiny")
 
 
 def config_for(args: argparse.Namespace, method: str = "moelora", *more: str) -> DictConfig:
-    """The default experiment with another method, the command line's overrides and `more`."""
+    """The default experiment with another method, the command line's overrides and `more`; sets threads and clock."""
     quiet_libraries()
+    CLOCK["cpu"] = args.cpu_time
     lines = [f"+experiment={EXPERIMENT}", f"method={method}", f"seed={args.seed}", *more, *args.override]
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = hydra.compose("train", overrides=lines)
@@ -109,24 +111,24 @@ class Clock(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lightning's hook."""
-        self.seconds = -time.perf_counter()
+        self.seconds = -clock()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lightning's hook."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self.seconds += time.perf_counter()
+        self.seconds += clock()
 
 
 def fit(config: DictConfig, module: ContinualMLLM, task: InstructionTask, *more: L.Callback) -> float:
     """One epoch over the task's rows through `Trainer.fit` with `more` callbacks; seconds of its loop."""
     module.total_steps, module.losses = task.steps_per_epoch(), []
-    clock = Clock()
+    watch = Clock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = build(
             config.trainer,
             precision="bf16-mixed" if mixed_dtype(module) else "32-true",
-            callbacks=[clock, *more],
+            callbacks=[watch, *more],
             max_epochs=1,
             logger=CSVLogger(folder),
             enable_progress_bar=False,
@@ -136,7 +138,7 @@ def fit(config: DictConfig, module: ContinualMLLM, task: InstructionTask, *more:
             default_root_dir=folder,
         )
         trainer.fit(module, datamodule=task)
-    return clock.seconds
+    return watch.seconds
 
 
 def common_facts(args: argparse.Namespace, config: DictConfig, module: ContinualMLLM) -> dict[str, Any]:

@@ -5,13 +5,13 @@ through the vision tower in every step; the model computes logits at every posit
 no extra process.
 """
 
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from harness import clock
 from omegaconf import DictConfig
 from ours import mixed_dtype
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -54,13 +54,13 @@ class TrainerClock(TrainerCallback):
 
     def on_train_begin(self, *args: Any, **options: Any) -> None:
         """The Trainer's hook."""
-        self.seconds = -time.perf_counter()
+        self.seconds = -clock()
 
     def on_train_end(self, *args: Any, **options: Any) -> None:
         """The Trainer's hook."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self.seconds += time.perf_counter()
+        self.seconds += clock()
 
 
 def plain(module: ContinualMLLM) -> ContinualMLLM:
@@ -77,7 +77,7 @@ def make_trainer(
 ) -> tuple[Trainer, TrainerClock]:
     """A Trainer for one epoch over the task's rows, with our optimizer, schedule, clipping, precision and logging
     interval."""
-    clock, dtype = TrainerClock(), mixed_dtype(module)
+    watch, dtype = TrainerClock(), mixed_dtype(module)
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=task.batch_size,
@@ -103,8 +103,8 @@ def make_trainer(
         data_collator=partial(model_inputs, with_pixels(task)),
         train_dataset=Rows(task.train_rows),
         optimizers=(optimizer, schedule),
-        callbacks=[clock],
+        callbacks=[watch],
     )
     for printing in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printing)
-    return trainer, clock
+    return trainer, watch

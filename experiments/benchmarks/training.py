@@ -54,9 +54,9 @@ def trainer_seconds(config: DictConfig, module: ContinualMLLM, task: Instruction
     module.backbone.core.language_model.set_attn_implementation("sdpa")
     seed_everything(config.seed)
     with tempfile.TemporaryDirectory() as folder:
-        trainer, clock = make_trainer(config, module, task, Path(folder))
+        trainer, watch = make_trainer(config, module, task, Path(folder))
         trainer.train()
-    return clock.seconds
+    return watch.seconds
 
 
 def losses(lora: ContinualMLLM, task: InstructionTask) -> dict[str, float]:
@@ -125,8 +125,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Measure, print, write."""
     args = parse(argv)
-    found = machine(device())
     configs = {method: config_for(args, method) for method in ("lora", "moelora")}
+    found = machine(device())
     modules = {method: continual(config) for method, config in configs.items()}
     plain(modules["lora"])
     results = measure(args, configs, modules)

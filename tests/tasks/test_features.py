@@ -128,3 +128,12 @@ def test_two_processes_add_to_one_store(tmp_path):
     store = FeatureStore(tmp_path / "shared", SHAPE)
     assert len(store) == 40
     assert all(store.get(f"{at:064d}").eq(at).all() for at in range(40))
+
+
+def test_features_that_another_store_added_are_found(tmp_path: Path) -> None:
+    early = FeatureStore(tmp_path / "store", (2, 3))
+    late = FeatureStore(tmp_path / "store", (2, 3))
+    late.add(["a" * 64], torch.full((1, 2, 3), 7.0))
+    assert early.get("a" * 64).tolist() == [[7.0] * 3] * 2
+    with pytest.raises(KeyError):
+        early.get("b" * 64)

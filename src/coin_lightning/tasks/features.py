@@ -84,7 +84,13 @@ class FeatureStore:
         self.refresh()
 
     def get(self, digest: str) -> Tensor:
-        """Features `[tokens, width]` in float16."""
-        if self._blocks is None:
-            raise KeyError(digest)
-        return torch.from_numpy(np.array(self._blocks[self._rows[digest]]))
+        """Features `[tokens, width]` in float16, also of pictures that another task or process has added meanwhile.
+
+        Raises:
+            KeyError: nobody has computed them.
+        """
+        if digest not in self._rows:
+            self.refresh()
+        row = self._rows[digest]
+        assert self._blocks is not None  # there is a row, so there is a file
+        return torch.from_numpy(np.array(self._blocks[row]))
