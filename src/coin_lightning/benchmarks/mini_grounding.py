@@ -1,8 +1,8 @@
 """The counterpart of CoIN's Grounding: the box of a described thing, in the frame of the picture padded to a square."""
 
-from collections.abc import Sequence
 from random import Random
 
+from coin_lightning.benchmarks.coin.frames import format_box, original_box, padded_box
 from coin_lightning.benchmarks.drawing import SIZES, Materials
 from coin_lightning.benchmarks.layout import Item, Sample
 from coin_lightning.benchmarks.mini_scenes import Box, compose, pick_things
@@ -31,19 +31,6 @@ def grounding(rng: Random, materials: Materials, split: str, index: int) -> Samp
 
 def box_item(expression: str, box: Box, size: tuple[int, int]) -> Item:
     """A referring expression with its box in both of CoIN's frames."""
-    padded = format_box(padded_box(box, size))
-    origin = format_box([box[0] / size[0], box[1] / size[1], box[2] / size[0], box[3] / size[1]])
+    padded, origin = format_box(padded_box(box, size)), format_box(original_box(box, size))
     truth = {"answer_bbox": padded, "origin_answer_bbox": origin, "size": list(size)}
     return Item(BOX_PROMPT.format(expression), padded, truth)
-
-
-def padded_box(box: Box, size: tuple[int, int]) -> list[float]:
-    """The box in the frame of the picture padded to a square about its centre, as shares of the longer side (0-1)."""
-    side = max(size)
-    shift = ((side - size[0]) // 2, (side - size[1]) // 2)
-    return [(value + shift[i % 2]) / side for i, value in enumerate(box)]
-
-
-def format_box(box: Sequence[float]) -> str:
-    """``[0.01,0.45,0.3,0.0]``: two decimals, trailing zeros dropped, no spaces, as CoIN writes boxes."""
-    return "[" + ",".join(str(round(value, 2)) for value in box) + "]"

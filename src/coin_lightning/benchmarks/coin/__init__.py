@@ -1,0 +1,1 @@
+"""CoIN's instruction files built from the ten data sets' own annotations."""

@@ -1,0 +1,112 @@
+"""Pictures and ground-truth files where CoIN's layout has them: linked, copied, or only looked for."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from coin_lightning.benchmarks.coin.raw_row import RawTask, first_of, needed
+from coin_lightning.errors import DataError
+
+MODES: Mapping[str, str] = {
+    "link": "the image root gets symbolic links to the raw picture folders",
+    "copy": "every picture that a row names is copied",
+    "none": "the pictures lie below the image root already",
+    "unchecked": "rows are written without looking for any picture",
+}
+
+
+class Pictures:
+    """A task's pictures below the image root.
+
+    Args:
+        task: whose picture folders.
+        raw: the raw folder.
+        image_root: ``<out>/cl_dataset``.
+        mode: one of `MODES`.
+    """
+
+    def __init__(self, task: RawTask, raw: Path, image_root: Path, mode: str) -> None:
+        self.task, self.raw, self.image_root, self.mode = task, raw, image_root, mode
+        self.sources: dict[str, Path] = {}
+        self._names = lru_cache(256)(_names)  # ImageNet and ScienceQA have many folders
+
+    def prepare(self) -> None:
+        """Find the raw folders and make links where the mode wants them.
+
+        Raises:
+            DataError: folders that are nowhere, all listed.
+        """
+        problems = []
+        for folder, places in self.task.pictures.items():
+            target, source = self.image_root / folder, first_of(self.raw, places)
+            if self.mode == "link" and source is not None:
+                _link(target, source)
+            elif self.mode == "copy" and source is not None:
+                self.sources[folder] = source
+            elif self.mode != "unchecked" and not target.is_dir():
+                problems.append(
+                    f"{target}: picture folder is missing; looked for {', '.join(places)} in {self.raw}; "
+                    "unpack it there, or build with images=unchecked"
+                )
+        if problems:
+            raise DataError(problems)
+
+    def trouble(self, image: str | None) -> str | None:
+        """What is wrong with a picture's path (relative to the image root), or None; copies it in mode ``copy``."""
+        if image is None or self.mode == "unchecked":
+            return None
+        path = self.image_root / image
+        if path.name in self._names(str(path.parent)):
+            return None
+        source = self._source(image) if self.mode == "copy" else None
+        if source is None or not source.is_file():
+            return f"picture {source or path} is missing; restore it or remove the record"
+        if not path.is_file():
+            _copy(source, path)
+        return None
+
+    def _source(self, image: str) -> Path | None:
+        found = ((folder, source) for folder, source in self.sources.items() if image.startswith(f"{folder}/"))
+        return next((source / image.removeprefix(f"{folder}/") for folder, source in found), None)
+
+
+def place_truths(task: RawTask, raw: Path, image_root: Path) -> None:
+    """Copy the task's ground-truth files below the image root, where `tasks.truth` reads them.
+
+    Raises:
+        DataError: one is missing.
+    """
+    for name, places in task.truths.items():
+        source, target = needed(raw, places, f"{task.folder}'s {Path(name).name}"), image_root / name
+        if target.exists() and (target.samefile(source) or _same(target, source)):
+            continue
+        _copy(source, target)
+
+
+def _names(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()
+
+
+def _link(target: Path, source: Path) -> None:
+    if target.is_symlink() and not (target.exists() and target.samefile(source)):
+        target.unlink()  # of an earlier build with another raw folder
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(source.resolve(), target_is_directory=True)
+
+
+def _same(target: Path, source: Path) -> bool:
+    ours, theirs = target.stat(), source.stat()
+    return (ours.st_size, ours.st_mtime_ns) == (theirs.st_size, theirs.st_mtime_ns)  # copies keep the time
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.part")
+    shutil.copy2(source, beside)
+    os.replace(beside, target)

@@ -1,0 +1,64 @@
+"""Rows on their way to disk: what no reader of CoIN's files would take is kept back and counted."""
+
+from collections.abc import Iterator
+
+from coin_lightning.benchmarks.coin.places import Pictures
+from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, Rows
+from coin_lightning.errors import DataError
+
+PICTURE_TOKEN = "<image>"
+KEPT = 100_000
+
+
+class Problems:
+    """Problem lines of a split: all counted, the first `KEPT` kept, so that memory has a bound."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.listed: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Count one, and keep it if there is room."""
+        self.count += 1
+        if len(self.listed) < KEPT:
+            self.listed.append(text)
+
+    def raise_any(self) -> None:
+        """Raise DataError with all lines, if there are any."""
+        if self.count:
+            more = self.count - len(self.listed)
+            raise DataError([*self.listed, *([f"... and {more} more that were only counted"] if more else [])])
+
+
+def screened(rows: Rows, origin: str, pictures: Pictures, problems: Problems, conversations: bool) -> Iterator[RawRow]:
+    """The rows that can be written; everything else goes to ``problems``.
+
+    Args:
+        rows: a reader's stream.
+        origin: file that is named in messages.
+        conversations: rows with a group become conversations, so only the group's id is written, not theirs.
+    """
+    seen: set[int] = set()  # hashes: 64 bits take less room than ids, and never collide in practice
+    for row in rows:
+        if isinstance(row, Problem):
+            problems.add(row.text)
+            continue
+        trouble = _trouble(row) or pictures.trouble(row.image)
+        if not trouble and not (conversations and row.group is not None):
+            key = hash(str(row.id))
+            trouble = "the id is used by an earlier row; ids must be unique" if key in seen else None
+            seen.add(key)
+        if trouble:
+            problems.add(f"{origin} id {row.id}: {trouble}")
+        else:
+            yield row
+
+
+def _trouble(row: RawRow) -> str | None:
+    if not row.question.strip():
+        return "the question is empty"
+    if not row.answer.strip():
+        return "the answer is empty; a model cannot learn to say nothing"
+    if PICTURE_TOKEN in row.question or PICTURE_TOKEN in row.answer:
+        return f"{PICTURE_TOKEN} stands in the question or answer; it marks the place of a picture"
+    return None

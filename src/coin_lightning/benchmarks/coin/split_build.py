@@ -1,0 +1,109 @@
+"""One split of a task, from the reader's stream to the files of all instruction types."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from coin_lightning.assets import file_sha256
+from coin_lightning.benchmarks.coin.grouping import grouped
+from coin_lightning.benchmarks.coin.options import BuildOptions, BuildProgress, BuiltSplit
+from coin_lightning.benchmarks.coin.places import Pictures
+from coin_lightning.benchmarks.coin.raw_row import RawRow, RawTask
+from coin_lightning.benchmarks.coin.record import BuildRecord
+from coin_lightning.benchmarks.coin.screening import Problems, screened
+from coin_lightning.benchmarks.coin.stream import watching
+from coin_lightning.benchmarks.coin.templates import FOLDERS, Instructions
+from coin_lightning.benchmarks.coin.writer import RowFile, test_row, train_row
+from coin_lightning.errors import DataError
+
+
+@dataclass(frozen=True)
+class SplitBuild:
+    """Everything that both splits of a task are built with.
+
+    Attributes:
+        named: the reader's keyword options.
+        record: of the task's finished files.
+    """
+
+    task: RawTask
+    raw: Path
+    root: Path
+    options: BuildOptions
+    named: Mapping[str, Any]
+    pictures: Pictures
+    record: BuildRecord
+    instructions: Instructions
+    progress: BuildProgress
+
+    def run(self, split: str, files: list[Path]) -> BuiltSplit:
+        """Build what is not there yet.
+
+        Args:
+            files: what the reader reads for this split.
+
+        Raises:
+            DataError: see `build_task`.
+        """
+        made_of = self._made_of(files)
+        names = {type_: f"{FOLDERS[type_]}/{self.task.folder}/{split}.json" for type_ in self.options.types}
+        missing = {type_: name for type_, name in names.items() if not self.record.holds(name, made_of)}
+        if missing:
+            self._write(split, files, missing, made_of)
+        facts = self.record.files[next(iter(names.values()))]
+        counts = {key: facts[key] for key in ("rows", "questions", "skipped")}
+        return BuiltSplit(self.task.folder, split, **counts, fresh=bool(missing))
+
+    def _made_of(self, files: list[Path]) -> dict[str, Any]:
+        options = self.options
+        return {
+            "seed": options.seed,
+            "skip": options.skip,
+            "grouped": options.grouped,
+            "pictures_checked": options.images != "unchecked",
+            "options": dict(options.options),
+            "instructions": self.instructions.sha256,
+            "inputs": {os.path.relpath(file, self.raw): file_sha256(file) for file in files},
+        }
+
+    def _write(self, split: str, files: list[Path], names: dict[str, str], made_of: dict[str, Any]) -> None:
+        problems, questions = Problems(), 0
+        self.progress.start(self.task.folder, split, sum(file.stat().st_size for file in files))
+        with ExitStack() as stack:
+            stack.enter_context(watching(self.progress.read))
+            outputs = {type_: stack.enter_context(RowFile(self.root / name)) for type_, name in names.items()}
+            for turns in self._units(split, files, problems):
+                if problems.count and not self.options.skip:
+                    continue  # nothing is kept, but every problem is to be named
+                questions += len(turns)
+                self.progress.row()
+                for type_, output in outputs.items():
+                    output.write(self._row(split, turns, type_))
+            self._refuse(split, problems, questions)
+        for type_, output in outputs.items():
+            facts = {"rows": output.rows, "questions": questions, "skipped": problems.count}
+            self.record.note(names[type_], made_of, **facts, bytes=output.bytes, sha256=output.sha256)
+        self.record.note_skipped(split, problems.count, problems.listed)
+
+    def _units(self, split: str, files: list[Path], problems: Problems) -> Iterator[list[RawRow]]:
+        """What becomes a row each: conversations for training, questions for evaluation."""
+        together = split == "train" and self.options.grouped
+        stream = self.task.rows(self.raw, split, **self.named)
+        origin = str(files[0] if files else self.raw)
+        rows = screened(stream, origin, self.pictures, problems, conversations=together)
+        return grouped(rows, self.record.folder) if together else ([replace(row, group=None)] for row in rows)
+
+    def _row(self, split: str, turns: list[RawRow], type_: str) -> dict[str, Any]:
+        if split == "train":
+            return train_row(turns, self.instructions, type_, self.options.seed)
+        return test_row(turns[0], self.instructions, type_, self.options.seed)
+
+    def _refuse(self, split: str, problems: Problems, questions: int) -> None:
+        if not self.options.skip:
+            problems.raise_any()
+        if not questions:
+            what = f"no usable row of split {split!r} for {self.task.folder}"
+            raise DataError([f"{self.raw}: {what}; is it the right folder?", *problems.listed])

@@ -1,0 +1,184 @@
+"""`python -m coin_lightning.cli.data verify [key=value ...]`: check a data set before a run uses it.
+
+Arguments are those of a run (scenario=coin backbone=llava_1_5_7b paths.coin=/data/coin scenario.order=[gqa] ...), and
+  output=FILE.html   where the page goes; default: <root>/verify/<instructions>.html
+  tolerate=KIND,...  kinds of errors that count as warnings, e.g. shared_question
+  workers=N          threads that decode pictures; default: one per core
+Of the backbone only tokenizer and config are read. Exit status: 0 a run may start, 1 it may not, 2 could not check.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+import coin_lightning  # noqa: F401  (registers the adapters)
+from coin_lightning.backbones.base import Backbone
+from coin_lightning.cli.build import accepted, build, check_config, conf_dir
+from coin_lightning.cli.config_errors import explain
+from coin_lightning.continual.scenario import Scenario
+from coin_lightning.errors import CoinLightningError, ConfigError
+from coin_lightning.quiet import quiet_libraries
+from coin_lightning.reporting.data_page import write_data_page
+from coin_lightning.reporting.data_tables import count_table, findings_list, verdict
+from coin_lightning.reporting.names import duration, title
+from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.checks.findings import ERROR, Findings
+from coin_lightning.tasks.picture_ledger import LEDGER, PictureLedger
+from coin_lightning.tasks.verify import TaskReport, verify_task
+
+OK, ERRORS, NOT_CHECKED = 0, 1, 2
+EMBEDDED = "coin_mini"
+"""Its numbers of rows are in its manifest; no publication has them."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command's own arguments."""
+
+    output: Path | None = None
+    tolerate: tuple[str, ...] = ()
+    workers: int | None = None
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; returns the exit status (see the module's text)."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return OK
+    try:
+        options, overrides = split_options(arguments)
+        config = composed(overrides)
+        check_config(config)
+        return verify(config, options, Console())
+    except (HydraException, OmegaConfBaseException) as error:
+        return _not_checked(explain(error, conf_dir()))
+    except CoinLightningError as error:
+        return _not_checked(error)
+
+
+def split_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
+    """The command's own arguments, and Hydra's overrides.
+
+    Raises:
+        ConfigError: one of ours has no usable value.
+    """
+    own: dict[str, Any] = {}
+    overrides = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key == "output":
+            own[key] = Path(value)
+        elif key == "tolerate":
+            own[key] = tuple(filter(None, value.split(",")))
+        elif key == "workers":
+            if not value.isdecimal() or int(value) < 1:
+                raise ConfigError(f"workers={value}: must be a whole number from 1 on")
+            own[key] = int(value)
+        else:
+            overrides.append(argument)
+    Findings(own.get("tolerate", ()))  # refuses unknown kinds before anything is read
+    return Options(**own), overrides
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """What a run with these overrides would get, all references resolved."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", overrides=list(overrides), return_hydra_config=True)
+    current = HydraConfig.instance()
+    before = current.cfg
+    try:
+        current.set_config(config)  # for `${hydra:runtime.cwd}` in paths
+        with open_dict(config):
+            OmegaConf.resolve(config.paths)
+            del config["hydra"]
+        OmegaConf.resolve(config)
+    finally:
+        current.cfg = before
+    return config
+
+
+def text_backbone(config: DictConfig) -> Backbone:
+    """The config's backbone; without its weights where its loader can leave them out."""
+    names = accepted(get_object(config.backbone._target_))
+    without = {"weights": False} if names is not None and "weights" in names else {}
+    backbone: Backbone = build(config.backbone, **without)
+    return backbone
+
+
+def verify(config: DictConfig, options: Options, console: Console) -> int:
+    """Check all tasks of the config's scenario, print, write the page; returns the exit status.
+
+    Raises:
+        CoinLightningError: the data set could not be built, or the tokenizer not be read.
+    """
+    quiet_libraries()
+    start = time.monotonic()
+    scenario: Scenario = build(config.scenario)
+    with console.status("building the data set, if it is not there yet"):
+        scenario.build()
+    with console.status("reading the tokenizer"):
+        backbone = text_backbone(config)
+    ledger = PictureLedger(Path(config.paths.features) / LEDGER)
+    tasks = _checked(scenario.tasks, backbone, ledger, scenario.name != EMBEDDED, options, console)
+    root = Path(config.scenario.root)
+    report = {
+        "scenario": scenario.name,
+        "instructions": config.scenario.instructions,
+        "root": str(root),
+        "backbone": backbone.name,
+        "max_length": backbone.max_length,
+        "checked": time.strftime("%Y-%m-%d"),
+        "tasks": [asdict(task) for task in tasks],
+    }
+    console.print(count_table(report), findings_list(report), Text())
+    _write(report, options.output or root / "verify" / f"{config.scenario.instructions}.html", console)
+    console.print(verdict(report), Text(f"in {duration(time.monotonic() - start)}", style="dim"))
+    return ERRORS if any(task.levels[ERROR] for task in tasks) else OK
+
+
+def _checked(
+    tasks: Sequence[InstructionTask],
+    backbone: Backbone,
+    ledger: PictureLedger,
+    published: bool,
+    options: Options,
+    console: Console,
+) -> list[TaskReport]:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    reports = []
+    with Progress(*columns, console=console, transient=True) as bar:
+        for task in tasks:
+            line = bar.add_task(f"{title(task.name)}: rows", total=None)
+
+            def advance(done: int, total: int, task: InstructionTask = task, line: Any = line) -> None:
+                bar.update(line, description=f"{title(task.name)}: pictures", completed=done, total=total)
+
+            reports.append(verify_task(task, backbone, ledger, published, options.tolerate, options.workers, advance))
+            bar.remove_task(line)
+    return reports
+
+
+def _write(report: dict[str, Any], page: Path, console: Console) -> None:
+    try:
+        write_data_page(report, page)
+    except OSError as error:
+        console.print(f"page not written ({error}); name another place with output=FILE.html", style="yellow")
+        return
+    console.print(Text.assemble("page ", (str(page), f"bold link file://{page.resolve()}")), soft_wrap=True)
+
+
+def _not_checked(error: CoinLightningError) -> int:
+    Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True, highlight=False)
+    return NOT_CHECKED

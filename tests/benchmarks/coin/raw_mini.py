@@ -1,0 +1,269 @@
+"""CoIN-mini (or any suite in CoIN's layout with its rows) written as the ten raw data sets, in their own formats.
+
+Where a format has no room for what CoIN-mini knows, the nearest public habit stands in: ten equal annotators, one OCR
+file per split, boxes in whole pixels. Pictures are linked, never copied.
+"""
+
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+Row = dict[str, Any]
+SETS = {"refcoco": "refs(unc).p", "refcoco+": "refs(unc).p", "refcocog": "refs(umd).p"}
+RAW_FOLDERS = {
+    "scienceqa": "ScienceQA", "textvqa": "TextVQA", "imagenet": "ImageNet", "gqa": "GQA", "vizwiz": "VizWiz",
+    "grounding": "refer", "vqav2": "VQAv2", "ocrvqa": "OCR-VQA",
+}  # fmt: skip
+"""Task -> its folder below `raw`."""
+OCR_LINE = "Reference OCR token: "
+
+
+def write_raw(suite: Path, raw: Path, limit: int | None = None) -> Path:
+    """Write raw folders for all eight tasks below `raw`, from the first `limit` rows of each file of the suite."""
+    for write in (_scienceqa, _textvqa, _imagenet, _gqa, _vizwiz, _refcoco, _vqav2, _ocrvqa):
+        write(_Suite(suite, limit), raw)
+    return raw
+
+
+def raw_options(raw: Path, task: str) -> dict[str, str]:
+    """The builder's options that give CoIN-mini's wording and classes."""
+    classes = len((raw / "ImageNet" / "LOC_synset_mapping.txt").read_text().splitlines())
+    return {
+        "textvqa": {"ocr": "rosetta"}, "vizwiz": {"hint": "llava"}, "imagenet": {"classes": str(classes)}
+    }.get(task, {})  # fmt: skip
+
+
+def both_splits(raw: Path) -> Path:
+    """A list of the ImageNet classes that have pictures in both splits, one of which is given another label."""
+    folders = [{folder.name for folder in (raw / "ImageNet" / split).iterdir()} for split in ("train", "val")]
+    wnids = sorted(folders[0] & folders[1])
+    file = raw / "classes.txt"
+    file.write_text("\n".join([f"{wnids[0]} Something else", *wnids[1:]]))
+    return file
+
+
+class _Suite:
+    """Rows and pictures of a suite."""
+
+    def __init__(self, root: Path, limit: int | None) -> None:
+        self.root, self.limit = root, limit
+
+    def rows(self, folder: str, split: str) -> list[Row]:
+        """Rows with `id` (str), `question` (first line), `text` (without `<image>`), and what else they hold."""
+        file = self.root / "Instructions_Original" / folder / f"{split}.json"
+        return [_flat(row) for row in json.loads(file.read_text())[: self.limit]]
+
+    def picture(self, name: str) -> Path:
+        return (self.root / "cl_dataset" / name).resolve()
+
+
+def _flat(row: Row) -> Row:
+    if "conversations" in row:
+        human, gpt = row["conversations"]
+        row = {**row, "question_id": row["id"], "text": human["value"], "answer": gpt["value"]}
+    text = row["text"].removeprefix("<image>\n")
+    return {**row, "id": str(row["question_id"]), "text": text, "question": text.split("\n")[0]}
+
+
+def _json(file: Path, content: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+
+
+def _link(place: Path, target: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not place.is_symlink():
+        place.symlink_to(target, target_is_directory=target.is_dir())
+
+
+def _stem(row: Row) -> str:
+    return Path(row["image"]).name.split(".")[0]
+
+
+def _ten(answer: str) -> list[str]:
+    return [answer] * 10
+
+
+def _scienceqa(suite: _Suite, raw: Path) -> None:
+    truth = json.loads(suite.picture("ScienceQA/problems.json").read_text())
+    ids = {split: [row["id"] for row in suite.rows("ScienceQA", split)] for split in ("train", "test")}
+    problems = {id_: truth[id_] for listed in ids.values() for id_ in listed}
+    _json(raw / "ScienceQA" / "problems.json", problems)
+    _json(raw / "ScienceQA" / "pid_splits.json", {**ids, "val": []})
+    _link(raw / "ScienceQA" / "images", suite.picture("ScienceQA/images"))
+
+
+def _textvqa(suite: _Suite, raw: Path) -> None:
+    folder = raw / "TextVQA"
+    known = json.loads(suite.picture("TextVQA/TextVQA_0.5.1_val.json").read_text())["data"]
+    truth = {str(entry["question_id"]): entry["answers"] for entry in known}  # of val; train has one answer
+    for split in ("train", "val"):
+        rows = suite.rows("TextVQA", split)
+        data = [
+            {
+                "question": row["question"], "image_id": _stem(row), "image_classes": [], "image_width": 1,
+                "image_height": 1, "answers": truth.get(row["id"], _ten(row["answer"])), "set_name": split,
+                "question_id": int(row["id"]), "question_tokens": row["question"].split(),
+            }
+            for row in rows
+        ]  # fmt: skip
+        head = {"dataset_type": split, "dataset_name": "textvqa", "dataset_version": "0.5.1"}
+        _json(folder / f"TextVQA_0.5.1_{split}.json", {**head, "data": data})
+        tokens = {_stem(row): row["text"].split("\n")[1].removeprefix(OCR_LINE).split(", ") for row in rows}
+        ocr = [{"image_id": name, "ocr_tokens": listed, "ocr_info": []} for name, listed in tokens.items()]
+        _json(folder / f"TextVQA_Rosetta_OCR_v0.2_{split}.json", {"dataset_name": "textvqa", "data": ocr})
+    _link(folder / "train_images", suite.picture("TextVQA/train_images"))
+
+
+def _imagenet(suite: _Suite, raw: Path) -> None:
+    splits = {"train": suite.rows("ImageNet", "train"), "val": suite.rows("ImageNet", "test")}
+    labels = sorted({row["answer"] for rows in splits.values() for row in rows})
+    wnids = {label: f"n{90_000_000 + place}" for place, label in enumerate(labels)}
+    for split, rows in splits.items():
+        for row in rows:
+            place = raw / "ImageNet" / split / wnids[row["answer"]] / Path(row["image"]).name
+            _link(place, suite.picture(row["image"]))
+    names = "".join(f"{wnid} {label.lower()}, a second name\n" for label, wnid in wnids.items())
+    (raw / "ImageNet" / "LOC_synset_mapping.txt").write_text(names)
+
+
+def _gqa(suite: _Suite, raw: Path) -> None:
+    train = {
+        row["id"]: {
+            "question": row["question"], "answer": row["answer"], "imageId": _stem(row), "isBalanced": True,
+            "fullAnswer": row["answer"], "groups": {}, "types": {}, "semantic": [],
+        }
+        for row in suite.rows("GQA", "train")
+    }  # fmt: skip
+    truth = json.loads(suite.picture("GQA/testdev_balanced_questions.json").read_text())
+    _json(raw / "GQA" / "train_balanced_questions.json", train)
+    test = {row["id"]: truth[row["id"]] for row in suite.rows("GQA", "test")}
+    _json(raw / "GQA" / "testdev_balanced_questions.json", test)
+    _link(raw / "GQA" / "images", suite.picture("GQA/images"))
+
+
+def _vizwiz(suite: _Suite, raw: Path) -> None:
+    for split in ("train", "val"):
+        data = [
+            {
+                "image": Path(row["image"]).name, "question": row["question"], "answer_type": "other",
+                "answers": [{"answer_confidence": "yes", "answer": each} for each in _ten(_vizwiz_answer(row))],
+                "answerable": int(row["answer"] != "Unanswerable"),
+            }
+            for row in suite.rows("VizWiz", split)
+        ]  # fmt: skip
+        _json(raw / "VizWiz" / "Annotations" / f"{split}.json", data)
+        _link(raw / "VizWiz" / split, suite.picture(f"VizWiz/{split}"))
+
+
+def _vizwiz_answer(row: Row) -> str:
+    return "unanswerable" if row["answer"] == "Unanswerable" else row["answer"]
+
+
+def _vqav2(suite: _Suite, raw: Path) -> None:
+    for split in ("train", "val"):
+        rows = suite.rows("VQAv2", split)
+        keys = [{"image_id": int(_stem(row)[-12:]), "question_id": int(row["id"])} for row in rows]
+        questions = [{**key, "question": row["question"]} for key, row in zip(keys, rows, strict=True)]
+        annotations = [
+            {
+                **key, "question_type": "none of the above", "multiple_choice_answer": row["answer"],
+                "answer_type": "yes/no" if row["answer"] in ("yes", "no") else "other",
+                "answers": [
+                    {"answer": each, "answer_confidence": "yes", "answer_id": place + 1}
+                    for place, each in enumerate(_ten(row["answer"]))
+                ],
+            }
+            for key, row in zip(keys, rows, strict=True)
+        ]  # fmt: skip
+        head = {"info": {}, "license": {}, "data_subtype": f"{split}2014", "data_type": "mscoco"}
+        name = f"v2_OpenEnded_mscoco_{split}2014_questions.json"
+        _json(raw / "VQAv2" / name, {**head, "task_type": "Open-Ended", "questions": questions})
+        _json(raw / "VQAv2" / f"v2_mscoco_{split}2014_annotations.json", {**head, "annotations": annotations})
+        _link(raw / "COCO2014" / f"{split}2014", suite.picture(f"COCO2014/{split}2014"))
+
+
+def _ocrvqa(suite: _Suite, raw: Path) -> None:
+    books: dict[str, Row] = {}
+    for split, number in (("train", 1), ("test", 3)):
+        for row in sorted(suite.rows("OCRVQA", split), key=lambda row: row["id"]):
+            book = {"imageURL": "", "genre": "", "split": number, "title": "", "authorName": "", "questions": []}
+            book = books.setdefault(_stem(row), {**book, "answers": []})
+            book["questions"].append(row["question"])
+            book["answers"].append(row["answer"])
+    _json(raw / "OCR-VQA" / "dataset.json", books)
+    _link(raw / "OCR-VQA" / "images", suite.picture("OCR-VQA/images"))
+
+
+def _refcoco(suite: _Suite, raw: Path) -> None:
+    """The pictures take turns between the three sets; every object has one sentence."""
+    rows = {split: suite.rows("Grounding", split) for split in ("train", "test")}
+    sizes = _sizes(suite, rows["train"] + rows["test"])
+    owners = picture_sets(rows["train"]) | picture_sets(rows["test"])
+    for name, file in SETS.items():
+        mine = [(split, row) for split, listed in rows.items() for row in listed if owners[_number(row)] == name]
+        folder = raw / "refer" / name
+        pictures = {_number(row): row for _, row in mine}
+        images = [
+            {"id": id_, "file_name": Path(row["image"]).name, "width": sizes[id_][0], "height": sizes[id_][1]}
+            for id_, row in pictures.items()
+        ]
+        annotations = [
+            {"id": int(row["id"]), "image_id": _number(row), "bbox": _pixels(row, sizes[_number(row)]), "iscrowd": 0}
+            for _, row in mine
+        ]
+        _json(folder / "instances.json", {"info": {}, "images": images, "annotations": annotations, "categories": []})
+        (folder / file).write_bytes(pickle.dumps(list(_references(name, mine)), 2))
+    _link(raw / "COCO2014" / "train2014", suite.picture("COCO2014/train2014"))
+
+
+def picture_sets(rows: list[Row]) -> dict[int, str]:
+    """COCO's picture number -> the set that gets it."""
+    pictures = dict.fromkeys(_number(row) for row in rows)
+    return {number: list(SETS)[place % 3] for place, number in enumerate(pictures)}
+
+
+def _references(name: str, mine: list[tuple[str, Row]]) -> Iterator[Row]:
+    for place, (split, row) in enumerate(mine):
+        expression = row["text"].split("describes: ")[1].removesuffix(".")
+        if split == "test" and name != "refcocog":
+            split = ("testA", "testB")[place % 2]
+        sentence = {"raw": expression.upper(), "sent": expression, "sent_id": int(row["id"])}
+        yield {
+            "ref_id": place, "ann_id": int(row["id"]), "image_id": _number(row), "split": split, "category_id": 1,
+            "file_name": f"{_stem(row)}_{place}.jpg", "sent_ids": [int(row["id"])],
+            "sentences": [{**sentence, "tokens": expression.split()}],
+        }  # fmt: skip
+
+
+def _number(row: Row) -> int:
+    return int(_stem(row)[-12:])
+
+
+def _sizes(suite: _Suite, rows: list[Row]) -> dict[int, tuple[int, int]]:
+    sizes = {}
+    for row in rows:
+        with Image.open(suite.picture(row["image"])) as opened:
+            sizes[_number(row)] = opened.size
+    return sizes
+
+
+def _pixels(row: Row, size: tuple[int, int]) -> list[int]:
+    """COCO's box in whole pixels whose padded form is the row's, and the other form too where the row has it."""
+    padded = json.loads(row["answer_bbox"] if "answer_bbox" in row else row["answer"])
+    original = json.loads(row["origin_answer_bbox"]) if "origin_answer_bbox" in row else [None] * 4
+    side, found = max(size), []
+    for place, (want, want_original) in enumerate(zip(padded, original, strict=True)):
+        length = size[place % 2]
+        shift = (side - length) // 2
+        fitting = [
+            pixel for pixel in range(length + 1)
+            if round((pixel + shift) / side, 2) == want and want_original in (None, round(pixel / length, 2))
+        ]  # fmt: skip
+        found.append(fitting[0] if place < 2 else fitting[-1])
+    left, top, right, bottom = found
+    return [left, top, right - left, bottom - top]

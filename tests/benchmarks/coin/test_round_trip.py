@@ -1,0 +1,110 @@
+"""CoIN-mini written as the ten raw data sets and built again is CoIN-mini: ids, texts, answers, boxes, ground truth."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coin_lightning.benchmarks.coin.build import BuildOptions, build_task
+from coin_lightning.benchmarks.coin.suite import RAW_TASKS
+from coin_lightning.benchmarks.coin.templates import FOLDERS
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from raw_mini import RAW_FOLDERS, picture_sets, raw_options, write_raw
+
+pytestmark = pytest.mark.assets
+MORE = {"answers", "answer_type"}  # what raw test rows know and CoIN-mini's do not
+
+
+@pytest.fixture(scope="module")
+def raw(small_suite, tmp_path_factory) -> Path:
+    """The raw folders of the small suite."""
+    return write_raw(small_suite[0], tmp_path_factory.mktemp("raw"))
+
+
+def build(raw: Path, out: Path, task: str, **more: Any) -> None:
+    # The small suite has pictures of some classes in one split only.
+    options = BuildOptions(options=raw_options(raw, task), skip=task == "imagenet", **more)
+    build_task(task, raw / RAW_FOLDERS[task], out, options)
+
+
+def read(root: Path, folder: str, split: str, type_: str = "original") -> list[dict[str, Any]]:
+    return json.loads((root / FOLDERS[type_] / folder / f"{split}.json").read_text())
+
+
+def normal(row: dict[str, Any], task: str) -> dict[str, Any]:
+    """A row without what the raw formats cannot carry: the layout of ImageNet's folders, TextVQA's capitals."""
+    row = {key: value for key, value in row.items() if key not in MORE}
+    if task == "imagenet":
+        row["image"] = Path(row["image"]).name
+    if task == "textvqa" and "answer" in row:
+        row["answer"] = row["answer"].casefold()
+    return row
+
+
+def expected(rows: list[dict[str, Any]], task: str) -> dict[Any, dict[str, Any]]:
+    """CoIN-mini's rows by id, with the ids that the raw formats of VizWiz, OCR-VQA and RefCOCO give them."""
+    seen: Counter[str] = Counter()
+    found = {}
+    for row in rows:
+        key = "id" if "id" in row else "question_id"
+        name = Path(row.get("image", "")).stem
+        seen[name] += 1
+        if task == "vizwiz":
+            row = {**row, key: name if seen[name] == 1 else f"{name}_{seen[name]}"}
+        elif task == "ocrvqa":
+            row = {**row, key: f"{row[key][:-1]}_{row[key][-1]}"}
+        elif task == "grounding":
+            row = {**row, key: f"{picture_sets(rows)[int(name[-12:])]}_{row[key]}"}
+        found[row[key]] = normal(row, task)
+    return found
+
+
+@pytest.mark.parametrize("task", RAW_TASKS)
+def test_rows_are_the_same(small_suite, raw, tmp_path, task):
+    build(raw, tmp_path, task, types=("original",), grouped=False)
+    folder, evaluation = RAW_TASKS[task].folder, RAW_TASKS[task].evaluation
+    for split, key, count in (("train", "id", 60), (evaluation, "question_id", 30)):
+        built = {row[key]: normal(row, task) for row in read(tmp_path, folder, split)}
+        assert len(built) == count
+        assert built == expected(read(small_suite[0], folder, split), task)
+
+
+@pytest.mark.parametrize("task", RAW_TASKS)
+def test_pictures_and_ground_truth_are_the_same(small_suite, raw, tmp_path, task):
+    build(raw, tmp_path, task, types=("original",), grouped=False)
+    folder, evaluation = RAW_TASKS[task].folder, RAW_TASKS[task].evaluation
+    for split in ("train", evaluation):
+        for row in read(tmp_path, folder, split):
+            assert "image" not in row or (tmp_path / "cl_dataset" / row["image"]).is_file()
+    for name in RAW_TASKS[task].truths:
+        built, mini = (json.loads((root / "cl_dataset" / name).read_text()) for root in (tmp_path, small_suite[0]))
+        if task == "textvqa":
+            built, mini = ({entry["question_id"]: entry["answers"] for entry in data["data"]} for data in (built, mini))
+        assert built == mini
+
+
+@pytest.mark.parametrize("task", RAW_TASKS)
+def test_every_type_and_conversation_holds_the_same_questions(small_suite, raw, tmp_path, task):
+    build(raw, tmp_path, task)
+    folder = RAW_TASKS[task].folder
+    mini = Counter(turn for row in read(small_suite[0], folder, "train") for turn in turns(row))
+    for type_ in FOLDERS:
+        rows = read(tmp_path, folder, "train", type_)
+        assert len({row["id"] for row in rows}) == len(rows) <= 60
+        assert sum(len(row["conversations"]) for row in rows) == 120
+        assert Counter(turn[2] for row in rows for turn in turns(row)) == Counter(turn[2] for turn in mini.elements())
+        if task != "grounding":  # there the question stands inside the instruction
+            assert Counter(turn[1:] for row in rows for turn in turns(row)) == Counter(t[1:] for t in mini.elements())
+
+
+def turns(row: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(picture, question without instruction, answer) of a conversation."""
+    human, gpt = row["conversations"][::2], row["conversations"][1::2]
+    first_lines = (part["value"].removeprefix("<image>\n").split("\n")[0] for part in human)
+    picture = Path(row.get("image", "")).name
+    return [(picture, text, part["value"]) for text, part in zip(first_lines, gpt, strict=True)]
