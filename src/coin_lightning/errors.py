@@ -34,3 +34,7 @@ class DataError(CoinLightningError):
 
 class RunError(CoinLightningError):
     """A run folder cannot be continued, or training broke a promise (no step ran, weights did not move)."""
+
+
+class JudgeError(CoinLightningError):
+    """A judge gives no replies: its model cannot be read, its server does not answer, or its budget is spent."""

@@ -1,0 +1,116 @@
+"""`python -m coin_lightning.cli.judge RUN judge=embedding`: grade the answers of a run, finished or not.
+
+Reads the answers that the run has kept; no backbone and no data set is needed. Several judges stand side by side.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from coin_lightning.cli.build import build, conf_dir
+from coin_lightning.cli.config_errors import explain
+from coin_lightning.cli.judge_config import judge_config
+from coin_lightning.cli.judge_progress import JudgeProgress
+from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.errors import CoinLightningError, ConfigError
+from coin_lightning.evaluation.judges.base import Judge
+from coin_lightning.evaluation.judges.judging import check_judge, judge_run
+from coin_lightning.evaluation.judges.summary import identity_text
+from coin_lightning.quiet import quiet_libraries
+from coin_lightning.reporting.html import write_report
+from coin_lightning.reporting.names import title
+from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
+from coin_lightning.reporting.terminal import matrix_table
+
+
+def judge(path: Path, overrides: Sequence[str], console: Console) -> None:
+    """Judge every evaluated experience, bring matrix.json and the page up to date, and print the matrix.
+
+    Raises:
+        CoinLightningError: no such run or judge, another process works on the run, or the judge failed; replies so far
+            are kept, and the files are brought up to date with them.
+    """
+    run = RunDir.open(path)
+    chosen: Judge | None = build(judge_config(path, overrides))
+    if chosen is None:
+        raise ConfigError("judge=none judges nothing; say judge=embedding, judge=hf or judge=openai")
+    with run.working():
+        check_judge(path, chosen)
+        try:
+            with JudgeProgress(console, path) as progress:
+                judge_run(path, chosen, progress.report)
+        finally:
+            run.refresh(chosen.name)
+            write_report(path)
+            show(path, chosen.name, console)
+
+
+def show(path: Path, name: str, console: Console) -> None:
+    """Print what a judge found so far: matrix, unparsed replies, identity, and where the page is."""
+    matrix = load_matrix(path)
+    if name not in matrix.judges:
+        return
+    console.print(f"\nscores of judge {name} in percent", style="bold", markup=False, highlight=False)
+    console.print(matrix_table(matrix.judged(name)))
+    identity = f"judge {name}: {identity_text(matrix.judges[name].protocol)}"
+    for line in (unparsed_text(matrix, name), identity, f"report {path / 'report.html'}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def unparsed_text(matrix: RunMatrix, name: str) -> str:
+    """How many replies of a judge could not be read, and where: never silently part of a score."""
+    judge = matrix.judges[name]
+    total, lost = int(judge.counts.sum()), int(judge.unparsed.sum())
+    if not lost:
+        return f"all {total} replies could be read"
+    counted = "are left out of the scores" if judge.strict else "count as 0"
+    cells = [(int(row), int(column)) for row, column in np.argwhere(judge.unparsed > 0)]
+    places = [
+        f"{title(matrix.tasks[column])} after {title(matrix.rows[row])} {judge.unparsed[row, column]}"
+        for row, column in cells
+    ]
+    return f"{lost} of {total} replies could not be read and {counted}: {', '.join(places)}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; the exit status is 1 with an explanation when the run cannot be judged to the end."""
+    options = _parser().parse_args(arguments)
+    quiet_libraries()
+    try:
+        judge(options.run, options.overrides, Console())
+    except CoinLightningError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (HydraException, OmegaConfBaseException) as error:
+        print(f"error: {explain(error, conf_dir())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; all replies so far are kept, the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m coin_lightning.cli.judge", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="judge=...",
+        help="judge=embedding|hf|hf_published|openai and options like judge.model=...; default: the run's own judge",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""Which judge a command line asks for: a choice from the `judge` group, or the one that the run itself names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from coin_lightning.cli.build import binding_problems, conf_dir
+from coin_lightning.errors import ConfigError
+
+
+def judge_config(run: Path, overrides: Sequence[str]) -> DictConfig:
+    """The `judge` node of a config.
+
+    Args:
+        run: the run folder. The protocol of its config.yaml says how replies are read unless an override does.
+        overrides: `judge=<option>` and `judge.<key>=<value>`; without the first, the run's own judge.
+
+    Raises:
+        ConfigError: an override of something else, an option that the judge does not have, or no judge at all.
+    """
+    keys = [override.lstrip("+").split("=", 1)[0] for override in overrides]
+    wrong = [each for each, key in zip(overrides, keys, strict=True) if key != "judge" and not key.startswith("judge.")]
+    if wrong:
+        raise ConfigError(f"{', '.join(wrong)}: only judge=... and judge.<key>=... can be set; the run is what it is")
+    file = run / "config.yaml"
+    config: Any = (yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None) or {}
+    node = _composed(config, overrides) if "judge" in keys else _own(config, run, overrides)
+    problems = binding_problems("judge", node)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return node
+
+
+def _composed(config: dict[str, Any], overrides: Sequence[str]) -> DictConfig:
+    variant = (config.get("protocol") or {}).get("judge_variant")
+    reading = [] if variant is None else [f"++protocol.judge_variant={variant}"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        composed = compose("train", overrides=[*reading, *overrides])
+    node: Any = OmegaConf.to_container(composed.judge, resolve=True)
+    return OmegaConf.create(node)
+
+
+def _own(config: dict[str, Any], run: Path, overrides: Sequence[str]) -> DictConfig:
+    own = config.get("judge")
+    if not own or own["_target_"].endswith(".no_judge"):
+        raise ConfigError(f"{run}: the run has no judge of its own; say judge=embedding, judge=hf or judge=openai")
+    given: Any = OmegaConf.from_dotlist([override.lstrip("+") for override in overrides])
+    node: Any = OmegaConf.merge(OmegaConf.create(own), given.get("judge") or {})
+    return node

@@ -1,0 +1,98 @@
+"""What judges found in a run: the summary file of each experience, and the `judges` section of matrix.json."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coin_lightning.errors import RunError
+from coin_lightning.evaluation.judges.base import PROTOCOL
+from coin_lightning.metrics.score_matrix import JOINT, LEARNED, ScoreMatrix, metrics_to_json
+
+_AND = " + "
+
+
+def judges_of(run: Path, rows: Sequence[str], tasks: Sequence[str]) -> dict[str, Any]:
+    """The `judges` section of matrix.json, by judge name.
+
+    Args:
+        run: the run folder.
+        rows: T+1 row names as in the score matrix (the last is `joint` in a joint run). tasks: T column names.
+
+    Returns:
+        per judge: `scores`, `counts`, `unparsed` (grids [T+1][T], null where not judged or, in `scores`, where nothing
+        could be parsed), `metrics` (as of the score matrix, percent), `protocol` (the judge's identity).
+
+    Raises:
+        RunError: a summary is broken.
+    """
+    folders = [run / f"task_{index:02d}_{row}" for index, row in enumerate(rows)]
+    names = sorted({file.stem for folder in folders for file in folder.glob("judged/*.json")})
+    learned = JOINT if rows[-1] == JOINT else LEARNED[0]
+    return {
+        name: _section([folder / "judged" / f"{name}.json" for folder in folders], tasks, learned) for name in names
+    }
+
+
+def _section(files: Sequence[Path], tasks: Sequence[str], learned: str) -> dict[str, Any]:
+    found = [read_summary(file) if file.exists() else {} for file in files]
+    grids = {
+        key: [[summary.get(key, {}).get(task) for task in tasks] for summary in found]
+        for key in ("scores", "counts", "unparsed")
+    }
+    there = [summary for summary in found if summary]
+    versions = join_versions(part for summary in there for part in (summary.get("version") or "").split(_AND))
+    protocol = {name: there[-1].get(name) for name in PROTOCOL} | {"version": versions}
+    return {**grids, "metrics": metrics_to_json(_metrics(grids["scores"], tasks, learned)), "protocol": protocol}
+
+
+def _metrics(scores: list[list[float | None]], tasks: Sequence[str], learned: str) -> dict[str, float]:
+    values = np.array([[np.nan if cell is None else cell for cell in row] for row in scores])
+    return replace(ScoreMatrix.empty(tasks, learned), scores=values).summary()
+
+
+def join_versions(versions: Iterable[str]) -> str | None:
+    """The different versions among these as one text; None for none. A served model may change while it judges."""
+    return _AND.join(sorted({version for version in versions if version})) or None
+
+
+def identity_text(protocol: Mapping[str, Any]) -> str:
+    """A judge's identity in one line, to stand beside its numbers."""
+    version = protocol.get("version") or "version not stated"
+    temperature = "none" if protocol.get("temperature") is None else f"{protocol['temperature']:g}"
+    seed = "none" if protocol.get("seed") is None else protocol["seed"]
+    prompt = f", prompt {protocol['prompt_sha']}" if protocol.get("prompt_sha") else ""
+    read = f"{protocol.get('variant')} reading{prompt}"
+    return f"{protocol.get('model')} ({version}), temperature {temperature}, seed {seed}, {read}"
+
+
+def own_metrics(judges: Mapping[str, Any], name: str | None) -> dict[str, float | None]:
+    """The metrics of one judge under `judge/<key>`, for the run's own `metrics`; empty when it has judged nothing."""
+    return {f"judge/{key}": value for key, value in judges.get(name or "", {}).get("metrics", {}).items()}
+
+
+def read_summary(file: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        RunError: it is missing or broken.
+    """
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: cannot be read ({error}); remove it and judge again, no reply is lost") from error
+    if not isinstance(data, dict):
+        raise RunError(f"{file}: must hold an object; remove it and judge again, no reply is lost")
+    return data
+
+
+def write_summary(file: Path, data: dict[str, Any]) -> None:
+    """Write JSON so that the file is either the old or the new one, whenever the process dies."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    scratch.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(scratch, file)
