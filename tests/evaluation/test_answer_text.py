@@ -4,7 +4,15 @@ import random
 
 import pytest
 
-from coin_lightning.evaluation.answer_text import CONTRACTIONS, evalai_normalize, fold, normalize_answer
+from coin_lightning.evaluation.answer_text import (
+    CACHED_LENGTH,
+    CONTRACTIONS,
+    challenge_form,
+    evalai_form,
+    evalai_normalize,
+    fold,
+    normalize_answer,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +69,48 @@ def test_evalai_normalize_keeps_the_oddities(text, expected):
     assert evalai_normalize(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The Red  Car.", "red car"),
+        ("red, white", "red white"),
+        ("red,white", "red white"),
+        ("1,000", "1000"),
+        ("1,000-2,000 (ca)", "10002000 ca"),  # a comma between digits: no mark leaves a space
+        ("x-ray", "x ray"),
+        ("x-ray - scan", "xray scan"),
+        ("10:30", "10:30"),
+        ("dog's", "dog's"),
+        ("U.S.", "us"),
+        ("3.5", "3.5"),
+        ("two dont", "2 don't"),
+        ("the", "the"),
+        ("A", "a"),
+        ("?!", "?!"),
+        ("Don\u2019t", "don't"),
+        ("stop\nnow\t!", "stop now"),
+        ("", ""),
+    ],
+)
+def test_challenge_form_is_the_vqa_challenges_processing(text, expected):
+    assert challenge_form(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("dog's", "dog 's"), ("1,5", "15"), ("red,blue", "redblue"), ("what? now", "what now"), ("a", "a"), ("?", "?")],
+)
+def test_evalai_form_is_the_textvqa_processing(text, expected):
+    assert evalai_form(text) == expected
+
+
+@pytest.mark.parametrize("form", [normalize_answer, challenge_form, evalai_form, evalai_normalize])
+def test_a_text_without_end_is_processed_like_a_short_one_and_not_kept(form):
+    word, many = "isnt 3,5 x-y ", 20_000 // 13
+    assert form(word * many) == " ".join([form(word)] * many)
+    assert len(word * many) > CACHED_LENGTH
+
+
 ALPHABET = [
     "a",
     "the",
@@ -94,6 +144,7 @@ def test_normalize_answer_is_idempotent_and_empty_only_for_blank_text():
         once = normalize_answer(text)
         assert normalize_answer(once) == once, text
         assert (once == "") == (text.strip() == ""), text
+        assert (challenge_form(text) == "") == (evalai_form(text) == "") == (text.strip() == ""), text
 
 
 def test_case_outer_space_and_a_last_point_never_matter():
@@ -102,10 +153,11 @@ def test_case_outer_space_and_a_last_point_never_matter():
             assert normalize_answer(f" {text.upper()}. ") == normalize_answer(text), text
 
 
-def test_both_forms_agree_on_plain_words():
+def test_all_forms_agree_on_plain_words():
     for text in some_texts(2000, ["cat ", "Two ", "the dog ", "isnt ", "7 ", "red. "]):
         if evalai_normalize(text):
-            assert normalize_answer(text) == evalai_normalize(text), text
+            forms = normalize_answer, challenge_form, evalai_form, evalai_normalize
+            assert len({form(text) for form in forms}) == 1, text
 
 
 def test_contractions_lack_exactly_one_apostrophe():

@@ -118,3 +118,12 @@ def test_reference_takes_the_first_lone_character(text, index):
 def test_reference_knows_five_letters():
     many = [str(i) for i in range(7)]
     assert [reference_option(letter, many) for letter in "ABCDEFG"] == [0, 1, 2, 3, 4, None, None]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["answer" + " " * 200_000 + "z", "the " * 50_000, "answer is" * 20_000, "A" + "\n" * 200_000 + "x", "(" * 200_000],
+)
+def test_texts_without_end_are_read_in_one_go(text):
+    assert named_option(text, CHOICES) in (None, 0)  # would take minutes if any part were tried twice
+    assert reference_option(text, CHOICES) in (None, 0)

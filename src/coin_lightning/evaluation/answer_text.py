@@ -1,8 +1,14 @@
-"""Bringing short answers into a common form before they are compared."""
+"""Bringing short answers into a common form before they are compared.
+
+Four forms: `normalize_answer` (ours), `challenge_form` and `evalai_form` (the processing of the official VQA and
+TextVQA evaluations), `evalai_normalize` (what CoIN's script does, every oddity included). In the first three only a
+blank text becomes empty.
+"""
 
 import re
 import unicodedata
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 
 ARTICLES = frozenset({"a", "an", "the"})
 NUMBER_WORDS = {
@@ -35,7 +41,8 @@ CONTRACTIONS = _missing_apostrophes(_CONTRACTED + " somebody'd")
 # The reference's table has this one entry the wrong way round.
 _REFERENCE_CONTRACTIONS = _missing_apostrophes(_CONTRACTED) | {"somebody'd": "somebodyd"}
 
-_REFERENCE_MARKS = frozenset(';/[]"{}()=+\\_->`@<,?!')
+_OFFICIAL_MARKS = frozenset(';/[]"{}()=+\\_->`@<,?!')
+_COMMA_BETWEEN_DIGITS = re.compile(r"\d,\d")
 _PERIOD = re.compile(r"\.(?!\d)")
 _REFERENCE_PERIOD_LIMIT = 32  # the reference passes a regex flag where the count belongs; its value is 32
 
@@ -45,29 +52,61 @@ _TYPOGRAPHY = str.maketrans(
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _MARKS_TO_SPACE = str.maketrans(dict.fromkeys(';/[]"{}()=+\\_->`@<,?!:*', " "))
 
+CACHED_ANSWERS = 1 << 17
+CACHED_LENGTH = 200  # a model that runs wild writes long texts; they do not come twice
+
+
+def _remembered(form: Callable[[str], str]) -> Callable[[str], str]:
+    """Cache of a form for texts of the length of an answer: annotators and models repeat themselves."""
+    known = lru_cache(maxsize=CACHED_ANSWERS)(form)
+
+    @wraps(form)
+    def short_or_not(text: str) -> str:
+        return known(text) if len(text) <= CACHED_LENGTH else form(text)
+
+    return short_or_not
+
 
 def fold(text: str) -> str:
     """Unicode compatibility form (NFKC) with typewriter quotes and dashes, white space at the ends removed."""
-    return unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY).strip()
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY)).strip()
 
 
-@lru_cache(maxsize=1 << 16)
+@_remembered
 def normalize_answer(text: str) -> str:
-    """Common form of a short answer, used by every `corrected` rule on text; empty only for a blank text; idempotent.
+    """Common form of a short answer for class names, titles and choices; idempotent.
 
-    The steps of the VQA challenge (Antol et al. 2015, evaluation section): lower case, punctuation to spaces,
-    thousands commas and periods that belong to no number removed, number words to digits, articles dropped,
-    contractions restored. Against the EvalAI code: `fold` comes first, punctuation always leaves a space, "'s" stays
-    attached, and an answer that consists of articles ("A" on a sign) or of punctuation alone is kept instead of
-    becoming empty.
+    The steps of the VQA challenge (Antol et al. 2015, evaluation section) without its dependence on neighbouring
+    spaces: lower case, punctuation to spaces, thousands commas and periods that belong to no number removed, number
+    words to digits, articles dropped, contractions restored.
     """
     lowered = fold(text).lower()
-    words = _PERIOD.sub("", _THOUSANDS.sub("", lowered).translate(_MARKS_TO_SPACE)).split()
-    mapped = [CONTRACTIONS.get(word, word) for word in (NUMBER_WORDS.get(word, word) for word in words)]
-    return " ".join([word for word in mapped if word not in ARTICLES] or mapped) or lowered
+    return _words(_PERIOD.sub("", _THOUSANDS.sub("", lowered).translate(_MARKS_TO_SPACE))) or lowered
 
 
-@lru_cache(maxsize=1 << 16)
+@_remembered
+def challenge_form(text: str) -> str:
+    """The processing of the official VQA evaluation (VQA v2 and VizWiz challenges).
+
+    A punctuation mark vanishes where one of its kind stands next to a space, or where the text has a comma between
+    two digits, and becomes a space elsewhere; periods go unless a digit follows; number words become digits, articles
+    go, contractions get their apostrophe. Against the official code: `fold` comes first, and an answer of nothing but
+    articles ("A" on a sign) or punctuation keeps its words instead of becoming empty.
+    """
+    plain = fold(text)
+    lowered = plain.lower()
+    return _words(_PERIOD.sub("", _without_marks(lowered, bool(_COMMA_BETWEEN_DIGITS.search(lowered))))) or lowered
+
+
+@_remembered
+def evalai_form(text: str) -> str:
+    """The answer processor of the TextVQA authors (EvalAI's, as in Pythia/MMF), with the two differences of
+    `challenge_form`."""
+    lowered = fold(text).lower()
+    return _words(_PERIOD.sub("", _without_marks(_evalai_tokens(lowered), False))) or lowered
+
+
+@_remembered
 def evalai_normalize(text: str) -> str:
     """The answer processor of the reference's TextVQA rule (EvalAI's, as in Pythia/MMF), oddities included.
 
@@ -75,11 +114,27 @@ def evalai_normalize(text: str) -> str:
     of its kind and becomes a space elsewhere, at most 32 periods go, and answers made of articles or punctuation
     become empty.
     """
-    text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
-    text = text.replace("\n", " ").replace("\t", " ").strip()
-    out = text
-    for mark in _REFERENCE_MARKS.intersection(text):
-        out = out.replace(mark, "" if f"{mark} " in text or f" {mark}" in text else " ")
-    out = _PERIOD.sub("", out, count=_REFERENCE_PERIOD_LIMIT)
-    words = [NUMBER_WORDS.get(word, word) for word in out.lower().split()]
-    return " ".join(_REFERENCE_CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
+    plain = _without_marks(_evalai_tokens(text.lower()), False)
+    words = _PERIOD.sub("", plain, count=_REFERENCE_PERIOD_LIMIT).lower().split()
+    mapped = [NUMBER_WORDS.get(word, word) for word in words]
+    return " ".join(_REFERENCE_CONTRACTIONS.get(word, word) for word in mapped if word not in ARTICLES)
+
+
+def _evalai_tokens(text: str) -> str:
+    apart = text.replace(",", "").replace("?", "").replace("'s", " 's").strip()
+    return apart.replace("\n", " ").replace("\t", " ").strip()
+
+
+def _without_marks(text: str, all_vanish: bool) -> str:
+    """Each mark of `_OFFICIAL_MARKS` removed or made a space, as the official evaluation decides for the whole text."""
+    out = text.replace("\n", " ").replace("\t", " ")
+    seen = out
+    for mark in _OFFICIAL_MARKS.intersection(seen):
+        out = out.replace(mark, "" if all_vanish or f"{mark} " in seen or f" {mark}" in seen else " ")
+    return out
+
+
+def _words(text: str) -> str:
+    """Digits for number words, contractions restored, articles dropped unless there is nothing else."""
+    mapped = [CONTRACTIONS.get(word, word) for word in (NUMBER_WORDS.get(word, word) for word in text.split())]
+    return " ".join([word for word in mapped if word not in ARTICLES] or mapped)

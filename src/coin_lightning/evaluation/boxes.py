@@ -1,29 +1,17 @@
 """Reading boxes from text and comparing them."""
 
-import re
+from coin_lightning.backbones.box_formats import Box, four_numbers
 
-from coin_lightning.evaluation.answer_text import fold
-
-Box = tuple[float, float, float, float]
-
-# A run of digits and points with its sign and exponent. A minus between two numbers ("0.1-0.2") separates; digits
-# glued to a letter ("x1=") are no number.
-_NUMBER = re.compile(r"(?<![\w.])[-+]?[\d.]*\d[\d.]*(?:[eE][-+]?\d+)?(?![^\W\d_])", re.ASCII)
+IOU_THRESHOLD = 0.5  # to be exceeded, as in CoIN, MiniGPT-v2
 
 
 def parse_box(text: str) -> Box | None:
-    """The four numbers of a text, in their order, or None unless there are exactly four.
+    """The four numbers of a text in CoIN's own format, in their order, or None unless there are exactly four.
 
     Any brackets, separators, spaces and words are allowed around the numbers: "[0.1,0.2,0.3,0.4]", "(0, 0), (1, 1)",
     "x1=.1 y1=.2 x2=.3 y2=.4". The numbers are not checked here: see `clip_to_frame` and `box_iou`.
     """
-    numbers = []
-    for run in _NUMBER.findall(fold(text)):
-        try:
-            numbers.append(float(run.rstrip(".")))
-        except ValueError:  # "0.1.2"
-            return None
-    return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
+    return four_numbers(text)
 
 
 def clip_to_frame(box: Box) -> Box:

@@ -11,7 +11,7 @@ _LONE_CHARACTER = re.compile(r"\b(\w)\b")
 _BARE = re.compile(r"[\s(\[\"'*]*([A-Za-z])[\s)\]\"'*.,:;!]*")
 _LEADING = re.compile(r"[(\[]?([A-Za-z])(?:[)\]][.:]?\s*|[.:]\s*(?!\w\.)|\s*\n\s*)(?=\S)")
 _ANNOUNCED = re.compile(
-    r"\b(?i:answer|option|choice)(?:\s+is)?\s*:?\s*[(\[\"'*]*([A-Z])"
+    r"\b(?i:answer|option|choice)(?:\s++is)?+\s*+:?\s*+[(\[\"'*]*+([A-Z])"
     r"(?=[)\]\"'*.,:;!]|\s*$|\s+(?:because|since)\b|\s+is\s+(?:the\s+)?(?:correct|right)\b)"
 )
 _ANNOUNCEMENT = re.compile(r"(?:the\s+)?(?:correct\s+|right\s+)?answer(?:\s+is)?\s*:?\s+", re.IGNORECASE)

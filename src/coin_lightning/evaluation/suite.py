@@ -1,9 +1,10 @@
 """`Suite`: what is evaluated after each experience, and the writing of the answers while they come."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 from lightning.pytorch.callbacks import BasePredictionWriter
@@ -14,6 +15,7 @@ from coin_lightning.evaluation.task_scores import Scoring, TaskScore
 from coin_lightning.tasks.base import InstructionTask
 
 CELLS = ("seen", "full")
+Named = TypeVar("Named", InstructionTask, str)
 
 
 class Suite:
@@ -29,8 +31,8 @@ class Suite:
             raise ConfigError(f"evaluation.cells={cells!r} is unknown; use seen or full")
         self.cells, self.scoring = cells, Scoring(scorers)
 
-    def tasks_after(self, position: int, tasks: Sequence[InstructionTask]) -> list[InstructionTask]:
-        """Tasks evaluated after experience `position` (0 is zero-shot)."""
+    def tasks_after(self, position: int, tasks: Sequence[Named]) -> list[Named]:
+        """Tasks, or names of tasks, evaluated after experience `position` (0 is zero-shot)."""
         return list(tasks if self.cells == "full" or position == 0 else tasks[:position])
 
     def score(self, records: Sequence[AnswerRecord], task: str) -> TaskScore:
@@ -75,7 +77,7 @@ class AnswerWriter(BasePredictionWriter):
         file = self.folder / f"{self.tasks[dataloader_idx].name}.{trainer.global_rank}.jsonl"
         gates = {name: [total.tolist(), count] for name, (total, count) in (prediction["gates"] or {}).items()}
         line = json.dumps({"ids": prediction["ids"], "answers": prediction["answers"], "gates": gates})
-        cut = file.exists() and not file.read_bytes().endswith(b"\n")
+        cut = file.exists() and _ends_within_a_line(file)
         with file.open("a", encoding="utf-8") as stream:
             stream.write(("\n" if cut else "") + line + "\n")
 
@@ -115,6 +117,14 @@ class AnswerWriter(BasePredictionWriter):
             file.unlink()
         if self.folder.exists():
             self.folder.rmdir()
+
+
+def _ends_within_a_line(file: Path) -> bool:
+    with file.open("rb") as stream:
+        if stream.seek(0, os.SEEK_END) == 0:
+            return False
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) != b"\n"
 
 
 def _whole_lines(file: Path) -> list[dict[str, Any]]:

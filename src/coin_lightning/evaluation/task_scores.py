@@ -7,7 +7,8 @@ from typing import Any
 
 from coin_lightning.errors import DataError
 from coin_lightning.evaluation.records import AnswerRecord
-from coin_lightning.evaluation.scorers import VARIANTS, Scorer, get_scorer
+from coin_lightning.evaluation.scorer import VARIANTS, Scorer
+from coin_lightning.evaluation.scorers import get_scorer
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,14 @@ def score_records(
     answers = list(records) if rows is None else join_rows(list(records), rows, task, variant)
     if not answers:
         raise DataError(f"{task}: no answers to score; a score over nothing is not defined")
-    scores = [scorer.read(record) for record in answers]
-    return TaskScore(
-        task=task,
-        variant=variant,
-        score=100.0 * math.fsum(score or 0.0 for score in scores) / len(scores),
-        count=len(scores),
-        unparsable=scores.count(None),
-        blank=sum(not record.prediction.strip() for record in answers),
-    )
+    blank = sum(not record.prediction.strip() for record in answers)
+    return summed(task, variant, [scorer.read(record) for record in answers], blank)
+
+
+def summed(task: str, variant: str, scores: Sequence[float | None], blank: int) -> TaskScore:
+    """The score of a task from the scores of its records, None where a rule could not read the prediction."""
+    percent = 100.0 * math.fsum(score or 0.0 for score in scores) / len(scores)
+    return TaskScore(task, variant, percent, len(scores), list(scores).count(None), blank)
 
 
 def join_rows(

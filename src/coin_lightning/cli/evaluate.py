@@ -1,0 +1,178 @@
+"""`python -m coin_lightning.cli.evaluate RUN [evaluation=full] [experience=3]`: evaluate what a run has left out.
+
+Loads the backbone and, for each finished experience, the weights that the run has kept; answers and scores only the
+cells of the score matrix that are missing. Interrupted, the same command goes on.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+import coin_lightning  # noqa: F401  (registers the adapters)
+from coin_lightning.cli.assembly import assemble, make_scenario
+from coin_lightning.cli.build import build
+from coin_lightning.cli.config_errors import hint
+from coin_lightning.continual.filling import Gap, fill, gaps
+from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.errors import CoinLightningError, ConfigError, RunError
+from coin_lightning.evaluation.judges.base import Judge
+from coin_lightning.evaluation.judges.judging import check_judge
+from coin_lightning.evaluation.suite import CELLS, Suite
+from coin_lightning.metrics.score_matrix import ScoreMatrix, row_names
+from coin_lightning.quiet import quiet_libraries
+from coin_lightning.reporting.html import write_report
+from coin_lightning.reporting.names import title
+from coin_lightning.reporting.run_matrix import load_matrix
+from coin_lightning.reporting.terminal import matrix_table
+
+OWN = ("evaluation", "experience")
+FREE = (
+    "num_threads", "scenario.root", "scenario.features", "scenario.builder", "scenario.num_workers",
+    "trainer.accelerator", "trainer.devices",
+)  # fmt: skip
+"""Config keys that say where something lies or what computes it. All others are the run's own."""
+
+
+def evaluate(path: Path, overrides: Sequence[str], console: Console) -> None:
+    """Fill the missing cells of a run, bring `matrix.json` and the page up to date, and print the matrix.
+
+    Raises:
+        CoinLightningError: no such run or experience, another process works on it, weights or data are missing; what
+            was answered so far is kept.
+    """
+    quiet_libraries()
+    run = RunDir.open(path)
+    config, positions = run_config(path, overrides)
+    with run.working():
+        suite: Suite = build(config.evaluation)
+        missing = gaps(run, suite, positions)
+        if missing:
+            for gap in missing:
+                console.print(_line(run, gap), markup=False, highlight=False, soft_wrap=True)
+            _fill(config, run, missing, console)
+        if _is_first_process():
+            _conclude(run)
+    console.print(matrix_table(load_matrix(path)))
+    done = f"{sum(len(gap.tasks) for gap in missing)} cells were filled" if missing else "no cell was missing"
+    console.print(f"{done}; report {path / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[int] | None]:
+    """The config that a run was made with, with the overrides put in, and the experiences that these name.
+
+    Raises:
+        ConfigError: an override of something else, or a wrong value.
+        RunError: `config.yaml` is missing or broken.
+    """
+    config = _stored(path / "config.yaml")
+    cells, positions = CELLS[1], None
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key == "evaluation":
+            cells = value
+        elif key == "experience":
+            positions = _positions(value)
+        elif key in FREE:
+            OmegaConf.update(config, key, yaml.safe_load(value))
+        else:
+            raise ConfigError(f"{key}: cannot be set for a run that is there; {hint(key, (*OWN, *FREE))}")
+    config.evaluation.cells = cells
+    config.logger = {}  # the run's own logs are those of its training
+    return config, positions
+
+
+def _stored(file: Path) -> DictConfig:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or "evaluation" not in content:
+            raise ValueError("it is no config of a run")
+        return OmegaConf.create({"published": None, "judge": None, **content})  # older runs say nothing of these
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise RunError(f"{file}: cannot be read ({error}); without it nothing can be evaluated") from error
+
+
+def _positions(value: str) -> list[int]:
+    """`3` or `[1,3]`."""
+    found: Any = yaml.safe_load(value)
+    numbers = found if isinstance(found, list) else [found]
+    if not numbers or not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+        raise ConfigError(f"experience={value}: give the number of an experience (0 is zero-shot), or a list [1,3]")
+    return sorted(set(numbers))
+
+
+def _line(run: RunDir, gap: Gap) -> str:
+    name = title(row_names(run.tasks, run.learned)[gap.position])
+    return f"after {name}: {', '.join(title(task) for task in gap.tasks)} missing"
+
+
+def _fill(config: DictConfig, run: RunDir, missing: list[Gap], console: Console) -> None:
+    judge: Judge | None = build(config.judge) if config.judge else None
+    if judge is not None:
+        check_judge(run.path, judge)
+    resolved: Any = OmegaConf.to_container(config, resolve=True)
+    parts = assemble(config, resolved, make_scenario(config), run, console, judge)
+    parts.loop.facts = run.facts()
+
+    def on_row(matrix: ScoreMatrix, row: int) -> None:
+        parts.progress.pause()
+
+    parts.loop.on_row = on_row
+    try:
+        fill(parts.loop, parts.module, parts.make, missing)
+    finally:
+        parts.progress.pause()
+        parts.make.close()
+
+
+def _conclude(run: RunDir) -> None:
+    """Say in `matrix.json` that all cells are there, once they are, and write the page."""
+    facts = run.facts()
+    if run.finished() and not gaps(run, Suite(CELLS[1])):
+        facts = {**facts, "protocol": {**facts.get("protocol", {}), "evaluation_cells": CELLS[1]}}
+    run.write_summary(facts)
+    write_report(run.path)
+
+
+def _is_first_process() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; the exit status is 1 with an explanation when the run cannot be evaluated."""
+    options = _parser().parse_args(arguments)
+    try:
+        evaluate(options.run, options.overrides, Console(quiet=not _is_first_process()))
+    except (CoinLightningError, OmegaConfBaseException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; all answers so far are kept, the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m coin_lightning.cli.evaluate", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder; its experiences so far are finished")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help=f"evaluation={'|'.join(CELLS)} (default {CELLS[1]}), experience=3 or [1,3], and {', '.join(FREE)}",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

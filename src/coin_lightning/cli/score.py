@@ -1,0 +1,140 @@
+"""`python -m coin_lightning.cli.score RUN [evaluation.scorers=reference]`: score the kept answers of a run again.
+
+Needs no model, no data set and no GPU. Both variants of every rule are computed; `evaluation.scorers` says which one is
+printed and written to `RUN/rescored/<variant>/`. The variant that the run itself uses stays what it is.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from coin_lightning.continual.rescoring import (
+    CHANGES,
+    DIFFERENCES,
+    FOLDER,
+    Rescored,
+    replacing,
+    rescore,
+    write_differences,
+    write_variant,
+)
+from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.errors import CoinLightningError, ConfigError
+from coin_lightning.evaluation.scorer import VARIANTS
+from coin_lightning.evaluation.side_by_side import BothScores, RowDifference, variant_rows
+from coin_lightning.metrics.score_matrix import row_names
+from coin_lightning.reporting.html import write_report
+from coin_lightning.reporting.names import signed, title
+from coin_lightning.reporting.run_matrix import load_matrix
+from coin_lightning.reporting.side_by_side import differences_table, side_by_side_table
+from coin_lightning.reporting.terminal import matrix_table
+
+KEY = "evaluation.scorers"
+PER_TASK = 2
+"""Differing rows that are printed for each task."""
+
+
+def score(path: Path, overrides: Sequence[str], console: Console) -> None:
+    """Score again, bring `scores.json`, `matrix.json` and the page up to date, and print what was found.
+
+    Raises:
+        CoinLightningError: no such run, another process works on it, or records that cannot be used; then nothing is
+            changed.
+    """
+    asked = asked_variant(overrides)
+    run = RunDir.open(path)
+    with run.working():
+        variant = asked or next((scores["scorer"] for scores in run.scores().values()), VARIANTS[0])
+        found, examples = _rescore(run, variant)
+        run.refresh()
+        folder = write_variant(run, found, variant, run.facts())
+        write_report(run.path)
+    _print(console, run, folder, found, examples)
+
+
+def asked_variant(overrides: Sequence[str]) -> str | None:
+    """The variant that the command line names; None when it names none.
+
+    Raises:
+        ConfigError: an override of something else, or an unknown variant.
+    """
+    variant = None
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key != KEY or value not in VARIANTS:
+            raise ConfigError(f"{override}: only {KEY}={'|'.join(VARIANTS)} can be set; the answers are what they are")
+        variant = value
+    return variant
+
+
+Examples = list[tuple[str, RowDifference]]
+
+
+def _rescore(run: RunDir, variant: str) -> tuple[Rescored, Examples]:
+    """New scores, and the first differing rows of the last experience; all of them go into `differences.jsonl`."""
+    examples: dict[int, Examples] = {}
+
+    with replacing(run.path / FOLDER / variant / DIFFERENCES) as stream:
+
+        def report(position: int, task: str, both: BothScores) -> None:
+            write_differences(stream, position, task, both)
+            examples.setdefault(position, []).extend((task, row) for row in both.differences[:PER_TASK])
+
+        found = rescore(run, report)
+    return found, examples.get(max(found.scores), [])
+
+
+def _print(console: Console, run: RunDir, folder: Path, found: Rescored, examples: Examples) -> None:
+    last = max(found.scores)
+    differing = sum(sum(scores["differing"].values()) for scores in found.scores.values())
+    answers = sum(sum(scores["counts"].values()) for scores in found.scores.values())
+    heading = f"\nscores of {run.path} by the {folder.name} rules, in percent"
+    console.print(heading, style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(matrix_table(load_matrix(folder)))
+    console.print(f"both rules after {title(row_names(run.tasks, run.learned)[last])}", style="bold", markup=False)
+    console.print(side_by_side_table(variant_rows(found.scores[last], run.tasks)))
+    if examples:
+        console.print(f"first rows on which they differ (at most {PER_TASK} per task)", style="bold")
+        console.print(differences_table(examples))
+    lines = [f"{differing} of {answers} answers of the run score differently: {folder / DIFFERENCES}", *_changes(found)]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _changes(found: Rescored) -> list[str]:
+    """What the rules of today make of it that those of the run's day did not."""
+    if not found.changes:
+        return []
+    lines = [
+        f"  experience {change.experience}, {title(change.task)}, {change.variant}: {change.before:.2f} -> "
+        f"{change.after:.2f} ({signed(change.after - change.before)})"
+        for change in found.changes
+    ]
+    return [f"the rules have changed since the run was scored (kept in {FOLDER}/{CHANGES}):", *lines]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; the exit status is 1 with an explanation when the run cannot be scored."""
+    options = _parser().parse_args(arguments)
+    try:
+        score(options.run, options.overrides, Console())
+    except CoinLightningError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m coin_lightning.cli.score", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, finished or not")
+    parser.add_argument(
+        "overrides", nargs="*", metavar=f"{KEY}=...", help=f"{' or '.join(VARIANTS)}; default: the run's own"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""``python -m coin_lightning.cli.evaluate``: what a run with `evaluation=seen` left out, as if it had not."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from coin_lightning.cli import evaluate as command
+from coin_lightning.cli.evaluate import main, run_config
+from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.evaluation.suite import AnswerWriter
+
+FOLDERS = ["task_00_zero_shot", "task_01_scienceqa", "task_02_textvqa", "task_03_imagenet"]
+TASKS = ["scienceqa", "textvqa", "imagenet"]
+
+
+def read(file: Path):
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def seen_run(place) -> Path:
+    """The run of `undisturbed`, but with `evaluation=seen`."""
+    status, text = place.runs.run(place.command("seen_only", "evaluation=seen"))
+    assert status == 0, text
+    return place.folder / "seen_only"
+
+
+@pytest.fixture
+def run(seen_run: Path, tmp_path: Path) -> Path:
+    """A copy that a test may fill."""
+    return Path(shutil.copytree(seen_run, tmp_path / "run"))
+
+
+def records(run: Path) -> dict[str, bytes]:
+    return {
+        f"{folder}/{file.name}": file.read_bytes()
+        for folder in FOLDERS
+        for file in (run / folder / "records").iterdir()
+    }
+
+
+def assert_equal(run: Path, whole: Path) -> None:
+    """The same answers, scores and router loads as a run that evaluated every cell at once."""
+    assert records(run) == records(whole)
+    for folder in FOLDERS:
+        ours, theirs = (read(place / folder / "scores.json") for place in (run, whole))
+        assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+        assert list(ours["scores"]) == list(theirs["scores"])
+        assert (run / folder / "router.json").read_text() == (whole / folder / "router.json").read_text()
+    ours, theirs = (read(place / "matrix.json") for place in (run, whole))
+    for key in ("tasks", "rows", "scores", "counts", "metrics", "variants", "differing", "protocol", "seed"):
+        assert ours[key] == theirs[key], key
+
+
+def test_filled_cells_are_those_of_a_full_evaluation(
+    run: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert read(run / "matrix.json")["scores"][1][1] is None
+    before = read(run / FOLDERS[1] / "scores.json")["scores"]
+    assert main([str(run)]) == 0
+    printed = capsys.readouterr().out
+    assert "after ScienceQA: TextVQA, ImageNet missing" in printed
+    assert "after TextVQA: ImageNet missing" in printed
+    assert "3 cells were filled" in printed
+    assert_equal(run, undisturbed)
+    assert read(run / FOLDERS[1] / "scores.json")["scores"]["scienceqa"] == before["scienceqa"]
+    assert not list(run.rglob(".partial"))
+    assert (run / "logs").exists() == (undisturbed / "logs").exists()
+
+
+def test_one_experience_and_then_the_rest(run: Path, undisturbed: Path) -> None:
+    assert main([str(run), "evaluation=full", "experience=2"]) == 0
+    matrix = read(run / "matrix.json")
+    assert [[cell is None for cell in row] for row in matrix["scores"]] == [
+        [False] * 3, [False, True, True], [False] * 3, [False] * 3,
+    ]  # fmt: skip
+    assert matrix["protocol"]["evaluation_cells"] == "seen"
+    assert main([str(run), "experience=[1,2]"]) == 0
+    assert_equal(run, undisturbed)
+
+
+def test_killed_half_way_it_goes_on(run: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, batches = AnswerWriter.write_on_batch_end, []
+
+    def die_at_the_third(self, *arguments) -> None:
+        if len(batches) == 3:
+            raise RunError("killed")
+        batches.append(1)
+        write(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AnswerWriter, "write_on_batch_end", die_at_the_third)
+        assert main([str(run)]) == 1
+    assert len(list(run.rglob(".partial/*.jsonl"))) == 2
+    assert read(run / "matrix.json")["scores"][1][1] is None
+    assert main([str(run)]) == 0
+    assert_equal(run, undisturbed)
+
+
+def test_a_run_from_before_both_variants_gets_them_in_all_cells(run: Path, undisturbed: Path) -> None:
+    for folder in FOLDERS:
+        content = read(run / folder / "scores.json")
+        for key in ("variants", "differing", "breakdown"):
+            del content[key]
+        (run / folder / "scores.json").write_text(json.dumps(content))
+    assert main([str(run)]) == 0
+    assert read(run / "matrix.json")["variants"] == read(undisturbed / "matrix.json")["variants"]
+
+
+def test_nothing_missing_loads_nothing(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "assemble", None)
+    assert main([str(run), "evaluation=seen"]) == 0
+    assert "no cell was missing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["experience=7"], "experience=7: the run has 0 (zero_shot), 1 (scienceqa), 2 (textvqa), 3 (imagenet)"),
+        (["experience=all"], "experience=all: give the number of an experience"),
+        (["evaluation=upper"], "evaluation.cells='upper' is unknown; use seen or full"),
+        (["adapter.rank=4"], "adapter.rank: cannot be set for a run that is there"),
+        (["experiense=1"], "did you mean experience"),
+    ],
+)
+def test_wrong_words_are_refused(run: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    assert main([str(run), *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_missing_weights_and_unfinished_experiences_are_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(run / FOLDERS[1] / "adapter")
+    assert main([str(run), "experience=1"]) == 1
+    assert "adapter" in capsys.readouterr().err
+    (run / FOLDERS[3] / "scores.json").unlink()
+    assert main([str(run), "experience=3"]) == 1
+    assert "experience=3 is not finished; continue the run first" in capsys.readouterr().err
+
+
+def test_a_run_without_its_config_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "config.yaml").write_text("seed: [")
+    assert main([str(run)]) == 1
+    assert "config.yaml: cannot be read" in capsys.readouterr().err
+
+
+def test_free_keys_reach_the_config(seen_run: Path) -> None:
+    config, positions = run_config(seen_run, ["scenario.root=/elsewhere", "num_threads=3", "experience=[2,1,2]"])
+    assert (config.scenario.root, config.num_threads, positions) == ("/elsewhere", 3, [1, 2])
+    assert config.evaluation.cells == "full"
+    with pytest.raises(ConfigError):
+        run_config(seen_run, ["experience=true"])
