@@ -28,7 +28,7 @@ def vicuna() -> Backbone:
 
 
 def test_chatml_token_by_token(backbone):
-    tokens, labels = labels_of(backbone, [Turn("<image>\nHi?", "No")])
+    tokens, labels = labels_of(backbone, [Turn("Hi?", "No", picture=True)])
     asked = [START, *ids("user\n"), *[PICTURE] * 4, *ids("\nHi?"), END, *ids("\n"), START, *ids("assistant\n")]
     assert tokens == [*asked, 50, 83, END]  # N is 5 + 78 - 33, o is 5 + 111 - 33
     assert labels == [IGNORE] * len(asked) + [50, 83, END]
@@ -44,8 +44,8 @@ def test_chatml_learns_every_answer_of_a_conversation_and_nothing_between(backbo
 
 def test_vicuna_token_by_token(vicuna):
     system, lead = vicuna.prompt.system, ids(" ")
-    tokens, labels = labels_of(vicuna, [Turn("<image>\nHi?", "No"), Turn("a", "b")])
-    first = [*ids(system), *ids("USER: "), *[PICTURE] * 4, *ids("\nHi? ASSISTANT:")]
+    tokens, labels = labels_of(vicuna, [Turn("Hi?", "No", picture=True), Turn("a", "b")])
+    first = [*ids(system), *ids(" USER: "), *[PICTURE] * 4, *ids("\nHi? ASSISTANT:")]
     second = ids("USER: a ASSISTANT:")
     assert tokens == [*first, *lead, *ids("No"), STOP, *second, *lead, *ids("b"), STOP]
     assert labels == [
@@ -89,7 +89,7 @@ def test_an_end_of_turn_that_is_no_single_token_is_refused():
 
 
 def test_an_unknown_frame_is_refused():
-    with pytest.raises(ConfigError, match=r"backbone\.image_frame='stretch' is unknown; use pad or crop"):
+    with pytest.raises(ConfigError, match=r"backbone\.image_frame='stretch' is unknown; use pad, squash or crop"):
         tiny.load(image_frame="stretch")
 
 
@@ -118,6 +118,45 @@ def test_the_crop_frame_keeps_the_middle_only():
     assert (cropped.flatten(1).max(1).values == cropped.flatten(1).min(1).values).all()  # all white
 
 
+def test_the_squashed_frame_shows_the_whole_picture():
+    picture = Image.new("RGB", (56, 14), "black")
+    picture.paste("white", (28, 0, 56, 14))  # the right half
+    backbone = tiny.load()
+    squashed = backbone.pixels(picture, "squash")
+    mean, std = (
+        torch.tensor(values) for values in (backbone.image_processor.image_mean, backbone.image_processor.image_std)
+    )
+    assert squashed.shape == (3, 28, 28)
+    assert torch.allclose(squashed[:, :, 0], (-mean / std)[:, None].expand(3, 28), atol=1e-6)
+    assert torch.allclose(squashed[:, :, 27], ((1 - mean) / std)[:, None].expand(3, 28), atol=1e-6)
+    direct = backbone.image_processor(images=picture.resize((28, 28), Image.Resampling.BICUBIC), return_tensors="pt")
+    assert torch.equal(squashed, direct["pixel_values"][0])
+    assert torch.equal(tiny.load(image_frame="squash").pixels(picture), squashed)
+
+
+def test_another_frame_can_be_asked_for():
+    picture = Image.new("RGB", (56, 28), "red")
+    picture.paste("blue", (0, 0, 20, 28))
+    own = {frame: tiny.load(image_frame=frame).pixels(picture) for frame in ("pad", "squash", "crop")}
+    for frame, pixels in own.items():
+        assert torch.equal(tiny.load().pixels(picture, frame), pixels)
+    assert not torch.equal(own["pad"], own["squash"])
+    assert not torch.equal(own["crop"], own["squash"])
+    with pytest.raises(ConfigError, match="'stretch' is unknown"):
+        tiny.load().pixels(picture, "stretch")
+
+
+def test_boxes_follow_from_frame_and_prompt_unless_they_are_set():
+    assert tiny.load().box_format.as_on_disk
+    assert tiny.load(image_frame="squash").box_format.describe() == {"frame": "squashed", "numbers": "unit"}
+    minigpt = tiny.load(prompt="minigpt_v2", image_frame="squash")
+    assert minigpt.box_format.describe() == {"frame": "squashed", "numbers": "percent_tags"}
+    set_ = tiny.load(prompt="minigpt_v2", boxes={"frame": "original", "numbers": "unit"})
+    assert set_.box_format.describe() == {"frame": "original", "numbers": "unit"}
+    with pytest.raises(ConfigError, match=r"backbone\.boxes\.frame='cropped' is unknown"):
+        tiny.load(boxes={"frame": "cropped"})
+
+
 def test_features_are_the_hidden_states_that_llava_selects(backbone):
     pixels = torch.randn(2, 3, 28, 28)
     features = backbone.encode_pictures(pixels)
@@ -135,13 +174,22 @@ def test_the_tower_key_names_all_that_decides_a_feature(backbone):
     key = backbone.tower_key()
     assert tiny.load().tower_key() == key
     assert tiny.load(prompt="vicuna_v1", max_length=99).tower_key() == key
-    changed = [tiny.load(init_seed=1), tiny.load(dtype="bfloat16"), tiny.load(image_frame="crop")]
+    frames = {frame: tiny.load(image_frame=frame) for frame in ("crop", "squash")}
+    assert {frame: backbone.tower_key(frame) for frame in frames} == {
+        frame: other.tower_key() for frame, other in frames.items()
+    }
+    assert frames["crop"].tower_key("pad") == key
+    changed = [tiny.load(init_seed=1), tiny.load(dtype="bfloat16"), *frames.values()]
     other_mean = tiny.load()
     other_mean.image_processor.image_mean = [0.5] * 3
     other_layer = tiny.load()
     other_layer.model.config.vision_feature_layer = -1
     keys = [one.tower_key() for one in [*changed, other_mean, other_layer]]
-    assert len({key, *keys}) == 6
+    assert len({key, *keys}) == 7
+
+
+def test_the_tower_key_of_the_padded_frame_is_the_one_that_old_caches_have(backbone):
+    assert backbone.tower_key() == "0086e318046beb3a"
 
 
 def test_pictures_fill_the_image_tokens_in_row_order(backbone):
@@ -168,7 +216,7 @@ def test_logits_are_computed_for_learned_tokens_only_and_from_the_token_before(b
 
 def test_generation_is_that_of_transformers_with_pixels_and_ids(backbone):
     pixels = torch.randn(1, 3, 28, 28)
-    tokens = torch.tensor([labels_of(backbone, [Turn("<image>\nWhat is it?")])[0]])
+    tokens = torch.tensor([labels_of(backbone, [Turn("What is it?", picture=True)])[0]])
     answer = backbone.generate(tokens, torch.ones_like(tokens), backbone.encode_pictures(pixels), 12)
     output = backbone.model.generate(
         input_ids=tokens, attention_mask=torch.ones_like(tokens), pixel_values=pixels, max_new_tokens=12,
@@ -208,3 +256,29 @@ def test_decoding_stops_at_the_first_end_of_turn_and_strips_blanks(backbone):
 
 def test_the_tiny_backbone_stays_under_a_million_parameters(backbone):
     assert sum(math.prod(parameter.shape) for parameter in backbone.parameters()) < 1_000_000
+
+
+def test_the_head_gets_rows_that_lie_together_when_generating(backbone):
+    """A strided view makes `linear` copy the vocabulary matrix once per row."""
+    tokens = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
+    seen = []
+    hook = backbone.model.lm_head.register_forward_hook(lambda head, inputs, output: seen.append(inputs[0]))
+    backbone.generate(tokens, torch.ones_like(tokens), None, 2)
+    hook.remove()
+    assert [tuple(rows.shape[:2]) for rows in seen] == [(2, 1), (2, 1)]
+    assert all(rows.is_contiguous() for rows in seen)
+
+
+@pytest.mark.parametrize("name", ["chatml", "vicuna_v1"])
+def test_many_conversations_are_counted_as_one_by_one(name):
+    """Also where a text spells out a marker, and within the bounds."""
+    backbone = tiny.load(prompt=name)
+    texts = [("Why?", "ü"), ("<|im_end|> </s>", "no"), ("What is <image>?", "it"), ("", "x" * 50)]
+    talks = [[Turn(*text, picture=picture), Turn("And?", "yes")] for text in texts for picture in (True, False)]
+    pages = [backbone.prompt.render(talk) for talk in talks]
+    counts = backbone.token_counts(pages)
+    assert counts == [len(backbone.tokens(*page)[0]) for page in pages]
+    assert all(count <= backbone.token_bound(page.text) for count, page in zip(counts, pages, strict=True))
+    for at in (0, 1, 6, 7):  # no marker in their texts
+        assert counts[at] <= backbone.marker_bound(pages[at].text)
+    assert backbone.token_counts([]) == []

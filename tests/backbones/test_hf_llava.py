@@ -97,7 +97,7 @@ def test_what_the_backbone_knows_of_the_checkpoint(llava, folder):
 
 
 def test_the_last_tokens_of_a_vicuna_row_by_hand(llava):
-    tokens, labels = llava.tokens(*llava.prompt.render([Turn("<image>\ncat", "No"), Turn("A cat", "cat")]))
+    tokens, labels = llava.tokens(*llava.prompt.render([Turn("cat", "No", picture=True), Turn("A cat", "cat")]))
     names = llava.tokenizer.convert_ids_to_tokens
     assert names(tokens[:4]) == ["<s>", "▁", "A", "▁c"]
     picture = tokens.index(llava.image_token_id)
@@ -190,7 +190,7 @@ def test_a_projector_file_replaces_the_checkpoints(folder, tmp_path):
     with pytest.raises(AssetError, match=r"do not fit the model:(.|\n)*linear_2\.bias"):
         load_llava(folder, projector=file)
     file.write_bytes(file.read_bytes()[:50])
-    with pytest.raises(AssetError, match=r"projector\.safetensors: projector weights do not fit"):
+    with pytest.raises(AssetError, match=r"projector\.safetensors: projector weights cannot be read"):
         load_llava(folder, projector=file)
     with pytest.raises(AssetError, match=r"none\.safetensors: projector weights are missing"):
         load_llava(folder, projector=tmp_path / "none.safetensors")
@@ -278,3 +278,44 @@ def test_recomputed_layers_give_the_same_gradients(folder, encoder):
         grads.append(weight.grad)
     assert grads[0].abs().sum() > 0
     assert torch.allclose(grads[0], grads[1], atol=1e-7)
+
+
+LLAVA_TEMPLATE = (
+    "{% for m in messages %}{{ m['role'].upper() + ': ' }}"
+    "{% for part in m['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\\n' }}{% endfor %}"
+    "{% for part in m['content'] | selectattr('type', 'equalto', 'text') %}{{ part['text'] + ' ' }}{% endfor %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
+
+
+def test_the_checkpoints_own_chat_template(copy):
+    (copy / "chat_template.json").unlink()
+    (copy / "chat_template.jinja").write_text(LLAVA_TEMPLATE)
+    loaded = load_llava(copy, dtype="float32", prompt="chat_template")
+    own = load_llava(copy, dtype="float32", system="")
+    turns = [Turn("A cat", "No", picture=True)]
+    tokens, labels = loaded.tokens(*loaded.prompt.render(turns))
+    behind = len(loaded.tokenizer(" ", add_special_tokens=False)["input_ids"])  # the template's blank behind the turn
+    assert (tokens[:-behind], labels[:-behind]) == own.tokens(*own.prompt.render(turns))
+    assert loaded.end_id == own.end_id == 2
+
+
+def test_without_weights_all_but_the_model_is_there(folder, llava):
+    empty = load_llava(folder, weights=False, gradient_checkpointing=True, projector="none.safetensors")
+    turns = [Turn("A cat", "No", picture=True)]
+    assert empty.tokens(*empty.prompt.render(turns)) == llava.tokens(*llava.prompt.render(turns))
+    assert (empty.feature_shape, empty.end_id, empty.name) == (llava.feature_shape, 2, llava.name)
+    assert all(parameter.is_meta for parameter in empty.parameters())
+    picture = Image.new("RGB", (40, 28), "red")
+    assert torch.equal(empty.pixels(picture), llava.pixels(picture))
+    with pytest.raises(ConfigError, match="quantization='int3' is unknown"):
+        load_llava(folder, weights=False, quantization="int3")
+
+
+def test_another_system_message_and_boxes(folder):
+    told = load_llava(
+        folder, dtype="float32", system="Be brief.", image_frame="squash", boxes={"numbers": "percent_tags"}
+    )
+    assert told.prompt.render([Turn("cat")]).text == "Be brief. USER: cat ASSISTANT:"
+    assert told.prompt.name == "vicuna_v1 with system 'Be brief.'"
+    assert told.box_format.describe() == {"frame": "squashed", "numbers": "percent_tags"}

@@ -7,13 +7,13 @@ import torch
 import yaml
 from PIL import Image
 from safetensors import safe_open
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from coin_lightning import assets
 from coin_lightning.backbones import llava_smol
 from coin_lightning.backbones.base import IGNORE, Backbone
+from coin_lightning.backbones.chat_templates import prompt_for
 from coin_lightning.backbones.prompts import Turn
-from coin_lightning.errors import AssetError
+from coin_lightning.errors import AssetError, ConfigError
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -79,22 +79,6 @@ def test_a_damaged_checkpoint_is_refused_with_the_remedy(built, tmp_path, spoil,
         llava_smol.checkpoint(tmp_path)
 
 
-@torch.no_grad()
-def test_new_vocabulary_rows_are_the_mean_of_the_old_ones():
-    config = LlamaConfig(
-        vocab_size=70, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
-        tie_word_embeddings=True,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config)
-    old = model.get_input_embeddings().weight.clone()
-    llava_smol._grow_vocabulary(model, 71)
-    grown = model.get_input_embeddings().weight
-    assert grown.shape == (128, 8)  # the next multiple of 64
-    assert torch.equal(grown[:70], old)
-    assert torch.allclose(grown[70:], old.mean(0).expand(58, 8))
-    assert model.lm_head.weight is grown
-
-
 def test_the_shipped_projector_names_its_recipe():
     file = llava_smol.shipped_projector()
     note = json.loads(file.with_suffix(".json").read_text())
@@ -142,8 +126,45 @@ def test_parts_and_sizes(smol):
 
 
 @pytest.mark.assets
+def test_markers_in_texts_are_no_tokens(smol):
+    turns = [Turn("Read <|im_end|> and <image>.", "It says <|im_start|>.", picture=True)]
+    tokens, labels = smol.tokens(*smol.prompt.render(turns))
+    assert tokens.count(smol.image_token_id) == 49
+    assert tokens.count(smol.end_id) == 2
+    learned = [label for label in labels if label != IGNORE]
+    assert smol.tokenizer.decode(learned) == "It says <|im_start|>.<|im_end|>"
+    assert learned.count(smol.tokenizer.convert_tokens_to_ids("<|im_start|>")) == 0
+
+
+@pytest.mark.assets
+def test_the_tokenizers_own_chat_template(smol):
+    prompt = prompt_for("chat_template", smol.tokenizer)
+    turns = [Turn("What?", "A cat", picture=True), Turn("Sure?", "Yes")]
+    text, spans, _ = prompt.render(turns)
+    assert [text[start:end] for start, end in spans] == ["A cat<|im_end|>", "Yes<|im_end|>"]
+    own = smol.prompt.render(turns).text
+    assert text.endswith(own + "\n")  # behind a system message of the template
+    assert text.startswith("<|im_start|>system\n")
+    assert prompt.end_of_turn == smol.prompt.end_of_turn
+
+
+@pytest.mark.assets
+def test_without_weights_it_counts_the_same_tokens(smol):
+    empty = llava_smol.load(weights=False)
+    turns = [Turn("What?", "A cat", picture=True)]
+    assert empty.tokens(*empty.prompt.render(turns)) == smol.tokens(*smol.prompt.render(turns))
+    assert all(parameter.is_meta for parameter in empty.parameters())
+    assert empty.feature_shape == smol.feature_shape
+
+
+def test_nothing_in_it_is_instruction_tuned():
+    with pytest.raises(ConfigError, match="backbone llava_smol has no such weights; use backbone or pretrained"):
+        llava_smol.load(starting_weights="instruction_tuned")
+
+
+@pytest.mark.assets
 def test_chatml_markers_are_single_tokens_and_only_the_answer_is_learned(smol):
-    tokens, labels = smol.tokens(*smol.prompt.render([Turn("<image>\nWhat?", "A cat")]))
+    tokens, labels = smol.tokens(*smol.prompt.render([Turn("What?", "A cat", picture=True)]))
     learned = [label for label in labels if label != IGNORE]
     assert tokens.count(smol.image_token_id) == 49
     assert smol.tokenizer.decode(learned) == "A cat<|im_end|>"
@@ -158,7 +179,7 @@ def test_its_answers_are_sentences_and_the_same_every_time(smol):
     features = smol.encode_pictures(smol.pixels(photo.convert("RGB"))[None])
     asked = [
         (smol.tokens(*smol.prompt.render([Turn("What is the capital of France? Answer with one word.")]))[0], None),
-        (smol.tokens(*smol.prompt.render([Turn("<image>\nDescribe the picture.")]))[0], features),
+        (smol.tokens(*smol.prompt.render([Turn("Describe the picture.", picture=True)]))[0], features),
     ]
     answers = []
     for tokens, picture in asked * 2:

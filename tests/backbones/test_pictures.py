@@ -2,14 +2,25 @@ import re
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from coin_lightning.backbones.pictures import check_header, open_picture, pad_to_square
-from coin_lightning.errors import DataError
+from coin_lightning.backbones.pictures import (
+    FRAMES,
+    check_frame,
+    check_header,
+    open_picture,
+    pad_to_square,
+    squash,
+    tower_size,
+)
+from coin_lightning.errors import ConfigError, DataError
 
 
 def png_claiming(path: Path, width: int, height: int) -> Path:
@@ -91,3 +102,40 @@ def test_padding_by_hand():
 def test_a_square_stays_the_same_picture():
     picture = Image.new("RGB", (4, 4), "red")
     assert pad_to_square(picture, (0, 0, 0)) is picture
+
+
+def test_threads_leave_the_warning_filters_as_they_were(tmp_path):
+    file = png_claiming(tmp_path / "big.png", 9900, 9900)  # Pillow would warn of it
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        with ThreadPoolExecutor(8) as pool:
+            sizes = list(pool.map(check_header, [file] * 200))
+        assert set(sizes) == {(9900, 9900)}
+        assert warnings.filters == before
+
+
+def test_squashing_by_hand():
+    picture = Image.new("RGB", (4, 2), (9, 9, 9))
+    picture.paste((200, 0, 0), (2, 0, 4, 2))
+    squashed = np.asarray(squash(picture, (2, 2), Image.Resampling.BOX))
+    assert squashed.tolist() == [[[9, 9, 9], [200, 0, 0]]] * 2
+    bicubic = picture.resize((3, 3), Image.Resampling.BICUBIC)
+    assert np.array_equal(np.asarray(squash(picture, (3, 3))), np.asarray(bicubic))
+
+
+def test_the_size_of_a_tower_is_what_its_processor_gives():
+    assert tower_size(CLIPImageProcessorPil(size={"shortest_edge": 30}, crop_size={"height": 28, "width": 26})) == (
+        26,
+        28,
+    )
+    assert tower_size(SimpleNamespace(do_center_crop=False, size={"height": 384, "width": 380})) == (380, 384)
+    assert tower_size(SimpleNamespace(size={"shortest_edge": 224})) == (224, 224)
+    with pytest.raises(ConfigError, match="no fixed size"):
+        tower_size(SimpleNamespace(size={"longest_edge": 224}))
+
+
+def test_frames_by_name():
+    assert [check_frame(frame) for frame in FRAMES] == ["pad", "squash", "crop"]
+    with pytest.raises(ConfigError, match=r"task\.x='stretch' is unknown; use pad, squash or crop"):
+        check_frame("stretch", "task.x")

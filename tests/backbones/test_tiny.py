@@ -49,6 +49,12 @@ def test_dtype_and_prompt():
         tiny.load(prompt="alpaca")
 
 
+def test_nothing_in_it_is_instruction_tuned():
+    assert tiny.load(starting_weights="pretrained").name == "tiny"
+    with pytest.raises(ConfigError, match=r"starting_weights='instruction_tuned': backbone tiny has no such weights"):
+        tiny.load(starting_weights="instruction_tuned")
+
+
 def test_recomputing_layers_gives_the_same_gradients():
     grads = []
     for recompute in (False, True):

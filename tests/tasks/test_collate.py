@@ -2,8 +2,11 @@ import pytest
 import torch
 from PIL import Image
 
+from coin_lightning.backbones import tiny
 from coin_lightning.backbones.base import IGNORE
+from coin_lightning.backbones.box_formats import read_box
 from coin_lightning.backbones.prompts import Turn
+from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import FeatureStore, file_hash
 from coin_lightning.tasks.rows import TestRow, TrainRow
@@ -29,10 +32,13 @@ def ask(name: str, text: str, image: str | None = None) -> TestRow:
 
 def test_the_picture_goes_in_front_of_the_first_question_only(encoder):
     row = learn("1", "What?\n<image>", "A", "<image>Sure?", "B", image="a.png")
-    assert [turn.question for turn in encoder.turns(row)] == ["<image>\nWhat?", "Sure?"]
+    assert encoder.turns(row) == [Turn("What?", "A", picture=True), Turn("Sure?", "B")]
+    assert encoder.prompt(row).startswith(
+        "<|im_start|>user\n<image>\nWhat?<|im_end|>\n<|im_start|>assistant\nA<|im_end|>"
+    )
     text_only = learn("2", "<image>\nWhat?", "A")
-    assert [turn.question for turn in encoder.turns(text_only)] == ["What?"]
-    assert encoder.turns(ask("3", "What?", "a.png")) == [Turn("<image>\nWhat?")]
+    assert encoder.turns(text_only) == [Turn("What?", "A")]
+    assert encoder.turns(ask("3", "What?", "a.png")) == [Turn("What?", picture=True)]
     assert encoder.prompt(ask("3", "What?")) == "<|im_start|>user\nWhat?<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -82,3 +88,91 @@ def test_a_picture_is_hashed_once(encoder, tmp_path):
     assert digest == file_hash(tmp_path / "a.png")
     (tmp_path / "a.png").unlink()
     assert encoder.hash_of("a.png") == digest
+
+
+def test_test_rows_can_be_shown_in_another_frame(encoder, backbone, tmp_path):
+    Image.new("RGB", (56, 28), "red").save(tmp_path / "wide.png")
+    picture = Image.open(tmp_path / "wide.png")
+    other = Encoder(backbone, tmp_path, None, answer_frame="crop")
+    learned, asked = learn("1", "q", "a", image="wide.png"), ask("2", "q", "wide.png")
+    assert torch.equal(other.train_batch([learned])["pixels"][0], backbone.pixels(picture))
+    assert torch.equal(other.answer_batch([asked])["pixels"][0], backbone.pixels(picture, "crop"))
+    assert torch.equal(encoder.answer_batch([asked])["pixels"][0], backbone.pixels(picture))
+    with pytest.raises(ConfigError, match="answer_frame='stretch' is unknown"):
+        Encoder(backbone, tmp_path, None, answer_frame="stretch")
+
+
+def test_the_other_frame_has_its_own_store(encoder, backbone, tmp_path):
+    stores = {}
+    for frame in ("pad", "crop"):
+        stores[frame] = FeatureStore(tmp_path / backbone.tower_key(frame), backbone.feature_shape)
+        pixels = backbone.pixels(Image.open(tmp_path / "a.png"), frame)
+        stores[frame].add([file_hash(tmp_path / "a.png")], backbone.encode_pictures(pixels[None]) + (frame == "crop"))
+    both = Encoder(backbone, tmp_path, stores["pad"], "crop", stores["crop"])
+    learned, asked = (
+        both.train_batch([learn("1", "q", "a", image="a.png")]),
+        both.answer_batch([ask("2", "q", "a.png")]),
+    )
+    assert torch.equal(asked["features"], learned["features"] + 1)
+    mixed = Encoder(backbone, tmp_path, stores["pad"], "crop", None)
+    assert set(mixed.answer_batch([ask("2", "q", "a.png")])) >= {"pixels"}
+    own = Encoder(backbone, tmp_path, stores["pad"], "pad", None)  # the backbone's own frame by name
+    assert own.answer_store is stores["pad"]
+    assert own.answer_frame is None
+
+
+BOX_ROW = ("Where?", "[0.1,0.25,0.5,0.75]")
+
+
+def boxes(prompt: str, frame: str, folder, way: str = "converted", **options) -> Encoder:
+    """An encoder of a backbone with this prompt and frame; `wide.png` is 400 x 200."""
+    Image.new("RGB", (400, 200), "red").save(folder / "wide.png")
+    return Encoder(tiny.load(prompt=prompt, image_frame=frame, **options), folder, None, boxes=way)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "frame", "answer"),
+    [
+        ("vicuna_v1", "pad", "[0.1,0.25,0.5,0.75]"),
+        ("vicuna_v1", "crop", "[0.1,0.25,0.5,0.75]"),
+        ("vicuna_v1", "squash", "[0.1,0.0,0.5,1.0]"),
+        ("minigpt_v2", "squash", "{<10><0><50><100>}"),
+    ],
+)
+def test_boxes_are_learned_in_the_backbones_format(tmp_path, prompt, frame, answer):
+    encoder = boxes(prompt, frame, tmp_path)
+    row = learn("1", *BOX_ROW, "And what?", "a [0.1,0.25,0.5,0.75] box", image="wide.png")
+    assert [turn.answer for turn in encoder.turns(row)] == [answer, "a [0.1,0.25,0.5,0.75] box"]
+    _, labels = encoder.encode(row)
+    assert answer in encoder.backbone.tokenizer.decode([label for label in labels if label != IGNORE])
+    as_written = boxes(prompt, frame, tmp_path, "as_written")
+    assert as_written.turns(row)[0].answer == "[0.1,0.25,0.5,0.75]"
+
+
+def test_a_reference_says_how_its_box_is_to_be_read(tmp_path):
+    truth = {"answer_bbox": "[0.1,0.25,0.5,0.75]", "size": [400, 200]}
+    converted = boxes("minigpt_v2", "squash", tmp_path).reference(truth)
+    assert converted == {**truth, "box_format": {"frame": "squashed", "numbers": "percent_tags"}}
+    assert read_box("{<10><0><50><100>}", converted["box_format"], truth["size"]) == (0.1, 0.25, 0.5, 0.75)
+    assert boxes("vicuna_v1", "pad", tmp_path).reference(truth) is truth
+    assert boxes("minigpt_v2", "squash", tmp_path, "as_written").reference(truth) is truth
+    answer = {"answer": "no"}
+    assert boxes("minigpt_v2", "squash", tmp_path).reference(answer) is answer
+
+
+def test_boxes_that_cannot_be_converted_are_refused(tmp_path):
+    with pytest.raises(DataError, match="row 1: a box without a picture cannot be converted"):
+        boxes("minigpt_v2", "squash", tmp_path).turns(learn("1", *BOX_ROW))
+    with pytest.raises(ConfigError, match=r"protocol\.boxes='moved' is unknown; use as_written or converted"):
+        boxes("minigpt_v2", "squash", tmp_path, "moved")
+
+
+def test_a_marker_in_a_row_is_text(encoder):
+    row = learn("1", "Read <|im_end|>.", "It says <image>.", image="a.png")
+    ids, labels = encoder.encode(row)
+    assert ids.count(END) == 2
+    assert ids.count(encoder.backbone.image_token_id) == encoder.backbone.tokens_per_image
+    assert (
+        encoder.backbone.tokenizer.decode([label for label in labels if label != IGNORE])
+        == "It says <image>.<|im_end|>"
+    )

@@ -1,17 +1,21 @@
 """LLaVA checkpoints in the Hugging Face format: `llava-hf/llava-1.5-7b-hf` and everything shaped like it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoTokenizer, BitsAndBytesConfig, LlavaForConditionalGeneration
 
 from coin_lightning.backbones.attention import use_cpu_training_attention
 from coin_lightning.backbones.base import Backbone, native_dtype
+from coin_lightning.backbones.chat_templates import prompt_for
 from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig  # registers the tower with transformers
-from coin_lightning.backbones.prompts import IMAGE, prompt_format
+from coin_lightning.backbones.hub_files import read_pretrained
+from coin_lightning.backbones.projectors import load_projector
+from coin_lightning.backbones.prompts import CHAT_TEMPLATE, IMAGE, prompt_format
+from coin_lightning.backbones.starting_weights import Parts, check_start, pretrained_checkpoint
+from coin_lightning.backbones.text_side import empty_llava
 from coin_lightning.errors import AssetError, ConfigError
 
 __all__ = ["EfficientNetLiteConfig", "load_llava"]
@@ -32,21 +36,6 @@ def _quantization(kind: str | None, dtype: torch.dtype) -> BitsAndBytesConfig | 
     raise ConfigError(f"backbone.quantization={kind!r} is unknown; use null, nf4 or int8")
 
 
-def _read(loader: Any, source: str, **options: Any) -> Any:
-    folder = Path(source).is_dir()  # of which nothing is then sought on the hub
-    try:
-        if folder and not (Path(source) / "config.json").is_file():
-            raise OSError("the folder has no config.json")
-        return loader.from_pretrained(source, trust_remote_code=False, local_files_only=folder, **options)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise AssetError(
-            f"backbone.path={source!r} cannot be loaded by {loader.__name__}: {reason}\n"
-            "Give a folder with a LLaVA checkpoint in Hugging Face format (config.json, safetensors, tokenizer, "
-            "preprocessor), or a hub name that this machine can reach or has in its cache."
-        ) from error
-
-
 def load_llava(
     path: str | Path,
     prompt: str = "vicuna_v1",
@@ -58,38 +47,73 @@ def load_llava(
     image_frame: str = "pad",
     max_length: int = 2048,
     projector: str | Path | None = None,
+    starting_weights: str = "backbone",
+    pretrained: Mapping[str, str | None] | None = None,
+    system: str | None = None,
+    boxes: Mapping[str, str] | None = None,
+    weights: bool = True,
 ) -> Backbone:
     """Load a LLaVA model as a frozen backbone.
 
     Args:
         path: folder or hub name. Weights must be safetensors; remote code is never run.
-        prompt: name of a `PromptFormat`.
+        prompt: name of a `PromptFormat`, or `chat_template` for the tokenizer's own.
         dtype: `auto`, `float32`, `bfloat16` or `float16`; see `native_dtype`.
         quantization: `nf4` or `int8` for a bitsandbytes base, null for none.
         gradient_checkpointing: recompute the language model's layers in the backward pass.
         attention: transformers' attention implementation; `auto` is sdpa, but on a CPU bfloat16 trains with our own.
-        projector: safetensors file whose weights replace the checkpoint's projector, e.g. LLaVA's pretrain-only one.
+        projector: file whose weights replace the checkpoint's projector (see `read_projector`).
+        starting_weights: `pretrained` puts the model together from the parts named in `pretrained`, as CoIN did;
+            else `path` is read (see `starting_weights.STARTS`).
+        pretrained: `language_model`, `vision_tower`, `projector` and, if it is not the language model's, `tokenizer`.
+        system: replaces the prompt's system message; empty text leaves it out.
+        boxes: see `Backbone`.
+        weights: false reads tokenizer, prompt and picture preprocessing only; such a model cannot be run.
 
     Raises:
         AssetError: the checkpoint cannot be read or lacks a part.
         ConfigError: an option has an unknown value.
     """
-    turns = prompt_format(prompt)
     torch_dtype = native_dtype(dtype)
-    source = str(path)
-    tokenizer = _read(AutoTokenizer, source, use_fast=True)
+    check_start(starting_weights, name or Path(path).name)
+    if prompt != CHAT_TEMPLATE:
+        prompt_format(prompt)  # a wrong name is told before anything is read
+    quantized = _quantization(quantization, torch_dtype)
+    parts = Parts(pretrained or {}) if starting_weights == "pretrained" else None
+    if parts is not None and not weights:
+        tokenizer, processor = parts.tokenizer(), parts.processor()
+        model = empty_llava(parts.config(tokenizer))
+    else:
+        source = str(path if parts is None else pretrained_checkpoint(parts))
+        tokenizer = _tokenizer(source)
+        model = _model(source, torch_dtype, quantized, attention, projector) if weights else empty_llava(source)
+        processor = read_pretrained(AutoImageProcessor, source, backend="pil")
+    if weights:
+        _prepare_for_training(model, quantized is not None, gradient_checkpointing)
+    turns = prompt_for(prompt, tokenizer, system)
+    return Backbone(model, tokenizer, processor, turns, name or Path(path).name, image_frame, max_length, boxes)
+
+
+def _tokenizer(source: str) -> Any:
+    tokenizer = read_pretrained(AutoTokenizer, source, use_fast=True)
     if tokenizer.convert_tokens_to_ids(IMAGE) in (None, tokenizer.unk_token_id):
         raise AssetError(
             f"{source}: the tokenizer has no {IMAGE} token; this is no LLaVA checkpoint in Hugging Face format"
         )
-    model, report = _read(
+    return tokenizer
+
+
+def _model(
+    source: str, dtype: torch.dtype, quantized: BitsAndBytesConfig | None, attention: str, projector: str | Path | None
+) -> Any:
+    model, report = read_pretrained(
         LlavaForConditionalGeneration,
         source,
         output_loading_info=True,
-        dtype=torch_dtype,
+        dtype=dtype,
         attn_implementation="sdpa" if attention == "auto" else attention,
         use_safetensors=True,
-        quantization_config=_quantization(quantization, torch_dtype),
+        quantization_config=quantized,
     )
     absent = [name for name in report["missing_keys"] if projector is None or "multi_modal_projector" not in name]
     if absent:  # transformers would draw them at random
@@ -98,29 +122,14 @@ def load_llava(
         use_cpu_training_attention(model.model.language_model)
     if projector is not None:
         load_projector(model, Path(projector))
-    if quantization is not None:
+    return model
+
+
+def _prepare_for_training(model: Any, quantized: bool, gradient_checkpointing: bool) -> None:
+    if quantized:
         # imported here: PEFT is slow to import and only this branch needs it
         from peft import prepare_model_for_kbit_training
 
         prepare_model_for_kbit_training(model, use_gradient_checkpointing=gradient_checkpointing)
     elif gradient_checkpointing:
         model.model.language_model.gradient_checkpointing_enable({"use_reentrant": False})
-    processor = _read(AutoImageProcessor, source, backend="pil")
-    return Backbone(model, tokenizer, processor, turns, name or Path(source).name, image_frame, max_length)
-
-
-def load_projector(model: Any, file: Path) -> None:
-    """Replace the projector's weights (`linear_1`, `linear_2`) by those of a safetensors file.
-
-    Raises:
-        AssetError: the file is missing, or names and shapes do not fit.
-    """
-    if not file.is_file():
-        raise AssetError(
-            f"{file}: projector weights are missing; set backbone.projector to an existing safetensors file"
-        )
-    module = model.model.multi_modal_projector
-    try:
-        module.load_state_dict(load_file(file))
-    except (RuntimeError, SafetensorError) as error:
-        raise AssetError(f"{file}: projector weights do not fit the model: {error}") from error

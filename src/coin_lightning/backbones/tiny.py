@@ -4,6 +4,7 @@ It has every part of the real thing (CLIP tower, projector, Llama, chat markers)
 are noise.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,7 +19,9 @@ from transformers import (
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from coin_lightning.backbones.base import Backbone, native_dtype
-from coin_lightning.backbones.prompts import IMAGE, prompt_format
+from coin_lightning.backbones.chat_templates import prompt_for
+from coin_lightning.backbones.prompts import IMAGE
+from coin_lightning.backbones.starting_weights import check_start
 
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", IMAGE, "</s>")
 IMAGE_SIZE, PATCH = 28, 14
@@ -77,8 +80,15 @@ def load(
     max_length: int = 1024,
     gradient_checkpointing: bool = False,
     init_seed: int = 0,
+    starting_weights: str = "backbone",
+    boxes: Mapping[str, str] | None = None,
 ) -> Backbone:
-    """Build the model with weights drawn from `init_seed`, leaving the global random state as it was."""
+    """Build the model with weights drawn from `init_seed`, leaving the global random state as it was.
+
+    Raises:
+        ConfigError: an option has an unknown value, or asks for instruction-tuned weights: there are none.
+    """
+    check_start(starting_weights, name, ("backbone", "pretrained"))
     tokenizer = byte_tokenizer()
     with torch.random.fork_rng():
         torch.manual_seed(init_seed)
@@ -89,4 +99,5 @@ def load(
     processor = CLIPImageProcessorPil(
         size={"shortest_edge": IMAGE_SIZE}, crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     )
-    return Backbone(model, tokenizer, processor, prompt_format(prompt), name, image_frame, max_length)
+    turns = prompt_for(prompt, tokenizer)
+    return Backbone(model, tokenizer, processor, turns, name, image_frame, max_length, boxes)

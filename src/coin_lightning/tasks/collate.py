@@ -1,6 +1,7 @@
 """Rows to tensors: right padding to learn, left padding to answer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,14 @@ import torch
 from torch import Tensor
 
 from coin_lightning.backbones.base import IGNORE, Backbone
-from coin_lightning.backbones.pictures import open_picture
-from coin_lightning.backbones.prompts import Turn, picture_first
+from coin_lightning.backbones.box_formats import box_on_disk
+from coin_lightning.backbones.pictures import check_frame, check_header, open_picture
+from coin_lightning.backbones.prompts import Turn, without_placeholder
+from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.features import FeatureStore, file_hash
 from coin_lightning.tasks.rows import TestRow, TrainRow
+
+BOXES = ("as_written", "converted")
 
 
 class Encoder:
@@ -21,21 +26,65 @@ class Encoder:
         backbone: gives tokenizer, prompt and preprocessing.
         images: image root.
         store: cached features, or None to give pixels and let the tower run in every step.
+        answer_frame: frame of the pictures of test rows (`pictures.FRAMES`), if it is another than the backbone's.
+        answer_store: cached features of that frame, or None for pixels.
+        boxes: `as_written` leaves boxes as the files have them, `converted` gives them in the backbone's own format
+            (`Backbone.box_format`).
+
+    Attributes:
+        hashes: sha256 of pictures by path, as far as known; others are read when they are asked for.
+
+    Raises:
+        ConfigError: an unknown frame or way with boxes.
     """
 
-    def __init__(self, backbone: Backbone, images: Path, store: FeatureStore | None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        images: Path,
+        store: FeatureStore | None,
+        answer_frame: str | None = None,
+        answer_store: FeatureStore | None = None,
+        boxes: str = "as_written",
+    ) -> None:
+        if boxes not in BOXES:
+            raise ConfigError(f"protocol.boxes={boxes!r} is unknown; use {' or '.join(BOXES)}")
         self.backbone, self.images, self.store = backbone, images, store
-        self._hashes: dict[str, str] = {}
+        own = answer_frame is None or check_frame(answer_frame, "answer_frame") == backbone.image_frame
+        self.answer_frame, self.answer_store = (None, store) if own else (answer_frame, answer_store)
+        self.converts_boxes = boxes == "converted" and not backbone.box_format.as_on_disk
+        self.hashes: dict[str, str] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
 
     def turns(self, row: TrainRow | TestRow) -> list[Turn]:
-        """The conversation with `<image>` in front of its first question where the row has a picture."""
+        """The conversation, the row's picture with its first question, boxes in the backbone's format."""
         has_picture = row.image is not None
         if isinstance(row, TestRow):
-            return [Turn(picture_first(row.text, has_picture))]
+            return [Turn(without_placeholder(row.text), picture=has_picture)]
         return [
-            Turn(picture_first(turn.question, has_picture and index == 0), turn.answer)
+            self._learned(row, Turn(without_placeholder(turn.question), turn.answer, has_picture and index == 0))
             for index, turn in enumerate(row.turns)
         ]
+
+    def _learned(self, row: TrainRow, turn: Turn) -> Turn:
+        box = box_on_disk(turn.answer or "") if self.converts_boxes else None
+        if box is None:
+            return turn
+        if row.image is None:
+            raise DataError(f"{row.where}: a box without a picture cannot be converted; set protocol.boxes=as_written")
+        if row.image not in self._sizes:
+            self._sizes[row.image] = check_header(self.images / row.image)
+        answer = self.backbone.box_format.write(box, self._sizes[row.image])
+        return replace(turn, answer=answer, tags=True)
+
+    def reference(self, reference: dict[str, Any]) -> dict[str, Any]:
+        """The reference of a test row, for its record.
+
+        One with a box says in which format the model answers, so that scoring needs no model (`box_formats.read_box`).
+        """
+        if not self.converts_boxes or "answer_bbox" not in reference:
+            return reference
+        return {**reference, "box_format": self.backbone.box_format.describe()}
 
     def prompt(self, row: TrainRow | TestRow) -> str:
         """The text as the model gets it, with one `<image>` for the picture's tokens."""
@@ -47,20 +96,21 @@ class Encoder:
 
     def hash_of(self, image: str) -> str:
         """sha256 of a picture of this task, read once."""
-        if image not in self._hashes:
-            self._hashes[image] = file_hash(self.images / image)
-        return self._hashes[image]
+        if image not in self.hashes:
+            self.hashes[image] = file_hash(self.images / image)
+        return self.hashes[image]
 
-    def picture(self, image: str) -> Tensor:
-        """Cached features `[tokens, width]`, or pixels `[3, S, S]` when there is no store."""
-        if self.store is not None:
-            return self.store.get(self.hash_of(image))
-        return self.backbone.pixels(open_picture(self.images / image))
+    def picture(self, image: str, answering: bool = False) -> Tensor:
+        """Cached features `[tokens, width]`, or pixels `[3, S, S]` when there is no store; as for test rows or not."""
+        store = self.answer_store if answering else self.store
+        if store is not None:
+            return store.get(self.hash_of(image))
+        return self.backbone.pixels(open_picture(self.images / image), self.answer_frame if answering else None)
 
-    def pictures(self, rows: Sequence[TrainRow | TestRow]) -> dict[str, Tensor]:
+    def pictures(self, rows: Sequence[TrainRow | TestRow], answering: bool = False) -> dict[str, Tensor]:
         """`features` or `pixels` of the rows that have a picture, stacked in row order; empty when none has."""
-        found = [self.picture(row.image) for row in rows if row.image is not None]
-        name = "pixels" if self.store is None else "features"
+        found = [self.picture(row.image, answering) for row in rows if row.image is not None]
+        name = "pixels" if (self.answer_store if answering else self.store) is None else "features"
         return {name: torch.stack(found)} if found else {}
 
     def train_batch(self, rows: Sequence[TrainRow]) -> dict[str, Any]:
@@ -83,4 +133,5 @@ class Encoder:
         for at, row_ids in enumerate(encoded):
             ids[at, width - len(row_ids) :] = torch.tensor(row_ids)
             mask[at, width - len(row_ids) :] = 1
-        return {"input_ids": ids, "attention_mask": mask, "ids": [row.id for row in rows], **self.pictures(rows)}
+        pictures = self.pictures(rows, answering=True)
+        return {"input_ids": ids, "attention_mask": mask, "ids": [row.id for row in rows], **pictures}

@@ -1,0 +1,57 @@
+"""A checkpoint that is put together once and kept in the cache."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from coin_lightning.errors import AssetError
+
+MARKER = "assembled.json"
+
+
+def assembled(folder: Path, assemble: Callable[[Path], None]) -> Path:
+    """The folder, built by `assemble` when it is missing.
+
+    It is built beside its place and renamed, so that a killed process leaves nothing that looks finished.
+
+    Args:
+        folder: where the checkpoint belongs.
+        assemble: writes it into the folder it is given, `list_files` last.
+
+    Raises:
+        AssetError: it is there but incomplete; the message says what to remove.
+    """
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".assemble-") as scratch:
+            built = Path(scratch) / "model"
+            assemble(built)
+            try:
+                built.rename(folder)
+            except OSError:
+                if not folder.exists():  # another process may have been quicker, which is fine
+                    raise
+    _check(folder)
+    return folder
+
+
+def list_files(folder: Path) -> None:
+    """Write the sizes of all files, which say later that none is missing or cut off."""
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    (folder / MARKER).write_text(json.dumps(sizes, indent=1))
+
+
+def _check(folder: Path) -> None:
+    try:
+        sizes = dict(json.loads((folder / MARKER).read_text()))
+    except (OSError, ValueError, TypeError):
+        sizes = {}
+    wrong = [
+        name for name, size in sizes.items() if not (folder / name).is_file() or (folder / name).stat().st_size != size
+    ]
+    if wrong or not sizes:
+        raise AssetError(
+            f"{folder}: assembled model is damaged ({', '.join(wrong) or f'no readable {MARKER}'}); "
+            "remove the folder and run again"
+        )

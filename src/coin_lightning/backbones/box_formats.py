@@ -1,0 +1,170 @@
+"""Boxes in the frame and the notation of a backbone.
+
+On disk a box is "[x1,y1,x2,y2]", shares of the picture padded to a square (`coin_reference.md` section 3.4). A backbone
+that sees the picture in another frame, or was trained to write boxes in another way, gets and gives them in its own.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from coin_lightning.errors import ConfigError
+
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2; corners from the upper left."""
+Size = Sequence[int]
+"""Width and height of the picture in pixels."""
+
+FRAMES = ("padded", "squashed", "original")
+NUMBERS = ("unit", "percent_tags", "thousand_tags")
+
+# A run of digits and points with its sign and exponent. A minus between two numbers ("0.1-0.2") separates; digits
+# glued to a letter ("x1=", "3rd") are no number. Nothing is tried twice, so that a million digits are read in one go.
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\.*+\d[\d.]*+(?:[eE][-+]?\d++)?+(?![^\W\d_])", re.ASCII)
+_UNIT = r"(?:0(?:\.\d+)?|1(?:\.0+)?|\.\d+)"
+_ON_DISK = re.compile(rf"\[{_UNIT}(?:, ?{_UNIT}){{3}}\]", re.ASCII)
+_DASHES = str.maketrans({"\u2013": "-", "\u2014": "-", "\u2212": "-"})
+
+
+def four_numbers(text: str) -> Box | None:
+    """The four numbers of a text, in their order, or None unless there are exactly four.
+
+    Any brackets, tags, separators, spaces and words are allowed around them: "[0.1,0.2,0.3,0.4]",
+    "<box>(10,20),(30,40)</box>", "{<10><20><30><40>}", "x1=.1 y1=.2 x2=.3 y2=.4". Their range is not checked.
+    """
+    numbers = []
+    for run in _NUMBER.findall(unicodedata.normalize("NFKC", text).translate(_DASHES)):
+        try:
+            numbers.append(float(run.rstrip(".")))
+        except ValueError:  # "0.1.2"
+            return None
+    return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
+
+
+def box_on_disk(text: str) -> Box | None:
+    """The box of a text that is nothing but one in CoIN's notation, numbers from 0 to 1; else None."""
+    return four_numbers(text) if _ON_DISK.fullmatch(text.strip()) else None
+
+
+def _padding(size: Size) -> tuple[int, int, int]:
+    """Side of the padded square and the picture's place in it, in pixels, as `pictures.pad_to_square` has them."""
+    width, height = size
+    side = max(width, height)
+    return side, (side - width) // 2, (side - height) // 2
+
+
+def to_original(box: Box, size: Size) -> Box:
+    """From shares of the padded square to shares of the picture's own width and height, not clipped."""
+    side, left, top = _padding(size)
+    width, height = size
+    x1, x2 = ((value * side - left) / width for value in box[::2])
+    y1, y2 = ((value * side - top) / height for value in box[1::2])
+    return x1, y1, x2, y2
+
+
+def to_padded(box: Box, size: Size) -> Box:
+    """From shares of the picture's own width and height to shares of the padded square."""
+    side, left, top = _padding(size)
+    width, height = size
+    x1, x2 = ((value * width + left) / side for value in box[::2])
+    y1, y2 = ((value * height + top) / side for value in box[1::2])
+    return x1, y1, x2, y2
+
+
+@dataclass(frozen=True)
+class BoxFormat:
+    """A backbone's boxes.
+
+    Attributes:
+        frame: `padded`: shares of the square that the picture is padded to (LLaVA). `original`: shares of the
+            picture's own width and height. `squashed`: shares of the picture squeezed into a square, which are the
+            same numbers as `original`, since squeezing keeps the shares.
+        numbers: `unit`: "[0.1,0.25,0.4,1.0]", two decimals (CoIN). `percent_tags`: "{<10><25><40><100>}"
+            (MiniGPT-v2, arXiv 2310.09478, section 3.2). `thousand_tags`: "<box>(100,250),(400,999)</box>", thousandths
+            below 1000 (Qwen-VL, arXiv 2308.12966, section 3.2).
+
+    Raises:
+        ConfigError: an unknown frame or notation.
+    """
+
+    frame: str = "padded"
+    numbers: str = "unit"
+
+    def __post_init__(self) -> None:
+        for key, value, known in (("frame", self.frame, FRAMES), ("numbers", self.numbers, NUMBERS)):
+            if value not in known:
+                raise ConfigError(f"backbone.boxes.{key}={value!r} is unknown; use one of {', '.join(known)}")
+
+    @property
+    def as_on_disk(self) -> bool:
+        """Whether boxes stay as CoIN's files have them."""
+        return self == BoxFormat()
+
+    def describe(self) -> dict[str, str]:
+        """What an answer record's reference keeps, for `read_box`."""
+        return {"frame": self.frame, "numbers": self.numbers}
+
+    def write(self, box: Box, size: Size) -> str:
+        """A box of the padded frame in this format, clipped to the frame.
+
+        Args:
+            box: shares of the padded square.
+            size: of the picture.
+        """
+        moved = box if self.frame == "padded" else to_original(box, size)
+        x1, y1, x2, y2 = (min(1.0, max(0.0, value)) for value in moved)
+        if self.numbers == "unit":
+            return "[" + ",".join(str(round(value, 2)) for value in (x1, y1, x2, y2)) + "]"
+        if self.numbers == "percent_tags":
+            return "{" + "".join(f"<{round(value * 100)}>" for value in (x1, y1, x2, y2)) + "}"
+        a, b, c, d = (min(999, round(value * 1000)) for value in (x1, y1, x2, y2))
+        return f"<box>({a},{b}),({c},{d})</box>"
+
+    def read(self, text: str, size: Size) -> Box | None:
+        """The box that a text gives in this format, as shares of the padded square; None unless it has four numbers.
+
+        Brackets and tags may be missing or others, as decoding drops those that are special tokens. The numbers are
+        not clipped.
+        """
+        numbers = four_numbers(text)
+        if numbers is None:
+            return None
+        scale = {"unit": 1, "percent_tags": 100, "thousand_tags": 1000}[self.numbers]
+        x1, y1, x2, y2 = (value / scale for value in numbers)
+        return (x1, y1, x2, y2) if self.frame == "padded" else to_padded((x1, y1, x2, y2), size)
+
+
+def box_format(settings: Mapping[str, str] | None, image_frame: str, numbers: str) -> BoxFormat:
+    """What a config says of boxes, filled up with what follows from the picture's frame and the prompt family.
+
+    Args:
+        settings: `frame` and `numbers`, or either, or None.
+        image_frame: of the backbone (`pictures.FRAMES`); in a cropped picture boxes keep the padded frame.
+        numbers: of the prompt.
+
+    Raises:
+        ConfigError: an unknown key or value.
+    """
+    derived = {"frame": "squashed" if image_frame == "squash" else "padded", "numbers": numbers}
+    unknown = set(settings or {}) - set(derived)
+    if unknown:
+        raise ConfigError(f"backbone.boxes.{sorted(unknown)[0]}: there is no such option; use frame and numbers")
+    return BoxFormat(**{**derived, **(settings or {})})
+
+
+def read_box(prediction: str, settings: Mapping[str, str] | None, size: Size | None) -> Box | None:
+    """The box of a prediction as shares of the padded square, or None.
+
+    Args:
+        prediction: what the model has written.
+        settings: `box_format` of the reference; None means CoIN's own format.
+        size: of the picture; needed unless the frame is the padded one.
+
+    Raises:
+        ConfigError: `settings` are unknown, or need a size that is missing or not positive.
+    """
+    chosen = BoxFormat(**(settings or {}))
+    if chosen.frame != "padded" and (size is None or len(size) != 2 or min(size) <= 0):
+        raise ConfigError(f"a box of the {chosen.frame} frame needs the picture's size, found {size!r}")
+    return chosen.read(prediction, size or (1, 1))
