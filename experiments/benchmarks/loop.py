@@ -21,7 +21,7 @@ from ours import common_facts, config_for, continual, cross_section, device, opt
 from rich.console import Console
 
 from coin_lightning.cli.build import build
-from coin_lightning.cli.train import TrainerFactory
+from coin_lightning.cli.trainers import TrainerFactory
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.progress import SequenceProgress
 from coin_lightning.continual.run_dir import RunDir

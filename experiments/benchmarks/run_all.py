@@ -18,7 +18,7 @@ import torch
 from harness import RESULTS, show
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("layer", "training", "evaluation", "loop", "memory")
+SCRIPTS = ("layer", "training", "evaluation", "loop", "memory", "verify", "scoring")
 
 
 class Aim(NamedTuple):
@@ -59,6 +59,8 @@ AIMS = (
     Aim("loop", "whole fit / bare loop", lambda r: r["ours_over_bare"], 1.05, -1),
     Aim("memory", "peak of a step, ours / Trainer", lambda r: r["peak_ours_over_trainer"], 1.0, -1),
     Aim("memory", "checkpoint, ours / Trainer", lambda r: r["checkpoint_ours_over_trainer"], 1.0, -1),
+    Aim("verify", "data check / decoding its pictures", lambda r: r["verify_over_decode"], 1.25, -1),
+    Aim("scoring", "seconds for 100,000 answers, slowest rule", lambda r: r["slowest"], 5.0, -1),
 )
 
 

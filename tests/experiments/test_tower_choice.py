@@ -12,8 +12,10 @@ FOLDER = Path(__file__).parents[2] / "experiments" / "tower_choice"
 @pytest.fixture
 def probes(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-    yield __import__("probes")
-    sys.modules.pop("probes", None)
+    monkeypatch.delitem(sys.modules, "probes", raising=False)  # the tests have a file of that name, too
+    found = __import__("probes")
+    monkeypatch.setitem(sys.modules, "probes", found)
+    return found
 
 
 @pytest.fixture

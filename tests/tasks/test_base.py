@@ -1,3 +1,5 @@
+"""One task from its files to its batches."""
+
 import hashlib
 import json
 import re
@@ -10,6 +12,7 @@ import torch
 from coin_lightning.backbones import tiny
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.row_checks import LEDGER
 
 
 @pytest.fixture
@@ -264,3 +267,147 @@ def test_answers_come_the_longest_first_without_what_is_done(make):
     assert left == [["t1", "t0"], ["t2"]]  # a half answered batch is asked again, with the same neighbours
     shares = [[batch["ids"] for batch in task.answer_loader(rank=rank, world_size=2)] for rank in (0, 1)]
     assert shares == [[["t4", "t3"], ["t2"]], [["t1", "t0"]]]
+
+
+def write_forty(root: Path) -> Path:
+    """Forty rows of one to three turns with the oddities of the published files, and 17 questions."""
+    from PIL import Image
+
+    images, folder = root / "cl_dataset", root / "Instructions_Original" / "Toy"
+    images.mkdir(parents=True)
+    folder.mkdir(parents=True)
+    for at in range(5):
+        Image.new("RGB", (20 + 8 * at, 28), (at * 40, 0, 0)).save(images / f"p{at}.jpg")
+    tests = [
+        {"question_id": 100 + at, "text": "Which" + " one" * (at * 3 % 7), "answer": str(at)}
+        | ({"image": f"p{at % 5}.jpg"} if at % 3 else {})
+        for at in range(17)
+    ]
+    rows = [_odd_row(at) for at in range(40)]
+    (folder / "train.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    (folder / "test.json").write_text(json.dumps(tests))
+    return root
+
+
+def _odd_row(at: int) -> dict:
+    parts = []
+    for turn in range(at % 3 + 1):
+        mark = ("<image>\n", "\n<image>")[at % 2] if turn == 0 and at % 4 else ""
+        text = f"Wort {'ü' * (at * 7 % 11)} {turn} {'so ' * (at * 5 % 9)}?"
+        question = mark + text if at % 2 == 0 else text + mark
+        parts += [{"from": "human", "value": question}, {"from": "gpt", "value": f" {at * 37} "}]
+    image = {"image": f"./p{at % 5}.jpg" + (".jpg" if at % 7 == 0 else "")} if at % 4 else {}
+    return {"id": at if at % 2 else f"n{at}", "conversations": parts, **image}
+
+
+TRAIN = "n0 n2 5 9 n12 13 n14 15 n16 n24 27 n28 29 31 n32 33 n34 35 37 n38"
+TEST = "101 103 104 108 109 110 113 114 116"
+EPOCHS = {
+    "chatml": [
+        "n32 n14, 9 33 15, n34 n2 n38, n0 27 n24, 29 35 5, n12 13 31, n28 37 n16",
+        "n34 n2 n38, n32 n14, n0 27 n24, 29 35 5, 9 33 15, n28 37 n16, n12 13 31",
+    ],
+    "vicuna_v1": [
+        "n32 n14, 9 33 15, n2 n38 29, n0 27 n24, n34 35 5, n12 13 31, n28 37 n16",
+        "n2 n38 29, n32 n14, n0 27 n24, n34 35 5, 9 33 15, n28 37 n16, n12 13 31",
+    ],
+}
+
+
+@pytest.mark.parametrize("prompt", sorted(EPOCHS))
+def test_rows_and_batches_are_those_of_earlier_versions(tmp_path, prompt):
+    """Written down before rows were read lazily: the same data and seeds give the same run in every version."""
+    task = InstructionTask(
+        "toy", write_forty(tmp_path / "data"), "Toy", tmp_path / "features", batch_size=3, answer_batch_size=4,
+        fraction=0.5, limit_test=9, subset_seed=7, cache_features=False,
+    )  # fmt: skip
+    task.connect(tiny.load(prompt=prompt), seed=3, position=2)
+    task.read()
+    assert [row.id for row in task.train_rows] == TRAIN.split()
+    assert [row.id for row in task.test_rows] == TEST.split()
+    assert task.subsets() == {"train": {"of": 40, "ids": TRAIN.split()}, "test": {"of": 17, "ids": TEST.split()}}
+    epochs = [_epoch(task, epoch) for epoch in (0, 1)]
+    assert epochs == [[batch.split() for batch in epoch.split(", ")] for epoch in EPOCHS[prompt]]
+    answers = [batch["ids"] for batch in task.answer_loader()]
+    assert answers == [["116", "104", "109", "113"], ["101", "108", "110", "103"], ["114"]]
+
+
+def test_a_list_of_ids_chooses_the_test_rows_and_a_limit_is_drawn_from_them(make, tmp_path):
+    (tmp_path / "ids.json").write_text('{"toy": ["t3", "t0", "t4"]}')
+    task = make(test_ids=tmp_path / "ids.json")
+    task.read()
+    assert [row.id for row in task.test_rows] == ["t0", "t3", "t4"]
+    assert [reference["answer"] for reference in task.references] == ["red", "white", "black"]
+    assert task.subsets() == {"train": {"of": 8, "ids": None}, "test": {"of": 5, "ids": ["t0", "t3", "t4"]}}
+    fewer = make(test_ids=str(tmp_path / "ids.json"), limit_test=2)
+    fewer.read()
+    assert {row.id for row in fewer.test_rows} < {"t0", "t3", "t4"}
+    (tmp_path / "ids.json").write_text('{"toy": ["t3", "t9"]}')
+    assert problems_of(make(test_ids=tmp_path / "ids.json").read) == [
+        f"{tmp_path}/ids.json: toy has no row with id 't9'"
+    ]
+
+
+def test_repeated_training_ids_are_refused_or_counted(make):
+    task = make()
+    rows = json.loads(task.train_file.read_text())
+    rows[3]["id"] = rows[5]["id"] = "n0"
+    task.train_file.write_text(json.dumps(rows))
+    assert len(problems_of(task.read)) == 2
+    allowed = make(repeated_train_ids="allow")
+    allowed.read()
+    assert len(allowed.train_rows) == 8
+    assert allowed.notes == ["toy: 2 training rows have the id of an earlier row; all are used."]
+    allowed.read()
+    assert len(allowed.notes) == 1
+
+
+def test_unknown_choices_are_refused():
+    with pytest.raises(ConfigError, match=r"task\.toy\.repeated_train_ids='keep' is unknown; use refuse or allow"):
+        InstructionTask("toy", "data", "Toy", "features", repeated_train_ids="keep")
+    with pytest.raises(ConfigError, match=r"task\.toy\.evaluation_frame='crop' is unknown"):
+        InstructionTask("toy", "data", "Toy", "features", evaluation_frame="crop")
+
+
+def test_without_training_the_training_file_is_not_needed(make):
+    task = make(trains=False)
+    task.train_file.unlink()
+    task.read()
+    task.check()
+    assert (len(task.train_rows), len(task.test_rows)) == (0, 5)
+    assert set(task.describe()["sha256"]) == {"test.json"}
+
+
+def test_pictures_are_decoded_at_the_first_start_only(make, monkeypatch):
+    first = make()
+    first.read()
+    looked: list[int] = []
+    first.check(looked.append)
+    assert sum(looked) == 4
+    assert (first.features / LEDGER).exists()
+    second = make(cache_features=False)
+    second.read()
+    monkeypatch.setattr("coin_lightning.tasks.picture_ledger.open_picture", lambda path: pytest.fail(f"opened {path}"))
+    second.check()
+    hashes = {name: hashlib.sha256((second.image_root / name).read_bytes()).hexdigest() for name in ("red.png",)}
+    assert second.encoder.hashes["red.png"] == hashes["red.png"]
+
+
+@pytest.mark.parametrize(("crops", "frame"), [(True, "crop"), (False, None)])
+def test_answers_see_the_published_crop_where_the_published_code_crops(make, crops, frame):
+    task = make(evaluation_frame="reference_crop", reference_crop=crops)
+    task.read()
+    assert task.encoder.answer_frame == frame
+    stores = {store.folder for store, _, _ in task._pictures_by_frame()}
+    assert len(stores) == (2 if crops else 1)
+    task.compute_features()
+    assert task.missing_features() == []
+    assert next(iter(task.answer_loader()))["features"].shape[1:] == task.encoder.backbone.feature_shape
+    assert make(reference_crop=True).encoder.answer_frame is None
+
+
+def test_a_data_set_that_is_no_json_list_of_this_kind_is_named(make):
+    task = make()
+    task.train_file.write_bytes(task.test_file.read_bytes())
+    (line,) = problems_of(task.read)
+    assert line.startswith(f"{task.train_file}: holds evaluation questions")

@@ -1,11 +1,14 @@
+"""Reading files of rows: every problem with its place, pictures as published rows write them, lazy decoding."""
+
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.rows import chunks, draw, load_json, picture_path, read_test, read_train
+from coin_lightning.tasks.rows import picture_path, read_test, read_train, repeated, scan_test, scan_train
 
 
 @pytest.fixture
@@ -50,15 +53,6 @@ def test_a_test_row_by_hand_keeps_the_data_sets_own_fields(tmp_path, images):
     assert read.fields == {"answer": "", "size": [3, 4]}
 
 
-@pytest.mark.parametrize(
-    ("fields", "identity"),
-    [({"id": 0}, "0"), ({"id": "a"}, "a"), ({"question_id": 5, "id": "a"}, "5"), ({"question_id": None, "id": 3}, "3")],
-)
-def test_ids_may_be_numbers_and_question_id_goes_first(tmp_path, images, fields, identity):
-    row = {key: value for key, value in talk("q", "a").items() if key != "id"} | fields
-    assert read_train(put(tmp_path, [row]), images)[0].id == identity
-
-
 def test_every_problem_of_a_training_file_is_listed_with_its_row(tmp_path, images):
     rows = [
         talk("q", "a", id="same"),
@@ -84,7 +78,7 @@ def test_every_problem_of_a_training_file_is_listed_with_its_row(tmp_path, image
         f"row 5: image {images / 'none.jpg'} is missing; restore it or remove the row",
         "row 6: conversations[0] has an empty question",
         "row 6: conversations[1] has an empty answer",
-        "row 7: id 'same' is already used by row 0; ids must be unique",
+        "row 7: id 'same' is already used by row 0; ids must be unique, or set scenario.repeated_train_ids=allow",
         "row 8: conversations[1] has <image> in an answer; only a question can show one",
         f"row 9: image '../secret.jpg' leaves the image folder {images}; use a relative path inside it",
         "row 10: field 'image' must be a path, found ['a.jpg']",
@@ -102,37 +96,35 @@ def test_every_problem_of_a_test_file_is_listed_with_its_row(tmp_path, images):
     assert problems_of(read_test, put(tmp_path, rows), images) == [
         "row 1: id '1' is already used by row 0; ids must be unique",
         "row 2: field 'text' is missing or empty",
-        f"row 3: image '/etc/passwd' leaves the image folder {images}; use a relative path inside it",
         "row 3: field 'text' is missing or empty",
+        f"row 3: image '/etc/passwd' leaves the image folder {images}; use a relative path inside it",
         "row 4: field 'question_id' or 'id' is missing or empty",
     ]
 
 
 @pytest.mark.parametrize("value", ["../secret.jpg", "deep/../../secret.jpg", "/a.jpg", "deep\\..\\..\\secret.jpg"])
 def test_paths_that_leave_the_folder(images, value):
-    found, (problem,) = picture_path({"image": value}, images, "here")
-    assert found is None
-    assert "leaves the image folder" in problem
+    with pytest.raises(DataError, match="leaves the image folder"):
+        picture_path(value, images)
 
 
 @pytest.mark.parametrize(
     ("value", "found"),
-    [("./a.jpg", "a.jpg"), ("a.jpg.jpg", "a.jpg"), ("./deep//b.jpg.jpg", "deep/b.jpg"), (None, None)],
+    [("./a.jpg", "a.jpg"), ("a.jpg.jpg", "a.jpg"), ("./deep//b.jpg.jpg", "deep/b.jpg")],
 )
 def test_paths_as_published_rows_write_them(images, value, found):
-    assert picture_path({"image": value}, images, "here") == (found, [])
+    assert picture_path(value, images) == found
 
 
 def test_a_file_that_really_ends_twice_is_taken_as_it_is(images):
     (images / "a.jpg.jpg").write_bytes(b"another picture")
-    assert picture_path({"image": "a.jpg.jpg"}, images, "here") == ("a.jpg.jpg", [])
+    assert picture_path("a.jpg.jpg", images) == "a.jpg.jpg"
 
 
 @pytest.mark.parametrize("value", ["none.jpg", "none.jpg.jpg", "deep", "a.jpg\0", "n" * 5000])
 def test_paths_without_a_file(images, value):
-    found, (problem,) = picture_path({"image": value}, images, "here")
-    assert found is None
-    assert problem.endswith("is missing; restore it or remove the row")
+    with pytest.raises(DataError, match="is missing; restore it or remove the row"):
+        picture_path(value, images)
 
 
 @pytest.mark.parametrize(
@@ -152,39 +144,58 @@ def test_files_that_are_no_list_of_rows(tmp_path, images, content, message):
         read_train(file, images)
 
 
-def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(DataError, match=r"none\.json: file is missing; check paths\.data"):
-        load_json(tmp_path / "none.json")
-    (tmp_path / "latin.json").write_bytes(b'["\xe9"]')
-    with pytest.raises(DataError, match=r"latin\.json: malformed JSON .*utf-8"):
-        load_json(tmp_path / "latin.json")
-    with pytest.raises(DataError, match="cannot be read"):
-        load_json(tmp_path)
+def test_a_picture_is_looked_for_once_however_its_path_is_written(tmp_path, images, monkeypatch):
+    looked = []
+    real = os.path.isfile
+    monkeypatch.setattr(os.path, "isfile", lambda path: looked.append(Path(path).name) or real(path))
+    written = ["a.jpg", "./a.jpg", "a.jpg.jpg", "./deep/b.jpg", None]
+    rows = [talk("q", "a", id=at, image=written[at % 5]) for at in range(50)]
+    read = read_train(put(tmp_path, rows), images)
+    assert sorted(looked) == ["a.jpg", "a.jpg", "a.jpg", "a.jpg.jpg", "b.jpg"]
+    assert read.images == ["a.jpg", "deep/b.jpg"]
+    assert [row.image for row in read[:5]] == ["a.jpg", "a.jpg", "a.jpg", "deep/b.jpg", None]
 
 
-def test_a_subset_depends_on_its_key_only_and_keeps_the_files_order():
-    rows = list(range(100))
-    drawn = draw(rows, 0.25, None, "0/gqa/train")
-    assert len(drawn) == 25
-    assert drawn == sorted(drawn) == draw(rows, 0.25, None, "0/gqa/train")
-    assert drawn != draw(rows, 0.25, None, "1/gqa/train")
-    assert drawn != draw(rows, 0.25, None, "0/vqav2/train")
+def test_ids_of_training_rows_may_be_repeated_where_that_is_allowed(tmp_path, images):
+    file = put(tmp_path, [talk(f"q{at}", "a", id="1" if at % 2 else at) for at in range(5)])
+    read = read_train(file, images, repeated_ids="allow")
+    assert read.ids == ["0", "1", "2", "1", "4"]
+    assert [row.turns[0].question for row in read] == [f"q{at}" for at in range(5)]
+    assert repeated(read) == 1
+    with pytest.raises(DataError, match=r"row 3: id '1' is already used by row 1; .*repeated_train_ids=allow"):
+        read_train(file, images)
 
 
-@pytest.mark.parametrize(
-    ("fraction", "limit", "count"),
-    [(1.0, None, 10), (1.0, 99, 10), (0.5, None, 5), (0.5, 3, 3), (0.01, None, 1), (0.25, 9, 2)],
-)
-def test_sizes_of_subsets(fraction, limit, count):
-    assert len(draw(range(10), fraction, limit, "k")) == count
+def test_a_file_of_the_other_kind_is_named_in_one_line(tmp_path, images):
+    questions = [{"question_id": at, "text": "q", "answer": "a"} for at in range(9)]
+    assert problems_of(read_train, put(tmp_path, questions), images) == [
+        f"{tmp_path / 'rows.json'}: holds evaluation questions ('text') where training conversations ('conversations') "
+        "are needed; check which split is in this file"
+    ]
+    (line,) = problems_of(read_test, put(tmp_path, [talk("q", "a", id=at) for at in range(9)]), images)
+    assert "holds training conversations ('conversations') where evaluation questions ('text') are needed" in line
+    assert len(problems_of(read_train, put(tmp_path, [*questions, talk("q", "a")]), images)) == 9
 
 
-@pytest.mark.parametrize(("fraction", "limit"), [(0.0, None), (1.01, None), (-1, None), (1.0, 0), (float("nan"), None)])
-def test_senseless_subsets_are_refused(fraction, limit):
-    with pytest.raises(DataError, match=r"fraction=.* must lie in \(0, 1\]"):
-        draw(range(10), fraction, limit, "k")
+def test_a_scan_goes_on_behind_rows_with_problems(tmp_path, images):
+    rows = [
+        talk("q", "a", id=0),
+        talk("q", id=1),
+        talk("q", "a", id=0, image="a.jpg"),
+        talk("q", "a", id=3, image="a.jpg"),
+    ]
+    found = list(scan_train(put(tmp_path, rows), images))
+    assert [number for number, _ in found] == [0, 1, 2, 3]
+    assert [type(row).__name__ for _, row in found] == ["TrainRow", "DataError", "DataError", "TrainRow"]
+    assert found[1][1].problems == [
+        f"{tmp_path / 'rows.json'} row 1: field 'conversations' must be a list of question and answer pairs"
+    ]
+    assert found[3][1].image == "a.jpg"
+    asked = list(scan_test(put(tmp_path, [{"id": 1, "text": "q", "answer": 3}]), images))
+    assert asked[0][1].fields == {"answer": 3}
 
 
-def test_chunks():
-    assert [list(part) for part in chunks(range(7), 3)] == [[0, 1, 2], [3, 4, 5], [6]]
-    assert list(chunks([], 3)) == []
+def test_rows_read_again_are_the_rows_read_first(tmp_path, images):
+    rows = [talk(f"<image>\nü{at}?", f" {at} ", id=at, image="./a.jpg") for at in range(30)]
+    file = put(tmp_path, json.dumps(rows, ensure_ascii=False, indent=1))
+    assert list(read_train(file, images)) == [row for _, row in scan_train(file, images)]

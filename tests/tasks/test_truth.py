@@ -5,7 +5,7 @@ import pytest
 
 from coin_lightning.errors import DataError
 from coin_lightning.tasks.rows import TestRow
-from coin_lightning.tasks.truth import GQAAnswers, RowFields, ScienceQAProblems, TextVQAAnswers
+from coin_lightning.tasks.truth import BoxFields, GQAAnswers, RowFields, ScienceQAProblems, TextVQAAnswers
 
 
 def row(name: str, image: str | None = None, **fields: object) -> TestRow:
@@ -39,6 +39,47 @@ def test_rows_without_a_required_field_are_all_listed(tmp_path):
         "test.json row 2: field 'size' is missing",
         "test.json row 3: field 'answer_bbox' is missing",
         "test.json row 3: field 'size' is missing",
+    ]
+
+
+def test_scienceqa_keeps_what_the_breakdown_needs(tmp_path):
+    problem = {"choices": ["x", "y"], "answer": 0, "subject": "social science"}
+    problems = {"1": {**problem, "hint": " ", "grade": "grade8"}, "2": {**problem, "hint": "In 1861 ..."}, "3": problem}
+    put(tmp_path, "ScienceQA/problems.json", problems)
+    put(tmp_path, "ScienceQA/pid_splits.json", {"test": ["1", "2", "3"]})
+    first, second, third = ScienceQAProblems()([row("1"), row("2"), row("3")], tmp_path)
+    assert (first["hint"], first["grade"]) == (False, "grade8")
+    assert (second["hint"], "grade" in second) == (True, False)
+    assert "hint" not in third
+
+
+def box(name: str, answer: object, **fields: object) -> TestRow:
+    return row(name, "a.jpg", answer_bbox=answer, **{"size": [4, 3], **fields})
+
+
+def test_boxes_may_be_texts_or_lists_and_come_as_texts(tmp_path):
+    rows = [box("1", "[0.1,0.25,0.4,1.0]"), box("2", [0, 0.5, 1, 1.0], origin_answer_bbox=[1, 2, 3, 4.5])]
+    first, second = BoxFields()(rows, tmp_path)
+    assert first == {"answer_bbox": "[0.1,0.25,0.4,1.0]", "size": [4, 3], "image": "a.jpg"}
+    assert (second["answer_bbox"], second["origin_answer_bbox"]) == ("[0,0.5,1,1.0]", "[1,2,3,4.5]")
+
+
+def test_boxes_that_cannot_be_right_are_all_listed(tmp_path):
+    rows = [
+        box("1", "[0.1,0.2,0.3]"), box("2", "left"), box("3", [0, 0, 1, None]), box("4", "[0,0,1,1.3]"),
+        box("5", "[0.6,0,0.5,1]"), box("6", "[0,0,1,1]", size="4x3"), box("7", "[0,0,1,1]", origin_answer_bbox="?"),
+        box("8", "[0,0,1.01,1]"), box("9", "", size=None),
+    ]  # fmt: skip
+    assert problems_of(BoxFields(), rows, tmp_path) == [
+        "test.json row 1: field 'answer_bbox' is no box of four numbers: '[0.1,0.2,0.3]'",
+        "test.json row 2: field 'answer_bbox' is no box of four numbers: 'left'",
+        "test.json row 3: field 'answer_bbox' is no box of four numbers: [0, 0, 1, None]",
+        "test.json row 4: field 'answer_bbox' lies outside its picture or has swapped corners: [0.0, 0.0, 1.0, 1.3]",
+        "test.json row 5: field 'answer_bbox' lies outside its picture or has swapped corners: [0.6, 0.0, 0.5, 1.0]",
+        "test.json row 6: field 'size' must be [width, height], found '4x3'",
+        "test.json row 7: field 'origin_answer_bbox' is no box of four numbers: '?'",
+        "test.json row 9: field 'answer_bbox' is missing",
+        "test.json row 9: field 'size' is missing",
     ]
 
 

@@ -6,56 +6,30 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from coin_lightning.backbones.base import IGNORE, Backbone
-from coin_lightning.backbones.pictures import check_header, open_picture
+from coin_lightning.backbones.base import Backbone
+from coin_lightning.backbones.pictures import open_picture
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.features import FeatureStore, file_hash
-from coin_lightning.tasks.rows import TestRow, TrainRow, chunks, draw, read_test, read_train
+from coin_lightning.tasks.features import FeatureStore
+from coin_lightning.tasks.loaders import Batches, Rows, TrainLoader
+from coin_lightning.tasks.prompt_sizes import PromptSizes
+from coin_lightning.tasks.row_checks import broken_pictures, too_long
+from coin_lightning.tasks.row_sequence import as_rows
+from coin_lightning.tasks.row_table import RawRows
+from coin_lightning.tasks.rows import TestRow, TrainRow, read_test, read_train, repeated
 from coin_lightning.tasks.sampler import LengthBucketSampler, answer_batches
+from coin_lightning.tasks.sources import JsonSource, Source
+from coin_lightning.tasks.subsets import chunks, drawn, listed, subset
 from coin_lightning.tasks.truth import Reference, RowFields
 
 Truth = Callable[[Sequence[TestRow], Path], list[Reference]]
 TOWER_BATCH = 32
-
-
-class Rows(Dataset):
-    """Rows as a map-style data set; a batch is put together by the collate function."""
-
-    def __init__(self, rows: Sequence[Any]) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.rows[index]
-
-
-class Batches(Dataset):
-    """Whole batches as items: Lightning rebuilds the batch sampler of a predict loader; here is none."""
-
-    def __init__(self, batches: Sequence[Sequence[Any]], collate: Callable[[Sequence[Any]], dict[str, Any]]) -> None:
-        self.batches, self.collate = batches, collate
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.collate(self.batches[index])
-
-
-class TrainLoader(DataLoader):
-    """A loader that goes on in mid-epoch without state of its own: `resume_at` has told its sampler where."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing; its presence tells Lightning that the loader can be resumed."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to do."""
+CHOICES = {
+    "repeated_train_ids": ("refuse", "allow"),
+    "evaluation_frame": ("as_training", "reference_crop"),
+}
 
 
 class InstructionTask(L.LightningDataModule):
@@ -74,10 +48,25 @@ class InstructionTask(L.LightningDataModule):
         batch_size: training rows per device and step.
         answer_batch_size: rows generated together.
         fraction, limit_train, limit_test: subsets, drawn with `subset_seed` and the same for every method and seed.
+        test_ids: file with the ids of the test rows to use (see `subsets.listed`); `limit_test` is drawn from them.
+        repeated_train_ids: `refuse`, or `allow` training rows to share ids, as LLaVA's conversations on one picture
+            do: nothing joins on them. They are counted in the notes. Ids of test rows are always unique.
+        source: where rows come from; default: the JSON files below `root`.
+        trains: false leaves the training rows unread.
+        evaluation_frame: `as_training`, or `reference_crop`: as the published code prepares test pictures.
+        reference_crop: whether it crops those of this task (`coin_reference.md` section 4.1).
+        boxes: `as_written`, or `converted` to the backbone's frame and notation.
         num_workers: loader processes; with cached features none is usually fastest.
         cache_features: run the frozen tower once per picture and keep its output below `features`.
         features: folder of the feature stores.
         max_cache_gigabytes: refuse to start when the features of this task would take more.
+
+    Attributes:
+        train_rows, test_rows, references: what `read` found, test rows and references side by side.
+        notes: sentences about the data that a report must carry.
+
+    Raises:
+        ConfigError: a count below 1, or an unknown choice.
     """
 
     name: str
@@ -100,47 +89,64 @@ class InstructionTask(L.LightningDataModule):
         limit_train: int | None = None,
         limit_test: int | None = None,
         subset_seed: int = 0,
+        test_ids: str | Path | None = None,
+        repeated_train_ids: str = "refuse",
+        source: Source | None = None,
+        trains: bool = True,
+        evaluation_frame: str = "as_training",
+        reference_crop: bool = False,
+        boxes: str = "converted",
         num_workers: int = 0,
         cache_features: bool = True,
         max_cache_gigabytes: float = 50.0,
     ) -> None:
         super().__init__()
-        for key, value in {
-            "max_new_tokens": max_new_tokens,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "answer_batch_size": answer_batch_size,
-        }.items():
-            if value < 1:
-                raise ConfigError(f"task.{name}.{key}={value} must be at least 1")
+        counts = {"max_new_tokens": max_new_tokens, "epochs": epochs, "batch_size": batch_size}
+        _check_counts(name, {**counts, "answer_batch_size": answer_batch_size})
+        _check_choices(name, {"repeated_train_ids": repeated_train_ids, "evaluation_frame": evaluation_frame})
         self.name, self.epochs, self.batch_size = name, epochs, batch_size
         self.max_new_tokens, self.answer_batch_size = max_new_tokens, answer_batch_size
         self.image_root = Path(root) / images
-        folder = Path(root) / instructions / directory
-        self.train_file, self.test_file = folder / "train.json", folder / f"{test_split}.json"
+        self.source: Source = source or JsonSource(root)
+        self.directory, self.instructions, self.test_split = directory, instructions, test_split
         self.truth: Truth = truth or RowFields()
-        self.fraction, self.limit_train, self.limit_test, self.subset_seed = (
-            fraction,
-            limit_train,
-            limit_test,
-            subset_seed,
-        )
+        self.fraction, self.limit_train, self.limit_test = fraction, limit_train, limit_test
+        self.subset_seed, self.test_ids = subset_seed, Path(test_ids) if test_ids else None
+        self.repeated_train_ids, self.trains, self.boxes = repeated_train_ids, trains, boxes
+        self.answer_frame = "crop" if reference_crop and evaluation_frame == "reference_crop" else None
         self.num_workers, self.cache_features = num_workers, cache_features
         self.features, self.max_cache_gigabytes = Path(features), max_cache_gigabytes
-        self.train_rows: list[TrainRow] = []
-        self.test_rows: list[TestRow] = []
+        self.train_rows: Sequence[TrainRow] = []
+        self.test_rows: Sequence[TestRow] = []
         self.references: list[Reference] = []
+        self.notes: list[str] = []
+        self._raw: dict[str, RawRows] = {}
+        self._subsets: dict[str, Any] = {}
         self._sampler: LengthBucketSampler | None = None
         self._resume = (0, 0)
 
     # before training
 
+    @property
+    def train_file(self) -> Path:
+        """Where the training rows lie."""
+        return self.source.file(self.directory, self.instructions, "train")
+
+    @property
+    def test_file(self) -> Path:
+        """Where the rows lie that are evaluated."""
+        return self.source.file(self.directory, self.instructions, self.test_split)
+
     def connect(self, backbone: Backbone, seed: int = 0, position: int = 0) -> None:
         """Say which model reads the rows, and where in the sequence the task stands."""
-        store = (
-            FeatureStore(self.features / backbone.tower_key(), backbone.feature_shape) if self.cache_features else None
-        )
-        self.encoder = Encoder(backbone, self.image_root, store)
+
+        def store(frame: str | None) -> FeatureStore | None:
+            if not self.cache_features:
+                return None
+            return FeatureStore(self.features / backbone.tower_key(frame), backbone.feature_shape)
+
+        answers = store(self.answer_frame) if self.answer_frame else None
+        self.encoder = Encoder(backbone, self.image_root, store(None), self.answer_frame, answers, self.boxes)
         self.key = f"{seed}/{position}"
 
     def read(self) -> None:
@@ -150,95 +156,108 @@ class InstructionTask(L.LightningDataModule):
             DataError: with every problem of the task's rows, also those outside the subset.
         """
         problems: list[str] = []
-        try:
-            rows = read_train(self.train_file, self.image_root)
-            self.train_rows = draw(rows, self.fraction, self.limit_train, f"{self.subset_seed}/{self.name}/train")
-        except DataError as error:
-            problems += error.problems
-        try:
-            tests = read_test(self.test_file, self.image_root)
-            pairs = list(zip(tests, self.truth(tests, self.image_root), strict=True))
-            pairs = draw(pairs, 1.0, self.limit_test, f"{self.subset_seed}/{self.name}/test")
-            self.test_rows, self.references = [row for row, _ in pairs], [reference for _, reference in pairs]
-        except DataError as error:
-            problems += error.problems
+        self.notes = []
+        for part in (self._read_train, self._read_test) if self.trains else (self._read_test,):
+            try:
+                part()
+            except DataError as error:
+                problems += error.problems
         if problems:
             raise DataError(problems)
 
-    def check(self) -> None:
+    def _read_train(self) -> None:
+        self._raw["train"] = self.source.rows(self.directory, self.instructions, "train")
+        rows = read_train(self._raw["train"], self.image_root, self.repeated_train_ids)
+        if count := repeated(rows):
+            self.notes.append(f"{self.name}: {count} training rows have the id of an earlier row; all are used.")
+        chosen = drawn(len(rows), self.fraction, self.limit_train, f"{self.subset_seed}/{self.name}/train")
+        used = rows if chosen is None else rows.select(chosen)
+        self.train_rows, self._subsets["train"] = used, subset(used, len(rows))
+
+    def _read_test(self) -> None:
+        self._raw["test"] = self.source.rows(self.directory, self.instructions, self.test_split)
+        rows = read_test(self._raw["test"], self.image_root)
+        truth = self.truth(rows, self.image_root)
+        kept = listed(rows, self.test_ids, self.name) if self.test_ids else list(range(len(rows)))
+        chosen = drawn(len(kept), 1.0, self.limit_test, f"{self.subset_seed}/{self.name}/test")
+        kept = kept if chosen is None else [kept[index] for index in chosen]
+        used = rows.select(kept)
+        self.test_rows, self._subsets["test"] = used, subset(used, len(rows))
+        self.references = [self.encoder.reference(truth[index]) for index in kept]
+
+    def subsets(self) -> dict[str, Any]:
+        """By split: how many rows there are, and the ids of those that are used; null means all (`subsets.json`)."""
+        return dict(self._subsets)
+
+    def check(self, report: Callable[[int], None] = lambda done: None) -> None:
         """Check that every used row fits the context and every used picture can be decoded.
+
+        Args:
+            report: gets the number of further pictures looked at.
 
         Raises:
             DataError: all problems together.
         """
-        rows: list[TrainRow | TestRow] = [*self.train_rows, *self.test_rows]
-        problems = [line for row in rows if (line := self._too_long(row))]
-        for row in self._rows_by_picture().values():
-            try:
-                path = self.image_root / str(row.image)
-                check_header(path)
-                if self.encoder.store is None or self.encoder.hash_of(str(row.image)) not in self.encoder.store:
-                    open_picture(path)
-            except DataError as error:
-                problems += [f"{row.where}: {line}" for line in error.problems]
-        if problems:
-            raise DataError(problems)
+        trains, tests = as_rows(self.train_rows), as_rows(self.test_rows)
+        problems = [line for rows in (trains, tests) for line in too_long(rows, self.encoder, self.max_new_tokens)]
+        broken, hashes = broken_pictures(tests, trains, self.image_root, self.features, report)
+        self.encoder.hashes.update(hashes)
+        if problems + broken:
+            raise DataError(problems + broken)
 
-    def _rows_by_picture(self) -> dict[str, TrainRow | TestRow]:
-        rows: list[TrainRow | TestRow] = [*self.test_rows, *self.train_rows]
-        return {row.image: row for row in rows if row.image is not None}
-
-    def _too_long(self, row: TrainRow | TestRow) -> str | None:
-        backbone = self.encoder.backbone
-        room = backbone.max_length - (self.max_new_tokens if isinstance(row, TestRow) else 0)
-        if backbone.token_bound(self.encoder.prompt(row)) <= room:
-            return None
-        ids, labels = self.encoder.encode(row)
-        if len(ids) <= room:
-            return None
-        learned = sum(label != IGNORE for label in labels)
-        part = f"an answer of {learned} tokens" if isinstance(row, TrainRow) else f"{self.max_new_tokens} answer tokens"
-        return (
-            f"{row.where}: {len(ids)} tokens with {part} do not fit backbone.max_length={backbone.max_length}; "
-            "raise it or shorten the row"
-        )
+    def _pictures_by_frame(self) -> list[tuple[FeatureStore | None, str | None, list[str]]]:
+        """Feature store, frame and pictures: one entry, or two where answers see pictures in another frame."""
+        trains, tests = as_rows(self.train_rows).images, as_rows(self.test_rows).images
+        if self.encoder.answer_frame is None:
+            return [(self.encoder.store, None, list(dict.fromkeys([*tests, *trains])))]
+        return [(self.encoder.store, None, trains), (self.encoder.answer_store, self.encoder.answer_frame, tests)]
 
     def missing_features(self) -> list[str]:
-        """Pictures of used rows whose features are not in the store yet."""
-        if self.encoder.store is None:
+        """Pictures of used rows whose features are not in the store yet, once per frame.
+
+        Raises:
+            ConfigError: the features would take more than `max_cache_gigabytes`.
+        """
+        return [image for store, _, images in self._pictures_by_frame() for image in self._missing(store, images)]
+
+    def _missing(self, store: FeatureStore | None, images: Sequence[str]) -> list[str]:
+        if store is None:
             return []
         first: dict[str, str] = {}
-        for image in self._rows_by_picture():
+        for image in images:
             first.setdefault(self.encoder.hash_of(image), image)
-        gigabytes = len(first) * self.encoder.store.block / 1e9
+        gigabytes = len(first) * store.block / 1e9
         if gigabytes > self.max_cache_gigabytes:
             raise ConfigError(
                 f"task.{self.name}: cached features of {len(first)} pictures take {gigabytes:.0f} GB, more than "
                 f"max_cache_gigabytes={self.max_cache_gigabytes:g}; raise it or set scenario.cache_features=false"
             )
-        return [image for digest, image in first.items() if digest not in self.encoder.store]
+        return [image for digest, image in first.items() if digest not in store]
 
     def compute_features(self, report: Callable[[int], None] = lambda done: None) -> None:
         """Run the tower over the pictures that lack features; `report` gets the number done after each batch."""
-        store = self.encoder.store
-        if store is None:
-            return
-        with store.lock():
-            store.refresh()
-            backbone = self.encoder.backbone
-            for images in chunks(self.missing_features(), TOWER_BATCH):
-                pixels = torch.stack([backbone.pixels(open_picture(self.image_root / image)) for image in images])
-                store.add([self.encoder.hash_of(image) for image in images], backbone.encode_pictures(pixels))
-                report(len(images))
+        for store, frame, images in self._pictures_by_frame():
+            if store is not None:
+                with store.lock():
+                    store.refresh()
+                    self._compute(store, frame, self._missing(store, images), report)
+
+    def _compute(
+        self, store: FeatureStore, frame: str | None, images: Sequence[str], report: Callable[[int], None]
+    ) -> None:
+        backbone = self.encoder.backbone
+        for part in chunks(images, TOWER_BATCH):
+            pixels = torch.stack([backbone.pixels(open_picture(self.image_root / image), frame) for image in part])
+            store.add([self.encoder.hash_of(image) for image in part], backbone.encode_pictures(pixels))
+            report(len(part))
 
     def describe(self) -> dict[str, Any]:
-        """What `environment.json` keeps of the data: where it lies, rows used, and the files' sha256."""
-        files = {file.name: file_hash(file) for file in (self.train_file, self.test_file)}
+        """What `environment.json` keeps of the data: where it lies, rows used, and the sha256 of what was read."""
         return {
             "folder": str(self.image_root),
             "train": len(self.train_rows),
             "test": len(self.test_rows),
-            "sha256": files,
+            "sha256": {raw.name: raw.sha256 for raw in self._raw.values()},
         }
 
     def prepare_data(self) -> None:
@@ -256,7 +275,7 @@ class InstructionTask(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches of `Encoder.train_batch`, in the order of `LengthBucketSampler`."""
-        lengths = [len(self.encoder.prompt(row)) for row in self.train_rows]
+        lengths = PromptSizes(self.encoder).characters(self.train_rows)
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         self._sampler = LengthBucketSampler(lengths, self.batch_size, f"{self.key}/{self.name}", rank, world)
         epoch, batch = self._resume
@@ -276,14 +295,26 @@ class InstructionTask(L.LightningDataModule):
 
     def answer_loader(self, done: frozenset[str] = frozenset(), rank: int = 0, world_size: int = 1) -> DataLoader:
         """Batches of `Encoder.answer_batch`, the longest first, without those whose ids are all in `done`."""
-        lengths = [len(self.encoder.prompt(row)) for row in self.test_rows]
+        lengths, ids = PromptSizes(self.encoder).characters(self.test_rows), as_rows(self.test_rows).ids
         batches = [
             batch
             for batch in answer_batches(lengths, self.answer_batch_size)[rank::world_size]
-            if not all(self.test_rows[row].id in done for row in batch)
+            if not all(ids[row] in done for row in batch)
         ]
-        items = [[self.test_rows[row] for row in batch] for batch in batches]
-        return DataLoader(Batches(items, self._answer_batch), batch_size=None, num_workers=self.num_workers)
+        items = Batches(self.test_rows, batches, self._answer_batch)
+        return DataLoader(items, batch_size=None, num_workers=self.num_workers)
 
     def _answer_batch(self, rows: Sequence[TestRow]) -> dict[str, Any]:
         return {**self.encoder.answer_batch(rows), "max_new_tokens": self.max_new_tokens}
+
+
+def _check_counts(task: str, counts: dict[str, int]) -> None:
+    for key, value in counts.items():
+        if value < 1:
+            raise ConfigError(f"task.{task}.{key}={value} must be at least 1")
+
+
+def _check_choices(task: str, chosen: dict[str, str]) -> None:
+    for key, value in chosen.items():
+        if value not in CHOICES[key]:
+            raise ConfigError(f"task.{task}.{key}={value!r} is unknown; use {' or '.join(CHOICES[key])}")

@@ -1,199 +1,222 @@
-"""Reading CoIN's JSON files (`coin_reference.md` section 3.2) and refusing everything in them that cannot be used.
+"""Reading CoIN's rows (`coin_reference.md` section 3.2) and refusing everything in them that cannot be used.
 
 All problems of a file are collected before an error is raised, so that a data set is mended in one go.
 """
 
-import json
-import random
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Generic
 
-from coin_lightning.backbones.prompts import IMAGE, Turn
 from coin_lightning.errors import DataError
-
-Row = TypeVar("Row")
-SPEAKERS = ("human", "gpt")
+from coin_lightning.tasks.json_rows import JsonRows
+from coin_lightning.tasks.row_format import (
+    Facts,
+    Row,
+    TestRow,
+    TrainRow,
+    facts_of,
+    question_facts,
+    question_problems,
+    question_row,
+    row_problems,
+    train_facts,
+    train_problems,
+    train_row,
+)
+from coin_lightning.tasks.row_table import NO_PICTURE, Columns, LazyRows, RawRows
 
 
 @dataclass(frozen=True)
-class TrainRow:
-    """A conversation to learn from. `where` names file and row for messages."""
+class Kind(Generic[Row]):
+    """How the rows of a file are looked at.
 
-    id: str
-    turns: tuple[Turn, ...]
-    image: str | None
-    where: str
-
-
-@dataclass(frozen=True)
-class TestRow:
-    """A question to answer. `fields` are the data set's own row fields without text and id."""
-
-    __test__ = False  # not a pytest class
-
-    id: str
-    text: str
-    image: str | None
-    fields: dict[str, Any]
-    where: str
-
-
-def load_json(file: Path) -> Any:
-    """Parse a JSON file.
-
-    Raises:
-        DataError: the file is missing, is no UTF-8, or is malformed; the message has line and column.
+    Attributes:
+        name, text: what they are called, and the field that holds what they say.
+        facts: facts of a row of the usual form, else None.
+        problems: what is wrong with a row apart from id and picture.
+        make: builds the row.
+        once: what to do about an id that comes again.
     """
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{file}: file is missing; check paths.data and the task's folder and split") from None
-    except OSError as error:
-        raise DataError(f"{file}: file cannot be read ({error}); check paths.data and the file's permissions") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{file}: malformed JSON ({error}); the file may be cut off, fetch or build it again") from None
+
+    name: str
+    text: str
+    facts: Callable[[Any], Facts | None]
+    problems: Callable[[dict[str, Any]], list[str]]
+    make: Callable[[dict[str, Any], str | None, str], Row]
+    once: str
 
 
-def load_object(file: Path) -> dict[str, Any]:
-    """Parse a JSON file that holds an object; raises as `load_json`, and when it holds something else."""
-    data = load_json(file)
-    if not isinstance(data, dict):
-        raise DataError(f"{file}: must hold an object, found {type(data).__name__}; fetch or build it again")
-    return data
+LEARN: Kind[TrainRow] = Kind(
+    "training conversations", "conversations", train_facts, train_problems, train_row,
+    "ids must be unique, or set scenario.repeated_train_ids=allow",
+)  # fmt: skip
+ASK: Kind[TestRow] = Kind(
+    "evaluation questions", "text", question_facts, question_problems, question_row, "ids must be unique"
+)
 
 
-def read_train(file: Path, images: Path) -> list[TrainRow]:
+def read_train(source: Path | RawRows, images: Path, repeated_ids: str = "refuse") -> LazyRows[TrainRow]:
     """Rows of a `train.json`.
+
+    Args:
+        source: a JSON file, or the rows of another source.
+        images: image root.
+        repeated_ids: `refuse`, or `allow`: nothing joins on the ids of training rows.
 
     Raises:
         DataError: with every problem of the file: fields, speakers, empty answers, repeated ids, picture paths.
     """
-    return _read(file, images, _train_row)
+    return _read(source, images, LEARN, repeated_ids == "allow")
 
 
-def read_test(file: Path, images: Path) -> list[TestRow]:
+def read_test(source: Path | RawRows, images: Path) -> LazyRows[TestRow]:
     """Rows of a `test.json` or `val.json`; raises as `read_train`."""
-    return _read(file, images, _test_row)
+    return _read(source, images, ASK, False)
 
 
-def _read(file: Path, images: Path, parse: Any) -> list[Any]:
-    data = load_json(file)
-    if not isinstance(data, list) or not data:
-        raise DataError(f"{file}: must hold a non-empty list of rows, found {type(data).__name__}")
-    rows: list[Any] = []
+def scan_train(
+    source: Path | RawRows, images: Path, repeated_ids: str = "refuse"
+) -> Iterator[tuple[int, TrainRow | DataError]]:
+    """Every row of a `train.json` by number, or what is wrong with it; goes on behind rows with problems."""
+    return _scan(source, images, LEARN, repeated_ids == "allow")
+
+
+def scan_test(source: Path | RawRows, images: Path) -> Iterator[tuple[int, TestRow | DataError]]:
+    """As `scan_train`."""
+    return _scan(source, images, ASK, False)
+
+
+def repeated(rows: LazyRows[Row]) -> int:
+    """How many rows have the id of an earlier row."""
+    return len(rows) - len(set(rows.ids))
+
+
+def _read(source: Path | RawRows, images: Path, kind: Kind[Row], repeat: bool) -> LazyRows[Row]:
+    raw, table = _raw(source), Columns()
     problems: list[str] = []
-    seen: dict[str, int] = {}
-    for index, raw in enumerate(data):
-        where = f"{file} row {index}"
+    reader = Reader(images, kind, table.pictures, repeat)
+    for number, value in enumerate(raw.scan()):
         try:
-            row = parse(raw, images, where)
+            table.add(number, *reader.look(number, value))
         except DataError as error:
-            problems += error.problems
-            continue
-        if row.id in seen:
-            problems.append(f"{where}: id {row.id!r} is already used by row {seen[row.id]}; ids must be unique")
-        seen.setdefault(row.id, index)
-        rows.append(row)
+            problems += [f"{raw.where(number)}: {line}" for line in error.problems]
     if problems:
-        raise DataError(problems)
-    return rows
+        raise DataError(reader.wrong_file(raw, number + 1) or problems)
+    return LazyRows(raw, kind.make, table)
 
 
-def _identity(raw: Any, where: str) -> str:
-    if not isinstance(raw, dict):
-        raise DataError(f"{where}: must be an object, found {type(raw).__name__}")
-    for key in ("question_id", "id"):
-        if isinstance(raw.get(key), str | int) and str(raw[key]):
-            return str(raw[key])
-    raise DataError(f"{where}: field 'question_id' or 'id' is missing or empty")
+def _scan(
+    source: Path | RawRows, images: Path, kind: Kind[Row], repeat: bool
+) -> Iterator[tuple[int, Row | DataError]]:
+    raw, pictures = _raw(source), list[str]()
+    reader = Reader(images, kind, pictures, repeat)
+    for number, value in enumerate(raw.scan()):
+        where = raw.where(number)
+        try:
+            picture = reader.look(number, value)[1]
+        except DataError as error:
+            yield number, DataError([f"{where}: {line}" for line in error.problems])
+        else:
+            yield number, kind.make(value, None if picture == NO_PICTURE else pictures[picture], where)
 
 
-def _train_row(raw: Any, images: Path, where: str) -> TrainRow:
-    identity = _identity(raw, where)
-    problems = []
-    turns = []
-    conversation = raw.get("conversations")
-    if not isinstance(conversation, list) or not conversation or len(conversation) % 2:
-        raise DataError(f"{where}: field 'conversations' must be a list of question and answer pairs")
-    for position, part in enumerate(conversation):
-        speaker = SPEAKERS[position % 2]
-        if not isinstance(part, dict) or part.get("from") != speaker or not isinstance(part.get("value"), str):
-            problems.append(f"{where}: conversations[{position}] must be {{'from': {speaker!r}, 'value': text}}")
-        elif not part["value"].strip():
-            problems.append(
-                f"{where}: conversations[{position}] has an empty {'question' if position % 2 == 0 else 'answer'}"
-            )
-        elif speaker == "gpt" and IMAGE in part["value"]:
-            problems.append(
-                f"{where}: conversations[{position}] has {IMAGE} in an answer; only a question can show one"
-            )
-    image, trouble = picture_path(raw, images, where)
-    problems += trouble
-    if problems:
-        raise DataError(problems)
-    for question, answer in zip(conversation[::2], conversation[1::2], strict=True):
-        turns.append(Turn(question["value"], answer["value"].strip()))
-    return TrainRow(identity, tuple(turns), image, where)
+def _raw(source: Path | RawRows) -> RawRows:
+    return JsonRows(source) if isinstance(source, Path) else source
 
 
-def _test_row(raw: Any, images: Path, where: str) -> TestRow:
-    identity = _identity(raw, where)
-    image, problems = picture_path(raw, images, where)
-    text = raw.get("text")
-    if not isinstance(text, str) or not text.strip():
-        problems.append(f"{where}: field 'text' is missing or empty")
-    if problems:
-        raise DataError(problems)
-    fields = {key: value for key, value in raw.items() if key not in ("question_id", "id", "text", "image")}
-    return TestRow(identity, raw["text"], image, fields, where)
+class Reader(Generic[Row]):
+    """Looks at the rows of one file in turn.
+
+    Args:
+        images: image root.
+        kind: what the rows should be.
+        pictures: gets the path of each picture once.
+        repeat: whether an id may come again.
+    """
+
+    def __init__(self, images: Path, kind: Kind[Row], pictures: list[str], repeat: bool) -> None:
+        self.images, self.kind, self.pictures, self.repeat = images, kind, pictures, repeat
+        self._seen: dict[str, int] = {}
+        self._written: dict[str, int | str] = {}  # picture number, or problem, by path as rows write it
+        self._numbers: dict[str, int] = {}
+        self._strange = 0
+
+    def look(self, number: int, raw: Any) -> tuple[Facts, int]:
+        """Facts and picture number of row `number`.
+
+        Raises:
+            DataError: all its problems, without the row's place.
+        """
+        facts = self.kind.facts(raw) or self._look_closely(raw)
+        picture = self._picture(facts.image)
+        first = self._seen.setdefault(facts.id, number)
+        if first != number and not self.repeat:
+            raise DataError(f"id {facts.id!r} is already used by row {first}; {self.kind.once}")
+        return facts, picture
+
+    def wrong_file(self, raw: RawRows, count: int) -> str | None:
+        """One sentence instead of one per row when all rows are of the other kind."""
+        if self._strange < count:
+            return None
+        other = ASK if self.kind.text == LEARN.text else LEARN
+        return (
+            f"{raw.place}: holds {other.name} ({other.text!r}) where {self.kind.name} ({self.kind.text!r}) are needed; "
+            "check which split is in this file"
+        )
+
+    def _look_closely(self, raw: Any) -> Facts:
+        if lines := row_problems(raw):
+            raise DataError(lines)
+        image, lines = raw.get("image"), self.kind.problems(raw)
+        other = ASK if self.kind.text == LEARN.text else LEARN
+        self._strange += self.kind.text not in raw and other.text in raw
+        try:
+            self._picture(image)
+        except DataError as error:
+            lines += error.problems
+        if lines:
+            raise DataError(lines)
+        return facts_of(self.kind.make(raw, image, ""))
+
+    def _picture(self, written: Any) -> int:
+        if written is None:
+            return NO_PICTURE
+        if not isinstance(written, str) or not written:
+            raise DataError(f"field 'image' must be a path, found {written!r}")
+        if written not in self._written:
+            self._written[written] = self._find(written)
+        found = self._written[written]
+        if isinstance(found, str):
+            raise DataError(found)
+        return found
+
+    def _find(self, written: str) -> int | str:
+        try:
+            path = picture_path(written, self.images)
+        except DataError as error:
+            return str(error)
+        if path not in self._numbers:
+            self._numbers[path] = len(self.pictures)
+            self.pictures.append(path)
+        return self._numbers[path]
 
 
-def picture_path(raw: dict[str, Any], images: Path, where: str) -> tuple[str | None, list[str]]:
-    """Path of the row's picture relative to the image root, and the problems with it.
+def picture_path(written: str, images: Path) -> str:
+    """Path of a picture relative to the image root, from the path in a row.
 
     `./` prefixes are dropped, and `.jpg.jpg` falls back to `.jpg`, as some published rows need.
-    """
-    value = raw.get("image")
-    if value is None:
-        return None, []
-    if not isinstance(value, str) or not value:
-        return None, [f"{where}: field 'image' must be a path, found {value!r}"]
-    path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts or "\\" in value:
-        return None, [f"{where}: image {value!r} leaves the image folder {images}; use a relative path inside it"]
-    relative = str(path)
-    if not _is_file(images / relative):
-        shorter = relative.removesuffix(".jpg")
-        if not relative.endswith(".jpg.jpg") or not _is_file(images / shorter):
-            return None, [f"{where}: image {images / relative} is missing; restore it or remove the row"]
-        relative = shorter
-    return relative, []
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # e.g. a name that is too long
-        return False
-
-
-def draw(rows: Sequence[Row], fraction: float, limit: int | None, key: str) -> list[Row]:
-    """A subset in the file's order: `fraction` of the rows (at least one), at most `limit`, drawn with `key` as seed.
 
     Raises:
-        DataError: the fraction is outside (0, 1] or the limit is not positive.
+        DataError: the path leaves the image root, or there is no such file.
     """
-    if not 0 < fraction <= 1 or (limit is not None and limit < 1):
-        raise DataError(f"{key}: fraction={fraction} must lie in (0, 1] and limit={limit} be null or at least 1")
-    count = max(1, round(len(rows) * fraction))
-    count = count if limit is None else min(count, limit)
-    if count >= len(rows):
-        return list(rows)
-    return [rows[index] for index in sorted(random.Random(key).sample(range(len(rows)), count))]
-
-
-def chunks(items: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
-    """Consecutive slices of at most `size` items."""
-    return (items[start : start + size] for start in range(0, len(items), size))
+    parts = [part for part in written.split("/") if part not in ("", ".")]
+    if written.startswith("/") or ".." in parts or "\\" in written:
+        raise DataError(f"image {written!r} leaves the image folder {images}; use a relative path inside it")
+    relative = "/".join(parts)
+    shorter = relative.removesuffix(".jpg")
+    for candidate in (relative, shorter) if relative.endswith(".jpg.jpg") else (relative,):
+        if os.path.isfile(os.path.join(images, candidate)):  # `pathlib` takes five times as long
+            return candidate
+    raise DataError(f"image {images / relative} is missing; restore it or remove the row")

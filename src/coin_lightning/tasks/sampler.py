@@ -54,7 +54,7 @@ class LengthBucketSampler:
             order += (order * (wide // len(order) + 1))[: wide - len(order) % wide]
         batches = []
         for start in range(0, len(order), wide * BUCKET):
-            bucket = sorted(order[start : start + wide * BUCKET], key=lambda row: self.lengths[row])
+            bucket = sorted(order[start : start + wide * BUCKET], key=self.lengths.__getitem__)
             batches += [bucket[at : at + wide] for at in range(0, len(bucket), wide)]
         rng.shuffle(batches)
         return batches

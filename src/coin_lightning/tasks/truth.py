@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.rows import TestRow, load_object
+from coin_lightning.tasks.checks.boxes import SLACK, read_box, read_size
+from coin_lightning.tasks.json_files import load_object
+from coin_lightning.tasks.rows import TestRow
 
 Reference = dict[str, Any]
 
 
 class RowFields:
-    """The truth stands in the row: `answer`, or `answer_bbox` and its companions.
+    """The truth stands in the row, by default in `answer`.
 
     Args:
         required: fields every row must have.
@@ -30,15 +32,55 @@ class RowFields:
         Raises:
             DataError: rows that lack a required field, all listed.
         """
-        problems = [
-            f"{row.where}: field {name!r} is missing"
-            for row in rows
-            for name in self.required
-            if row.fields.get(name) in (None, "")
-        ]
+        references, problems = [], []
+        for row in rows:
+            problems += [f"{row.where}: {line}" for line in self.problems(row)]
+            references.append(_with_image(self.reference(row), row))
         if problems:
             raise DataError(problems)
-        return [_with_image(dict(row.fields), row) for row in rows]
+        return references
+
+    def problems(self, row: TestRow) -> list[str]:
+        """What is wrong with the truth of a row."""
+        return [f"field {name!r} is missing" for name in self.required if row.fields.get(name) in (None, "")]
+
+    def reference(self, row: TestRow) -> Reference:
+        """The truth of a row, without its picture."""
+        return dict(row.fields)
+
+
+class BoxFields(RowFields):
+    """The truth is a box in the padded square: `answer_bbox`, `"[x1,y1,x2,y2]"` or a list, beside the picture's `size`.
+
+    References always have it as text, as the published files do.
+    """
+
+    BOXES = ("answer_bbox", "origin_answer_bbox")
+
+    def __init__(self, required: Sequence[str] = ("answer_bbox", "size")) -> None:
+        super().__init__(required)
+
+    def problems(self, row: TestRow) -> list[str]:
+        """Missing fields, numbers that cannot be read, and a box that lies outside of the square."""
+        missing = super().problems(row)
+        if missing:
+            return missing
+        wrong = [
+            f"field {name!r} is no box of four numbers: {row.fields[name]!r}"
+            for name in self.BOXES
+            if name in row.fields and read_box(row.fields[name]) is None
+        ]
+        if read_size(row.fields["size"]) is None:
+            wrong.append(f"field 'size' must be [width, height], found {row.fields['size']!r}")
+        x1, y1, x2, y2 = box = read_box(row.fields["answer_bbox"]) or (0, 0, 1, 1)
+        if min(box) < -SLACK or max(box) > 1 + SLACK or x2 < x1 or y2 < y1:
+            wrong.append(f"field 'answer_bbox' lies outside its picture or has swapped corners: {list(box)}")
+        return wrong
+
+    def reference(self, row: TestRow) -> Reference:
+        """The row's own fields with boxes as text."""
+        boxes = {name: row.fields[name] for name in self.BOXES if isinstance(row.fields.get(name), list)}
+        return {**row.fields, **{name: f"[{','.join(map(str, box))}]" for name, box in boxes.items()}}
 
 
 class ScienceQAProblems:
@@ -72,11 +114,18 @@ class ScienceQAProblems:
                 "choices": choices,
                 "answer_index": index,
                 "subject": problem.get("subject", ""),
+                **_for_the_breakdown(problem),
             }
             references.append(_with_image(reference, row))
         if wrong:
             raise DataError(wrong)
         return references
+
+
+def _for_the_breakdown(problem: dict[str, Any]) -> Reference:
+    """Whether there is a hint, and the grade: ScienceQA's authors divide their results by them."""
+    hint = {"hint": bool(str(problem["hint"] or "").strip())} if "hint" in problem else {}
+    return hint | ({"grade": problem["grade"]} if problem.get("grade") else {})
 
 
 class TextVQAAnswers:

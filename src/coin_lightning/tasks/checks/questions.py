@@ -1,0 +1,134 @@
+"""Who asks what about which picture, small enough for every row of the benchmark, and what two files share."""
+
+import hashlib
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coin_lightning.backbones.prompts import IMAGE
+from coin_lightning.tasks.picture_ledger import PictureFacts
+
+Keys = NDArray[np.uint64]
+ODD = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 / golden ratio: spreads one key before another is mixed in."""
+
+
+@dataclass
+class Questions:
+    """Every question of a file: 64-bit hash of its text, its row, and its picture as an index into `pictures`."""
+
+    text: "array[int]" = field(default_factory=lambda: array("Q"))
+    row: "array[int]" = field(default_factory=lambda: array("I"))
+    picture: "array[int]" = field(default_factory=lambda: array("i"))
+    pictures: dict[str, int] = field(default_factory=dict)
+    first_row: "array[int]" = field(default_factory=lambda: array("I"))
+
+    def picture_of(self, image: str | None, row: int) -> int:
+        """Index of a row's picture; -1 for none."""
+        if image is None:
+            return -1
+        if image not in self.pictures:
+            self.pictures[image] = len(self.pictures)
+            self.first_row.append(row)
+        return self.pictures[image]
+
+    def row_of(self, image: str) -> int:
+        """The first row that shows a picture of this file."""
+        return self.first_row[self.pictures[image]]
+
+    def add(self, question: str, picture: int, row: int) -> None:
+        """Take up one question."""
+        self.text.append(hash64(question_body(question)))
+        self.row.append(row)
+        self.picture.append(picture)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What a test file has in common with a train file: row pairs (test, train) of questions, and pictures."""
+
+    questions: list[tuple[int, int]]
+    texts: list[tuple[int, int]]
+    same_path: list[str]
+    same_content: list[tuple[str, str]]
+
+
+def hash64(text: str) -> int:
+    """Blake2b, 8 bytes: among a million texts two unequal ones agree with a probability of 3e-8."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def question_body(text: str) -> str:
+    """The question without picture marker, case, double blanks, and instruction.
+
+    CoIN's instruction is the last line of a text of several lines (`coin_reference.md` section 3.3).
+    """
+    body = text.replace(IMAGE, "").strip()
+    body = body.rpartition("\n")[0].strip() or body
+    return " ".join(body.casefold().split())
+
+
+def contents(questions: Questions, facts: Mapping[str, PictureFacts]) -> Keys:
+    """64 bits per picture of a file: of its bytes where it could be decoded, else of its path."""
+    keys = (
+        int.from_bytes(facts[image].sha256[:8], "little") if image in facts else hash64(image)
+        for image in questions.pictures
+    )
+    return np.fromiter(keys, np.uint64, len(questions.pictures))
+
+
+def keyed(questions: Questions, content: Keys) -> tuple[Keys, NDArray[np.bool_]]:
+    """One key per (question, picture content), and which questions have a picture."""
+    text, picture = np.array(questions.text, np.uint64), np.array(questions.picture, np.int64)
+    shown = picture >= 0
+    keys = text.copy()
+    keys[shown] ^= content[picture[shown]] * ODD
+    return keys, shown
+
+
+def shared(train: Questions, test: Questions, facts: Mapping[str, PictureFacts]) -> Shared:
+    """Compare two files; `facts` are of the pictures of both."""
+    train_content, test_content = contents(train, facts), contents(test, facts)
+    train_keys, train_shown = keyed(train, train_content)
+    test_keys, test_shown = keyed(test, test_content)
+    train_rows, test_rows = np.array(train.row, np.int64), np.array(test.row, np.int64)
+    pairs = [
+        _pairs(test_keys[mine], test_rows[mine], train_keys[theirs], train_rows[theirs])
+        for mine, theirs in ((test_shown, train_shown), (~test_shown, ~train_shown))
+    ]
+    same_path = [image for image in test.pictures if image in train.pictures]
+    return Shared(pairs[0], pairs[1], same_path, _copies(train, test, train_content, test_content))
+
+
+def repeated(questions: Questions, facts: Mapping[str, PictureFacts]) -> list[tuple[int, int]]:
+    """Row pairs (later, first) of equal questions about equal pictures within one file."""
+    keys, _ = keyed(questions, contents(questions, facts))
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    earliest = first[inverse]
+    later = np.nonzero(earliest != np.arange(len(keys)))[0]
+    rows = np.array(questions.row, np.int64)
+    return list(zip(rows[later].tolist(), rows[earliest[later]].tolist(), strict=True))
+
+
+def _pairs(
+    test: Keys, test_rows: NDArray[np.int64], train: Keys, train_rows: NDArray[np.int64]
+) -> list[tuple[int, int]]:
+    """(test row, first train row) of every test row with a key that training has too; each test row once."""
+    known, first = np.unique(train, return_index=True)
+    hits = np.nonzero(np.isin(test, known))[0]
+    partner = train_rows[first[np.searchsorted(known, test[hits])]]
+    found: dict[int, int] = {}
+    for mine, theirs in zip(test_rows[hits].tolist(), partner.tolist(), strict=True):
+        found.setdefault(mine, theirs)
+    return list(found.items())
+
+
+def _copies(train: Questions, test: Questions, train_content: Keys, test_content: Keys) -> list[tuple[str, str]]:
+    """(test path, train path) of pictures with equal bytes under different names."""
+    names = list(train.pictures)
+    place = {key: at for at, key in enumerate(train_content.tolist())}
+    pairs = zip(test.pictures, test_content.tolist(), strict=True)
+    return [(image, names[place[key]]) for image, key in pairs if key in place and image not in train.pictures]

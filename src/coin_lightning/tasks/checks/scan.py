@@ -1,0 +1,218 @@
+"""One pass over the rows of a file: whatever later checks need, in a few bytes per row."""
+
+import random
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from coin_lightning.backbones.prompts import IMAGE
+from coin_lightning.errors import DataError
+from coin_lightning.tasks.checks.answers import annotators_problem
+from coin_lightning.tasks.checks.boxes import Boxes, BoxRow, frame_problem, read_box, read_size
+from coin_lightning.tasks.checks.findings import Findings
+from coin_lightning.tasks.checks.questions import Questions, hash64
+from coin_lightning.tasks.collate import Encoder
+from coin_lightning.tasks.rows import TestRow, TrainRow
+
+Row = TrainRow | TestRow
+TOGETHER = 500
+"""Rows per call of the tokenizer."""
+NEAR = 0.9
+"""Part of the context from which on a row's tokens are counted exactly as in a run."""
+
+
+@dataclass
+class Scan:
+    """What a file holds.
+
+    Attributes:
+        rows, refused, without_picture: how many there are, those that a run refuses, those without a picture.
+        ids, id_rows: 64-bit hashes of the ids, and where they stand.
+        answers, answer_row: how often each is given, and where first.
+        samples: rows to show, see `sample`.
+    """
+
+    split: str
+    rows: int = 0
+    refused: int = 0
+    without_picture: int = 0
+    ids: "array[int]" = field(default_factory=lambda: array("Q"))
+    id_rows: "array[int]" = field(default_factory=lambda: array("I"))
+    questions: Questions = field(default_factory=Questions)
+    answers: Counter[str] = field(default_factory=Counter)
+    answer_row: dict[str, int] = field(default_factory=dict)
+    boxes: Boxes = field(default_factory=lambda: Boxes(""))
+    has_boxes: bool = False
+    samples: list[dict[str, Any]] = field(default_factory=list)
+
+    def take_answer(self, answer: str, row: int) -> None:
+        """Count an answer."""
+        self.answers[answer] += 1
+        self.answer_row.setdefault(answer, row)
+
+
+class Reservoir:
+    """Keeps `size` of the rows that pass, all with the same chance, drawn with a fixed seed; in the file's order."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.seen = size, 0
+        self.items: list[Row] = []
+        self._draw = random.Random(0)
+
+    def offer(self, row: Row) -> None:
+        """Keep it, perhaps, in place of an earlier one (Vitter 1985, algorithm R)."""
+        self.seen += 1
+        if self.seen > self.size:
+            place = self._draw.randrange(self.seen)
+            if place >= self.size:
+                return
+            del self.items[place]
+        self.items.append(row)
+
+
+class Scanner:
+    """Goes over the rows of one task.
+
+    Args:
+        encoder: gives the text and the tokens that the backbone gets for a row.
+        answer_room: tokens of the context that are kept free behind a test question.
+        samples: rows kept per file, drawn from all.
+    """
+
+    def __init__(self, encoder: Encoder, answer_room: int, findings: Findings, samples: int) -> None:
+        self.backbone, self.encoder, self.findings = encoder.backbone, encoder, findings
+        self.answer_room, self.samples = answer_room, samples
+        self._suspects: list[tuple[Row, str]] = []
+
+    def scan(self, split: str, rows: Iterable[tuple[int, Row | DataError]], has_boxes: bool | None = None) -> Scan:
+        """Look at every row once.
+
+        Args:
+            split: `train` or `test`.
+            rows: row number and row, or what is wrong with it.
+            has_boxes: whether answers are boxes; None asks the rows themselves.
+        """
+        scan = Scan(split, has_boxes=bool(has_boxes), boxes=Boxes(split))
+        kept = Reservoir(self.samples)
+        for index, row in rows:
+            scan.rows += 1
+            if isinstance(row, DataError):
+                scan.refused += 1
+                self.findings.add_all("rows", split, len(row.problems), row.problems)
+                continue
+            if has_boxes is None and isinstance(row, TestRow):
+                scan.has_boxes |= "answer_bbox" in row.fields
+            self._row(scan, index, row)
+            kept.offer(row)
+        self._tokenise(split)
+        scan.samples = [sample(split, row, scan.has_boxes) for row in kept.items]
+        return scan
+
+    def _row(self, scan: Scan, index: int, row: Row) -> None:
+        scan.without_picture += row.image is None
+        scan.ids.append(hash64(row.id))
+        scan.id_rows.append(index)
+        picture = scan.questions.picture_of(row.image, index)
+        self._suspect(scan.split, row)
+        if isinstance(row, TestRow):
+            scan.questions.add(row.text, picture, index)
+            self._test_row(scan, index, row)
+            return
+        for turn in row.turns:
+            scan.questions.add(turn.question, picture, index)
+            scan.take_answer(turn.answer or "", index)
+            if scan.has_boxes:
+                self._box(scan, row, BoxRow(index, row.image, (0, 0, 0, 0)), turn.answer)
+
+    def _test_row(self, scan: Scan, index: int, row: TestRow) -> None:
+        answer = given_answer(row)
+        scan.take_answer(answer, index)
+        if not answer.strip():
+            self.findings.add("empty_answer", scan.split, row.where)
+        if "answers" in row.fields and (line := annotators_problem(row.fields["answers"])):
+            self.findings.add("annotators", scan.split, f"{row.where}: {line}")
+        if "answer_bbox" in row.fields:
+            entry = BoxRow(index, row.image, (0, 0, 0, 0), size=read_size(row.fields.get("size")))
+            if "origin_answer_bbox" in row.fields:
+                entry.origin = read_box(row.fields["origin_answer_bbox"])
+                if entry.origin is None:
+                    self._unreadable(scan, row, row.fields["origin_answer_bbox"])
+            self._box(scan, row, entry, row.fields["answer_bbox"])
+
+    def _box(self, scan: Scan, row: Row, entry: BoxRow, value: Any) -> None:
+        box = read_box(value)
+        if box is None:
+            self._unreadable(scan, row, value)
+            return
+        if kind := frame_problem(box):
+            self.findings.add(kind, scan.split, f"{row.where}: {value}")
+        if kind == "box_outside":
+            return
+        entry.box = box
+        scan.boxes.rows.append(entry)
+
+    def _unreadable(self, scan: Scan, row: Row, value: Any) -> None:
+        kind = "box_unreadable" if isinstance(row, TestRow) else "box_answer"
+        self.findings.add(kind, scan.split, f"{row.where}: {str(value)[:80]!r}")
+
+    def _suspect(self, split: str, row: Row) -> None:
+        """Put a row aside that may not fit; a few hundred together are tokenised faster than each alone."""
+        try:
+            text = self.encoder.prompt(row)
+        except DataError as error:  # a box cannot be converted: the picture whose size it needs is broken
+            self.findings.add_all("rows", split, len(error.problems), error.problems)
+            return
+        if self.backbone.token_bound(text) > self._room(row):
+            self._suspects.append((row, text))
+        if len(self._suspects) >= TOGETHER:
+            self._tokenise(split)
+
+    def _tokenise(self, split: str) -> None:
+        suspects, self._suspects = self._suspects, []
+        if not suspects:
+            return
+        encoded = self.backbone.tokenizer([text for _, text in suspects])["input_ids"]
+        markers = [marker for marker in self.backbone.tokenizer.get_added_vocab() if marker != IMAGE]
+        for (row, text), ids in zip(suspects, encoded, strict=True):
+            count = len(ids) + text.count(IMAGE) * (self.backbone.tokens_per_image - 1)
+            # a marker that a text quotes is one token here, but several in a run
+            if count > NEAR * self._room(row) or any(marker in words for words in texts_of(row) for marker in markers):
+                self._fits(split, row)
+
+    def _room(self, row: Row) -> int:
+        return self.backbone.max_length - (self.answer_room if isinstance(row, TestRow) else 0)
+
+    def _fits(self, split: str, row: Row) -> None:
+        needed = len(self.encoder.encode(row)[0])
+        if needed > self._room(row):
+            free = f" less {self.answer_room} for the answer" if isinstance(row, TestRow) else ""
+            self.findings.add(
+                "long_row", split, f"{row.where}: {needed} tokens, backbone.max_length={self.backbone.max_length}{free}"
+            )
+
+
+def texts_of(row: Row) -> list[str]:
+    """All that a row says."""
+    if isinstance(row, TestRow):
+        return [row.text]
+    return [text for turn in row.turns for text in (turn.question, turn.answer or "")]
+
+
+def given_answer(row: TestRow) -> str:
+    """The row's own answer: its box where it has one, else `answer`; empty when it has neither."""
+    value = row.fields.get("answer_bbox", row.fields.get("answer"))
+    return "" if value is None else str(value)
+
+
+def sample(split: str, row: Row, has_boxes: bool) -> dict[str, Any]:
+    """A row as the page shows it: split, id, picture, question, answer, box (padded frame) or None, further turns."""
+    if isinstance(row, TestRow):
+        question, answer, more = row.text, given_answer(row), 0
+    else:
+        question, answer, more = row.turns[0].question, row.turns[0].answer or "", len(row.turns) - 1
+    return {
+        "split": split, "id": row.id, "image": row.image, "question": question, "answer": answer,
+        "box": answer if has_boxes else None, "more": more,
+    }  # fmt: skip

@@ -1,0 +1,44 @@
+"""Loading a whole JSON file, with errors that name it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from coin_lightning.errors import DataError
+
+MISSING = "file is missing; check paths.data and the task's folder and split"
+CUT = "the file may be cut off, fetch or build it again"
+
+
+def load_json(file: Path) -> Any:
+    """Parse a JSON file.
+
+    Raises:
+        DataError: the file is missing, is no UTF-8, or is malformed; the message has line and column.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise unreadable(file, error) from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise malformed(file, str(error)) from None
+
+
+def load_object(file: Path) -> dict[str, Any]:
+    """Parse a JSON file that holds an object; raises as `load_json`, and when it holds something else."""
+    data = load_json(file)
+    if not isinstance(data, dict):
+        raise DataError(f"{file}: must hold an object, found {type(data).__name__}; fetch or build it again")
+    return data
+
+
+def unreadable(file: Path, error: OSError) -> DataError:
+    """The error for a file that cannot be opened or read."""
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{file}: {MISSING}")
+    return DataError(f"{file}: file cannot be read ({error}); check paths.data and the file's permissions")
+
+
+def malformed(file: Path, reason: str) -> DataError:
+    """The error for a file that is no JSON."""
+    return DataError(f"{file}: malformed JSON ({reason}); {CUT}")

@@ -1,0 +1,288 @@
+"""`PictureLedger`: which picture files have been decoded without trouble, so that no start decodes them twice.
+
+One SQLite file is shared by all processes of a machine. Every access is one short transaction with SQLite's rollback
+journal (a write-ahead log needs shared memory, which network file systems do not give). A picture is known by absolute
+path, size in bytes and modification time; only sound pictures are remembered.
+"""
+
+import os
+import sqlite3
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from filelock import FileLock, Timeout
+
+from coin_lightning.backbones.pictures import open_picture
+from coin_lightning.errors import DataError
+from coin_lightning.tasks.features import file_hash
+
+VERSION = 1
+"""Of the table; a file of another version is set aside."""
+TABLE = """CREATE TABLE IF NOT EXISTS pictures (
+    path TEXT PRIMARY KEY, bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, sha256 BLOB NOT NULL
+) WITHOUT ROWID"""
+PATIENCE = 60.0
+"""Seconds to wait for another process's transaction; each takes milliseconds."""
+BATCH = 256
+"""Pictures per transaction: a kill loses at most so many decodings."""
+TOGETHER = 4
+"""Pictures that a thread takes at once."""
+LEDGER = "pictures.sqlite"
+"""Name of the file in the features folder."""
+QUERY = 500
+"""Paths per question; SQLite's oldest limit on variables is 999."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class PictureFacts(NamedTuple):
+    """What a decoded picture has told: width and height in pixels, and the sha256 of the file's bytes."""
+
+    width: int
+    height: int
+    sha256: bytes
+
+
+class Stamp(NamedTuple):
+    """A picture file as `os.stat` sees it."""
+
+    bytes: int
+    mtime_ns: int
+
+
+@dataclass
+class Survey:
+    """Result of looking at pictures, by relative path: the sound ones and the texts about the others."""
+
+    facts: dict[str, PictureFacts] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+class UnusableLedger(Exception):
+    """The file cannot be locked, opened or written here; the reason is its text."""
+
+
+class PictureLedger:
+    """Remembers which pictures have been decoded without trouble.
+
+    Safe for several processes and threads. A damaged file, or one of another version, is set aside with a warning and
+    made anew. Where SQLite cannot lock or write the file (some network file systems, a read-only folder) there is one
+    warning, and every start decodes all its pictures again.
+
+    Args:
+        file: the SQLite file; folders above it are made when something is stored.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.usable = True
+
+    def check(
+        self,
+        root: Path,
+        images: Sequence[str],
+        workers: int | None = None,
+        report: Callable[[int], None] = lambda done: None,
+    ) -> dict[str, str]:
+        """Problem texts of the pictures (paths relative to `root`) that cannot be used; empty when all are sound.
+
+        Args:
+            workers: decoding threads; default: one per core that this process may use.
+            report: gets the number of further pictures done.
+        """
+        return self.survey(root, images, workers, report).problems
+
+    def survey(
+        self,
+        root: Path,
+        images: Sequence[str],
+        workers: int | None = None,
+        report: Callable[[int], None] = lambda done: None,
+    ) -> Survey:
+        """As `check`, with size and sha256 of each sound picture."""
+        folder = os.path.abspath(root)
+        stamps = {image: stamp_of(os.path.join(folder, image)) for image in dict.fromkeys(images)}
+        survey = Survey(facts=self.known(folder, stamps))
+        report(len(survey.facts))
+        fresh = [image for image in stamps if image not in survey.facts]
+        pending: dict[str, PictureFacts] = {}
+        with closing(decoded(folder, fresh, workers or cores())) as results:
+            try:
+                for image, found in results:
+                    if isinstance(found, str):
+                        survey.problems[image] = found
+                    else:
+                        survey.facts[image] = pending[image] = found
+                    if len(pending) >= BATCH:
+                        self._store(folder, stamps, pending)
+                        pending = {}
+                    report(1)
+            finally:
+                self._store(folder, stamps, pending)
+        return survey
+
+    def known(self, folder: str, stamps: Mapping[str, Stamp | None]) -> dict[str, PictureFacts]:
+        """Facts of those pictures below the absolute `folder` whose stamp is the remembered one."""
+        if not os.path.exists(self.file):
+            return {}
+        return self._use(lambda connection: _matching(connection, folder, stamps)) or {}
+
+    def _store(self, folder: str, stamps: Mapping[str, Stamp | None], facts: Mapping[str, PictureFacts]) -> None:
+        rows = [
+            (os.path.join(folder, image), *stamp, *found)
+            for image, found in facts.items()
+            if (stamp := stamps[image]) is not None
+        ]
+        if rows:
+            self._use(lambda connection: _insert(connection, rows))
+
+    def _use(self, action: Callable[[sqlite3.Connection], Result]) -> Result | None:
+        """Run `action` on an open ledger; once more when the file was damaged, and not at all when it is unusable."""
+        if not self.usable:
+            return None
+        try:
+            try:
+                return self._attempt(action)
+            except sqlite3.DatabaseError as damage:
+                self._set_aside(str(damage))
+                return self._attempt(action)
+        except (UnusableLedger, sqlite3.DatabaseError) as error:
+            self.usable = False
+            warnings.warn(
+                f"{self.file}: the list of decoded pictures cannot be kept here ({error}); every start decodes all "
+                "pictures again. Put paths.features on a local disk to avoid that.",
+                stacklevel=2,
+            )
+            return None
+
+    def _attempt(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            # a connection per access: it is cheap, and none is carried into a forked loader or another thread
+            with closing(sqlite3.connect(self.file, timeout=PATIENCE)) as connection, connection:
+                _prepare(connection)
+                return action(connection)
+        except (sqlite3.OperationalError, OSError) as error:
+            raise UnusableLedger(str(error)) from error
+
+    def _set_aside(self, reason: str) -> None:
+        """Rename a damaged file, unless another process has just done it."""
+        try:
+            with FileLock(f"{self.file}.lock", timeout=PATIENCE):
+                if self._sound():
+                    return
+                place = _free_name(self.file)
+                self.file.rename(place)
+                Path(f"{self.file}-journal").unlink(missing_ok=True)
+        except (OSError, Timeout) as error:
+            raise UnusableLedger(str(error)) from error
+        warnings.warn(f"{self.file}: cannot be used ({reason}); set aside as {place.name} and made anew", stacklevel=4)
+
+    def _sound(self) -> bool:
+        try:
+            return self._attempt(_quick_check)
+        except sqlite3.DatabaseError:
+            return False
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def stamp_of(path: str) -> Stamp | None:
+    """Size and modification time, or None when there is no such file."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # missing, too long a name, a zero byte in it
+        return None
+    return Stamp(found.st_size, found.st_mtime_ns)
+
+
+def decoded(folder: str, images: Sequence[str], workers: int) -> Generator[tuple[str, PictureFacts | str], None, None]:
+    """Decode pictures in threads (Pillow works outside the interpreter's lock); facts or problem text, in order."""
+
+    def several(part: Sequence[str]) -> list[tuple[str, PictureFacts | str]]:
+        return [(image, decode(Path(folder, image))) for image in part]
+
+    parts = (images[start : start + TOGETHER] for start in range(0, len(images), TOGETHER))
+    with ThreadPoolExecutor(workers) as pool:
+        for part in _windowed(pool, several, parts, 8 * workers):
+            yield from part
+
+
+def decode(path: Path) -> PictureFacts | str:
+    """Facts of a picture file, or the text about what is wrong with it."""
+    try:
+        width, height = open_picture(path).size
+        return PictureFacts(width, height, bytes.fromhex(file_hash(path)))
+    except DataError as error:
+        return "; ".join(error.problems)
+    except Exception as error:  # a decoder on hostile bytes raises anything: EOFError, struct.error, KeyError, ...
+        return f"{path}: picture is broken ({error!r}); replace the file or remove the row"
+
+
+def _windowed(
+    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], size: int
+) -> Iterator[Result]:
+    """As `pool.map`, with at most `size` items under way: a million futures would take a gigabyte."""
+    window: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            window.append(pool.submit(work, item))
+            if len(window) >= size:
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+    finally:
+        for future in window:
+            future.cancel()
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == VERSION:
+        return
+    if version != 0:
+        raise sqlite3.DatabaseError(f"version {version}, not {VERSION}")
+    connection.execute(TABLE)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _matching(
+    connection: sqlite3.Connection, folder: str, stamps: Mapping[str, Stamp | None]
+) -> dict[str, PictureFacts]:
+    found: dict[str, PictureFacts] = {}
+    images = [image for image, stamp in stamps.items() if stamp is not None]
+    for start in range(0, len(images), QUERY):
+        paths = {os.path.join(folder, image): image for image in images[start : start + QUERY]}
+        marks = ",".join("?" * len(paths))
+        question = f"SELECT path, bytes, mtime_ns, width, height, sha256 FROM pictures WHERE path IN ({marks})"
+        for path, size, mtime, *facts in connection.execute(question, list(paths)):
+            if stamps[paths[path]] == (size, mtime):
+                found[paths[path]] = PictureFacts(*facts)
+    return found
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> bool:
+    connection.executemany("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?)", rows)
+    return True
+
+
+def _quick_check(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("PRAGMA quick_check").fetchone()[0] == "ok")
+
+
+def _free_name(file: Path) -> Path:
+    names = (file.with_name(f"{file.name}.damaged-{number}") for number in range(1, 1_000_000))
+    return next(name for name in names if not name.exists())

@@ -1,0 +1,70 @@
+"""Checks of the rows a run uses against the backbone's context and the pictures on disk."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coin_lightning.backbones.base import IGNORE
+from coin_lightning.tasks.collate import Encoder
+from coin_lightning.tasks.picture_ledger import PictureLedger, cores
+from coin_lightning.tasks.prompt_sizes import PromptSizes
+from coin_lightning.tasks.row_format import TestRow, TrainRow
+from coin_lightning.tasks.row_sequence import RowSequence
+from coin_lightning.tasks.subsets import chunks
+
+LEDGER = "pictures.sqlite"
+TOGETHER = 256
+"""Rows per call of the tokenizer."""
+
+
+def too_long(rows: RowSequence[Any], encoder: Encoder, max_new_tokens: int) -> list[str]:
+    """Rows that do not fit the context, with their lengths. Only rows that might not fit are tokenised."""
+    kept = max_new_tokens if len(rows) and isinstance(rows[0], TestRow) else 0
+    room = encoder.backbone.max_length - kept
+    suspects = _suspects(rows, encoder, room)
+
+    def count(part: Sequence[int]) -> list[int]:
+        pages = [encoder.backbone.prompt.render(encoder.turns(rows[index])) for index in part]
+        return encoder.backbone.token_counts(pages)
+
+    with ThreadPoolExecutor(cores()) as pool:  # the tokenizer works outside the interpreter's lock
+        counts = [number for part in pool.map(count, chunks(suspects, TOGETHER)) for number in part]
+    long = [index for index, number in zip(suspects, counts, strict=True) if number > room]
+    return [_too_long(rows[index], encoder, kept) for index in long]
+
+
+def _suspects(rows: RowSequence[Any], encoder: Encoder, room: int) -> list[int]:
+    """Rows that might take more than `room` tokens: by their bytes, then by their words."""
+    sizes = PromptSizes(encoder)
+    long = np.flatnonzero(sizes.token_bounds(rows) > room).tolist()
+    return [index for index in long if (bound := sizes.closer_bound(rows[index])) is None or bound > room]
+
+
+def _too_long(row: TrainRow | TestRow, encoder: Encoder, kept: int) -> str:
+    ids, labels = encoder.encode(row)
+    learned = sum(label != IGNORE for label in labels)
+    part = f"an answer of {learned} tokens" if isinstance(row, TrainRow) else f"{kept} answer tokens"
+    return (
+        f"{row.where}: {len(ids)} tokens with {part} do not fit backbone.max_length={encoder.backbone.max_length}; "
+        "raise it or shorten the row"
+    )
+
+
+def broken_pictures(
+    tests: RowSequence[Any],
+    trains: RowSequence[Any],
+    images: Path,
+    features: Path,
+    report: Callable[[int], None] = lambda done: None,
+) -> tuple[list[str], dict[str, str]]:
+    """Pictures that cannot be decoded, each with a row that shows it; and the sha256 of the others.
+
+    Those that were decoded before, by any run that shares the folder `features`, are not opened again.
+    """
+    survey = PictureLedger(features / LEDGER).survey(images, [*tests.images, *trains.images], report=report)
+    users = {**tests.users(survey.problems), **trains.users(survey.problems)}
+    hashes = {image: facts.sha256.hex() for image, facts in survey.facts.items()}
+    return [f"{users[image]}: {problem}" for image, problem in survey.problems.items()], hashes

@@ -1,0 +1,175 @@
+"""What a row of CoIN's files is (`coin_reference.md` section 3.2): its classes, its parsing, what is wrong with it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from coin_lightning.backbones.prompts import IMAGE, Turn, without_placeholder
+
+SPEAKERS = ("human", "gpt")
+
+
+@dataclass(frozen=True)
+class TrainRow:
+    """A conversation to learn from. `where` names file and row for messages."""
+
+    id: str
+    turns: tuple[Turn, ...]
+    image: str | None
+    where: str
+
+
+@dataclass(frozen=True)
+class TestRow:
+    """A question to answer. `fields` are the data set's own row fields without text and id."""
+
+    __test__ = False  # not a pytest class
+
+    id: str
+    text: str
+    image: str | None
+    fields: dict[str, Any]
+    where: str
+
+
+Row = TypeVar("Row", bound=TrainRow | TestRow)
+
+
+class Facts(NamedTuple):
+    """What is kept of every row: id, picture as the file writes it, and the size of its texts.
+
+    Sizes are sums over what `texts` gives.
+    """
+
+    id: str
+    image: str | None
+    turns: int
+    characters: int
+    bytes: int
+
+
+def identity(raw: dict[str, Any]) -> str | None:
+    """`question_id` or else `id` as text; numbers are allowed."""
+    for key in ("question_id", "id"):
+        if isinstance(raw.get(key), str | int) and str(raw[key]):
+            return str(raw[key])
+    return None
+
+
+def row_problems(raw: Any) -> list[str]:
+    """Why a value is no row at all."""
+    if not isinstance(raw, dict):
+        return [f"must be an object, found {type(raw).__name__}"]
+    return [] if identity(raw) else ["field 'question_id' or 'id' is missing or empty"]
+
+
+def train_problems(raw: dict[str, Any]) -> list[str]:
+    """What is wrong with the conversation of a training row, the whole list."""
+    parts = raw.get("conversations")
+    if not isinstance(parts, list) or not parts or len(parts) % 2:
+        return ["field 'conversations' must be a list of question and answer pairs"]
+    found = ((at, _part_problem(part, at % 2)) for at, part in enumerate(parts))
+    return [f"conversations[{at}] {problem}" for at, problem in found if problem]
+
+
+def _part_problem(part: Any, position: int) -> str | None:
+    speaker = SPEAKERS[position]
+    if not isinstance(part, dict) or part.get("from") != speaker or not isinstance(part.get("value"), str):
+        return f"must be {{'from': {speaker!r}, 'value': text}}"
+    if not part["value"].strip():
+        return f"has an empty {('question', 'answer')[position]}"
+    if position and IMAGE in part["value"]:
+        return f"has {IMAGE} in an answer; only a question can show one"
+    return "has half a character (a lone surrogate); write the text anew" if is_broken(part["value"]) else None
+
+
+def question_problems(raw: dict[str, Any]) -> list[str]:
+    """What is wrong with the question of a test row."""
+    text = raw.get("text")
+    if not isinstance(text, str) or not text.strip():
+        return ["field 'text' is missing or empty"]
+    return ["field 'text' has half a character (a lone surrogate); write it anew"] if is_broken(text) else []
+
+
+def is_broken(text: str) -> bool:
+    """Whether a text cannot be written as UTF-8: JSON can escape one half of a pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def train_row(raw: dict[str, Any], image: str | None, where: str) -> TrainRow:
+    """The row of a value without problems; `image` is its path below the image root."""
+    parts = raw["conversations"]
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    turns = tuple(Turn(question["value"], answer["value"].strip()) for question, answer in pairs)
+    return TrainRow(identity(raw) or "", turns, image, where)
+
+
+def question_row(raw: dict[str, Any], image: str | None, where: str) -> TestRow:
+    """As `train_row`."""
+    fields = {key: value for key, value in raw.items() if key not in ("question_id", "id", "text", "image")}
+    return TestRow(identity(raw) or "", raw["text"], image, fields, where)
+
+
+def facts_of(row: TrainRow | TestRow) -> Facts:
+    """Facts of a row that is at hand."""
+    said = list(texts(row))
+    count = 1 if isinstance(row, TestRow) else len(row.turns)
+    return Facts(row.id, row.image, count, sum(map(len, said)), sum(len(text.encode()) for text in said))
+
+
+def texts(row: TrainRow | TestRow) -> Iterator[str]:
+    """Questions without picture mark and outer blanks, and answers."""
+    if isinstance(row, TestRow):
+        yield without_placeholder(row.text)
+        return
+    for turn in row.turns:
+        yield without_placeholder(turn.question)
+        yield turn.answer or ""
+
+
+_SPEAKERS_OF = {count: list(SPEAKERS) * count for count in range(1, 100)}
+
+
+def train_facts(raw: Any) -> Facts | None:
+    """Facts of a training row of the usual form; None leaves it to `train_problems` and `facts_of`.
+
+    A file has hundreds of thousands of rows; this looks at a row in the time that its parsing takes.
+    """
+    try:
+        parts = raw["conversations"]
+        count = len(parts) // 2
+        if type(parts) is not list or [part["from"] for part in parts] != _SPEAKERS_OF.get(count):
+            return None
+        said = [part["value"].strip() for part in parts]
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return _facts(raw, said, count)
+
+
+def question_facts(raw: Any) -> Facts | None:
+    """As `train_facts`."""
+    try:
+        said = [raw["text"].strip()]
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return _facts(raw, said, 1)
+
+
+def _facts(raw: dict[str, Any], said: list[str], turns: int) -> Facts | None:
+    id_, image = raw.get("question_id", raw.get("id")), raw.get("image")
+    if type(id_) not in (str, int) or id_ == "" or not (image is None or (type(image) is str and image)):
+        return None
+    if not all(said):
+        return None
+    if IMAGE in said[0]:
+        said[0] = without_placeholder(said[0])
+    text = "".join(said)
+    if IMAGE in text:
+        return None
+    if text.isascii():
+        return Facts(str(id_), image, turns, len(text), len(text))
+    return None if is_broken(text) else Facts(str(id_), image, turns, len(text), len(text.encode()))

@@ -1,0 +1,78 @@
+"""Where a task's rows come from, chosen by the config's group `source`: JSON in the published layout, or `datasets`."""
+
+from pathlib import Path
+from typing import Protocol
+
+from coin_lightning.errors import DataError
+from coin_lightning.tasks.json_rows import JsonRows
+from coin_lightning.tasks.row_table import RawRows
+
+SPELLINGS = ("Instructions_", "Instruction_")
+"""The published scripts say the one, the published README the other (`coin_reference.md` section 3.1)."""
+
+
+class Source(Protocol):
+    """Gives the rows of a task's split."""
+
+    def rows(self, directory: str, instructions: str, split: str) -> RawRows:
+        """Unread rows.
+
+        Args:
+            directory: the task's folder, e.g. `ScienceQA`.
+            instructions: instruction type, e.g. `Instructions_Original`.
+            split: `train`, `test` or `val`.
+
+        Raises:
+            DataError: they cannot be found.
+        """
+
+    def file(self, directory: str, instructions: str, split: str) -> Path:
+        """Where they lie, for messages; nothing needs to be there."""
+
+
+class JsonSource:
+    """`<root>/<instructions>/<directory>/<split>.json`, lists in LLaVA's JSON.
+
+    Args:
+        root: folder with the instruction folders.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def rows(self, directory: str, instructions: str, split: str) -> JsonRows:
+        """See `Source`."""
+        return JsonRows(task_folder(self.root, instructions, directory) / f"{split}.json")
+
+    def file(self, directory: str, instructions: str, split: str) -> Path:
+        """See `Source`."""
+        folders = [folder for folder in spelt(self.root, instructions, directory) if folder.is_dir()]
+        return (folders or [self.root / instructions / directory])[0] / f"{split}.json"
+
+
+def spelt(root: Path, instructions: str, directory: str) -> list[Path]:
+    """The task's folder in both spellings of the instruction type, the given one first."""
+    for own, other in (SPELLINGS, SPELLINGS[::-1]):
+        if instructions.startswith(own):
+            return [root / name / directory for name in (instructions, other + instructions.removeprefix(own))]
+    return [root / instructions / directory]
+
+
+def task_folder(root: Path, instructions: str, directory: str) -> Path:
+    """The task's folder, in whichever spelling of the instruction type is there.
+
+    Raises:
+        DataError: neither is there, or both are and they are not the same folder.
+    """
+    places = spelt(root, instructions, directory)
+    found = [place for place in places if place.is_dir()]
+    if not found:
+        raise DataError(
+            f"{places[0]}: folder is missing{''.join(f', and so is {place}' for place in places[1:])}; check the data "
+            "folder (paths.coin, paths.data), scenario.instructions and the task's directory"
+        )
+    if len(found) > 1 and not found[0].samefile(found[1]):
+        raise DataError(
+            f"{found[0]} and {found[1]} are both there; remove or rename one, so that it is clear which is meant"
+        )
+    return found[0]

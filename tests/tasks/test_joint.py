@@ -1,0 +1,59 @@
+"""The union of several tasks: its rows, its batches, and what it needs of its members."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from coin_lightning.errors import ConfigError
+from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.joint import JointTask
+
+
+@pytest.fixture
+def members(write_task, tmp_path: Path, backbone) -> list[InstructionTask]:
+    root = write_task(train=8)
+    made = [InstructionTask(name, root, "Toy", tmp_path / "features") for name in ("a", "b")]
+    for task in made:
+        task.connect(backbone)
+        task.read()
+        task.check()
+        task.compute_features()
+    return made
+
+
+def test_it_has_the_rows_of_all_members(members):
+    union = JointTask(members, batch_size=3, epochs=2)
+    union.join(seed=5, position=2)
+    assert (union.name, union.batch_size, union.epochs, union.key) == ("joint", 3, 2, "5/2")
+    assert list(union.train_rows) == [*members[0].train_rows, *members[1].train_rows]
+    assert union.steps_per_epoch() == 6
+    assert union.image_root == members[0].image_root
+
+
+def test_batches_mix_the_members_and_hold_each_row_once(members):
+    union = JointTask(members, batch_size=4)
+    union.join(0, 2)
+    batches = list(union.train_dataloader())
+    ids = sorted(id_ for batch in batches for id_ in batch["ids"])
+    assert ids == sorted([row.id for task in members for row in task.train_rows])
+    with_picture = [batch for batch in batches if "features" in batch]
+    assert sum(len(batch["features"]) for batch in with_picture) == sum(
+        row.image is not None for row in union.train_rows
+    )
+
+
+def test_a_row_is_read_as_by_its_own_task(members):
+    union = JointTask(members, batch_size=4)
+    union.join(0, 2)
+    row = members[1].train_rows[3]
+    assert union.encoder.encode(row) == members[1].encoder.encode(row)
+    assert torch.equal(union.encoder.picture(row.image), members[1].encoder.picture(row.image))
+
+
+def test_members_below_different_roots_are_refused(members, tmp_path: Path):
+    other = InstructionTask("c", tmp_path / "elsewhere", "Toy", tmp_path / "features")
+    with pytest.raises(
+        ConfigError, match=r"scenario\.joint=true needs all tasks below one image root, there are .*data"
+    ):
+        JointTask([*members, other], batch_size=4)

@@ -1,0 +1,63 @@
+"""Lengths and pictures of rows; the messages as a task gives them are in `test_base.py`."""
+
+import pytest
+from PIL import Image
+
+from coin_lightning.backbones import tiny
+from coin_lightning.backbones.prompts import Turn
+from coin_lightning.tasks.collate import Encoder
+from coin_lightning.tasks.row_checks import LEDGER, broken_pictures, too_long
+from coin_lightning.tasks.row_format import TestRow, TrainRow
+from coin_lightning.tasks.row_sequence import as_rows
+
+
+def learn(name: str, answer: str, image: str | None = None) -> TrainRow:
+    return TrainRow(name, (Turn("q", answer),), image, f"row {name}")
+
+
+def ask(name: str, text: str, image: str | None = None) -> TestRow:
+    return TestRow(name, text, image, {}, f"row {name}")
+
+
+@pytest.fixture
+def encoder(tmp_path) -> Encoder:
+    return Encoder(tiny.load(max_length=100), tmp_path, None)
+
+
+def test_only_rows_that_might_not_fit_are_tokenised(encoder, monkeypatch):
+    rows = [learn("a", "x"), learn("b", "x" * 100), learn("c", "y")]
+    counted = []
+    real = encoder.backbone.token_counts
+    monkeypatch.setattr(encoder.backbone, "token_counts", lambda pages: counted.append(len(pages)) or real(pages))
+    lines = too_long(as_rows(rows), encoder, 8)
+    assert counted == [1]
+    assert lines == [
+        f"row b: {len(encoder.encode(rows[1])[0])} tokens with an answer of 101 tokens do not fit "
+        "backbone.max_length=100; raise it or shorten the row"
+    ]
+
+
+def test_answers_need_room(encoder):
+    rows = as_rows([ask("a", "x" * 20)])
+    needed = len(encoder.encode(rows[0])[0])
+    assert too_long(rows, encoder, 100 - needed) == []
+    (line,) = too_long(rows, encoder, 101 - needed)
+    assert f"{needed} tokens with {101 - needed} answer tokens do not fit" in line
+
+
+def test_broken_pictures_are_told_with_the_last_row_that_shows_them(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
+    for name in ("bad.png", "worse.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    tests = as_rows([ask("1", "q", "worse.png"), ask("2", "q", "bad.png")])
+    trains = as_rows([learn("3", "a", "bad.png"), learn("4", "a", "good.png"), learn("5", "a", "bad.png")])
+    lines, hashes = broken_pictures(tests, trains, tmp_path, tmp_path / "features")
+    assert [line.split(":")[0] for line in lines] == ["row 1", "row 5"]
+    assert all("picture cannot be opened" in line for line in lines)
+    assert set(hashes) == {"good.png"}
+    assert (tmp_path / "features" / LEDGER).exists()
+
+
+def test_no_pictures_and_no_rows(tmp_path, encoder):
+    assert broken_pictures(as_rows([]), as_rows([learn("1", "a")]), tmp_path, tmp_path) == ([], {})
+    assert too_long(as_rows([]), encoder, 3) == []

@@ -1,0 +1,134 @@
+"""Rows, what is wrong with them, and the quick look against the close one."""
+
+import random
+
+import pytest
+
+from coin_lightning.backbones.prompts import Turn
+from coin_lightning.tasks.row_format import (
+    Facts,
+    TestRow,
+    TrainRow,
+    facts_of,
+    question_facts,
+    question_problems,
+    question_row,
+    row_problems,
+    train_facts,
+    train_problems,
+    train_row,
+)
+
+
+def talk(*values: str, **fields: object) -> dict:
+    parts = [{"from": ("human", "gpt")[at % 2], "value": value} for at, value in enumerate(values)]
+    return {"id": "x", "conversations": parts, **fields}
+
+
+def test_facts_by_hand():
+    row = talk("<image>\nWhat?", " A cat\n", "Sü?", "Yes", id="7", image="./deep/b.jpg")
+    assert train_facts(row) == Facts("7", "./deep/b.jpg", 2, 5 + 5 + 3 + 3, 5 + 5 + 4 + 3)
+    made = train_row(row, "deep/b.jpg", "here")
+    assert made == TrainRow("7", (Turn("<image>\nWhat?", "A cat"), Turn("Sü?", "Yes")), "deep/b.jpg", "here")
+    assert facts_of(made) == Facts("7", "deep/b.jpg", 2, 16, 17)
+    asked = {"question_id": 12, "id": "other", "text": "Where?\n<image>", "answer": "", "size": [3, 4]}
+    assert question_facts(asked) == Facts("12", None, 1, 6, 6)
+    assert question_row(asked, None, "w") == TestRow("12", "Where?\n<image>", None, {"answer": "", "size": [3, 4]}, "w")
+
+
+@pytest.mark.parametrize(
+    ("fields", "identity"),
+    [({"id": 0}, "0"), ({"id": "a"}, "a"), ({"question_id": 5, "id": "a"}, "5"), ({"question_id": None, "id": 3}, "3")],
+)
+def test_ids_may_be_numbers_and_question_id_goes_first(fields, identity):
+    row = {key: value for key, value in talk("q", "a").items() if key != "id"} | fields
+    assert row_problems(row) == []
+    assert train_row(row, None, "").id == identity
+
+
+def test_what_is_no_row():
+    assert row_problems("text") == ["must be an object, found str"]
+    assert row_problems({"id": ""}) == row_problems({}) == ["field 'question_id' or 'id' is missing or empty"]
+
+
+@pytest.mark.parametrize(
+    ("row", "lines"),
+    [
+        ({}, ["field 'conversations' must be a list of question and answer pairs"]),
+        (talk("q"), ["field 'conversations' must be a list of question and answer pairs"]),
+        (talk(" ", ""), ["conversations[0] has an empty question", "conversations[1] has an empty answer"]),
+        (talk("q", "<image>"), ["conversations[1] has <image> in an answer; only a question can show one"]),
+        (talk("\ud800", "a"), ["conversations[0] has half a character (a lone surrogate); write the text anew"]),
+        (
+            {"conversations": [{"from": "gpt", "value": "a"}, 3]},
+            [
+                "conversations[0] must be {'from': 'human', 'value': text}",
+                "conversations[1] must be {'from': 'gpt', 'value': text}",
+            ],
+        ),
+    ],
+)
+def test_problems_of_conversations(row, lines):
+    assert train_problems(row) == lines
+    assert train_facts({"id": "1", **row}) is None
+
+
+def test_problems_of_questions():
+    assert question_problems({"text": "q"}) == []
+    assert question_problems({"text": " "}) == question_problems({}) == ["field 'text' is missing or empty"]
+    assert "half a character" in question_problems({"text": "\udc00"})[0]
+
+
+STRANGE = [
+    None, 0, True, 1.5, "", " ", "\u3000", "<image>", "a<image>b", "<ima", "ge>", "\ud800", "ü\u4e2d", "x", (), ("x",),
+]  # fmt: skip
+
+
+def spoilt(rng: random.Random) -> dict:
+    """A conversation with one or two strange things in it."""
+    row = talk(*(rng.choice(["Why <image>?", "<image>\nWho", "Wo ü"]) if at % 2 == 0 else "a " for at in range(4)))
+    row["image"] = "a.jpg"
+    for _ in range(rng.randrange(3)):
+        place = rng.randrange(6)
+        if place == 0:
+            row[rng.choice(["id", "question_id", "image", "conversations", "text"])] = rng.choice(STRANGE)
+        elif place == 1:
+            row.pop(rng.choice(["id", "image", "conversations"]), None)
+        elif isinstance(row.get("conversations"), list) and row["conversations"]:
+            part = rng.randrange(len(row["conversations"]))
+            if place == 2:
+                row["conversations"][part] = rng.choice(STRANGE)
+            elif isinstance(row["conversations"][part], dict):
+                row["conversations"][part][rng.choice(["from", "value"])] = rng.choice([*STRANGE, "human"])
+    return row
+
+
+def test_the_quick_look_takes_no_row_that_the_close_one_refuses_and_measures_the_same():
+    rng, taken = random.Random(1), 0
+    for _ in range(5000):
+        row = spoilt(rng)
+        facts = train_facts(row)
+        if facts is None:
+            continue
+        taken += 1
+        assert row_problems(row) == []
+        assert train_problems(row) == []
+        assert facts == facts_of(train_row(row, row.get("image"), ""))
+    assert taken > 700
+
+
+def test_the_same_for_questions():
+    rng = random.Random(2)
+    for _ in range(2000):
+        row = {"id": rng.choice(STRANGE), "question_id": rng.choice(STRANGE), "text": rng.choice(STRANGE)}
+        facts = question_facts(row)
+        if facts is not None:
+            assert row_problems(row) == question_problems(row) == []
+            assert facts == facts_of(question_row(row, None, ""))
+
+
+def test_long_conversations_are_left_to_the_close_look():
+    row = talk(*["q", "a"] * 150)
+    assert train_facts(row) is None
+    assert train_problems(row) == []
+    assert facts_of(train_row(row, None, "")).turns == 150
