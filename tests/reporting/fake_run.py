@@ -201,3 +201,39 @@ def _metrics(scores: list[list[float | None]], complete: bool) -> dict[str, floa
 def _dump(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def add_judge(root: Path, name: str = "embedding", kind: str = "embedding", unparsed: int = 0) -> dict[str, Any]:
+    """A judge in ``matrix.json``: half-way between each score and 100; ``unparsed`` stands in the first cell."""
+    content = json.loads((root / "matrix.json").read_text())
+    scores = [[None if cell is None else 50 + cell / 2 for cell in row] for row in content["scores"]]
+    lost = [[None if cell is None else 0 for cell in row] for row in content["scores"]]
+    lost[0][0] = unparsed
+    section = {
+        "scores": scores, "counts": content["counts"], "unparsed": lost, "metrics": {"acc": 77.5, "bwt": -5.0},
+        "protocol": {"judge": kind, "model": "some-model", "version": "1.0", "temperature": None, "seed": None,
+                     "variant": "strict", "prompt_sha": "0123456789ab"}}  # fmt: skip
+    content.setdefault("judges", {})[name] = section
+    content["metrics"] |= {"judge/acc": 77.5, "judge/bwt": -5.0}
+    _dump(root / "matrix.json", content)
+    return section
+
+
+def add_variants(root: Path, points: float = 2.5) -> None:
+    """Both variants in ``matrix.json`` and every ``scores.json``: the reference rules give ``points`` more, and one row
+    of each task differs."""
+    content = json.loads((root / "matrix.json").read_text())
+    higher = [[None if cell is None else cell + points for cell in row] for row in content["scores"]]
+    content["variants"] = {
+        "corrected": {"scores": content["scores"], "metrics": {"acc": 40.0}},
+        "reference": {"scores": higher, "metrics": {"acc": 40.0 + points}},
+    }
+    content["differing"] = [[None if cell is None else 1 for cell in row] for row in content["scores"]]
+    _dump(root / "matrix.json", content)
+    for file in root.glob("task_*/scores.json"):
+        scores = json.loads(file.read_text())
+        more = {task: value + points for task, value in scores["scores"].items()}
+        scores["variants"] = {"corrected": {"scores": scores["scores"]}, "reference": {"scores": more}}
+        scores["differing"] = dict.fromkeys(scores["scores"], 1)
+        scores["breakdown"] = {"scienceqa": {"image": {"score": 75.0, "count": 20}}}
+        _dump(file, scores)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_run import HOSTILE, TASKS, build_run, exact_scorer
+from fake_run import HOSTILE, TASKS, add_judge, add_variants, build_run, exact_scorer
 
 from coin_lightning.errors import RunError
-from coin_lightning.reporting.html import headline, machine_class, matrix_cells, write_report
+from coin_lightning.reporting.html import headline, machine_class, write_report
+from coin_lightning.reporting.page_sections import matrix_cells
 from coin_lightning.reporting.run_matrix import load_matrix
 
 MakeRun = Callable[..., Path]
@@ -145,3 +146,32 @@ def test_cells_and_headline_by_hand() -> None:
 def test_machine_class() -> None:
     assert machine_class({"machine": {"device": "cpu", "cores": 2}}) == "cpu, 2 cores"
     assert machine_class({}) == ""
+
+
+def test_the_page_explains_both_ways_of_judging_and_shows_every_judge(make_run: MakeRun) -> None:
+    run = make_run(tasks=("gqa", "vqav2"), answers=4, pictures=False)
+    plain, text = read(run)
+    assert "General knowledge" not in text
+    add_judge(run, "near")
+    add_judge(run, "chat", "hf", unparsed=1)
+    found, text = read(run)
+    assert "Score matrix: truth alignment" in text
+    assert "instruction following" in text
+    assert "reasoning capability" in text
+    assert {"Judge: near", "Judge: chat"} <= set(found.text)
+    assert "1 of 20 replies could not be read" in text
+    assert len(found.cells) == 3 * len(plain.cells)  # the rules' matrix, and one for each judge
+
+
+def test_the_page_shows_both_readings_and_the_published_row(make_run: MakeRun) -> None:
+    run = make_run(pictures=False, answers=4)
+    add_variants(run)
+    content = json.loads((run / "matrix.json").read_text())
+    content["published"] = "coin_truth_alignment/llava_7b_moelora_e8"
+    (run / "matrix.json").write_text(json.dumps(content), encoding="utf-8")
+    found, text = read(run)
+    assert "Both readings of the rules" in text
+    assert "1 of 4" in found.text
+    assert "Beside the published numbers" in text
+    assert "37.1" in found.text  # ACC of the row
+    assert "projector: ours carried, published reinitialised" in found.text

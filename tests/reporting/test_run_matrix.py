@@ -66,3 +66,35 @@ def test_load_names_the_file(tmp_path: Any) -> None:
         load_matrix(tmp_path)
     (tmp_path / "matrix.json").write_text(json.dumps(content()), encoding="utf-8")
     assert load_matrix(tmp_path / "matrix.json").tasks == ("a", "b", "c")
+
+
+JOINT = [[10, 20, 5], [NULL] * 3, [NULL] * 3, [50, 60, 4]]
+
+
+def test_a_joint_run_has_two_rows_and_is_compared_with_zero_shot() -> None:
+    run = parse_matrix(content(JOINT, learned="joint"))
+    assert run.rows == ("zero_shot", "a", "b", "joint")
+    assert (run.filled, run.shown, run.last, run.is_complete) == ([0, 3], [0, 3], 3, True)
+    assert np.isnan(run.immediate).all()
+    assert run.change()[3].tolist() == [40, 40, -1]
+    assert np.isnan(run.forgetting(3)).all()
+    assert not run.is_own(3, 2)
+
+
+def test_a_run_without_training_is_complete_with_its_first_row() -> None:
+    run = parse_matrix(content([[10, 20, 5], *[[NULL] * 3] * 3], learned="nothing"))
+    assert (run.filled, run.is_complete) == ([0], True)
+    assert run.final.tolist() == [10, 20, 5]
+    with pytest.raises(RunError, match="'learned' is 'much', expected one of sequence, joint, nothing"):
+        parse_matrix(content(learned="much"))
+
+
+def test_rows_still_to_come_are_shown_in_a_sequence() -> None:
+    run = matrix([SCORES[0], *[[NULL] * 3] * 3])
+    assert (run.filled, run.shown) == ([0], [0, 1, 2, 3])
+    assert [run.is_own(row, 1) for row in range(4)] == [False, False, True, False]
+
+
+@pytest.mark.parametrize(("divisor", "key"), [("tasks", "bwt_coin"), ("tasks_minus_one", "bwt"), (None, "bwt")])
+def test_the_protocol_names_the_headline_bwt(divisor: str | None, key: str) -> None:
+    assert parse_matrix(content(protocol={"bwt_divisor": divisor})).headline_bwt == key

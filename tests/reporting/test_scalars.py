@@ -1,9 +1,10 @@
 """The numbers all loggers get."""
 
 import pytest
-from small_matrix import matrix
+from small_matrix import content, matrix
 
 from coin_lightning.errors import RunError
+from coin_lightning.reporting.run_matrix import parse_matrix
 from coin_lightning.reporting.scalars import experience_scalars
 
 
@@ -26,3 +27,11 @@ def test_earlier_rows_have_no_metrics_of_the_whole() -> None:
 def test_unfinished_row_is_refused() -> None:
     with pytest.raises(RunError, match="Row 4 is not finished"):
         experience_scalars(matrix(), 4)
+
+
+def test_judges_have_their_own_names() -> None:
+    grid = [[1, 2, None], [4, 5, 6], [7, 8, 9], [1, 1, 1]]
+    section = {"scores": grid, "counts": grid, "unparsed": grid, "metrics": {}, "protocol": {}}
+    judged = parse_matrix(content(judges={"near": section}))
+    found = {key: value for key, value in experience_scalars(judged, 0).items() if key.startswith("judge/")}
+    assert found == {"judge/near/a": 1, "judge/near/b": 2}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from fake_run import TASKS
 from rich.console import Console, RenderableType
-from small_matrix import matrix
+from small_matrix import NULL, content, matrix
 
-from coin_lightning.reporting.run_matrix import load_matrix
+from coin_lightning.reporting.run_matrix import load_matrix, parse_matrix
 from coin_lightning.reporting.terminal import final_summary, matrix_table, metrics_panel, run_header
 
 MakeRun = Callable[..., Path]
@@ -73,3 +73,30 @@ def test_final_summary(make_run: MakeRun) -> None:
     text = show(final_summary(run), width=200)
     assert str(run / "report.html") in text
     assert "training 9 min 8 s, evaluation 3 min 36 s" in text  # 8 x 64 + 36 s, 9 x 20 + 36 s
+
+
+def test_a_joint_run_has_its_row_against_zero_shot() -> None:
+    joint = parse_matrix(content([[10, 20, 5], [NULL] * 3, [NULL] * 3, [50, 60, 4]], learned="joint"))
+    lines = [line.split() for line in show(matrix_table(joint)).splitlines() if line.strip()]
+    assert lines[2:] == [["zero-shot", "10.0", "20.0", "5.0"], ["joint", "50.0", "60.0", "4.0"],
+                         ["change", "+40.0", "+40.0", "\u22121.0"]]  # fmt: skip
+
+
+def test_the_headline_bwt_comes_first() -> None:
+    metrics = {"maa": 40.0, "bwt": -30.0, "bwt_coin": -20.0, "acc": 50.0}
+    for headline, order in (("bwt", ["50.0", "\u221230.0", "40.0", "\u221220.0"]),
+                            ("bwt_coin", ["50.0", "\u221220.0", "40.0", "\u221230.0"])):  # fmt: skip
+        lines = show(metrics_panel(metrics, headline)).splitlines()
+        assert [part for line in lines for part in line.split() if part in order] == order
+
+
+def test_a_judges_undefined_metrics_are_not_listed_twice() -> None:
+    text = show(metrics_panel({"acc": 1.0, "judge/acc": None, "fwt": None, "judge/fwt": None}), width=200)
+    assert text.count("Forward transfer (FWT)") == 1
+    assert "Final accuracy (ACC), by judge" in text
+
+
+def test_the_header_tells_orders_from_unions(tmp_path: Path) -> None:
+    for learned, names in (("sequence", "GQA > VizWiz"), ("joint", "GQA + VizWiz"), ("nothing", "GQA, VizWiz")):
+        header = run_header("e", "lora", "tiny", 0, ["gqa", "vizwiz"], tmp_path, learned=learned)
+        assert names in show(header, width=200)

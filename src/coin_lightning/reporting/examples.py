@@ -62,7 +62,8 @@ def default_scorer(task: str, variant: str) -> Scorer:
 def collect_examples(
     run: RunArtifacts, task: str, limit: int = 10, scorer_factory: ScorerFactory = default_scorer
 ) -> TaskExamples | None:
-    """Answers to ``task`` right after its training and in the last finished experience.
+    """Answers to ``task`` right after its training and in the last finished experience; where no task is trained alone,
+    in the last one only.
 
     Returns:
         None when the task has not been trained yet.
@@ -70,7 +71,7 @@ def collect_examples(
     Raises:
         RunError: records are missing or garbled.
     """
-    row = run.matrix.tasks.index(task) + 1
+    row = run.matrix.tasks.index(task) + 1 if run.matrix.learned == "sequence" else max(run.matrix.last, 0)
     if row > run.matrix.last:
         return None
     scorer = scorer_factory(task, run.scorer)
@@ -103,8 +104,9 @@ def choose(groups: dict[str, list[Any]], limit: int) -> list[Any]:
     return changed[:from_changed] + same[: limit - from_changed]
 
 
-def thumbnail(folder: Path | None, record: dict[str, Any], later: dict[str, Any]) -> str | None:
-    """JPEG data URI of the record's picture, or None when it is text-only, not readable, or outside ``folder``.
+def thumbnail(folder: Path | None, record: dict[str, Any], later: dict[str, Any], size: int = THUMBNAIL) -> str | None:
+    """JPEG data URI of the record's picture (at most ``size`` pixels), or None when it is text-only, not readable, or
+    outside ``folder``.
 
     For grounding the reference box (white), the first answer (blue) and the last one (orange) are drawn in.
     """
@@ -116,11 +118,11 @@ def thumbnail(folder: Path | None, record: dict[str, Any], later: dict[str, Any]
         return None
     try:
         with Image.open(path) as source:
-            source.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
+            source.draft("RGB", (2 * size, 2 * size))
             picture = source.convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError):
         return None  # the page shows "no picture": a report must not depend on the data still being there
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.thumbnail((size, size))
     for text, color in _boxes(record, later):
         _draw_box(picture, text, color)
     buffer = io.BytesIO()

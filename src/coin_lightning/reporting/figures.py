@@ -43,13 +43,14 @@ def grid_shape(panels: int) -> tuple[int, int]:
 def matrix_figure(matrix: RunMatrix) -> Figure:
     """Heat map of the score matrix: one row per experience, zero-shot first; hatched cells were not evaluated."""
     tasks = len(matrix.tasks)
-    figure = new_figure(WIDTH, 1.3 + 0.42 * (tasks + 1))
+    rows = matrix.shown
+    figure = new_figure(WIDTH, 1.3 + 0.42 * len(rows))
     ax = figure.add_subplot()
-    for row, column in np.ndindex(matrix.scores.shape):
-        _cell(ax, matrix, row, column)
-    ax.set(xlim=(0, tasks), ylim=(tasks + 1, 0))
+    for place, column in np.ndindex(len(rows), tasks):
+        _cell(ax, matrix, rows[place], column, place)
+    ax.set(xlim=(0, tasks), ylim=(max(len(rows), 1), 0))
     ax.set_xticks(np.arange(tasks) + 0.5, [title(task) for task in matrix.tasks])
-    ax.set_yticks(np.arange(tasks + 1) + 0.5, ["zero-shot", *(title(task) for task in matrix.tasks)])
+    ax.set_yticks(np.arange(len(rows)) + 0.5, [title(matrix.rows[row]) for row in rows])
     tidy(ax, grid=None)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
@@ -58,16 +59,16 @@ def matrix_figure(matrix: RunMatrix) -> Figure:
     return figure
 
 
-def _cell(ax: Axes, matrix: RunMatrix, row: int, column: int) -> None:
+def _cell(ax: Axes, matrix: RunMatrix, row: int, column: int, place: int) -> None:
     value = matrix.scores[row, column]
-    corner = (column + 0.03, row + 0.04)
+    corner = (column + 0.03, place + 0.04)
     if np.isnan(value):
         ax.add_patch(Rectangle(corner, 0.94, 0.92, facecolor="none", edgecolor=GRID, hatch="////", linewidth=0))
     else:
         color = SCORE_MAP(value / 100)
         ax.add_patch(Rectangle(corner, 0.94, 0.92, facecolor=color, linewidth=0))
-        ax.text(column + 0.5, row + 0.52, percent(value), ha="center", va="center", fontsize=9, color=text_on(color))
-    if row == column + 1:
+        ax.text(column + 0.5, place + 0.52, percent(value), ha="center", va="center", fontsize=9, color=text_on(color))
+    if matrix.is_own(row, column):
         ax.add_patch(Rectangle(corner, 0.94, 0.92, fill=False, edgecolor=ORANGE, linewidth=1.8))
 
 
@@ -134,7 +135,8 @@ def bars_figure(matrix: RunMatrix) -> Figure:
     ax = figure.add_subplot()
     middle = np.arange(len(tasks), dtype=float)
     immediate, final = matrix.immediate[tasks], matrix.final[tasks]
-    ax.bar(middle - 0.2, immediate, 0.36, color=BLUE, label="right after its training")
+    if matrix.learned == "sequence":
+        ax.bar(middle - 0.2, immediate, 0.36, color=BLUE, label="right after its training")
     ax.bar(middle + 0.2, final, 0.36, color=ORANGE, label="at the end" if matrix.is_complete else "now")
     ax.hlines(matrix.zero_shot[tasks], middle - 0.42, middle + 0.42, color=INK, linewidth=1.4, label="zero-shot")
     for x, values in ((-0.2, immediate), (0.2, final)):
@@ -160,7 +162,8 @@ def save_figures(run: RunArtifacts, folder: Path) -> dict[str, Path]:
     """
     drawn: dict[str, Callable[[], Figure]] = {"matrix": lambda: matrix_figure(run.matrix)}
     if run.matrix.last >= 1:
-        drawn["forgetting_curves"] = lambda: curves_figure(run.matrix)
+        if run.matrix.learned == "sequence":
+            drawn["forgetting_curves"] = lambda: curves_figure(run.matrix)
         drawn["immediate_final"] = lambda: bars_figure(run.matrix)
     router = run.router
     if router is not None:

@@ -4,14 +4,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from coin_lightning.reporting import names
 from coin_lightning.reporting.examples import HOW_CHOSEN, ScorerFactory, collect_examples, default_scorer
 from coin_lightning.reporting.figures import bars_figure, curve_figure, save_figures
-from coin_lightning.reporting.glossary import ordered
+from coin_lightning.reporting.glossary import explain, ordered
+from coin_lightning.reporting.judge_figures import both_ways_figure
+from coin_lightning.reporting.page_sections import judge_sections, matrix_cells, scoring_section
+from coin_lightning.reporting.published_comparison import comparisons
 from coin_lightning.reporting.router_figures import router_layers_figure, router_load_figure
 from coin_lightning.reporting.run_artifacts import RunArtifacts, load_run
 from coin_lightning.reporting.run_matrix import RunMatrix
@@ -51,6 +53,9 @@ def render_report(run: RunArtifacts, scorer_factory: ScorerFactory = default_sco
         machine=machine_class(run.environment),
         headline=headline(run.matrix),
         cells=matrix_cells(run.matrix),
+        judged=judge_sections(run.matrix),
+        scoring=scoring_section(run),
+        comparisons=comparisons(run.matrix),
         metrics=ordered(run.matrix.metrics),
         figures=_inline_figures(run),
         examples=[item for item in found if item is not None],
@@ -68,33 +73,14 @@ def template(name: str) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["names"] = names
+    environment.globals |= {"names": names, "explain": explain}
     return environment.get_template(name)
-
-
-def matrix_cells(matrix: RunMatrix) -> list[dict[str, Any]]:
-    """One entry per row of the matrix: name, and per cell value, change in points, kind, and colour strength 0-100.
-
-    Kinds: ``empty``, ``start`` (zero-shot), ``own`` (right after its training), ``past`` (trained before), ``future``.
-    """
-    change = matrix.change()
-    return [
-        {"name": name, "cells": [_cell(matrix, change, row, column) for column in range(len(matrix.tasks))]}
-        for row, name in enumerate(matrix.rows)
-    ]
-
-
-def _cell(matrix: RunMatrix, change: np.ndarray, row: int, column: int) -> dict[str, Any]:
-    value, delta = float(matrix.scores[row, column]), float(change[row, column])
-    place = "own" if row == column + 1 else "past" if row > column + 1 else "future"
-    kind = "empty" if np.isnan(value) else "start" if row == 0 else place
-    strength = 0 if np.isnan(delta) else round(min(abs(delta), 60) / 60 * 100)
-    own = place == "own"
-    return {"value": value, "change": delta, "kind": kind, "strength": strength, "gain": delta > 0, "own": own}
 
 
 def headline(matrix: RunMatrix) -> list[tuple[str, str, str]]:
     """(number, unit, caption) of the numbers to remember, over the tasks trained so far."""
+    if matrix.learned != "sequence":
+        return _headline_of_the_end(matrix)
     seen = [task for task in range(len(matrix.tasks)) if task < matrix.last]
     if not seen:
         return []
@@ -107,9 +93,17 @@ def headline(matrix: RunMatrix) -> list[tuple[str, str, str]]:
         (names.percent(float(now.mean())), "%", f"on the same tasks {end}"),
     ]
     if len(earlier):
-        mean = float(earlier.mean())
-        tiles.append((names.signed(mean), "points", f"mean change of the earlier tasks {end} (BWT)"))
+        as_coin = matrix.headline_bwt == "bwt_coin"
+        mean = float(earlier.sum()) / (len(seen) if as_coin else len(earlier))
+        over = ", over T as CoIN prints it" if as_coin else ""
+        tiles.append((names.signed(mean), "points", f"mean change of the earlier tasks {end} (BWT{over})"))
     return tiles
+
+
+def _headline_of_the_end(matrix: RunMatrix) -> list[tuple[str, str, str]]:
+    """The numbers of a run without a sequence: before training, and after learning all tasks at once."""
+    captions = {0: "before any training (zero-shot)", len(matrix.tasks): "after learning all tasks at once"}
+    return [(names.percent(float(matrix.scores[row].mean())), "%", captions[row]) for row in matrix.filled]
 
 
 def machine_class(environment: dict[str, Any]) -> str:
@@ -123,12 +117,14 @@ def machine_class(environment: dict[str, Any]) -> str:
 
 def _inline_figures(run: RunArtifacts) -> dict[str, Any]:
     matrix = run.matrix
-    figures: dict[str, Any] = {"curves": [], "bars": None, "router": None, "router_layers": None}
+    figures: dict[str, Any] = {"curves": [], "bars": None, "router": None, "router_layers": None, "both": None}
     if matrix.last >= 1:
-        for index, task in enumerate(matrix.tasks):
+        for index, task in enumerate(matrix.tasks if matrix.learned == "sequence" else ()):
             svg = inline_svg(curve_figure(matrix, index), f"c{index}", f"Forgetting curve {names.title(task)}")
             figures["curves"].append((task, Markup(svg)))
         figures["bars"] = Markup(inline_svg(bars_figure(matrix), "b", "Scores right after training and at the end"))
+    if matrix.last >= 1 and matrix.judges:
+        figures["both"] = Markup(inline_svg(both_ways_figure(matrix), "j", "Scores by the rules and by judges"))
     if run.router is not None:
         figures["router"] = Markup(inline_svg(router_load_figure(run.router), "r", "Router load per expert and task"))
         figures["router_layers"] = Markup(inline_svg(router_layers_figure(run.router), "l", "Router load per layer"))

@@ -12,6 +12,7 @@ TITLES = {
     "vqav2": "VQAv2",
     "ocrvqa": "OCR-VQA",
     "zero_shot": "zero-shot",
+    "joint": "joint",
 }
 SHORT = {
     "scienceqa": "SciQA",
@@ -23,6 +24,7 @@ SHORT = {
     "vqav2": "VQA2",
     "ocrvqa": "OCR",
     "zero_shot": "zero-shot",
+    "joint": "joint",
 }
 METHODS = {"moelora": "MoELoRA", "lora": "LoRA", "ewc": "EWC", "lwf": "LwF"}
 

@@ -69,9 +69,9 @@ class RunArtifacts:
     environment: dict[str, Any]
 
     @property
-    def finished(self) -> range:
+    def finished(self) -> list[int]:
         """Rows that are in the matrix."""
-        return range(self.matrix.last + 1)
+        return self.matrix.filled
 
     @cached_property
     def training(self) -> dict[int, TrainCost]:

@@ -1,15 +1,25 @@
 """``matrix.json`` as a typed, checked value: the one file every table and figure starts from."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from dataclasses import field as field_of
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from coin_lightning.errors import RunError
+from coin_lightning.metrics.score_matrix import LEARNED, positions, row_names
 from coin_lightning.reporting.json_fields import field, read_json
+from coin_lightning.reporting.matrix_sections import (
+    JudgeScores,
+    VariantScores,
+    differing_in,
+    grid,
+    judges_in,
+    metrics_of,
+    variants_in,
+)
 
 Scalar = str | float | int | bool | None
 
@@ -20,9 +30,14 @@ class RunMatrix:
 
     Attributes:
         tasks: T task keys in training order.
-        scores: ``[T + 1, T]``; row 0 is zero-shot, row k is after training on ``tasks[k - 1]``.
+        scores: ``[T + 1, T]``; row 0 is zero-shot, row k is after training on ``tasks[k - 1]``. In a joint run row T is
+            the model trained on all tasks at once, and the rows between are empty.
         counts: ``[T + 1, T]`` answers scored, 0 where nothing was evaluated.
         metrics: metric key -> percent or percentage points; None where the matrix does not define it.
+        variants: both readings of the rules; ``differing`` ``[T + 1, T]`` rows that they score differently.
+        judges: what judges say of the same answers, by judge.
+        published: key of the published row that the experiment reproduces.
+        learned: ``sequence``, ``joint`` or ``nothing``; see ``ScoreMatrix``.
     """
 
     tasks: tuple[str, ...]
@@ -36,22 +51,45 @@ class RunMatrix:
     backbone: str
     seed: int
     notes: tuple[str, ...]
+    variants: Mapping[str, VariantScores] = field_of(default_factory=dict)
+    differing: np.ndarray = field_of(default_factory=lambda: np.empty((0, 0)))
+    judges: Mapping[str, JudgeScores] = field_of(default_factory=dict)
+    published: str | None = None
+    learned: str = "sequence"
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """Row names: ``zero_shot``, then the tasks."""
-        return ("zero_shot", *self.tasks)
+        """Row names: ``zero_shot``, then the tasks; in a joint run the last is ``joint``."""
+        return row_names(self.tasks, self.learned)
+
+    @property
+    def filled(self) -> list[int]:
+        """Rows that hold a score."""
+        return [int(row) for row in np.flatnonzero(~np.isnan(self.scores).all(axis=1))]
+
+    @property
+    def shown(self) -> list[int]:
+        """Rows that a table shows: all of a sequence, also those still to come, else only what is filled."""
+        return list(range(len(self.rows))) if self.learned == "sequence" else self.filled
+
+    def is_own(self, row: int, column: int) -> bool:
+        """Whether the cell is the score on a task right after its own training."""
+        return self.learned == "sequence" and row == column + 1
+
+    @property
+    def headline_bwt(self) -> str:
+        """Key of the backward transfer that the run's protocol shows first."""
+        return "bwt_coin" if self.protocol.get("bwt_divisor") == "tasks" else "bwt"
 
     @property
     def last(self) -> int:
         """Index of the last row that holds a score: 0 when only zero-shot is there, -1 when none is."""
-        filled = np.flatnonzero(~np.isnan(self.scores).all(axis=1))
-        return int(filled[-1]) if filled.size else -1
+        return self.filled[-1] if self.filled else -1
 
     @property
     def is_complete(self) -> bool:
-        """Whether the row after the last task is there."""
-        return self.last == len(self.tasks)
+        """Whether the last row that this kind of run fills is there."""
+        return self.last == positions(len(self.tasks), self.learned)[-1]
 
     @property
     def zero_shot(self) -> np.ndarray:
@@ -60,7 +98,9 @@ class RunMatrix:
 
     @property
     def immediate(self) -> np.ndarray:
-        """``[T]`` score on each task right after its own training (the diagonal)."""
+        """``[T]`` score on each task right after its own training; NaN where no task is trained alone."""
+        if self.learned != "sequence":
+            return np.full(len(self.tasks), np.nan)
         return np.array([self.scores[i + 1, i] for i in range(len(self.tasks))])
 
     @property
@@ -68,14 +108,24 @@ class RunMatrix:
         """``[T]`` the last finished row; all NaN before the first."""
         return self.scores[self.last] if self.last >= 0 else np.full(len(self.tasks), np.nan)
 
+    def judged(self, name: str) -> "RunMatrix":
+        """The same run with a judge's scores, counts and metrics in place of the rules'."""
+        judge = self.judges[name]
+        return replace(self, scores=judge.scores, counts=judge.counts, metrics=judge.metrics)
+
+    def scored(self, variant: str) -> "RunMatrix":
+        """The same run with the scores and metrics of one variant of the rules."""
+        return replace(self, scores=self.variants[variant].scores, metrics=self.variants[variant].metrics)
+
     def change(self) -> np.ndarray:
         """``[T + 1, T]`` gain or loss of each cell in points.
 
-        Below the diagonal against the score right after the task's own training (forgetting); on and above it against
-        zero-shot (learning, transfer). Row 0 is NaN: it has nothing to be compared with.
+        Below the diagonal against the score right after the task's own training (forgetting); on and above it, and in a
+        joint run, against zero-shot (learning, transfer). Row 0 is NaN: it has nothing to be compared with.
         """
         row, column = np.indices(self.scores.shape)
-        reference = np.where(row > column + 1, self.immediate[None, :], self.zero_shot[None, :])
+        forgets = (row > column + 1) & (self.learned == "sequence")
+        reference = np.where(forgets, self.immediate[None, :], self.zero_shot[None, :])
         delta = self.scores - reference
         delta[0] = np.nan
         return delta
@@ -118,11 +168,14 @@ def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json")
     tasks = field(data, path, "tasks", list)
     if not tasks or len(set(tasks)) != len(tasks) or not all(isinstance(task, str) for task in tasks):
         raise RunError(f"{path}: field 'tasks' is {tasks!r}, expected a list of different task names.")
+    learned = data.get("learned", "sequence")
+    if learned not in LEARNED:
+        raise RunError(f"{path}: field 'learned' is {learned!r}, expected one of {', '.join(LEARNED)}.")
     return RunMatrix(
         tasks=tuple(tasks),
-        scores=_grid(data, path, "scores", tasks),
-        counts=np.nan_to_num(_grid(data, path, "counts", tasks)).astype(int),
-        metrics=_metrics(data, path),
+        scores=grid(data, path, "scores", tasks),
+        counts=np.nan_to_num(grid(data, path, "counts", tasks)).astype(int),
+        metrics=metrics_of(data, path),
         protocol=dict(field(data, path, "protocol", dict)),
         cost=dict(field(data, path, "cost", dict)),
         experiment=field(data, path, "experiment", str),
@@ -130,29 +183,9 @@ def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json")
         backbone=field(data, path, "backbone", str),
         seed=field(data, path, "seed", int),
         notes=tuple(str(note) for note in field(data, path, "notes", list)),
+        variants=variants_in(data, path, tasks),
+        differing=differing_in(data, path, tasks),
+        judges=judges_in(data, path, tasks),
+        published=data.get("published"),
+        learned=learned,
     )
-
-
-def _grid(data: dict[str, Any], path: Path, key: str, tasks: list[str]) -> np.ndarray:
-    rows = field(data, path, key, list)
-    if len(rows) != len(tasks) + 1 or any(not isinstance(row, list) or len(row) != len(tasks) for row in rows):
-        raise RunError(f"{path}: field '{key}' must have {len(tasks) + 1} rows of {len(tasks)} cells.")
-    for j, row in enumerate(rows):
-        for i, cell in enumerate(row):
-            if not _is_cell(cell):
-                raise RunError(f"{path}: {key}[{j}][{i}] ({tasks[i]}) is {cell!r}, expected a number from 0 or null.")
-    return np.array([[np.nan if cell is None else float(cell) for cell in row] for row in rows])
-
-
-def _is_cell(cell: Any) -> bool:
-    if cell is None:
-        return True
-    return isinstance(cell, int | float) and not isinstance(cell, bool) and math.isfinite(cell) and cell >= 0
-
-
-def _metrics(data: dict[str, Any], path: Path) -> dict[str, float | None]:
-    metrics = field(data, path, "metrics", dict)
-    for key, value in metrics.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise RunError(f"{path}: metrics['{key}'] is {value!r}, expected a number or null.")
-    return {key: None if value is None else float(value) for key, value in metrics.items()}

@@ -17,7 +17,8 @@ def experience_scalars(matrix: RunMatrix, row: int) -> dict[str, float]:
 
     Returns:
         ``score/<task>`` percent; ``forgetting/<task>`` points lost from its best score, for tasks trained before;
-        ``metrics/seen_mean`` mean over the tasks trained so far; ``metrics/<key>`` of the matrix, for its last row.
+        ``metrics/seen_mean`` mean over the tasks trained so far; ``metrics/<key>`` of the matrix, for its last row;
+        ``judge/<judge>/<task>`` percent, for every judge of the run.
 
     Raises:
         RunError: the row is not in the matrix yet.
@@ -27,6 +28,8 @@ def experience_scalars(matrix: RunMatrix, row: int) -> dict[str, float]:
     scores, lost = matrix.scores[row], matrix.forgetting(row)
     values = {f"score/{task}": float(scores[i]) for i, task in enumerate(matrix.tasks)}
     values |= {f"forgetting/{task}": float(lost[i]) for i, task in enumerate(matrix.tasks)}
+    for name, judge in matrix.judges.items():
+        values |= {f"judge/{name}/{task}": float(judge.scores[row, i]) for i, task in enumerate(matrix.tasks)}
     if row > 0 and not np.isnan(scores[:row]).any():
         values["metrics/seen_mean"] = float(scores[:row].mean())
     if row == matrix.last:

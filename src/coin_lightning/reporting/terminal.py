@@ -15,6 +15,7 @@ from coin_lightning.reporting.names import duration, method_title, percent, shor
 from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.reporting.run_matrix import RunMatrix
 
+BETWEEN = {"sequence": " > ", "joint": " + ", "nothing": ", "}
 VISIBLE_CHANGE = 0.5  # points; a smaller change is printed plain
 
 
@@ -34,7 +35,7 @@ def matrix_table(matrix: RunMatrix, highlight_row: int | None = None) -> Table:
     for task in matrix.tasks:
         table.add_column(short(task), justify="right", no_wrap=True, min_width=5)
     change = matrix.change()
-    for k in range(matrix.last + 1):
+    for k in matrix.filled:
         cells = [_cell(matrix, change, k, i) for i in range(len(matrix.tasks))]
         table.add_row(title(matrix.rows[k]), *cells, style="bold" if k == row else "")
         if k == row and k > 0:
@@ -42,19 +43,35 @@ def matrix_table(matrix: RunMatrix, highlight_row: int | None = None) -> Table:
     return table
 
 
-def metrics_panel(metrics: Mapping[str, float | None]) -> RenderableType:
-    """Label, value and unit of every metric that is defined; undefined ones are named in one line below."""
+def metrics_panel(metrics: Mapping[str, float | None], headline: str = "bwt") -> RenderableType:
+    """Label, value and unit of every metric that is defined; undefined ones are named in one line below.
+
+    Args:
+        metrics: by key.
+        headline: the backward transfer of the run's protocol, in bold; the other one stays below it.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("metric")
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("", style="dim", no_wrap=True)
-    entries = ordered(dict(metrics))
-    for _, info, value in entries:
+    entries = sorted(ordered(dict(metrics)), key=lambda entry: _place(entry[0], headline))
+    for key, info, value in entries:
         if value is not None:
-            table.add_row(info.label, info.show(value), info.better and f"{info.better} is better")
-    missing = [info.label for _, info, value in entries if value is None]
+            hint = info.better and f"{info.better} is better"
+            table.add_row(info.label, info.show(value), hint, style="bold" if key in ("acc", headline) else "")
+    undefined = {key for key, _, value in entries if value is None}  # by judge only where the rules define it
+    missing = [
+        info.label
+        for key, info, _ in entries
+        if key in undefined and key.removeprefix("judge/") not in undefined - {key}
+    ]
     note = Text("not defined for this matrix: " + ", ".join(missing) + "\n", style="dim") if missing else Text()
     return Group(table, note) if table.row_count else note
+
+
+def _place(key: str, headline: str) -> int:
+    """Of the two backward transfers the headline comes first, in front of everything but the accuracy."""
+    return 0 if key == "acc" else 1 if key == headline else 2
 
 
 def run_header(
@@ -65,13 +82,17 @@ def run_header(
     tasks: tuple[str, ...] | list[str],
     run_dir: Path | str,
     notes: tuple[str, ...] | list[str] = (),
+    learned: str = "sequence",
 ) -> RenderableType:
-    """What is about to run: names, order of the tasks, folder, and what to keep in mind about the numbers."""
+    """What is about to run: names, order of the tasks, folder, and what to keep in mind about the numbers.
+
+    Tasks of a sequence are printed as `a > b`, those learned at once as `a + b`, those only asked as `a, b`.
+    """
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("experiment", Text(f"{experiment}: {method_title(method)} on {backbone}, seed {seed}", style="bold"))
-    table.add_row("tasks", Text(" > ".join(title(task) for task in tasks)))
+    table.add_row("tasks", Text(BETWEEN[learned].join(title(task) for task in tasks)))
     table.add_row("run folder", Text(str(run_dir)))
     for note in notes:
         table.add_row("note", Text(note))
@@ -95,17 +116,16 @@ def final_summary(run_dir: Path | str) -> RenderableType:
     lines.add_row("time", f"training {duration(training)}, evaluation {duration(evaluation)}")
     lines.add_row("report", Text(str(report), style=f"bold link file://{report.resolve()}"))
     lines.add_row("matrix", Text(str(run.path / "matrix.json")))
-    header = run_header(
-        matrix.experiment, matrix.method, matrix.backbone, matrix.seed, matrix.tasks, run.path, matrix.notes
-    )
-    return Group(header, matrix_table(matrix), metrics_panel(matrix.metrics), lines)
+    names = matrix.experiment, matrix.method, matrix.backbone
+    header = run_header(*names, matrix.seed, matrix.tasks, run.path, matrix.notes, matrix.learned)
+    return Group(header, matrix_table(matrix), metrics_panel(matrix.metrics, matrix.headline_bwt), lines)
 
 
 def _cell(matrix: RunMatrix, change: np.ndarray, row: int, column: int) -> Text:
     value = matrix.scores[row, column]
     if np.isnan(value):
         return Text("·", style="dim")
-    style = "underline " if row == column + 1 else ""
+    style = "underline " if matrix.is_own(row, column) else ""
     return Text(percent(value), style=(style + _color(change[row, column])).strip())
 
 
