@@ -25,8 +25,8 @@ assets: $(READY) ## Fetch and convert the models and pictures that need no hub (
 run: assets ## Train MoELoRA through CoIN-mini's eight tasks and write the report (ARGS="..." adds overrides)
 	$(BIN)/python -m coin_lightning +experiment=moelora_llava $(ARGS)
 
-test: assets ## Run all tests (ARGS="..." goes to pytest)
-	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+test: assets ## Run all tests, a process per core (ARGS="..." goes to pytest)
+	$(BIN)/python -m pytest -m "not gpu" -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 lint: $(READY) ## Check style
 	$(BIN)/python -m ruff check src tests experiments

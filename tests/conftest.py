@@ -1,7 +1,12 @@
 """What many tests need: a tiny backbone, a task folder in CoIN's layout, and whole runs on a very small suite."""
 
 import json
+import os
 import sys
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: threads of two would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path

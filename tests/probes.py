@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import lightning as L
 import torch
 
 from coin_lightning.continual.callback import ContinualLoop
+from coin_lightning.errors import JudgeError
+from coin_lightning.evaluation.judges.base import Judge, JudgeRequest, Reply
 
 _kept: list[Any] = []  # everything whose id() is written down stays alive, so that no id comes twice
 
@@ -55,6 +58,37 @@ class Recorder(L.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{_loop(trainer).position}.{trainer.global_rank}.json"
         file.write_text(json.dumps(self.found))
+
+
+class FixedJudge(Judge):
+    """Grades every answer with 7: `judge._target_=probes.FixedJudge`.
+
+    Args:
+        answers: requests that it answers before it fails; null: all.
+    """
+
+    kind = "fixed"
+
+    def __init__(self, answers: int | None = None, variant: str = "strict") -> None:
+        super().__init__("seven", variant=variant)
+        self.answers, self.closed = answers, 0
+
+    def settings(self) -> dict[str, Any]:
+        """Nothing that matters."""
+        return {"version": "1", "temperature": 0.0, "seed": None, "settings": {}}
+
+    def judge(self, requests: Sequence[JudgeRequest]) -> Iterator[Reply]:
+        """Sevens."""
+        for index, _ in enumerate(requests):
+            if self.answers is not None:
+                self.answers -= 1
+                if self.answers < 0:
+                    raise JudgeError("the server does not answer")
+            yield Reply(index, "7")
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
 
 
 class KillAt(L.Callback):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.optim import SGD
 
-from coin_lightning.schedules import constant, cosine, log_warmup_constant
+from coin_lightning.schedules import constant, cosine, log_warmup_constant, sampled_rates, warmup_steps
 
 
 def rates(schedule, steps: int, lr: float = 1.0, **options) -> list[float]:
@@ -80,3 +80,20 @@ def test_every_parameter_group_keeps_its_own_base_rate():
         optimizer.step()
         scheduler.step()
     assert scheduler.get_last_lr() == pytest.approx([0.5, 0.05])
+
+
+@pytest.mark.parametrize("schedule", [cosine, log_warmup_constant, constant])
+def test_sampled_rates_are_those_of_a_real_optimizer(schedule):
+    sampled = sampled_rates(schedule, {"adapter": 0.2, "projector": 0.02}, 9)
+    assert sampled["adapter"] == pytest.approx(rates(schedule, 9, lr=0.2)[:9])
+    assert sampled["projector"] == pytest.approx([rate / 10 for rate in sampled["adapter"]])
+
+
+def test_sampling_draws_no_random_number():
+    state = torch.get_rng_state()
+    sampled_rates(cosine, {"adapter": 0.2}, 50)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_warm_up_steps_are_rounded_up():
+    assert [warmup_steps(steps, 0.03) for steps in (0, 1, 33, 34, 100)] == [0, 1, 1, 2, 3]

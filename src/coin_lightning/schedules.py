@@ -1,13 +1,16 @@
 """Learning-rate schedules as functions of (optimizer, total steps). Steps are counted from the data."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from torch.optim import Optimizer
+import torch
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 
-def _warmup_steps(total_steps: int, warmup_ratio: float) -> int:
+def warmup_steps(total_steps: int, warmup_ratio: float) -> int:
+    """Steps of the warm-up: the ratio of all, rounded up as transformers and DeepSpeed do."""
     return math.ceil(total_steps * warmup_ratio)
 
 
@@ -17,7 +20,7 @@ def _lambda(optimizer: Optimizer, factor: Callable[[int], float]) -> LambdaLR:
 
 def cosine(optimizer: Optimizer, total_steps: int, warmup_ratio: float = 0.03, floor: float = 0.0) -> LambdaLR:
     """Linear warm-up, then half a cosine down to `floor` times the base rate (LLaVA-1.5's, CoIN's documented one)."""
-    warmup = _warmup_steps(total_steps, warmup_ratio)
+    warmup = warmup_steps(total_steps, warmup_ratio)
 
     def factor(step: int) -> float:
         if step < warmup:
@@ -33,10 +36,34 @@ def log_warmup_constant(optimizer: Optimizer, total_steps: int, warmup_ratio: fl
 
     factor(step) = log(step + 1) / log(warm-up steps) below the warm-up, as DeepSpeed computes it.
     """
-    warmup = max(_warmup_steps(total_steps, warmup_ratio), 2)
+    warmup = max(warmup_steps(total_steps, warmup_ratio), 2)
     return _lambda(optimizer, lambda step: math.log(step + 1) / math.log(warmup) if step < warmup else 1.0)
 
 
 def constant(optimizer: Optimizer, total_steps: int) -> LambdaLR:
     """The base rate throughout."""
     return _lambda(optimizer, lambda step: 1.0)
+
+
+def sampled_rates(
+    schedule: Callable[..., Any], base_rates: Mapping[str, float], total_steps: int
+) -> dict[str, list[float]]:
+    """The learning rate of each of `total_steps` optimizer steps, by parameter group: the schedule run dry.
+
+    Args:
+        schedule: as in the config, called with (optimizer, total_steps=...).
+        base_rates: configured learning rate of each group.
+        total_steps: optimizer steps of the task.
+    """
+    groups: Iterable[dict[str, Any]] = [
+        {"name": name, "lr": rate, "params": [torch.zeros(1, requires_grad=True)]} for name, rate in base_rates.items()
+    ]
+    optimizer = SGD(groups)
+    scheduler = schedule(optimizer, total_steps=total_steps)
+    optimizer.step()  # once: PyTorch warns when a scheduler steps before its optimizer has
+    rates: dict[str, list[float]] = {name: [] for name in base_rates}
+    for _ in range(total_steps):
+        for group in optimizer.param_groups:
+            rates[group["name"]].append(float(group["lr"]))
+        scheduler.step()
+    return rates

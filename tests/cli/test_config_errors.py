@@ -23,7 +23,8 @@ def test_known_keys_reach_into_groups():
 def test_keys_of_root_and_groups():
     assert {"seed", "run_dir", "protocol", "hydra", "num_threads"} <= root_keys(conf_dir())
     assert "experiment" not in root_keys(conf_dir())
-    assert group_keys(conf_dir(), "protocol") == {"name", "projector", "projector_lr", "scorers"}
+    assert {"name", "projector", "projector_lr", "scorers", "boxes"} <= group_keys(conf_dir(), "protocol")
+    assert "lr" not in group_keys(conf_dir(), "protocol")
 
 
 def test_callbacks_and_loggers_of_ones_own_are_no_typos():

@@ -15,6 +15,18 @@ import pytest
         (["adapter.rank=9"], "num_experts"),
         (["protocol.projector=lost"], "error: protocol.projector='lost' is unknown; use one of carried"),
         (["trainer.accelerator=quantum"], "quantum"),
+        (
+            ["backbone=qwen_vl"],
+            "error: backbone=qwen_vl: this backbone is not part of coin_lightning yet. Missing: the Q",
+        ),
+        (["published=coin_radar/llava"], "error: published='coin_radar/llava' names no row; there are coin_matrices"),
+        (["protocol.boxes=drawn"], "error: protocol.boxes='drawn' is unknown; use one of converted, as_written"),
+        (["protocol.global_batch={gqqa: 4}"], "error: protocol.global_batch names gqqa; the tasks are scienceqa"),
+        (["scenario.joint=true", "scenario.train=false"], "error: scenario.joint=true trains"),
+        (
+            ["schedule.warmup_ratio=0.5", "+schedule.floor=2.0"],
+            "error: gqa: the schedule's highest rate for the adapter",
+        ),
         (["callbacks.checkpoint.every_n_steps=0"], "callbacks.checkpoint.every_n_steps=0 must be at least 1"),
     ],
 )

@@ -1,6 +1,8 @@
 """Every yaml of `conf/` composes, every `_target_` in it binds, and every wrong name is refused."""
 
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,14 +11,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from coin_lightning.cli.build import check_config, conf_dir, targets
+from coin_lightning.cli.build import build, check_config, conf_dir, targets
 from coin_lightning.cli.config_errors import explain
 from coin_lightning.errors import ConfigError
+from coin_lightning.reporting.published import published_rows
 
 CONF = conf_dir()
 FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml"))
 ADDED = ("experiment", "debug")
-OPTIONS = [file for file in FILES if len(file.parts) == 2]
+OPTIONS = [file for file in FILES if len(file.parts) > 1]
+ROWS = [file for file in FILES if file.parts[:2] == ("experiment", "coin") and not file.stem.startswith("_")]
+"""Experiment files for rows of the published tables; `_` starts what they share."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +45,16 @@ def composed(*overrides: str, folder: Path = CONF) -> DictConfig:
 
 def override(file: Path) -> str:
     """The word on the command line that chooses a file."""
-    group, option = file.parts[0], file.stem
+    group, option = file.parts[0], "/".join(file.with_suffix("").parts[1:])
     if group == "task":
         return f"+task@scenario.tasks={option}"
     return f"{'+' if group in ADDED else ''}{group}={option}"
+
+
+@cache
+def row_of(file: Path) -> DictConfig:
+    """The composed config of a row; not to be changed."""
+    return composed(override(file))
 
 
 def test_no_file_is_left_out():
@@ -59,6 +70,62 @@ def test_it_composes_and_binds(file: Path):
     found = dict(targets(config))
     assert {"backbone", "adapter", "method", "optimizer", "trainer", "scenario"} <= set(found)
     assert len(found) > 15
+
+
+def test_every_published_row_has_an_experiment_or_a_reason_and_the_other_way_round():
+    rows = published_rows()
+    named = {row.experiment: row.key for row in rows.values() if row.experiment is not None}
+    found = {f"coin/{file.stem}": row_of(file).published for file in ROWS}
+    assert found == named
+    assert len(found) >= 27
+    for row in rows.values():
+        assert row.experiment or row.missing or row.same_run_as in rows
+
+
+@pytest.mark.parametrize("file", ROWS, ids=str)
+def test_a_row_is_what_its_published_protocol_says(file: Path):
+    config, row = row_of(file), published_rows()[row_of(file).published]
+    assert config.experiment_name == f"coin_{file.stem}"
+    assert config.backbone.name == row.protocol["backbone"]
+    assert config.scenario.joint == (row.protocol["order"] == "joint")
+    assert config.scenario.train == (row.protocol["method"] is not None)
+    fields = ("evaluation_frame", "boxes", "scorers", "bwt_divisor")
+    assert {name: config.protocol[name] for name in fields} == {name: row.protocol[name] for name in fields}
+    for name, ours in {"instructions": config.scenario.instructions, "fraction": config.scenario.fraction}.items():
+        assert row.protocol[name] in (ours, None) or str(row.protocol[name]).startswith(
+            ("unknown", "Instructions_Qwen")
+        )
+    if row.protocol["method"] is not None:
+        assert config.method.name == row.protocol["method"]
+        assert row.protocol["schedule"] in config.schedule._target_
+        assert f"adapter {config.optimizer.lr:g}" in row.protocol["learning_rates"]
+
+
+def test_names_of_experts_ranks_and_volumes_are_their_values():
+    for file in ROWS:
+        config = row_of(file)
+        values = {"e": config.adapter.get("num_experts"), "r": config.adapter.rank, "v": 100 * config.scenario.fraction}
+        for letter, number in re.findall(r"_([erv])(\d{2,}|[248])(?=_|$)", file.stem.removeprefix("minigpt_v2")):
+            assert round(values[letter]) == int(number)
+
+
+def test_the_rows_learn_from_the_published_number_of_rows_per_step():
+    config = composed("+experiment=coin/llava_7b_moelora_e8")
+    sizes = {name: task.get("batch_size", config.scenario.batch_size) for name, task in config.scenario.tasks.items()}
+    assert list(sizes.values()) == [14, 14, 16, 6, 14, 6, 8, 10]
+    assert {name: 8 * size for name, size in sizes.items()} == dict(config.protocol.global_batch)
+
+
+def test_a_row_may_be_run_by_the_other_protocol():
+    config = composed("+experiment=coin/llava_7b_lora", "protocol=as_intended")
+    assert config.protocol.name == "as_intended"
+    assert config.schedule._target_.endswith(".cosine")
+    assert config.protocol.global_batch.gqa == 48
+
+
+def test_the_name_of_the_main_row_stays():
+    main, alias = composed("+experiment=coin/llava_7b_moelora_e8"), composed("+experiment=coin_llava_7b")
+    assert {key for key in main if main[key] != alias[key]} == {"experiment_name", "run_dir"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
@@ -103,6 +170,7 @@ def refused(*overrides: str) -> str:
         ("sed=1", "sed: there is no such config key; did you mean seed"),
         ("methd=lora", "methd: there is no such config key; did you mean method"),
         ("method=moelra", "method=moelra: there is no method/moelra.yaml; did you mean moelora"),
+        ("+experiment=coin/llava_7b_lra", "there is no experiment/coin/llava_7b_lra.yaml; did you mean llava_7b_lora"),
         ("+experiment=moelora_lava", "there is no experiment/moelora_lava.yaml; did you mean moelora_llava"),
         ("scenario=zzz", "there is no scenario/zzz.yaml; choose from coin, coin_mini"),
     ],
@@ -149,8 +217,8 @@ def test_a_typo_in_an_experiment_yaml_is_refused(tmp_path: Path):
 def test_a_missing_option_is_named():
     config = composed()
     with open_dict(config):
-        del config.scenario["root"]
-    with pytest.raises(ConfigError, match=r"scenario\.root: .*Scenario needs this option"):
+        del config.scenario["features"]
+    with pytest.raises(ConfigError, match=r"scenario\.features: .*Scenario needs this option"):
         check_config(config)
 
 
@@ -159,3 +227,12 @@ def test_a_reference_to_nothing_is_named():
     OmegaConf.update(config, "seed", "${nowhere}")
     with pytest.raises(ConfigError, match="nowhere"):
         check_config(config)
+
+
+@pytest.mark.parametrize(("source", "name"), [("json", "JsonSource"), ("datasets", "DatasetsSource")])
+def test_a_source_serves_all_tasks_of_a_scenario(source: str, name: str, tmp_path: Path):
+    scenario = build(composed(f"source={source}", "scenario=coin", f"paths.coin={tmp_path}").scenario)
+    sources = {task.source for task in scenario.tasks}
+    assert len(scenario.tasks) == 8
+    assert [type(each).__name__ for each in sources] == [name]
+    assert str(getattr(sources.pop(), {"json": "root", "datasets": "path"}[source])) == str(tmp_path)

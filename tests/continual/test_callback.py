@@ -157,6 +157,25 @@ def test_state_of_the_method_is_saved_and_given_to_a_new_process(world, tmp_path
     assert all(torch.equal(value, weights[name]) for name, value in here.module.trainable().items())
 
 
+def test_going_back_loads_what_an_experience_ended_with(world):
+    here = world()
+    here.skip_zero_shot()
+    weights = []
+    for index in (1, 2):
+        here.fit()
+        here.score(index)
+        weights.append({name: value.detach().clone() for name, value in here.module.trainable().items()})
+    for value in here.module.trainable().values():
+        value.data.zero_()
+    again = ContinualLoop(here.scenario, Suite(), here.run, seed=0)
+    for index, expected in enumerate(weights, start=1):
+        experience = again.revisit(here.module, index)
+        assert (experience.index, experience.trained, again.position) == (index, True, index)
+        assert all(torch.equal(value, expected[name]) for name, value in here.module.trainable().items())
+    with pytest.raises(RunError, match="zero-shot has no weights to go back to"):
+        again.revisit(here.module, 0)
+
+
 def test_weights_that_do_not_move_are_an_error(world):
     here = world(lr=0.0)
     here.skip_zero_shot()
@@ -207,3 +226,53 @@ def test_other_modules_are_refused(world):
     with pytest.raises(RunError, match="not on a LightningModule"):
         here.loop.setup(SimpleNamespace(), L.LightningModule(), "fit")
     here.loop.setup(SimpleNamespace(), L.LightningModule(), "predict")  # only training changes the structure
+
+
+def test_a_rate_that_something_changes_stops_the_training(world):
+    class Meddler(L.Callback):
+        def on_train_batch_start(self, trainer, *_) -> None:
+            trainer.optimizers[0].param_groups[1]["lr"] = 0.5
+
+    here = world()
+    here.skip_zero_shot()
+    experience = here.loop.next_experience(here.module)
+    experience.folder.mkdir(parents=True)
+    trainer = here.trainer()
+    trainer.callbacks.append(Meddler())
+    message = r"imagenet, optimizer step 1: rate of the projector is 0\.5 and not 0\.01 as configured"
+    with pytest.raises(RunError, match=message):
+        trainer.fit(here.module, datamodule=experience.task)
+    assert not (here.run.folder(1) / "train.json").exists()
+
+
+def test_an_optimizer_without_the_projector_stops_the_training(world, monkeypatch):
+    here = world()
+    here.skip_zero_shot()
+    groups = here.module.optimizer_groups()[:1]
+    monkeypatch.setattr(here.module, "configure_optimizers", lambda: torch.optim.SGD(groups))
+    with pytest.raises(RunError, match=r"it lacks 4, e\.g\. .*projector"):
+        here.fit()
+
+
+def test_batches_that_do_not_make_the_global_batch_stop_the_training(world):
+    here = world()
+    here.skip_zero_shot()
+    here.loop.protocol = SimpleNamespace(global_batch_of={"imagenet": 16}.get)
+    with pytest.raises(RunError, match=r"4 x 2 x 1 = 8 rows, but protocol\.global_batch=16; .*torchrun"):
+        here.fit(accumulate=2)
+    here.loop.protocol = SimpleNamespace(global_batch_of={"imagenet": 8}.get)
+    assert read_json(here.fit(accumulate=2).folder / "train.json")["steps"] == 1
+
+
+def test_a_joint_run_goes_from_zero_shot_to_its_end(world):
+    here = world()
+    here.scenario.lessons = {2: here.scenario.tasks[0]}
+    here.run.learned, here.run.positions = "joint", [0, 2]
+    assert here.loop.next_experience(here.module).index == 0
+    here.skip_zero_shot()
+    here.module.projector = "reinitialised"
+    before = {name: value.detach().clone() for name, value in here.module.trainable().items()}
+    experience = here.fit()
+    assert (experience.index, experience.folder.name) == (2, "task_02_joint")
+    assert all(torch.equal(value, before[name]) for name, value in here.loop._before.items())  # the first lesson
+    assert here.loop.steps_until(2) == 2

@@ -36,6 +36,9 @@ class Loop:
     def evaluate(self, trainer, module, experience: Experience) -> None:
         self.events.append(("evaluate", experience.index, trainer))
 
+    def finish(self) -> None:
+        self.events.append("finish")
+
 
 def drive(experiences: list[Experience]):
     loop, fits, trainers = Loop(experiences), [], []
@@ -63,7 +66,7 @@ def checkpoint(folder: Path, epoch: int, batch: int) -> Path:
 def test_zero_shot_and_trained_experiences_are_only_evaluated(tmp_path: Path):
     loop, fits, trainers = drive([Experience(0, None, tmp_path), Experience(1, Task(), tmp_path, trained=True)])
     assert fits == []
-    assert loop.events == ["catch_up", ("evaluate", 0, trainers[0]), ("evaluate", 1, trainers[1])]
+    assert loop.events == ["catch_up", ("evaluate", 0, trainers[0]), ("evaluate", 1, trainers[1]), "finish"]
 
 
 def test_each_experience_has_its_own_trainer_and_seed(tmp_path: Path):

@@ -32,12 +32,13 @@ class Loop:
 
     def __init__(self, tmp_path, done=(0,), trained=(1,)) -> None:
         task = SimpleNamespace(name="a", train_rows=[0] * 10, test_rows=[0] * 4, epochs=2, batch_size=5)
-        self.scenario = SimpleNamespace(tasks=[task, task])
+        self.scenario = SimpleNamespace(tasks=[task, task], lessons={1: task, 2: task})
         self.suite = SimpleNamespace(tasks_after=lambda index, tasks: tasks)
         for index in trained:
             (tmp_path / str(index)).mkdir()
             (tmp_path / str(index) / "train.json").write_text("{}")
-        self.run = SimpleNamespace(scores=lambda: dict.fromkeys(done), folder=lambda index: tmp_path / str(index))
+        folder = lambda index: tmp_path / str(index)  # noqa: E731
+        self.run = SimpleNamespace(scores=lambda: dict.fromkeys(done), folder=folder, positions=[0, 1, 2])
         self.experience = SimpleNamespace(index=2, name="a", task=task, resume_from=None)
 
 

@@ -78,6 +78,20 @@ def test_changed_data_are_refused_once_a_run_has_started(tmp_path: Path):
         run.claim_data(data)
 
 
+def test_other_rows_are_refused_once_a_run_has_started(tmp_path: Path):
+    run = RunDir(tmp_path, ["a"])
+    subsets = {"a": {"train": {"of": 9, "ids": None}, "test": {"of": 9, "ids": ["1", "2"]}}}
+    other = {"a": {**subsets["a"], "test": {"of": 9, "ids": ["1", "3"]}}}
+    run.claim_subsets(other)
+    run.claim_subsets(subsets)  # nothing was computed yet
+    assert read_json(tmp_path / "subsets.json") == subsets
+    finished(run, 0, {"a": 1.0})
+    run.claim_subsets(subsets)
+    with pytest.raises(RunError, match="other rows of a would be used"):
+        run.claim_subsets(other)
+    assert read_json(tmp_path / "subsets.json") == subsets
+
+
 def test_a_file_is_the_old_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = tmp_path / "deep" / "x.json"
     write_json(file, {"a": 1})
@@ -162,3 +176,70 @@ def test_other_ranks_share_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("RANK")
     with RunDir(tmp_path, ["a"]).working():  # the other rank has not taken it, and the first has given it back
         pass
+
+
+def test_an_evaluated_run_is_opened_by_its_matrix(tmp_path: Path):
+    run = RunDir(tmp_path / "run", ["a", "b"], "joint")
+    finished(run, 2, {"a": 1.0, "b": 2.0})
+    run.write_summary({"seed": 3, "protocol": {"name": "mine"}})
+    again = RunDir.open(run.path)
+    assert (again.tasks, again.learned, again.positions) == (["a", "b"], "joint", [0, 2])
+    assert again.facts() == {"seed": 3, "protocol": {"name": "mine"}}
+
+
+def test_folders_without_a_matrix_are_no_run(tmp_path: Path):
+    with pytest.raises(RunError, match="gone: no such folder"):
+        RunDir.open(tmp_path / "gone")
+    with pytest.raises(RunError, match=r"no matrix\.json; if it is a run, start it again"):
+        RunDir.open(tmp_path)
+    write_json(tmp_path / "matrix.json", {"tasks": "gqa"})
+    with pytest.raises(RunError, match=r"matrix\.json: names no tasks"):
+        RunDir.open(tmp_path)
+    assert not (tmp_path / "gone").exists()
+
+
+def test_both_variants_and_differing_rows_are_in_the_summary(tmp_path: Path):
+    run = RunDir(tmp_path, ["a"])
+    variants = {"corrected": {"scores": {"a": 10.0}}, "reference": {"scores": {"a": 30.0}}}
+    content = {"scores": {"a": 10.0}, "counts": {"a": 5}, "seconds": 1.0}
+    write_json(run.folder(0) / "scores.json", {**content, "variants": variants, "differing": {"a": 1}})
+    run.write_summary({"seed": 0})
+    written = read_json(tmp_path / "matrix.json")
+    assert written["variants"]["reference"]["scores"] == [[30.0], [None]]
+    assert written["differing"] == [[1], [None]]
+    assert run.facts() == {"seed": 0}
+
+
+def test_folders_and_rows_of_a_joint_run(tmp_path: Path):
+    run = RunDir(tmp_path, ["a", "b", "c"], "joint")
+    assert [run.folder(index).name for index in run.positions] == ["task_00_zero_shot", "task_03_joint"]
+    assert [run.previous(index) for index in (0, 3)] == [0, 0]
+    finished(run, 0, {"a": 1.0, "b": 2.0, "c": 3.0})
+    assert not run.finished()
+    finished(run, 3, {"a": 10.0, "b": 20.0, "c": 30.0})
+    trained(run, 3, 4.0, 100)
+    assert run.finished()
+    matrix = run.write_summary({"seed": 0})
+    assert matrix.rows == ("zero_shot", "a", "b", "joint")
+    written = read_json(tmp_path / "matrix.json")
+    assert written["metrics"]["acc"] == 20.0
+    assert written["metrics"]["bwt"] is None
+    assert written["cost"]["train_seconds"] == 4.0
+    assert run.summary_is_current()
+
+
+def test_positions_of_a_sequence_and_of_nothing(tmp_path: Path):
+    assert RunDir(tmp_path, ["a", "b"]).previous(2) == 1
+    assert RunDir(tmp_path, ["a", "b"], "nothing").positions == [0]
+
+
+def test_a_refreshed_summary_keeps_its_facts_and_takes_a_judge_once(tmp_path: Path):
+    run = RunDir(tmp_path, ["a"])
+    finished(run, 0, {"a": 1.0})
+    run.write_summary({"seed": 5, "protocol": {"name": "mine", "judge": None}})
+    finished(run, 1, {"a": 2.0})
+    run.refresh(judge="seven")
+    run.refresh(judge="eight")
+    written = read_json(tmp_path / "matrix.json")
+    assert written["scores"] == [[1.0], [2.0]]
+    assert (written["seed"], written["protocol"]) == (5, {"name": "mine", "judge": "seven"})

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from coin_lightning.continual.scenario import ZERO_SHOT, Experience, Scenario, ordered
+from coin_lightning.continual.scenario import test_rows as rows_of_subset
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.sources import JsonSource
 
 NAMES = ["scienceqa", "textvqa", "imagenet", "gqa"]
 
@@ -16,6 +18,16 @@ def test_named_orders():
     assert ordered(NAMES, "coin", 0) == NAMES
     assert ordered(NAMES, "alphabetical", 0) == ["gqa", "imagenet", "scienceqa", "textvqa"]
     assert ordered(NAMES, "reversed", 0) == ["gqa", "imagenet", "textvqa", "scienceqa"]
+
+
+def test_alphabetical_order_is_the_published_one():
+    """Order "alphabet" of the paper's runs (`published_numbers.md` section 1.2), by the tasks' folders."""
+    folders = {
+        "scienceqa": "ScienceQA", "textvqa": "TextVQA", "imagenet": "ImageNet", "gqa": "GQA", "vizwiz": "VizWiz",
+        "grounding": "Grounding", "vqav2": "VQAv2", "ocrvqa": "OCR-VQA",
+    }  # fmt: skip
+    published = "GQA, Grounding, ImageNet, OCR-VQA, ScienceQA, TextVQA, VizWiz, VQAv2"
+    assert ", ".join(folders[name] for name in ordered(list(folders), "alphabetical", 0)) == published
 
 
 def test_random_order_is_a_permutation_that_the_seed_decides():
@@ -84,7 +96,92 @@ def test_builder_is_called_when_there_is_one(write_task, tmp_path: Path):
     assert calls == [1]
 
 
+def test_lessons_of_a_sequence_of_the_union_and_of_nothing(write_task, tmp_path: Path):
+    made = scenario(write_task, tmp_path)
+    assert (made.learned, made.lessons) == ("sequence", dict(enumerate(made.tasks, start=1)))
+    options = {"root": made.tasks[0].image_root.parent, "features": tmp_path, "tasks": {"a": toy("a"), "b": toy("b")}}
+    joint = Scenario("toys", **options, joint=True, epochs=3, batch_size=5)
+    assert (joint.learned, list(joint.lessons)) == ("joint", [2])
+    assert (joint.lessons[2].name, joint.lessons[2].epochs, joint.lessons[2].batch_size) == ("joint", 3, 5)
+    nothing = Scenario("toys", **options, train=False)
+    assert (nothing.learned, nothing.lessons) == ("nothing", {})
+    with pytest.raises(ConfigError, match="set one of them"):
+        Scenario("toys", **options, joint=True, train=False)
+
+
+def toy(name: str) -> partial:
+    return partial(InstructionTask, name=name, directory="Toy")
+
+
+def test_joint_rows_are_those_of_all_tasks_once_prepared(write_task, tmp_path: Path, backbone):
+    made = scenario(write_task, tmp_path, joint=True)
+    made.prepare(backbone, seed=7)
+    lesson = made.lessons[2]
+    assert len(lesson.train_rows) == 16
+    assert list(lesson.train_rows)[8:] == list(made.tasks[1].train_rows)
+    assert lesson.key == "7/2"
+
+
+def test_without_training_the_training_file_is_not_needed(write_task, tmp_path: Path, backbone):
+    made = scenario(write_task, tmp_path, train=False)
+    made.tasks[0].train_file.unlink()
+    made.prepare(backbone, seed=0)
+    assert [(len(task.train_rows), len(task.test_rows)) for task in made.tasks] == [(0, 5), (0, 5)]
+
+
+@pytest.mark.parametrize(
+    ("subset", "limit", "options"),
+    [
+        ("full", None, {"limit_test": None}),
+        ("full", 7, {"limit_test": 7}),
+        (5, 7, {"limit_test": 5}),
+        (9, 7, {"limit_test": 7}),
+        (9, None, {"limit_test": 9}),
+        ("ids.json", 7, {"limit_test": 7, "test_ids": "ids.json"}),
+        ({"gqa": 3}, None, {"limit_test": 3}),
+        ({"vizwiz": 3}, 4, {"limit_test": 4}),
+        ({"gqa": "full"}, None, {"limit_test": None}),
+    ],
+)
+def test_rows_of_a_test_subset(subset, limit, options):
+    assert rows_of_subset(subset, "gqa", limit) == options
+
+
+@pytest.mark.parametrize("subset", [0, -1, True, 2.5, None, {"gqa": 0}])
+def test_a_subset_that_is_none_is_refused(subset):
+    with pytest.raises(ConfigError, match=r"protocol\.test_subset=.*\(gqa\); give full, a number of rows from 1"):
+        rows_of_subset(subset, "gqa", None)
+
+
 def test_names_of_experiences(write_task, tmp_path: Path):
     task = scenario(write_task, tmp_path).tasks[0]
     assert Experience(0, None, tmp_path).name == ZERO_SHOT
     assert Experience(1, task, tmp_path).name == "toy0"
+
+
+def test_notes_of_the_data_reach_the_report_once(write_task, tmp_path: Path, backbone):
+    made = scenario(write_task, tmp_path, repeated_train_ids="allow", notes=["first"])
+    file = made.tasks[0].train_file
+    file.write_text(file.read_text().replace('"n3"', '"n0"'))
+    for _ in range(2):
+        made.prepare(backbone, seed=0)
+    tasks = [f"toy{at}: 1 training rows have the id of an earlier row; all are used." for at in range(2)]
+    assert made.notes == ["first", *tasks]
+
+
+def test_one_source_and_one_list_of_ids_serve_all_tasks(write_task, tmp_path: Path, backbone):
+    (tmp_path / "ids.json").write_text('{"toy0": ["t4"], "toy1": ["t0", "t1"]}')
+    source = JsonSource(write_task(train=8, test=5))
+    made = scenario(lambda **_: tmp_path / "data", tmp_path, source=source, test_ids=tmp_path / "ids.json")
+    made.prepare(backbone, seed=0)
+    assert [task.source for task in made.tasks] == [source, source]
+    assert [[row.id for row in task.test_rows] for task in made.tasks] == [["t4"], ["t0", "t1"]]
+
+
+def test_both_spellings_of_the_instruction_folder_are_read(write_task, tmp_path: Path, backbone):
+    made = scenario(write_task, tmp_path)
+    (tmp_path / "data" / "Instructions_Original").rename(tmp_path / "data" / "Instruction_Original")
+    made.prepare(backbone, seed=0)
+    (tmp_path / "data" / "Instructions_Original" / "Toy").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"Instructions_Original/Toy and .*Instruction_Original/Toy are both there"):
+        made.prepare(backbone, seed=0)

@@ -21,6 +21,7 @@ def free_port() -> int:
 def shared_run(place) -> Path:
     """Run folder of two ranks. ScienceQA's batches without a picture leave the projector of a rank unused."""
     more = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "scenario.batch_size=2"]
+    more += ["protocol.global_batch=4", "judge._target_=probes.FixedJudge"]
     command = place.command("ddp", *more, *place.record("ddp_recorded"), tasks=",".join(TASKS))
     common = {
         "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "MASTER_ADDR": "127.0.0.1",
@@ -60,5 +61,7 @@ def test_one_matrix_is_written(place, shared_run: Path):
     assert matrix["counts"] == [[4, 4], [4, None], [4, 4]]
     assert matrix["protocol"]["batch"] == "2 x 1 x 2"
     assert [task["steps"] for task in matrix["cost"]["per_task"]] == [10, 10]
+    assert matrix["judges"]["fixed_seven"]["counts"] == matrix["counts"]  # judged at the end, by the first rank
+    assert json.loads((shared_run / "plan.json").read_text())["tasks"][0]["global_batch"] == 4
     assert not list(shared_run.rglob("*.tmp"))
     assert "Warning" not in (place.folder / "ddp.txt").read_text()

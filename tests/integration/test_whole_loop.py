@@ -144,7 +144,7 @@ def test_second_run_loads_nothing_and_changes_nothing(place, undisturbed: Path):
     status, text = place.runs.run(place.command("undisturbed", "evaluation=full", *place.record("recorded")))
     assert status == 0, text
     assert state() == before
-    assert "report.html" in text
+    assert "report.html" in "".join(text.split())  # a long path is folded
     assert "tasks " in text
     assert "answering" not in text
 

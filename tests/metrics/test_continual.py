@@ -143,16 +143,18 @@ def test_three_tasks_worked_by_hand():
         "intransigence": 19 / 3,  # ((64 - 60) + (86 - 80) + (99 - 90)) / 3
         "retention": 0.75,  # 60 / 80
         "retention_individual": 60 / 83,  # 60 / ((64 + 86 + 99) / 3)
+        "zero_shot": 20.0,  # (10 + 20 + 30) / 3
     }
     assert got.keys() == expected.keys()
     for name, value in expected.items():
         assert got[name] == pytest.approx(value, abs=1e-12), name
 
 
-def test_matrix_without_zero_shot_row_loses_only_fwt():
+def test_matrix_without_zero_shot_row_loses_only_what_needs_it():
     with_row, without = summarize(HAND), summarize(HAND[1:])
-    assert math.isnan(without.pop("fwt"))
-    with_row.pop("fwt")
+    for name in ("fwt", "zero_shot"):
+        assert math.isnan(without.pop(name))
+        with_row.pop(name)
     np.testing.assert_equal(without, with_row)
 
 
@@ -226,6 +228,7 @@ def direct(table, individual, joint):
         "intransigence": sum(individual[i - 1] - a(i, i) for i in range(1, count + 1)) / count,
         "retention": last / (sum(joint) / count),
         "retention_individual": last / (sum(individual) / count),
+        "zero_shot": sum(table[0]) / count,
     }
 
 

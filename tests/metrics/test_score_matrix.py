@@ -10,7 +10,7 @@ import pytest
 
 from coin_lightning.errors import ConfigError
 from coin_lightning.metrics.continual import summarize
-from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json, nan_to_none
+from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json, nan_to_none, positions
 
 
 def two_rows() -> ScoreMatrix:
@@ -80,6 +80,38 @@ def test_summary_is_that_of_the_scores_and_of_the_prefix():
     assert matrix.prefix(2).to_json()["counts"] == [[1, 1]] * 3
 
 
+def test_a_joint_matrix_has_its_last_row_and_only_the_metrics_of_the_end():
+    matrix = ScoreMatrix.empty(["gqa", "vizwiz"], "joint").with_row("zero_shot", {"gqa": 10.0, "vizwiz": 20.0})
+    matrix = matrix.with_row("joint", {"gqa": 60.0, "vizwiz": 80.0}, {"gqa": 4, "vizwiz": 4})
+    assert matrix.rows == ("zero_shot", "gqa", "joint")
+    assert matrix.to_json()["scores"] == [[10.0, 20.0], [None, None], [60.0, 80.0]]
+    found = {name: value for name, value in matrix.summary(joint=[70, 70]).items() if not math.isnan(value)}
+    assert found == {"acc": 70.0, "zero_shot": 15.0, "retention": 1.0}
+    again = ScoreMatrix.from_json(json.loads(json.dumps(matrix.to_json())))
+    assert (again.learned, again.rows) == ("joint", matrix.rows)
+
+
+def test_a_joint_matrix_of_one_task_has_no_backward_transfer_either():
+    matrix = ScoreMatrix.empty(["gqa"], "joint").with_row("joint", {"gqa": 60.0})
+    assert math.isnan(matrix.summary()["bwt_coin"])
+    assert math.isnan(matrix.summary()["learning_accuracy"])
+
+
+def test_a_matrix_of_nothing_learned_has_the_zero_shot_mean():
+    matrix = ScoreMatrix.empty(["a", "b"], "nothing").with_row(0, {"a": 10.0, "b": 30.0})
+    found = {name: value for name, value in matrix.summary().items() if not math.isnan(value)}
+    assert found == {"zero_shot": 20.0}
+    assert matrix.to_json()["learned"] == "nothing"
+
+
+def test_rows_that_a_run_fills():
+    assert positions(3) == [0, 1, 2, 3]
+    assert positions(3, "joint") == [0, 3]
+    assert positions(3, "nothing") == [0]
+    with pytest.raises(ConfigError, match="learned: 'all' is unknown; use one of sequence, joint, nothing"):
+        ScoreMatrix.empty(["a"], "all")
+
+
 def test_arrays_are_own_read_only_copies():
     scores = np.zeros((2, 1))
     matrix = ScoreMatrix(("a",), scores, np.ones((2, 1), dtype=np.int64))
@@ -98,7 +130,7 @@ def test_nan_becomes_null_and_nothing_else_changes():
     }
 
 
-@pytest.mark.parametrize("tasks", [[], ["a", "a"], ["a", ""], ["zero_shot"]])
+@pytest.mark.parametrize("tasks", [[], ["a", "a"], ["a", ""], ["zero_shot"], ["joint"]])
 def test_bad_task_names_are_refused(tasks):
     with pytest.raises(ConfigError, match="give at least one name"):
         ScoreMatrix.empty(tasks)

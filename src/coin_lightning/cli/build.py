@@ -10,8 +10,11 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from coin_lightning.cli import run_names
 from coin_lightning.cli.config_errors import hint, unread_keys
 from coin_lightning.errors import CoinLightningError, ConfigError
+
+run_names.register()
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 

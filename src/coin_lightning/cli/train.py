@@ -10,8 +10,6 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import hydra
-import lightning as L
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -19,22 +17,26 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 import coin_lightning  # noqa: F401  (registers the adapters)
+from coin_lightning.cli.assembly import Assembly, assemble, make_scenario
 from coin_lightning.cli.build import build, check_config, conf_dir
 from coin_lightning.cli.config_errors import explain
-from coin_lightning.continual.callback import ContinualLoop
+from coin_lightning.cli.trainers import accumulation, world_size
 from coin_lightning.continual.loop import run_sequence
-from coin_lightning.continual.progress import SequenceProgress
-from coin_lightning.continual.run_dir import RunDir
-from coin_lightning.continual.scenario import Experience, Scenario
-from coin_lightning.errors import CoinLightningError
+from coin_lightning.continual.plan import make_plan
+from coin_lightning.continual.run_dir import RunDir, write_json
+from coin_lightning.continual.run_judge import RunJudge
+from coin_lightning.continual.scenario import Scenario
+from coin_lightning.errors import CoinLightningError, JudgeError
+from coin_lightning.evaluation.judges.base import Judge
+from coin_lightning.evaluation.judges.judging import check_judge
 from coin_lightning.metrics.score_matrix import ScoreMatrix
-from coin_lightning.module import ContinualMLLM
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.reporting.html import write_report
+from coin_lightning.reporting.plan_table import run_plan
+from coin_lightning.reporting.published import published_row
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import final_summary, matrix_table, run_header
 from coin_lightning.reporting.wandb_dashboard import log_experience
-from coin_lightning.seeding import seed_everything
 
 
 def train(config: DictConfig, run_path: Path, console: Console) -> Path:
@@ -45,15 +47,19 @@ def train(config: DictConfig, run_path: Path, console: Console) -> Path:
     """
     quiet_libraries()
     check_config(config)
-    if config.num_threads is not None:
-        torch.set_num_threads(config.num_threads)
-    scenario: Scenario = build(config.scenario)
-    run = RunDir(run_path, [task.name for task in scenario.tasks])
+    if config.published is not None:
+        published_row(config.published)
+    scenario = make_scenario(config)
+    run = RunDir(run_path, [task.name for task in scenario.tasks], scenario.learned)
     resolved: Any = OmegaConf.to_container(config, resolve=True)
+    judge = _judge(config, run, console)
     run.claim(resolved)
-    if len(run.scores()) <= len(scenario.tasks) or not run.summary_is_current():
+    if not run.finished() or not run.summary_is_current():
         with run.working():
-            _continue(config, resolved, scenario, run, console)
+            _continue(config, resolved, scenario, run, console, judge)
+    elif RunJudge(run, judge).missing():
+        with run.working():
+            _judge_rest(run, judge, console)
     report = run.path / "report.html"
     if not report.exists() or report.stat().st_mtime_ns < (run.path / "matrix.json").stat().st_mtime_ns:
         write_report(run.path)
@@ -61,117 +67,62 @@ def train(config: DictConfig, run_path: Path, console: Console) -> Path:
     return report
 
 
-def _continue(config: DictConfig, resolved: dict[str, Any], scenario: Scenario, run: RunDir, console: Console) -> None:
+def _judge(config: DictConfig, run: RunDir, console: Console) -> Judge | None:
+    """The configured judge; refused when its name stands for another one in this run."""
+    judge: Judge | None = build(config.judge)
+    try:
+        if judge is not None:
+            check_judge(run.path, judge)
+    except JudgeError as error:  # it cannot be asked now; the run does not need it
+        console.print(f"judge: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    return judge
+
+
+def _judge_rest(run: RunDir, judge: Judge | None, console: Console) -> None:
+    """Judge a finished run that another judge, or none, has judged so far; no model of the run is loaded."""
+
+    def warn(text: str) -> None:
+        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    with console.status("judging"):
+        RunJudge(run, judge, warn=warn).rest()
+    run.refresh(judge=None if judge is None else judge.name)
+
+
+def _continue(
+    config: DictConfig,
+    resolved: dict[str, Any],
+    scenario: Scenario,
+    run: RunDir,
+    console: Console,
+    judge: Judge | None,
+) -> None:
     names = config.experiment_name, config.method.name, config.backbone.name
-    console.print(run_header(*names, config.seed, run.tasks, run.path, scenario.notes))
-    scenario.build()
-    seed_everything(config.seed)
-    backbone = build(config.backbone)
-    progress = SequenceProgress(console)
-    with console.status("reading and checking the data"):
-        scenario.prepare(backbone, config.seed)
-    scenario.compute_features(progress.features)
-    module = ContinualMLLM(
-        backbone, build(config.adapter), build(config.method), build(config.optimizer), build(config.schedule),
-        config.protocol.projector, config.protocol.projector_lr,
-    )  # fmt: skip
-    run.claim_data({task.name: task.describe() for task in scenario.tasks})
-    facts = _facts(config, scenario, module)
-    loop = ContinualLoop(scenario, build(config.evaluation), run, config.seed, facts)
-    progress.follow(loop)
+    console.print(run_header(*names, config.seed, run.tasks, run.path, scenario.notes, run.learned))
+    parts = assemble(config, resolved, scenario, run, console, judge)
+    _show_plan(config, parts, console)
 
     def on_row(matrix: ScoreMatrix, row: int) -> None:
-        progress.pause()
+        parts.progress.pause()
         console.print(matrix_table(load_matrix(run.path), row))
-        log_experience(make.loggers, load_matrix(run.path), row, loop.steps_until(row))
+        log_experience(parts.make.loggers, load_matrix(run.path), row, parts.loop.steps_until(row))
         write_report(run.path)
 
-    loop.on_row = on_row
-    make = TrainerFactory(config, resolved, loop, progress, module)
+    parts.loop.on_row = on_row
     try:
-        run_sequence(loop, module, make)
+        run_sequence(parts.loop, parts.module, parts.make)
     finally:
-        progress.pause()
-        make.close()
+        parts.progress.pause()
+        parts.make.close()
 
 
-class TrainerFactory:
-    """A new trainer, with new callbacks and loggers, for each experience."""
-
-    def __init__(
-        self,
-        config: DictConfig,
-        resolved: dict[str, Any],
-        loop: ContinualLoop,
-        progress: SequenceProgress,
-        module: ContinualMLLM,
-    ) -> None:
-        self.config, self.resolved, self.loop, self.progress, self.module = config, resolved, loop, progress, module
-        self.loggers: list[Any] = []
-
-    def __call__(self, experience: Experience) -> L.Trainer:
-        """Build from the config's `trainer`, `callbacks` and `logger` groups."""
-        experience.folder.mkdir(parents=True, exist_ok=True)
-        factories, name = build(self.config.logger).values(), experience.folder.name
-        self.loggers = [factory(self.loop.run.path, name, self.resolved) for factory in factories]
-        for logger in self.loggers:
-            if hasattr(logger, "offset"):
-                logger.offset = self.module.first_step
-        callbacks = [self.loop, *build(self.config.callbacks).values(), self.progress]
-        options = {} if self.config.trainer.precision != "auto" else {"precision": _precision(self.module)}
-        return build(
-            self.config.trainer, callbacks=callbacks, logger=self.loggers, enable_progress_bar=False,
-            enable_model_summary=False, enable_checkpointing=False, use_distributed_sampler=False,
-            num_sanity_val_steps=0, limit_val_batches=0, max_epochs=experience.task.epochs if experience.task else 1,
-            default_root_dir=str(self.loop.run.path), **options,
-        )  # fmt: skip
-
-    def close(self) -> None:
-        """Finish what loggers keep open."""
-        for logger in self.loggers:
-            logger.finalize("success")
-        if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
-            sys.modules["wandb"].finish()
-
-
-def _precision(module: ContinualMLLM) -> str:
-    return {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}.get(module.backbone.model.dtype, "32-true")
-
-
-def _world_size() -> int:
-    """Processes that `torchrun` has started."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _facts(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> dict[str, Any]:
-    """Fields of `matrix.json` beside scores and cost; `protocol` must be equal for two results to be compared."""
-    rates = {group["name"]: group["lr"] for group in module.optimizer_groups()}
-    protocol = {
-        **OmegaConf.to_container(config.protocol, resolve=True),  # type: ignore[dict-item]
-        "scenario": scenario.name,
-        "order": ", ".join(task.name for task in scenario.tasks),
-        "instructions": config.scenario.instructions,
-        "evaluation_cells": config.evaluation.cells,
-        "adapter": ", ".join(f"{key} {value}" for key, value in config.adapter.items() if not key.startswith("_")),
-        "learning_rates": ", ".join(f"{name} {rate:g}" for name, rate in rates.items()),
-        "schedule": config.schedule._target_.rsplit(".", 1)[1],
-        "batch": f"{config.scenario.batch_size} x {config.trainer.accumulate_grad_batches} x {_world_size()}",
-        "epochs": config.scenario.epochs,
-        "train_rows": sum(len(task.train_rows) for task in scenario.tasks),
-        "test_rows": sum(len(task.test_rows) for task in scenario.tasks),
-        "precision": _precision(module) if config.trainer.precision == "auto" else config.trainer.precision,
-        "prompt": module.backbone.prompt.name,
-        "image_frame": module.backbone.image_frame,
-        "decoding": "greedy",
-    }
-    return {
-        "experiment": config.experiment_name,
-        "method": module.method.name,
-        "backbone": module.backbone.name,
-        "seed": config.seed,
-        "protocol": protocol,
-        "notes": scenario.notes,
-    }
+def _show_plan(config: DictConfig, parts: Assembly, console: Console) -> None:
+    """Work out what is going to happen, keep it as `plan.json` and print it."""
+    lessons = parts.scenario.lessons
+    plan = make_plan(parts.module, lessons, lambda task: accumulation(config, task), world_size())
+    if int(os.environ.get("RANK", "0")) == 0:
+        write_json(parts.run.path / "plan.json", plan)
+    console.print(run_plan(plan))
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")

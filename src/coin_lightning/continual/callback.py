@@ -16,12 +16,18 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors.torch import load_file, save_file
 
 from coin_lightning.adapters.build import load_adapter, save_adapter
+from coin_lightning.continual.experience_scores import keep_scores
+from coin_lightning.continual.plan import Rates, check_optimizer, check_step, optimizer_steps, planned_rates
+from coin_lightning.continual.protocol import Protocol
 from coin_lightning.continual.run_dir import RunDir, read_json, write_json
+from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Experience, Scenario
 from coin_lightning.errors import RunError
+from coin_lightning.evaluation.side_by_side import score_both
 from coin_lightning.evaluation.suite import AnswerWriter, Suite
 from coin_lightning.metrics.score_matrix import ScoreMatrix
 from coin_lightning.module import ContinualMLLM, peak_memory
+from coin_lightning.tasks.base import InstructionTask
 
 STATE = "method_state.safetensors"
 LAST = "last.ckpt"
@@ -37,6 +43,8 @@ class ContinualLoop(L.Callback):
         seed: of the run.
         facts: fields of `matrix.json` that only the caller knows.
         on_row: called with the matrix and the row after each evaluation.
+        judge: grades the answers of each experience behind its scores.
+        protocol: what it asks of the batches is checked against the trainer.
     """
 
     def __init__(
@@ -47,11 +55,16 @@ class ContinualLoop(L.Callback):
         seed: int,
         facts: Mapping[str, Any] | None = None,
         on_row: Callable[[ScoreMatrix, int], None] = lambda matrix, row: None,
+        judge: RunJudge | None = None,
+        protocol: Protocol | None = None,
     ) -> None:
         self.scenario, self.suite, self.run, self.seed = scenario, suite, run, seed
         self.facts, self.on_row = dict(facts or {}), on_row
+        self.judge, self.protocol = judge or RunJudge(run, None), protocol
         self.experience: Experience | None = None
         self._loaded = 0
+        self._rates: Rates = {}
+        self._checked = False
         self._before: dict[str, torch.Tensor] = {}
         self._started = 0.0
         self._earlier: dict[str, Any] = {}
@@ -61,27 +74,46 @@ class ContinualLoop(L.Callback):
     def next_experience(self, module: ContinualMLLM) -> Experience | None:
         """The first experience without scores, with the weights it starts from put into the module; None at the end."""
         done = self.run.scores()
-        index = next((index for index in range(len(self.scenario.tasks) + 1) if index not in done), None)
+        index = next((index for index in self.run.positions if index not in done), None)
         if index is None:
             return None
         folder = self.run.folder(index)
-        task = self.scenario.tasks[index - 1] if index else None
+        task = self.scenario.lessons.get(index)
         last = folder / LAST
         experience = Experience(index, task, folder, last if last.exists() else None, (folder / "train.json").exists())
-        self._load_weights(module, index if experience.trained else index - 1)
-        module.first_step = self.steps_until(index - 1)
+        before = self.run.previous(index)
+        self._load_weights(module, index if experience.trained else before)
+        module.first_step = self.steps_until(before)
         self.experience = experience
         return experience
 
+    def revisit(self, module: ContinualMLLM, index: int) -> Experience:
+        """A finished experience, with the weights it ended with put into the module; go through them in order.
+
+        Raises:
+            RunError: zero-shot is asked for when the module has learned something.
+        """
+        if index == 0 and self._loaded:
+            raise RunError("zero-shot has no weights to go back to; evaluate it before the others")
+        self._load_weights(module, index)
+        self.experience = Experience(index, self.scenario.lessons.get(index), self.run.folder(index), None, True)
+        return self.experience
+
     def steps_until(self, index: int) -> int:
         """Optimizer steps of the sequence up to the end of experience `index`, as its `train.json` files tell."""
-        return sum(read_json(self.run.folder(done) / "train.json")["steps"] for done in range(1, index + 1))
+        trained = [position for position in self.run.positions if 0 < position <= index]
+        return sum(read_json(self.run.folder(done) / "train.json")["steps"] for done in trained)
 
     def catch_up(self) -> None:
         """Write the summary that a run killed right behind its scores still owes. Only the main process does it."""
         done = self.run.scores()
         if done and getattr(rank_zero_only, "rank", 0) == 0 and not self.run.summary_is_current():
             self.on_row(self.run.write_summary(self.facts), max(done))
+
+    def finish(self) -> None:
+        """Judge what is not judged yet, and write that down. Only the main process does it."""
+        if getattr(rank_zero_only, "rank", 0) == 0 and self.judge.rest():
+            self.on_row(self.run.write_summary(self.facts), max(self.run.scores()))
 
     def _load_weights(self, module: ContinualMLLM, index: int) -> None:
         """Weights after experience `index`, unless the module holds them already."""
@@ -101,14 +133,37 @@ class ContinualLoop(L.Callback):
             return
         experience, module = self._current(), _module(pl_module)
         assert experience.task is not None
-        if module.projector == "reinitialised" and experience.index > 1:
+        if module.projector == "reinitialised" and self.run.previous(experience.index) > 0:
             module.reset_projector()
         module.method.before_experience(module, experience.name, experience.index)
         rows = module.method.prepare_data(experience.name, experience.index, experience.task.train_rows)
-        experience.task.train_rows = list(rows)
-        # Lightning also steps on what is left of the last accumulation of an epoch
-        per_epoch = -(-experience.task.steps_per_epoch(trainer.world_size) // trainer.accumulate_grad_batches)
-        module.total_steps = per_epoch * experience.task.epochs
+        experience.task.train_rows = rows
+        self._check_batch(trainer, experience.task)
+        module.total_steps = optimizer_steps(experience.task, trainer.accumulate_grad_batches, trainer.world_size)
+        self._rates, self._checked = planned_rates(module, module.total_steps), False
+
+    def _check_batch(self, trainer: L.Trainer, task: InstructionTask) -> None:
+        wanted = self.protocol.global_batch_of(task.name) if self.protocol else None
+        real = task.batch_size * trainer.accumulate_grad_batches * trainer.world_size
+        if wanted not in (None, real):
+            raise RunError(
+                f"{task.name}: a step learns from {task.batch_size} x {trainer.accumulate_grad_batches} x "
+                f"{trainer.world_size} = {real} rows, but protocol.global_batch={wanted}; on several devices start one "
+                "process per device with torchrun"
+            )
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Check that the optimizer is the configured one, and that this step has the planned learning rates.
+
+        Raises:
+            RunError: a weight, a base rate or a rate of the schedule is not what the config says.
+        """
+        if not self._checked:
+            check_optimizer(_module(pl_module), trainer.optimizers)
+            self._checked = True
+        check_step(self._current().name, trainer.global_step, optimizer, self._rates)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the weights, to prove later that they moved."""
@@ -178,9 +233,19 @@ class ContinualLoop(L.Callback):
 
     # evaluation
 
-    def evaluate(self, trainer: L.Trainer, module: ContinualMLLM, experience: Experience) -> None:
-        """Answer the suite in one `predict`, score the answers, and add the row to the run."""
-        tasks = self.suite.tasks_after(experience.index, self.scenario.tasks)
+    def evaluate(
+        self,
+        trainer: L.Trainer,
+        module: ContinualMLLM,
+        experience: Experience,
+        tasks: list[InstructionTask] | None = None,
+    ) -> None:
+        """Answer the suite in one `predict`, score the answers, and add the row to the run.
+
+        Args:
+            tasks: what is evaluated; default: what the suite asks for. Cells of other tasks stay as they are.
+        """
+        tasks = self.suite.tasks_after(experience.index, self.scenario.tasks) if tasks is None else tasks
         writer = AnswerWriter(experience.folder / "records", tasks)
         started = time.monotonic()
         rank, ranks = trainer.global_rank, trainer.world_size
@@ -191,7 +256,7 @@ class ContinualLoop(L.Callback):
         callbacks.remove(writer)
         trainer.strategy.barrier()
         if trainer.is_global_zero:
-            self._score(experience, tasks, writer, time.monotonic() - started)
+            self._score(experience, tasks, writer, time.monotonic() - started, ranks)
         trainer.strategy.barrier()
 
     def on_predict_batch_end(
@@ -211,25 +276,15 @@ class ContinualLoop(L.Callback):
         if trainer.received_sigterm:
             raise SIGTERMException
 
-    def _score(self, experience: Experience, tasks: list[Any], writer: AnswerWriter, seconds: float) -> None:
-        results = {task.name: self.suite.score(writer.collect(task), task.name) for task in tasks}
-        load = writer.router_load()
-        if load:
-            write_json(experience.folder / "router.json", load)
-        scores = {
-            "experience": experience.index,
-            "task": experience.name,
-            "scorer": self.suite.scoring.variant,
-            "unit": "percent",
-            "scores": {name: result.score for name, result in results.items()},
-            "counts": {name: result.count for name, result in results.items()},
-            "unparsable": {name: result.unparsable for name, result in results.items()},
-            "blank": {name: result.blank for name, result in results.items()},
-            "seconds": seconds,
-            "answers": sum(result.count for result in results.values()),
-        }
-        write_json(experience.folder / "scores.json", scores)
+    def _score(
+        self, experience: Experience, tasks: list[Any], writer: AnswerWriter, seconds: float, ranks: int
+    ) -> None:
+        results = {task.name: score_both(writer.collect(task), task.name) for task in tasks}
+        variant, load = self.suite.scoring.variant, writer.router_load()
+        keep_scores(experience, results, variant, seconds, load, self.run.tasks)
         writer.clear()
+        if ranks == 1:  # of several, the others would wait in a barrier; they leave judging to the end of the run
+            self.judge.experience(experience.index)
         self.on_row(self.run.write_summary(self.facts), experience.index)
 
     @property

@@ -29,6 +29,7 @@ def run_sequence(loop: ContinualLoop, module: ContinualMLLM, make_trainer: MakeT
             resume = None if experience.resume_from is None else str(experience.resume_from)
             trainer.fit(module, datamodule=experience.task, ckpt_path=resume, weights_only=True)
         loop.evaluate(trainer, module, experience)
+    loop.finish()
 
 
 def _place(experience: Experience) -> None:

@@ -67,11 +67,11 @@ class SequenceProgress(L.Callback):
 
     def _count(self, loop: ContinualLoop) -> None:
         """Rows and answers of everything that is not finished on disk."""
-        tasks, done = loop.scenario.tasks, loop.run.scores()
-        left = [index for index in range(len(tasks) + 1) if index not in done]
+        tasks, done, lessons = loop.scenario.tasks, loop.run.scores(), loop.scenario.lessons
+        left = [index for index in loop.run.positions if index not in done]
         answered = [task for index in left for task in loop.suite.tasks_after(index, tasks)]
         learned = [
-            tasks[index - 1] for index in left if index and not (loop.run.folder(index) / "train.json").exists()
+            lessons[index] for index in left if index and not (loop.run.folder(index) / "train.json").exists()
         ]  # fmt: skip
         self.left_answers = sum(len(task.test_rows) for task in answered)
         self.left_rows = sum(len(task.train_rows) * task.epochs for task in learned)
@@ -79,6 +79,10 @@ class SequenceProgress(L.Callback):
     def features(self, done: int, total: int) -> None:
         """Pictures through the vision tower."""
         self._show(f"vision features of {total} pictures", done, total, force=done == total)
+
+    def judging(self, task: str, done: int, total: int) -> None:
+        """Answers of the experience that a judge has graded."""
+        self._show(f"{self._place()} judging {task} {done}/{total}", self._units(), self._total())
 
     def remaining(self) -> float | None:
         """Seconds to the end of the sequence, None while unknown."""

@@ -14,18 +14,26 @@ import torch
 import yaml
 from filelock import FileLock, Timeout
 
+from coin_lightning.continual.variant_grids import variant_grids
 from coin_lightning.errors import RunError
-from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json
+from coin_lightning.evaluation.judges.summary import judges_of, own_metrics
+from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json, positions, row_names
 
 PACKAGES = (
     "coin-lightning", "torch", "lightning", "transformers", "peft", "hydra-core", "omegaconf", "datasets", "wandb",
     "numpy", "pillow",
 )  # fmt: skip
 FREE_KEYS = (
-    "paths", "run_dir", "logger", "callbacks", "hydra",
-    "scenario.root", "scenario.features", "scenario.builder", "scenario.num_workers",
+    "paths", "run_dir", "logger", "callbacks", "hydra", "judge", "published",
+    "scenario.root", "scenario.features", "scenario.builder", "scenario.num_workers", "scenario.test_ids",
+    "source.root", "source.path", "scenario.source.root", "scenario.source.path",
 )  # fmt: skip
-"""Config keys that do not change a result: a run may be continued with others. The data have their own check."""
+"""Config keys that do not change a result: a run may be continued with others. The data and the rows
+used of them have their own check, and judgements are artefacts of their own, each with the judge's identity."""
+COMPUTED = (
+    "tasks", "rows", "unit", "learned", "scores", "counts", "metrics", "cost", "judges", "variants", "differing",
+)  # fmt: skip
+"""Fields of `matrix.json` that the other files of a run give; what is left are facts that no file has."""
 
 
 def write_json(file: Path, data: Any) -> None:
@@ -63,11 +71,30 @@ class RunDir:
     Args:
         path: the folder; made when missing.
         tasks: names in scenario order.
+        learned: `sequence`, `joint` or `nothing`; see `ScoreMatrix`.
     """
 
-    def __init__(self, path: Path, tasks: Sequence[str]) -> None:
-        self.path, self.tasks = Path(path), list(tasks)
+    def __init__(self, path: Path, tasks: Sequence[str], learned: str = "sequence") -> None:
+        self.path, self.tasks, self.learned = Path(path), list(tasks), learned
+        self.positions = positions(len(self.tasks), learned)
         self.path.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDir":
+        """The folder of a run that has been evaluated at least once; tasks as its `matrix.json` names them.
+
+        Raises:
+            RunError: no such folder, or none of a run that has scores.
+        """
+        file = path / "matrix.json"
+        if not file.is_file():
+            what = "no matrix.json; if it is a run, start it again to go on" if path.is_dir() else "no such folder"
+            raise RunError(f"{path}: {what}; give the folder of a run that has been evaluated")
+        written = read_json(file)
+        tasks = written.get("tasks") if isinstance(written, dict) else None
+        if not isinstance(tasks, list) or not tasks or not all(isinstance(task, str) for task in tasks):
+            raise RunError(f"{file}: names no tasks; restore the file, or start the run again to write it")
+        return cls(path, tasks, written.get("learned", "sequence"))
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -91,9 +118,12 @@ class RunDir:
             ) from error
 
     def folder(self, index: int) -> Path:
-        """Folder of an experience: `task_00_zero_shot`, `task_01_<name>`, ..."""
-        name = "zero_shot" if index == 0 else self.tasks[index - 1]
-        return self.path / f"task_{index:02d}_{name}"
+        """Folder of an experience: `task_00_zero_shot`, `task_01_<name>`, ...; the last may be `task_08_joint`."""
+        return self.path / f"task_{index:02d}_{row_names(self.tasks, self.learned)[index]}"
+
+    def previous(self, index: int) -> int:
+        """The experience before `index`; 0 has none and gives itself."""
+        return max((position for position in self.positions if position < index), default=0)
 
     def claim(self, config: Mapping[str, Any]) -> None:
         """Write `config.yaml`, or check that the one that is there says the same. Before any result it may change.
@@ -137,26 +167,53 @@ class RunDir:
             )
         write_json(file, environment(data))
 
+    def claim_subsets(self, subsets: Mapping[str, Any]) -> None:
+        """Write `subsets.json`; on continuing, check first that the same rows are used.
+
+        Args:
+            subsets: by task and split: how many rows there are (`of`), and the `ids` of those used, null meaning all.
+
+        Raises:
+            RunError: other rows would be used now.
+        """
+        file = self.path / "subsets.json"
+        old = read_json(file) if file.exists() and self.started() else {}
+        changed = [task for task in subsets if task in old and old[task] != subsets[task]]
+        if changed:
+            raise RunError(
+                f"{self.path}: other rows of {', '.join(changed)} would be used than when this run was started "
+                "(subsets.json); restore the list of ids, or choose another folder with experiment_name=..."
+            )
+        write_json(file, dict(subsets))
+
     def summary_is_current(self) -> bool:
-        """Whether `matrix.json` holds every row that has scores."""
+        """Whether `matrix.json` holds every row that has scores, and every judgement."""
         file = self.path / "matrix.json"
-        return file.exists() and read_json(file).get("scores") == self.matrix().to_json()["scores"]
+        if not file.exists():
+            return False
+        written, matrix = read_json(file), self.matrix()
+        same_scores = written.get("scores") == matrix.to_json()["scores"]
+        return same_scores and written.get("judges", {}) == judges_of(self.path, matrix.rows, self.tasks)
+
+    def finished(self) -> bool:
+        """Whether every experience has scores."""
+        return set(self.scores()) == set(self.positions)
 
     def scores(self) -> dict[int, dict[str, Any]]:
         """`scores.json` of every finished experience, by position."""
-        files = {index: self.folder(index) / "scores.json" for index in range(len(self.tasks) + 1)}
+        files = {index: self.folder(index) / "scores.json" for index in self.positions}
         return {index: read_json(file) for index, file in files.items() if file.exists()}
 
     def matrix(self) -> ScoreMatrix:
         """What has been scored so far."""
-        matrix = ScoreMatrix.empty(self.tasks)
+        matrix = ScoreMatrix.empty(self.tasks, self.learned)
         for index, scores in self.scores().items():
             matrix = matrix.with_row(index, scores["scores"], scores["counts"])
         return matrix
 
     def costs(self) -> dict[str, Any]:
         """Sums over `train.json` and `scores.json`."""
-        trained = [self.folder(index) / "train.json" for index in range(1, len(self.tasks) + 1)]
+        trained = [self.folder(index) / "train.json" for index in self.positions[1:]]
         tasks = [read_json(file) for file in trained if file.exists()]
         return {
             "train_seconds": sum(task["seconds"] for task in tasks),
@@ -170,13 +227,39 @@ class RunDir:
     def write_summary(self, facts: Mapping[str, Any]) -> ScoreMatrix:
         """Write `matrix.json`, `matrix.csv`, `metrics.json`; `facts` are what no file has (protocol, ...)."""
         matrix = self.matrix()
+        judges = judges_of(self.path, matrix.rows, self.tasks)
         metrics = metrics_to_json(matrix.summary())
-        write_json(self.path / "matrix.json", {**matrix.to_json(), "metrics": metrics, "cost": self.costs(), **facts})
+        metrics |= own_metrics(judges, facts.get("protocol", {}).get("judge"))
+        computed = {"metrics": metrics, "cost": self.costs(), "judges": judges}
+        computed |= variant_grids(self.tasks, self.scores(), self.learned)
+        write_json(self.path / "matrix.json", {**matrix.to_json(), **computed, **facts})
         write_json(self.path / "metrics.json", metrics)
         scratch = self.path / ".matrix.csv.tmp"
         scratch.write_text(matrix.as_csv(), encoding="utf-8")
         os.replace(scratch, self.path / "matrix.csv")
         return matrix
+
+    def facts(self) -> dict[str, Any]:
+        """What `matrix.json` says beyond the other files of the run: protocol, seed, names, notes.
+
+        Raises:
+            RunError: there is no readable `matrix.json`.
+        """
+        written = read_json(self.path / "matrix.json")
+        return {key: value for key, value in written.items() if key not in COMPUTED}
+
+    def refresh(self, judge: str | None = None) -> ScoreMatrix:
+        """Write the summary again after scores or judgements were added to a run, with the facts that it has.
+
+        Args:
+            judge: becomes the run's own judge where it had none.
+
+        Raises:
+            RunError: there is no readable `matrix.json`.
+        """
+        facts = self.facts()
+        protocol = facts.get("protocol", {})
+        return self.write_summary({**facts, "protocol": {**protocol, "judge": protocol.get("judge") or judge}})
 
 
 def environment(data: Mapping[str, Any]) -> dict[str, Any]:

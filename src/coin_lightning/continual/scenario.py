@@ -8,9 +8,13 @@ from typing import Any
 
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.errors import ConfigError, DataError
+from coin_lightning.metrics.score_matrix import ZERO_SHOT
 from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.joint import JointTask
+from coin_lightning.tasks.sources import Source
 
-ZERO_SHOT = "zero_shot"
+Subset = int | str | Path
+"""Test rows of a task: `full`, how many, or a file of ids."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,18 @@ class Scenario:
         order_seed: for `order=random`.
         builder: called once before the data is read; makes the data set if it is missing.
         notes: sentences that every report of this scenario must carry.
+        joint: learn the shuffled union of all tasks at once (multi-task training) instead of one after the other.
+        train: false learns nothing: only the zero-shot row.
+        test_subset: of all tasks, or by task; where a scenario's own `limit_test` is smaller, that one counts.
+        evaluation_frame, boxes: see `Protocol`.
+        source: where rows come from; default: JSON files below `root`.
+
+    Attributes:
+        lessons: what is learned at which position.
+        learned: `sequence`, `joint` or `nothing`; see `ScoreMatrix`.
+
+    Raises:
+        ConfigError: joint without training, an unknown order, or a subset that is none.
     """
 
     def __init__(
@@ -87,15 +103,36 @@ class Scenario:
         cache_features: bool = True,
         builder: Callable[[], object] | None = None,
         notes: Sequence[str] = (),
+        joint: bool = False,
+        train: bool = True,
+        test_subset: Subset | Mapping[str, Subset] = "full",
+        evaluation_frame: str = "as_training",
+        boxes: str = "converted",
+        source: Source | None = None,
+        test_ids: str | Path | None = None,
+        repeated_train_ids: str = "refuse",
     ) -> None:
         common = {
             "root": root, "features": features, "instructions": instructions, "fraction": fraction,
             "limit_train": limit_train, "limit_test": limit_test, "subset_seed": subset_seed, "batch_size": batch_size,
             "answer_batch_size": answer_batch_size, "epochs": epochs, "num_workers": num_workers,
-            "cache_features": cache_features,
+            "cache_features": cache_features, "evaluation_frame": evaluation_frame, "boxes": boxes, "trains": train,
+            "source": source, "test_ids": test_ids, "repeated_train_ids": repeated_train_ids,
         }  # fmt: skip
+        if joint and not train:
+            raise ConfigError("scenario.joint=true trains, scenario.train=false does not; set one of them")
         self.name, self.builder, self.notes = name, builder, list(notes)
-        self.tasks = [_task(tasks[key], common) for key in ordered(list(tasks), order, order_seed)]
+        self.names = list(tasks)
+        self.tasks = [
+            _task(tasks[key], {**common, **test_rows(test_subset, key, limit_test)})
+            for key in ordered(self.names, order, order_seed)
+        ]
+        self.learned = "joint" if joint else "sequence" if train else "nothing"
+        self.lessons: dict[int, InstructionTask] = {}
+        if joint:
+            self.lessons = {len(self.tasks): JointTask(self.tasks, batch_size, epochs, num_workers)}
+        elif train:
+            self.lessons = dict(enumerate(self.tasks, start=1))
 
     def build(self) -> None:
         """Make the data set where it can be made."""
@@ -118,6 +155,10 @@ class Scenario:
                 problems += error.problems
         if problems:
             raise DataError(problems)
+        self.notes += [note for task in self.tasks for note in task.notes if note not in self.notes]
+        for position, lesson in self.lessons.items():
+            if isinstance(lesson, JointTask):
+                lesson.join(seed, position)
 
     def compute_features(self, report: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Fill the feature stores; `report(done, total)` counts pictures."""
@@ -131,6 +172,29 @@ class Scenario:
 
         for task in self.tasks:
             task.compute_features(advance)
+
+
+def test_rows(subset: Subset | Mapping[str, Subset], task: str, limit: int | None) -> dict[str, Any]:
+    """`limit_test`, or `test_ids`, of one task.
+
+    Args:
+        subset: `full`, a number of rows, a file of ids, or one of these by task (tasks not named are full).
+        task: key of the task.
+        limit: the scenario's own limit.
+
+    Raises:
+        ConfigError: a number below 1, or something that is neither number, file nor `full`.
+    """
+    own = subset.get(task, "full") if isinstance(subset, Mapping) else subset
+    if own == "full":
+        return {"limit_test": limit}
+    if isinstance(own, bool) or not isinstance(own, Subset) or (isinstance(own, int) and own < 1):
+        raise ConfigError(
+            f"protocol.test_subset={own!r} ({task}); give full, a number of rows from 1, or a file of ids"
+        )
+    if isinstance(own, int):
+        return {"limit_test": own if limit is None else min(own, limit)}
+    return {"limit_test": limit, "test_ids": own}
 
 
 def _task(factory: Callable[..., InstructionTask], common: Mapping[str, Any]) -> InstructionTask:

@@ -31,7 +31,8 @@ def summarize(
 
     Returns:
         keys acc, maa, bwt, bwt_coin, forgetting, learning_accuracy, fwt, transfer, intransigence, retention,
-        retention_individual; in the unit of `scores`, except the two retentions, which are ratios.
+        retention_individual, zero_shot (mean of row 0); in the unit of `scores`, except the two retentions, which are
+        ratios.
 
     Raises:
         ConfigError: the shape is neither [T+1][T] nor [T][T], or a value is not a finite number.
@@ -52,6 +53,7 @@ def summarize(
         "intransigence": intransigence(trained, single),
         "retention": retention(trained, together),
         "retention_individual": retention(trained, single),
+        "zero_shot": float(zero_shot.mean()),
     }
 
 

@@ -14,7 +14,23 @@ from coin_lightning.errors import ConfigError
 from coin_lightning.metrics.continual import TaskVector, summarize
 
 ZERO_SHOT = "zero_shot"
+JOINT = "joint"
+LEARNED = ("sequence", "joint", "nothing")
+"""What a run learns: one task after the other, the union of all tasks at once, or nothing (zero-shot only)."""
+OF_THE_END_ALONE = ("acc", "zero_shot", "retention", "retention_individual")
+"""Metrics that need no score right after a task's own training; a joint run has only these."""
 NOT_EVALUATED = -1  # in `counts`, which is an integer array and so has no NaN
+
+
+def positions(count: int, learned: str = "sequence") -> list[int]:
+    """Rows that a run of `count` tasks fills: all, zero-shot and the last (joint), or zero-shot only."""
+    trained = {"sequence": list(range(1, count + 1)), "joint": [count], "nothing": []}[learned]
+    return [0, *trained]
+
+
+def row_names(tasks: Sequence[str], learned: str = "sequence") -> tuple[str, ...]:
+    """`zero_shot`, then the tasks; in a joint run the last row is called `joint`."""
+    return (ZERO_SHOT, *tasks[:-1], JOINT) if learned == "joint" else (ZERO_SHOT, *tasks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,21 +43,26 @@ class ScoreMatrix:
         tasks: T names in scenario order.
         scores: [T+1, T] float, percent.
         counts: [T+1, T] integer number of answers behind each cell, -1 where not evaluated.
+        learned: one of `LEARNED`. In a joint run row T is the jointly trained model, and rows 1 to T-1 stay empty.
 
     Raises:
-        ConfigError: a name is empty, taken twice or "zero_shot", a shape does not fit, or a score is infinite.
+        ConfigError: a name is empty, taken twice, "zero_shot" or "joint", a shape does not fit, a score is infinite,
+            or `learned` is unknown.
     """
 
     tasks: tuple[str, ...]
     scores: NDArray[np.float64] = field(repr=False)
     counts: NDArray[np.int64] = field(repr=False)
+    learned: str = "sequence"
 
     def __post_init__(self) -> None:
-        names = [*self.tasks, ZERO_SHOT]
+        names = [*self.tasks, ZERO_SHOT, JOINT]
         if not self.tasks or len(set(names)) != len(names) or not all(names):
             raise ConfigError(
-                f"tasks: {list(self.tasks)}; give at least one name, each once, none empty or {ZERO_SHOT!r}"
+                f"tasks: {list(self.tasks)}; give at least one name, each once, none empty, {ZERO_SHOT!r} or {JOINT!r}"
             )
+        if self.learned not in LEARNED:
+            raise ConfigError(f"learned: {self.learned!r} is unknown; use one of {', '.join(LEARNED)}")
         shape = (len(self.tasks) + 1, len(self.tasks))
         object.__setattr__(self, "scores", np.array(self.scores, dtype=np.float64))  # own copies: nobody else writes
         object.__setattr__(self, "counts", np.array(self.counts, dtype=np.int64))
@@ -55,11 +76,11 @@ class ScoreMatrix:
             raise ConfigError("scores: an infinite value; write null (NaN) for a cell that was not evaluated")
 
     @classmethod
-    def empty(cls, tasks: Iterable[str]) -> "ScoreMatrix":
+    def empty(cls, tasks: Iterable[str], learned: str = "sequence") -> "ScoreMatrix":
         """A matrix of the named tasks with nothing evaluated yet."""
         names = tuple(tasks)
         shape = (len(names) + 1, len(names))
-        return cls(names, np.full(shape, np.nan), np.full(shape, NOT_EVALUATED, dtype=np.int64))
+        return cls(names, np.full(shape, np.nan), np.full(shape, NOT_EVALUATED, dtype=np.int64), learned)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ScoreMatrix":
@@ -67,23 +88,25 @@ class ScoreMatrix:
         becomes NaN.
 
         Raises:
-            ConfigError: a core field is absent, `rows` is not ["zero_shot", *tasks], or a table has the wrong shape
-                or content.
+            ConfigError: a core field is absent, `rows` are not those of the tasks, or a table has the wrong shape or
+                content.
         """
         absent = [key for key in ("tasks", "rows", "scores", "counts") if key not in data]
         if absent:
             raise ConfigError(f"matrix.json: no field {', '.join(absent)}; write it with ScoreMatrix.to_json")
         tasks = tuple(data["tasks"])
-        if list(data["rows"]) != [ZERO_SHOT, *tasks]:
-            raise ConfigError(f"matrix.json: rows {list(data['rows'])}; expected {[ZERO_SHOT, *tasks]}")
+        learned = data.get("learned", "sequence")
+        expected = list(row_names(tasks, learned))
+        if list(data["rows"]) != expected:
+            raise ConfigError(f"matrix.json: rows {list(data['rows'])}; expected {expected}")
         scores = _read_table(data["scores"], "scores", float("nan"), np.float64)
         counts = _read_table(data["counts"], "counts", NOT_EVALUATED, np.int64)
-        return cls(tasks, scores, counts)
+        return cls(tasks, scores, counts, learned)
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """Names of the T+1 rows: "zero_shot", then the tasks."""
-        return (ZERO_SHOT, *self.tasks)
+        """Names of the T+1 rows; see `row_names`."""
+        return row_names(self.tasks, self.learned)
 
     @property
     def finished_rows(self) -> int:
@@ -116,7 +139,7 @@ class ScoreMatrix:
                 where = f"count of {task!r} after {self.rows[index]!r}"
                 raise ConfigError(f"{where}: {number!r}; give a positive integer for a scored task")
             numbers[index, self._column(task)] = number
-        return ScoreMatrix(self.tasks, table, numbers)
+        return ScoreMatrix(self.tasks, table, numbers, self.learned)
 
     def prefix(self, count: int) -> "ScoreMatrix":
         """The matrix of the first `count` tasks: what `summary` needs in the middle of a run.
@@ -129,17 +152,25 @@ class ScoreMatrix:
         return ScoreMatrix(self.tasks[:count], self.scores[: count + 1, :count], self.counts[: count + 1, :count])
 
     def summary(self, individual: TaskVector | None = None, joint: TaskVector | None = None) -> dict[str, float]:
-        """All metrics of `metrics.continual.summarize`; NaN where cells are missing."""
-        return summarize(self.scores, individual=individual, joint=joint)
+        """All metrics of `metrics.continual.summarize`; NaN where cells are missing.
+
+        A joint run never has a score right after a task's own training, so all metrics built on that are NaN.
+        """
+        found = summarize(self.scores, individual=individual, joint=joint)
+        if self.learned != "joint":
+            return found
+        return {key: value if key in OF_THE_END_ALONE else float("nan") for key, value in found.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Core fields of matrix.json, ready for json.dump with allow_nan=False: tasks, rows, unit, scores, counts."""
+        """Core fields of matrix.json, ready for json.dump with allow_nan=False: tasks, rows, unit, scores, counts, and
+        `learned` where it is no sequence."""
         return {
             "tasks": list(self.tasks),
             "rows": list(self.rows),
             "unit": "percent",
             "scores": [[nan_to_none(cell) for cell in row] for row in self.scores],
             "counts": [[None if cell == NOT_EVALUATED else int(cell) for cell in row] for row in self.counts],
+            **({} if self.learned == "sequence" else {"learned": self.learned}),
         }
 
     def as_csv(self) -> str:

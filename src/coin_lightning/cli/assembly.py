@@ -1,0 +1,101 @@
+"""From a composed config to everything that a run is made of, without training anything yet."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+
+from coin_lightning.cli.build import build
+from coin_lightning.cli.facts import run_facts
+from coin_lightning.cli.trainers import TrainerFactory, accumulation, protocol_of
+from coin_lightning.continual.callback import ContinualLoop
+from coin_lightning.continual.progress import SequenceProgress
+from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.continual.run_judge import RunJudge
+from coin_lightning.continual.scenario import Scenario
+from coin_lightning.evaluation.judges.base import Judge
+from coin_lightning.module import ContinualMLLM
+from coin_lightning.seeding import seed_everything
+
+ABSENT = "coin_lightning.backbones.absent.load"
+"""Target of backbones that rows of the tables need and this project does not have yet."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The parts of a run, connected: `loop` asks `make` for nothing, the driver `run_sequence` brings them together."""
+
+    scenario: Scenario
+    run: RunDir
+    module: ContinualMLLM
+    loop: ContinualLoop
+    make: TrainerFactory
+    progress: SequenceProgress
+
+
+def make_scenario(config: DictConfig) -> Scenario:
+    """Tasks in order, unread; refuses at once what could only fail later.
+
+    Raises:
+        ConfigError: the backbone is missing, or the protocol does not fit the tasks or the machine.
+    """
+    if config.backbone._target_ == ABSENT:
+        build(config.backbone)
+    protocol = protocol_of(config)
+    scenario: Scenario = build(config.scenario)
+    protocol.check_names(scenario.names)
+    for task in scenario.lessons.values():
+        accumulation(config, task)
+    return scenario
+
+
+def assemble(
+    config: DictConfig,
+    resolved: dict[str, Any],
+    scenario: Scenario,
+    run: RunDir,
+    console: Console,
+    judge: Judge | None = None,
+) -> Assembly:
+    """Load the model, read and check the data, compute what is cached.
+
+    Args:
+        config: composed and checked.
+        resolved: the same as plain values, for loggers.
+        scenario: from `make_scenario`.
+        run: claimed for this config.
+        console: for progress.
+        judge: grades each experience.
+
+    Raises:
+        CoinLightningError: unusable data, missing assets, or a folder of other data.
+    """
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    scenario.build()
+    seed_everything(config.seed)
+    backbone = build(config.backbone)
+    progress = SequenceProgress(console)
+    with console.status("reading and checking the data"):
+        scenario.prepare(backbone, config.seed)
+    scenario.compute_features(progress.features)
+    module = ContinualMLLM(
+        backbone, build(config.adapter), build(config.method), build(config.optimizer), build(config.schedule),
+        config.protocol.projector, config.protocol.projector_lr,
+    )  # fmt: skip
+    run.claim_data({task.name: task.describe() for task in scenario.tasks})
+    run.claim_subsets({task.name: task.subsets() for task in scenario.tasks})
+
+    def warn(text: str) -> None:
+        progress.pause()
+        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    grading = RunJudge(run, judge, progress.judging, warn)
+    facts = run_facts(config, scenario, module, None if judge is None else judge.name)
+    loop = ContinualLoop(
+        scenario, build(config.evaluation), run, config.seed, facts, judge=grading, protocol=protocol_of(config)
+    )
+    progress.follow(loop)
+    return Assembly(scenario, run, module, loop, TrainerFactory(config, resolved, loop, progress, module), progress)

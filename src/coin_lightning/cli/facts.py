@@ -1,0 +1,101 @@
+"""What `matrix.json` says beside scores and cost: who learned, by which protocol, on what."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from coin_lightning.cli.trainers import accumulation, native_precision, protocol_of, world_size
+from coin_lightning.continual.plan import configured_rates, schedule_name
+from coin_lightning.continual.scenario import Scenario
+from coin_lightning.module import ContinualMLLM
+from coin_lightning.reporting.published import text
+from coin_lightning.tasks.base import InstructionTask
+
+
+def run_facts(config: DictConfig, scenario: Scenario, module: ContinualMLLM, judge: str | None) -> dict[str, Any]:
+    """Fields of `matrix.json` that no file of a run has; `protocol` must be equal for two results to be compared.
+
+    Args:
+        config: composed.
+        scenario: read and prepared.
+        module: what learns.
+        judge: name of the run's own judge.
+    """
+    return {
+        "experiment": config.experiment_name,
+        "method": module.method.name,
+        "backbone": module.backbone.name,
+        "seed": config.seed,
+        "published": config.published,
+        "protocol": {**_switches(config, scenario, judge), **_settings(config, scenario, module)},
+        "notes": scenario.notes,
+    }
+
+
+def _switches(config: DictConfig, scenario: Scenario, judge: str | None) -> dict[str, Any]:
+    """The protocol's fields; of the global batch what the steps really learn from."""
+    protocol = protocol_of(config)
+    lessons = list(scenario.lessons.values())
+    return {
+        "name": protocol.name,
+        "starting_weights": protocol.starting_weights,
+        "projector": protocol.projector,
+        "projector_lr": protocol.projector_lr,
+        "global_batch": by_task(lessons, [str(_global_batch(config, task)) for task in lessons]),
+        "evaluation_frame": protocol.evaluation_frame,
+        "boxes": protocol.boxes,
+        "scorers": protocol.scorers,
+        "bwt_divisor": protocol.bwt_divisor,
+        "test_subset": subset_text(protocol.test_subset),
+        "judge": judge,
+        "judge_variant": protocol.judge_variant,
+    }
+
+
+def _settings(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> dict[str, Any]:
+    lessons = list(scenario.lessons.values())
+    batches = [f"{task.batch_size} x {accumulation(config, task)} x {world_size()}" for task in lessons]
+    rates = configured_rates(module)
+    return {
+        "scenario": scenario.name,
+        "order": {"joint": "joint", "nothing": None}.get(
+            scenario.learned, ", ".join(each.name for each in scenario.tasks)
+        ),
+        "instructions": config.scenario.instructions,
+        "evaluation_cells": config.evaluation.cells,
+        "adapter": ", ".join(f"{key} {value}" for key, value in config.adapter.items() if not str(key).startswith("_")),
+        "learning_rates": ", ".join(f"{name} {rate:g}" for name, rate in rates.items()),
+        "schedule": schedule_name(module),
+        "batch": by_task(lessons, batches),
+        "epochs": config.scenario.epochs if lessons else 0,
+        "fraction": config.scenario.fraction,
+        "train_rows": sum(len(task.train_rows) for task in lessons),
+        "test_rows": sum(len(task.test_rows) for task in scenario.tasks),
+        "precision": native_precision(module) if config.trainer.precision == "auto" else config.trainer.precision,
+        "prompt": module.backbone.prompt.name,
+        "image_frame": module.backbone.image_frame,
+        "box_format": text(module.backbone.box_format.describe()),
+        "decoding": "greedy",
+    }
+
+
+def by_task(lessons: Sequence[InstructionTask], values: Sequence[str]) -> str | None:
+    """One value for all lessons when they share it, else `task value, task value`; None without lessons."""
+    if not lessons:
+        return None
+    if len(set(values)) == 1:
+        return values[0]
+    return ", ".join(f"{task.name} {value}" for task, value in zip(lessons, values, strict=True))
+
+
+def _global_batch(config: DictConfig, task: InstructionTask) -> int:
+    return task.batch_size * accumulation(config, task) * world_size()
+
+
+def subset_text(subset: int | str | Mapping[str, int | str]) -> str:
+    """A test subset in words. Of a file of ids its name: `subsets.json` has the ids, and where it lay is private."""
+    if isinstance(subset, Mapping):
+        return text({task: subset_text(own) for task, own in subset.items()})
+    return str(subset) if isinstance(subset, int) or subset == "full" else f"ids of {Path(subset).name}"

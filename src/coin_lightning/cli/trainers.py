@@ -1,0 +1,90 @@
+"""A Lightning trainer for each experience, from the config's `trainer`, `callbacks` and `logger` groups."""
+
+import os
+import sys
+from typing import Any
+
+import lightning as L
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from coin_lightning.cli.build import build
+from coin_lightning.continual.callback import ContinualLoop
+from coin_lightning.continual.progress import SequenceProgress
+from coin_lightning.continual.protocol import Protocol
+from coin_lightning.continual.scenario import Experience
+from coin_lightning.module import ContinualMLLM
+from coin_lightning.tasks.base import InstructionTask
+
+
+class TrainerFactory:
+    """A new trainer, with new callbacks and loggers, for each experience."""
+
+    def __init__(
+        self,
+        config: DictConfig,
+        resolved: dict[str, Any],
+        loop: ContinualLoop,
+        progress: SequenceProgress,
+        module: ContinualMLLM,
+    ) -> None:
+        self.config, self.resolved, self.loop, self.progress, self.module = config, resolved, loop, progress, module
+        self.loggers: list[Any] = []
+
+    def __call__(self, experience: Experience) -> L.Trainer:
+        """Build from the config's groups, with the accumulation that makes the protocol's global batch."""
+        experience.folder.mkdir(parents=True, exist_ok=True)
+        factories, name = build(self.config.logger).values(), experience.folder.name
+        self.loggers = [factory(self.loop.run.path, name, self.resolved) for factory in factories]
+        for logger in self.loggers:
+            if hasattr(logger, "offset"):
+                logger.offset = self.module.first_step
+        callbacks = [self.loop, *build(self.config.callbacks).values(), self.progress]
+        options: dict[str, Any] = (
+            {} if self.config.trainer.precision != "auto" else {"precision": native_precision(self.module)}
+        )
+        if experience.task is not None:
+            options["accumulate_grad_batches"] = accumulation(self.config, experience.task)
+        return build(
+            self.config.trainer, callbacks=callbacks, logger=self.loggers, enable_progress_bar=False,
+            enable_model_summary=False, enable_checkpointing=False, use_distributed_sampler=False,
+            num_sanity_val_steps=0, limit_val_batches=0, max_epochs=experience.task.epochs if experience.task else 1,
+            default_root_dir=str(self.loop.run.path), **options,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Finish what loggers keep open."""
+        for logger in self.loggers:
+            logger.finalize("success")
+        if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
+            sys.modules["wandb"].finish()
+
+
+def accumulation(config: DictConfig, task: InstructionTask) -> int:
+    """Batches per optimizer step of a task.
+
+    Raises:
+        ConfigError: the protocol's global batch cannot be made.
+    """
+    own = config.trainer.accumulate_grad_batches
+    return protocol_of(config).accumulation(task.name, task.batch_size, world_size(), own)
+
+
+def protocol_of(config: DictConfig) -> Protocol:
+    """The config's protocol, checked.
+
+    Raises:
+        ConfigError: a field is missing or wrong.
+    """
+    values: Any = OmegaConf.to_container(config.protocol, resolve=True)
+    return Protocol.of(values)
+
+
+def native_precision(module: ContinualMLLM) -> str:
+    """Lightning's name of the precision that fits the backbone's weights."""
+    return {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}.get(module.backbone.model.dtype, "32-true")
+
+
+def world_size() -> int:
+    """Processes that `torchrun` has started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))

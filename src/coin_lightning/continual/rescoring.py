@@ -1,0 +1,161 @@
+"""Scoring the kept answers of a run again, without a model: after a rule was mended, or by the other variant."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from coin_lightning.continual.run_dir import RunDir, write_json
+from coin_lightning.continual.variant_grids import variant_cells, variant_matrix
+from coin_lightning.errors import DataError, RunError
+from coin_lightning.evaluation.records import AnswerRecord, read_records
+from coin_lightning.evaluation.scorer import VARIANTS
+from coin_lightning.evaluation.side_by_side import BothScores, score_both, score_fields
+from coin_lightning.metrics.score_matrix import metrics_to_json
+
+FOLDER = "rescored"
+CHANGES = "changes.jsonl"
+DIFFERENCES = "differences.jsonl"
+Report = Callable[[int, str, BothScores], None]
+"""Called with position, task and scores of each cell."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A score that is not what it was: the rule has changed since it was written."""
+
+    experience: int
+    task: str
+    variant: str
+    before: float
+    after: float
+
+    def to_json(self) -> dict[str, Any]:
+        """A line of `rescored/changes.jsonl`."""
+        return {name: getattr(self, name) for name in ("experience", "task", "variant", "before", "after")}
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What scoring a run again gave.
+
+    Attributes:
+        scores: the new content of every `scores.json`, by position.
+        changes: scores that are not what they were.
+    """
+
+    scores: Mapping[int, Mapping[str, Any]]
+    changes: Sequence[Change]
+
+
+def rescore(run: RunDir, report: Report = lambda position, task, both: None) -> Rescored:
+    """Score every kept answer of a run by both variants, and write the new numbers into its `scores.json` files.
+
+    The answers and the variant that fills the score matrix stay. Nothing is written before all records were read.
+
+    Args:
+        run: finished or not; the caller holds its lock and refreshes `matrix.json`.
+        report: sees each cell, for tables and the list of differing rows.
+
+    Raises:
+        RunError: nothing was evaluated yet.
+        DataError: records are missing, cut off or altered; all of them are listed.
+    """
+    found = run.scores()
+    if not found:
+        raise RunError(f"{run.path}: nothing was evaluated yet, so there is nothing to score; start the run first")
+    fresh, problems = {}, []
+    for position, old in found.items():
+        results: dict[str, BothScores] = {}
+        for task in [task for task in run.tasks if task in old["scores"]]:
+            try:
+                results[task] = score_both(_kept(run.folder(position), task, old["counts"].get(task)), task)
+                report(position, task, results[task])
+            except DataError as error:
+                problems += error.problems
+        fresh[position] = {**old, **score_fields(results, old.get("scorer", VARIANTS[0]))}
+    if problems:
+        raise DataError(problems)
+    changes = [change for position in found for change in _changes(position, found[position], fresh[position])]
+    _append(run.path / FOLDER / CHANGES, changes)
+    for position in found:
+        if fresh[position] != found[position]:
+            write_json(run.folder(position) / "scores.json", fresh[position])
+    return Rescored(fresh, changes)
+
+
+def _kept(folder: Path, task: str, count: int | None) -> list[AnswerRecord]:
+    """Records of a cell, checked to be the ones that were scored.
+
+    Raises:
+        DataError: another number than before, one question twice, or another task's.
+    """
+    file = folder / "records" / f"{task}.jsonl"
+    records = read_records(file)
+    remedy = f"restore the file, or remove {folder / 'scores.json'} and continue the run to evaluate again"
+    problems = [
+        f"{file}: question {record.question_id} is one of {record.task}" for record in records if record.task != task
+    ]
+    if len({record.question_id for record in records}) < len(records):
+        problems.append(f"{file}: one question stands there twice")
+    if count is not None and len(records) != count:
+        problems.append(f"{file}: {len(records)} answers, {count} were scored")
+    if problems:
+        raise DataError([f"{problem}; {remedy}" for problem in problems])
+    return records
+
+
+def _changes(position: int, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    for variant in VARIANTS:
+        before, after = variant_cells(old, variant), variant_cells(new, variant)
+        for task in before:
+            if before[task] != after[task]:
+                yield Change(position, task, variant, before[task], after[task])
+
+
+def _append(file: Path, changes: Sequence[Change]) -> None:
+    if changes:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(change.to_json()) + "\n" for change in changes)
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[TextIO]:
+    """A text file that takes the place of the old one when the block ends well, and leaves it alone otherwise."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        with scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+            yield stream
+        os.replace(scratch, file)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_differences(stream: TextIO, position: int, task: str, both: BothScores) -> None:
+    """Add the rows of a cell that the variants score differently, one JSON object per line."""
+    for row in both.differences:
+        line = {"experience": position, "task": task, **row.to_json()}
+        stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def write_variant(run: RunDir, rescored: Rescored, variant: str, facts: Mapping[str, Any]) -> Path:
+    """Write `rescored/<variant>/`: `matrix.json`, `matrix.csv` and `metrics.json` as if the run had used that variant.
+
+    Args:
+        facts: fields of the run's own `matrix.json` that are not computed from scores (protocol, seed, ...).
+    """
+    folder = run.path / FOLDER / variant
+    matrix = variant_matrix(run.tasks, rescored.scores, variant, run.learned)
+    metrics = metrics_to_json(matrix.summary())
+    protocol = {**facts.get("protocol", {}), "scorers": variant}
+    content = {**matrix.to_json(), "metrics": metrics, "cost": run.costs(), **facts, "protocol": protocol}
+    write_json(folder / "matrix.json", content)
+    write_json(folder / "metrics.json", metrics)
+    with replacing(folder / "matrix.csv") as stream:
+        stream.write(matrix.as_csv())
+    return folder

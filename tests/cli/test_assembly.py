@@ -1,0 +1,63 @@
+"""From a config to the parts of a run: what is refused at once, and how the parts fit together."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+from rich.console import Console
+
+from coin_lightning.cli.assembly import assemble, make_scenario
+from coin_lightning.cli.build import conf_dir
+from coin_lightning.continual.run_dir import RunDir, read_json
+from coin_lightning.errors import ConfigError
+from coin_lightning.quiet import quiet_libraries
+
+
+def composed(place, run: Path, *more: str) -> DictConfig:
+    """The config of a run on the small suite, resolved."""
+    before = HydraConfig.instance().cfg
+    words = place.command("unused", "trainer=cpu", *more, f"run_dir={run}", tasks="imagenet,gqa")
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", overrides=words, return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    with open_dict(config):
+        del config["hydra"]
+    OmegaConf.resolve(config)
+    HydraConfig.instance().cfg = before
+    return config
+
+
+def test_a_missing_backbone_is_refused_before_the_tasks_are_looked_at(place, tmp_path: Path):
+    with pytest.raises(ConfigError, match="backbone=minigpt_v2: this backbone is not part of coin_lightning yet"):
+        make_scenario(composed(place, tmp_path, "backbone=minigpt_v2", "scenario.order=[nothing]"))
+
+
+def test_a_batch_that_no_machine_makes_is_refused_with_the_task(place, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"protocol\.global_batch=9 of gqa is no multiple of 4"):
+        make_scenario(composed(place, tmp_path, "protocol.global_batch={gqa: 9}"))
+    with pytest.raises(ConfigError, match=r"protocol\.global_batch=9 of joint is no multiple of 4"):
+        make_scenario(composed(place, tmp_path, "protocol.global_batch=9", "scenario.joint=true"))
+    make_scenario(composed(place, tmp_path, "protocol.global_batch=9", "scenario.train=false"))  # nothing is trained
+
+
+def test_the_parts_know_each_other_and_nothing_is_trained_yet(place, tmp_path: Path):
+    quiet_libraries()
+    config = composed(place, tmp_path / "run", "protocol.global_batch=8", "scenario.limit_test=2")
+    scenario = make_scenario(config)
+    run = RunDir(tmp_path / "run", [task.name for task in scenario.tasks], scenario.learned)
+    resolved: Any = OmegaConf.to_container(config)
+    parts = assemble(config, resolved, scenario, run, Console(file=io.StringIO()))
+    assert (parts.loop.scenario, parts.loop.run, parts.make.module) == (scenario, run, parts.module)
+    assert set(read_json(run.path / "subsets.json")) == {"imagenet", "gqa"}
+    assert not list(run.path.glob("task_*"))
+    experience = parts.loop.next_experience(parts.module)
+    assert parts.make(experience).accumulate_grad_batches == 1  # zero-shot learns nothing
+    facts = parts.loop.facts
+    assert (facts["backbone"], facts["published"], facts["protocol"]["judge"]) == ("tiny", None, None)
+    assert facts["protocol"]["global_batch"] == "8"
+    assert facts["protocol"]["batch"] == "4 x 2 x 1"
+    assert facts["protocol"]["test_rows"] == 4

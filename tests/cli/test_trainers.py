@@ -1,0 +1,46 @@
+"""Trainers of a config: the accumulation that makes the global batch, and the precision that fits the weights."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from coin_lightning.cli.build import conf_dir
+from coin_lightning.cli.trainers import accumulation, native_precision, protocol_of, world_size
+from coin_lightning.errors import ConfigError
+
+
+def config(accumulate: int = 1, **protocol):
+    values = OmegaConf.load(conf_dir() / "protocol" / "as_intended.yaml")
+    del values["defaults"]
+    values.update(protocol)
+    return OmegaConf.create({"protocol": values, "trainer": {"accumulate_grad_batches": accumulate}})
+
+
+TASK = SimpleNamespace(name="gqa", batch_size=6)
+
+
+def test_accumulation_is_the_protocols_or_the_trainers(monkeypatch: pytest.MonkeyPatch):
+    assert accumulation(config(accumulate=3), TASK) == 3
+    assert accumulation(config(global_batch=48), TASK) == 8
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert world_size() == 4
+    assert accumulation(config(global_batch={"gqa": 48}), TASK) == 2
+    with pytest.raises(ConfigError, match="nearest that fit: 24 and 48"):
+        accumulation(config(global_batch=36), TASK)
+
+
+def test_a_protocol_with_a_wrong_word_is_refused():
+    assert protocol_of(config()).name == "as_intended"
+    with pytest.raises(ConfigError, match=r"protocol\.boxes='drawn' is unknown"):
+        protocol_of(config(boxes="drawn"))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision"),
+    [(torch.bfloat16, "bf16-mixed"), (torch.float16, "16-mixed"), (torch.float32, "32-true")],
+)
+def test_precision_follows_the_backbones_weights(dtype: torch.dtype, precision: str):
+    module = SimpleNamespace(backbone=SimpleNamespace(model=SimpleNamespace(dtype=dtype)))
+    assert native_precision(module) == precision
