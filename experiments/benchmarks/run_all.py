@@ -18,7 +18,7 @@ import torch
 from harness import RESULTS, show
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("layer", "training", "evaluation", "loop", "memory", "verify", "scoring")
+SCRIPTS = ("layer", "training", "evaluation", "loop", "memory", "reading", "verify", "scoring", "building")
 
 
 class Aim(NamedTuple):
@@ -59,7 +59,12 @@ AIMS = (
     Aim("loop", "whole fit / bare loop", lambda r: r["ours_over_bare"], 1.05, -1),
     Aim("memory", "peak of a step, ours / Trainer", lambda r: r["peak_ours_over_trainer"], 1.0, -1),
     Aim("memory", "checkpoint, ours / Trainer", lambda r: r["checkpoint_ours_over_trainer"], 1.0, -1),
+    Aim("reading", "seconds from start to first batch, 600,000 rows", lambda r: r["seconds"], 20.0, -1),
+    Aim("reading", "memory of it, MB", lambda r: r["peak_bytes"] / 1e6, 1500.0, -1),
+    Aim("reading", "start to first batch, ours / datasets", lambda r: r["ours_over_datasets"], 1.0, -1),
     Aim("verify", "data check / decoding its pictures", lambda r: r["verify_over_decode"], 1.25, -1),
+    Aim("building", "seconds to build VQAv2 in three types", lambda r: r["results"]["build"]["seconds"], 300.0, -1),
+    Aim("building", "memory of it, MB", lambda r: r["results"]["build"]["bytes"] / 1e6, 500.0, -1),
     Aim("scoring", "seconds for 100,000 answers, slowest rule", lambda r: r["slowest"], 5.0, -1),
 )
 

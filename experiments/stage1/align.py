@@ -27,8 +27,8 @@ from coin_lightning.seeding import seed_everything
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import FeatureStore
 from coin_lightning.tasks.rows import TrainRow, read_train
-from coin_lightning.tasks.subsets import chunks
 from coin_lightning.tasks.sampler import LengthBucketSampler
+from coin_lightning.tasks.subsets import chunks
 
 RECIPE = Path(__file__).with_name("llava_smol.yaml")
 

@@ -48,9 +48,7 @@ def history(logged: Path) -> list[dict[str, Any]]:
     files = list((logged / "logs" / "wandb").glob("offline-run-*/*.wandb"))
     assert len(files) == 1
     found = [record.history for record in wandb_records(files[0]) if record.WhichOneof("record_type") == "history"]
-    return [
-        {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row.item} for row in found
-    ]
+    return [{item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row.item} for row in found]
 
 
 def test_seen_fills_the_lower_triangle_and_zero_shot(logged: Path):

@@ -1,6 +1,6 @@
 """Every metric of the design is explained."""
 
-from coin_lightning.reporting.glossary import GLOSSARY, explain, ordered
+from coin_lightning.reporting.glossary import GLOSSARY, explain, ordered, paired
 
 DESIGN = {"acc", "maa", "bwt", "bwt_coin", "forgetting", "learning_accuracy", "fwt", "transfer", "intransigence"}
 
@@ -19,3 +19,10 @@ def test_judge_and_unknown_metrics() -> None:
 
 def test_order_is_that_of_the_glossary() -> None:
     assert [key for key, _, _ in ordered({"zzz": 1.0, "bwt": 2.0, "acc": None})] == ["acc", "bwt", "zzz"]
+
+
+def test_rules_and_judge_are_paired_under_one_name() -> None:
+    rows = paired({"judge/acc": 5.0, "acc": 1.0, "bwt": None, "judge/maa": 2.0})
+    assert [(key, value, by_judge) for key, _, value, by_judge in rows] == [
+        ("acc", 1.0, 5.0), ("maa", None, 2.0), ("bwt", None, None)
+    ]  # fmt: skip

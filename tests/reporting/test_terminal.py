@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from fake_run import TASKS
+from fake_run import TASKS, add_judge
 from rich.console import Console, RenderableType
 from small_matrix import NULL, content, matrix
 
@@ -90,10 +90,21 @@ def test_the_headline_bwt_comes_first() -> None:
         assert [part for line in lines for part in line.split() if part in order] == order
 
 
-def test_a_judges_undefined_metrics_are_not_listed_twice() -> None:
-    text = show(metrics_panel({"acc": 1.0, "judge/acc": None, "fwt": None, "judge/fwt": None}), width=200)
-    assert text.count("Forward transfer (FWT)") == 1
-    assert "Final accuracy (ACC), by judge" in text
+def test_a_judges_metrics_stand_beside_those_of_the_rules() -> None:
+    metrics = {"acc": 1.0, "judge/acc": 3.5, "bwt": -2.0, "judge/bwt": None, "fwt": None, "judge/fwt": None}
+    lines = [line.split() for line in show(metrics_panel(metrics), width=200).splitlines()]
+    assert lines[1] == ["metric", "by", "rules", "by", "judge"]
+    assert lines[3][:5] == ["Final", "accuracy", "(ACC)", "1.0", "3.5"]
+    assert lines[4][:5] == ["Backward", "transfer", "(BWT)", "\u22122.0", "\u2013"]
+    assert sum(" ".join(line).count("Forward transfer (FWT)") for line in lines) == 1
+
+
+def test_the_final_summary_shows_the_matrix_of_each_judge(make_run: MakeRun) -> None:
+    run = make_run(tasks=("gqa", "vqav2"), answers=4, pictures=False)
+    add_judge(run, "near")
+    text = show(final_summary(run), width=200)
+    assert "general knowledge, by judge near" in text
+    assert len([line for line in text.splitlines() if line.startswith(" zero-shot ")]) == 2
 
 
 def test_the_header_tells_orders_from_unions(tmp_path: Path) -> None:

@@ -68,12 +68,22 @@ GLOSSARY: dict[str, MetricInfo] = {
 }  # fmt: skip
 
 
+JUDGE = "judge/"
+"""In front of a metric's key: the same of the judge's scores."""
+
+
 def explain(key: str) -> MetricInfo:
     """Entry for a metric key; ``judge/x`` explains x, and an unknown key is shown under its own name."""
-    if key.startswith("judge/"):
-        info = explain(key.removeprefix("judge/"))
+    if key.startswith(JUDGE):
+        info = explain(key.removeprefix(JUDGE))
         return MetricInfo(f"{info.label}, by judge", info.meaning, info.formula, info.better, info.signed, info.ratio)
     return GLOSSARY.get(key, MetricInfo(key, "", "", ""))
+
+
+def paired(metrics: dict[str, float | None]) -> list[tuple[str, MetricInfo, float | None, float | None]]:
+    """(key, entry, value by the rules, value by the run's judge) of every metric, in the order of `ordered`."""
+    own = {key.removeprefix(JUDGE): metrics.get(key.removeprefix(JUDGE)) for key in metrics}
+    return [(key, info, value, metrics.get(f"{JUDGE}{key}")) for key, info, value in ordered(own)]
 
 
 def ordered(metrics: dict[str, float | None]) -> list[tuple[str, MetricInfo, float | None]]:

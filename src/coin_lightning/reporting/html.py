@@ -10,7 +10,7 @@ from markupsafe import Markup
 from coin_lightning.reporting import names
 from coin_lightning.reporting.examples import HOW_CHOSEN, ScorerFactory, collect_examples, default_scorer
 from coin_lightning.reporting.figures import bars_figure, curve_figure, save_figures
-from coin_lightning.reporting.glossary import explain, ordered
+from coin_lightning.reporting.glossary import explain, paired
 from coin_lightning.reporting.judge_figures import both_ways_figure
 from coin_lightning.reporting.page_sections import judge_sections, matrix_cells, scoring_section
 from coin_lightning.reporting.published_comparison import comparisons
@@ -56,7 +56,7 @@ def render_report(run: RunArtifacts, scorer_factory: ScorerFactory = default_sco
         judged=judge_sections(run.matrix),
         scoring=scoring_section(run),
         comparisons=comparisons(run.matrix),
-        metrics=ordered(run.matrix.metrics),
+        metrics=paired(run.matrix.metrics),
         figures=_inline_figures(run),
         examples=[item for item in found if item is not None],
         how_chosen=HOW_CHOSEN,

@@ -1,6 +1,6 @@
 """What the terminal shows, as rich renderables: readable without colour and at 80 columns."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from coin_lightning.reporting.glossary import ordered
+from coin_lightning.reporting.glossary import JUDGE, paired
 from coin_lightning.reporting.names import duration, method_title, percent, short, signed, title
 from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.reporting.run_matrix import RunMatrix
@@ -44,27 +44,25 @@ def matrix_table(matrix: RunMatrix, highlight_row: int | None = None) -> Table:
 
 
 def metrics_panel(metrics: Mapping[str, float | None], headline: str = "bwt") -> RenderableType:
-    """Label, value and unit of every metric that is defined; undefined ones are named in one line below.
+    """Every metric that is defined, by the rules and by the run's judge; undefined ones are named in one line below.
 
     Args:
         metrics: by key.
         headline: the backward transfer of the run's protocol, in bold; the other one stays below it.
     """
+    judged = any(key.startswith(JUDGE) for key in metrics)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("metric")
-    table.add_column("value", justify="right", no_wrap=True)
+    for column in ("by rules", "by judge") if judged else ("value",):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("", style="dim", no_wrap=True)
-    entries = sorted(ordered(dict(metrics)), key=lambda entry: _place(entry[0], headline))
-    for key, info, value in entries:
-        if value is not None:
+    entries = sorted(paired(dict(metrics)), key=lambda entry: _place(entry[0], headline))
+    for key, info, value, by_judge in entries:
+        if value is not None or by_judge is not None:
+            numbers = [info.show(value), info.show(by_judge)] if judged else [info.show(value)]
             hint = info.better and f"{info.better} is better"
-            table.add_row(info.label, info.show(value), hint, style="bold" if key in ("acc", headline) else "")
-    undefined = {key for key, _, value in entries if value is None}  # by judge only where the rules define it
-    missing = [
-        info.label
-        for key, info, _ in entries
-        if key in undefined and key.removeprefix("judge/") not in undefined - {key}
-    ]
+            table.add_row(info.label, *numbers, hint, style="bold" if key in ("acc", headline) else "")
+    missing = [info.label for _, info, value, by_judge in entries if value is None and by_judge is None]
     note = Text("not defined for this matrix: " + ", ".join(missing) + "\n", style="dim") if missing else Text()
     return Group(table, note) if table.row_count else note
 
@@ -118,7 +116,15 @@ def final_summary(run_dir: Path | str) -> RenderableType:
     lines.add_row("matrix", Text(str(run.path / "matrix.json")))
     names = matrix.experiment, matrix.method, matrix.backbone
     header = run_header(*names, matrix.seed, matrix.tasks, run.path, matrix.notes, matrix.learned)
-    return Group(header, matrix_table(matrix), metrics_panel(matrix.metrics, matrix.headline_bwt), lines)
+    metrics = metrics_panel(matrix.metrics, matrix.headline_bwt)
+    return Group(header, matrix_table(matrix), *_judged(matrix), metrics, lines)
+
+
+def _judged(matrix: RunMatrix) -> Iterator[RenderableType]:
+    """The matrix of each judge under its name."""
+    for name in matrix.judges:
+        yield Text(f"general knowledge, by judge {name}", style="bold")
+        yield matrix_table(matrix.judged(name))
 
 
 def _cell(matrix: RunMatrix, change: np.ndarray, row: int, column: int) -> Text:

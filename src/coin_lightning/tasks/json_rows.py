@@ -30,7 +30,7 @@ class JsonRows:
     def __init__(self, file: Path) -> None:
         self.file, self.name, self.place = file, file.name, str(file)
         self._kept: KeptFile | None = None
-        self._offsets, self._sizes = array("q"), array("q")
+        self._places = array("q")  # first byte and number of bytes of each row
         self._sha256: str | None = None
 
     def scan(self) -> Iterator[Any]:
@@ -39,20 +39,19 @@ class JsonRows:
         Raises:
             DataError: the file is missing, cannot be read, or is malformed from some place on.
         """
-        self._offsets, self._sizes, self._sha256 = array("q"), array("q"), None
+        self._places, self._sha256 = array("q"), None
         try:
             self._kept = kept = KeptFile(self.file)
         except OSError as error:
             raise unreadable(self.file, error) from None
         digest = hashlib.sha256()
         for offset, size, value in list_items(self.file, kept.pieces(digest)):
-            self._offsets.append(offset)
-            self._sizes.append(size)
+            self._places.extend((offset, size))
             yield value
         self._sha256 = digest.hexdigest()
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._places) // 2
 
     def __getitem__(self, index: int) -> Any:
         """The value of a row.
@@ -61,7 +60,8 @@ class JsonRows:
             DataError: the file was written into after it was read.
         """
         assert self._kept is not None  # there are rows, so there was a scan
-        return json.loads(self._kept.read(self._sizes[index], self._offsets[index]))
+        offset, size = self._places[2 * index : 2 * index + 2]
+        return json.loads(self._kept.read(size, offset))
 
     def where(self, index: int) -> str:
         """File and row for messages."""

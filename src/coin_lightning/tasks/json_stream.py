@@ -15,6 +15,7 @@ from coin_lightning.errors import DataError
 from coin_lightning.tasks.json_files import load_json, malformed
 
 SPACE = re.compile(r"[ \t\n\r]*")
+COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 EDGE = 16
 """More than the characters of any literal (`-Infinity`), escape (a pair of `\\uXXXX`) or beginning of an exponent."""
 parse = json.JSONDecoder().raw_decode
@@ -46,6 +47,7 @@ def list_items(file: Path, pieces: Iterable[bytes]) -> Iterator[Item]:
         raise no_list(file, "list")
     while True:
         window.symbol()
+        yield from window.plain_items()
         yield window.item()
         mark = window.symbol()
         if mark not in (",", "]"):
@@ -112,6 +114,22 @@ class Window:
                 if end + EDGE <= len(self.text) or self.finished:  # at the window's edge a number may go on
                     return Item(self.offset, self._go(end), value)
             self.grow()
+
+    def plain_items(self) -> Iterator[Item]:
+        """Items from here on, as many as stand in the window with the commas behind them; nearly all do."""
+        text, at, limit, ascii_only = self.text, self.at, len(self.text) - EDGE, self.text.isascii()
+        while True:
+            try:
+                value, end = parse(text, at)
+            except (json.JSONDecodeError, RecursionError):
+                return
+            comma = COMMA.match(text, end)
+            if comma is None or comma.end() > limit:
+                return
+            size = end - at if ascii_only else len(text[at:end].encode())
+            yield Item(self.offset, size, value)
+            at = self.at = comma.end()
+            self.offset += size + at - end
 
     def grow(self) -> None:
         """Drop what lies behind and add at least as much as is left, so that a long value costs linear time."""

@@ -107,9 +107,7 @@ def _read(source: Path | RawRows, images: Path, kind: Kind[Row], repeat: bool) -
     return LazyRows(raw, kind.make, table)
 
 
-def _scan(
-    source: Path | RawRows, images: Path, kind: Kind[Row], repeat: bool
-) -> Iterator[tuple[int, Row | DataError]]:
+def _scan(source: Path | RawRows, images: Path, kind: Kind[Row], repeat: bool) -> Iterator[tuple[int, Row | DataError]]:
     raw, pictures = _raw(source), list[str]()
     reader = Reader(images, kind, pictures, repeat)
     for number, value in enumerate(raw.scan()):
