@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
-from coin_lightning.cli.assembly import assemble, make_scenario
+from coin_lightning.cli.assembly import assemble, counting, make_scenario
 from coin_lightning.cli.build import conf_dir
 from coin_lightning.continual.run_dir import RunDir, read_json
 from coin_lightning.errors import ConfigError
@@ -61,3 +61,12 @@ def test_the_parts_know_each_other_and_nothing_is_trained_yet(place, tmp_path: P
     assert facts["protocol"]["global_batch"] == "8"
     assert facts["protocol"]["batch"] == "4 x 2 x 1"
     assert facts["protocol"]["test_rows"] == 4
+
+
+def test_pictures_are_counted_while_they_are_checked():
+    console = Console(file=io.StringIO())
+    status = console.status("x")
+    tell = counting(status)
+    tell("gqa", 2000)
+    tell("vqav2", 1)
+    assert status.status == "reading and checking the data: vqav2, 2001 pictures"

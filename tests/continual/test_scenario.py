@@ -185,3 +185,11 @@ def test_both_spellings_of_the_instruction_folder_are_read(write_task, tmp_path:
     (tmp_path / "data" / "Instructions_Original" / "Toy").mkdir(parents=True)
     with pytest.raises(DataError, match=r"Instructions_Original/Toy and .*Instruction_Original/Toy are both there"):
         made.prepare(backbone, seed=0)
+
+
+def test_pictures_that_have_been_looked_at_are_reported_by_task(write_task, tmp_path: Path, backbone):
+    made = scenario(write_task, tmp_path)
+    seen: list[tuple[str, int]] = []
+    made.prepare(backbone, 0, lambda task, pictures: seen.append((task, pictures)))
+    totals = {name: sum(count for task, count in seen if task == name) for name in ("toy0", "toy1")}
+    assert totals == {"toy0": 4, "toy1": 4}

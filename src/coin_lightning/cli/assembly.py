@@ -1,11 +1,13 @@
 """From a composed config to everything that a run is made of, without training anything yet."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.status import Status
 
 from coin_lightning.cli.build import build
 from coin_lightning.cli.facts import run_facts
@@ -21,6 +23,7 @@ from coin_lightning.seeding import seed_everything
 
 ABSENT = "coin_lightning.backbones.absent.load"
 """Target of backbones that rows of the tables need and this project does not have yet."""
+CHECKING = "reading and checking the data"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,18 @@ def make_scenario(config: DictConfig) -> Scenario:
     return scenario
 
 
+def counting(status: Status) -> Callable[[str, int], None]:
+    """Shows how many pictures have been looked at; at a first start there may be hundreds of thousands to decode."""
+    total = 0
+
+    def tell(task: str, pictures: int) -> None:
+        nonlocal total
+        total += pictures
+        status.update(f"{CHECKING}: {task}, {total} pictures")
+
+    return tell
+
+
 def assemble(
     config: DictConfig,
     resolved: dict[str, Any],
@@ -78,8 +93,8 @@ def assemble(
     seed_everything(config.seed)
     backbone = build(config.backbone)
     progress = SequenceProgress(console)
-    with console.status("reading and checking the data"):
-        scenario.prepare(backbone, config.seed)
+    with console.status(CHECKING) as status:
+        scenario.prepare(backbone, config.seed, counting(status))
     scenario.compute_features(progress.features)
     module = ContinualMLLM(
         backbone, build(config.adapter), build(config.method), build(config.optimizer), build(config.schedule),

@@ -25,7 +25,7 @@ PACKAGES = (
 )  # fmt: skip
 FREE_KEYS = (
     "paths", "run_dir", "logger", "callbacks", "hydra", "judge", "published",
-    "scenario.root", "scenario.features", "scenario.builder", "scenario.num_workers", "scenario.test_ids",
+    "scenario.root", "scenario.features", "scenario.builder", "scenario.num_workers",
     "source.root", "source.path", "scenario.source.root", "scenario.source.path",
 )  # fmt: skip
 """Config keys that do not change a result: a run may be continued with others. The data and the rows

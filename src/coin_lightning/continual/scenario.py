@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,15 @@ class Scenario:
         if self.builder is not None:
             self.builder()
 
-    def prepare(self, backbone: Backbone, seed: int) -> None:
+    def prepare(
+        self, backbone: Backbone, seed: int, report: Callable[[str, int], None] = lambda task, pictures: None
+    ) -> None:
         """Read and check all tasks before anything is trained.
+
+        Args:
+            backbone: reads the rows.
+            seed: of the run.
+            report: gets a task's name and how many more of its pictures have been looked at.
 
         Raises:
             DataError: with the problems of all tasks together.
@@ -150,7 +158,7 @@ class Scenario:
             try:
                 task.connect(backbone, seed, position)
                 task.read()
-                task.check()
+                task.check(partial(report, task.name))
             except DataError as error:
                 problems += error.problems
         if problems:
