@@ -10,7 +10,7 @@ import torch
 
 from coin_lightning.adapters.build import lora
 from coin_lightning.continual.callback import ContinualLoop
-from coin_lightning.continual.run_dir import RunDir, read_json, write_json
+from coin_lightning.continual.run_dir import RunDir, read_json
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.suite import Suite
@@ -19,6 +19,7 @@ from coin_lightning.module import ContinualMLLM
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.schedules import constant
 from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.whole_files import write_json
 
 
 class Doubling(Method):

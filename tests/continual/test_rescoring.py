@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from coin_lightning.continual.rescoring import Change, replacing, rescore, write_differences, write_variant
-from coin_lightning.continual.run_dir import RunDir, read_json, write_json
+from coin_lightning.continual.run_dir import RunDir, read_json
 from coin_lightning.errors import DataError, RunError
 from coin_lightning.evaluation.records import AnswerRecord, write_records
+from coin_lightning.whole_files import write_json
 
 CRANE = {"answer": "Crane"}
 ANSWERS = {

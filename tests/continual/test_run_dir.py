@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from coin_lightning.continual.run_dir import RunDir, differences, environment, read_json, write_json
+from coin_lightning.continual.run_dir import RunDir, differences, environment, read_json
 from coin_lightning.errors import RunError
+from coin_lightning.whole_files import write_json
 
 CONFIG = {
     "seed": 0,

@@ -23,7 +23,7 @@ from coin_lightning.cli.config_errors import explain
 from coin_lightning.cli.trainers import accumulation, world_size
 from coin_lightning.continual.loop import run_sequence
 from coin_lightning.continual.plan import make_plan
-from coin_lightning.continual.run_dir import RunDir, write_json
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.errors import CoinLightningError, JudgeError
@@ -37,6 +37,7 @@ from coin_lightning.reporting.published import published_row
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import final_summary, matrix_table, run_header
 from coin_lightning.reporting.wandb_dashboard import log_experience
+from coin_lightning.whole_files import write_json
 
 
 def train(config: DictConfig, run_path: Path, console: Console) -> Path:

@@ -19,7 +19,7 @@ from coin_lightning.adapters.build import load_adapter, save_adapter
 from coin_lightning.continual.experience_scores import keep_scores
 from coin_lightning.continual.plan import Rates, check_optimizer, check_step, optimizer_steps, planned_rates
 from coin_lightning.continual.protocol import Protocol
-from coin_lightning.continual.run_dir import RunDir, read_json, write_json
+from coin_lightning.continual.run_dir import RunDir, read_json
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Experience, Scenario
 from coin_lightning.errors import RunError
@@ -28,6 +28,7 @@ from coin_lightning.evaluation.suite import AnswerWriter, Suite
 from coin_lightning.metrics.score_matrix import ScoreMatrix
 from coin_lightning.module import ContinualMLLM, peak_memory
 from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.whole_files import write_json
 
 STATE = "method_state.safetensors"
 LAST = "last.ckpt"

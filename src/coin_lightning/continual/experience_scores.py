@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coin_lightning.continual.run_dir import read_json, write_json
+from coin_lightning.continual.run_dir import read_json
 from coin_lightning.continual.scenario import Experience
 from coin_lightning.evaluation.side_by_side import BothScores, score_fields
+from coin_lightning.whole_files import write_json
 
 ADDED = ("seconds", "answers")
 """Fields of which the parts of an evaluation are added up."""

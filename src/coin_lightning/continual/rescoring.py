@@ -1,20 +1,19 @@
 """Scoring the kept answers of a run again, without a model: after a rule was mended, or by the other variant."""
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from coin_lightning.continual.run_dir import RunDir, write_json
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.variant_grids import variant_cells, variant_matrix
 from coin_lightning.errors import DataError, RunError
 from coin_lightning.evaluation.records import AnswerRecord, read_records
 from coin_lightning.evaluation.scorer import VARIANTS
 from coin_lightning.evaluation.side_by_side import BothScores, score_both, score_fields
 from coin_lightning.metrics.score_matrix import metrics_to_json
+from coin_lightning.whole_files import replacing, write_json
 
 FOLDER = "rescored"
 CHANGES = "changes.jsonl"
@@ -121,19 +120,6 @@ def _append(file: Path, changes: Sequence[Change]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a", encoding="utf-8") as stream:
             stream.writelines(json.dumps(change.to_json()) + "\n" for change in changes)
-
-
-@contextmanager
-def replacing(file: Path) -> Iterator[TextIO]:
-    """A text file that takes the place of the old one when the block ends well, and leaves it alone otherwise."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
-            yield stream
-        os.replace(scratch, file)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def write_differences(stream: TextIO, position: int, task: str, both: BothScores) -> None:

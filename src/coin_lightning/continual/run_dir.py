@@ -18,6 +18,7 @@ from coin_lightning.continual.variant_grids import variant_grids
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.judges.summary import judges_of, own_metrics
 from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json, positions, row_names
+from coin_lightning.whole_files import write_json, write_text
 
 PACKAGES = (
     "coin-lightning", "torch", "lightning", "transformers", "peft", "hydra-core", "omegaconf", "datasets", "wandb",
@@ -34,14 +35,6 @@ COMPUTED = (
     "tasks", "rows", "unit", "learned", "scores", "counts", "metrics", "cost", "judges", "variants", "differing",
 )  # fmt: skip
 """Fields of `matrix.json` that the other files of a run give; what is left are facts that no file has."""
-
-
-def write_json(file: Path, data: Any) -> None:
-    """Write JSON so that the file is either the old or the new one, whenever the process dies."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    scratch.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(scratch, file)
 
 
 def read_json(file: Path) -> Any:
@@ -140,9 +133,7 @@ class RunDir:
                     + "\nUndo the change, or choose another folder with experiment_name=..., or move this one away."
                 )  # fmt: skip
             return
-        scratch = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        scratch.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
-        os.replace(scratch, file)
+        write_text(file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
     def started(self) -> bool:
         """Whether anything has been computed."""
@@ -234,9 +225,7 @@ class RunDir:
         computed |= variant_grids(self.tasks, self.scores(), self.learned)
         write_json(self.path / "matrix.json", {**matrix.to_json(), **computed, **facts})
         write_json(self.path / "metrics.json", metrics)
-        scratch = self.path / ".matrix.csv.tmp"
-        scratch.write_text(matrix.as_csv(), encoding="utf-8")
-        os.replace(scratch, self.path / "matrix.csv")
+        write_text(self.path / "matrix.csv", matrix.as_csv())
         return matrix
 
     def facts(self) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """One prediction with its reference, and the JSONL files that keep them (records/<task>.jsonl)."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import DataError
+from coin_lightning.whole_files import replacing
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,11 @@ def write_records(path: str | Path, records: Iterable[AnswerRecord]) -> int:
     Raises:
         DataError: a reference holds something that JSON cannot keep.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     count = 0
-    try:
-        # backslashreplace turns a lone surrogate into \udXXX, which inside a JSON string is its own escape.
-        with scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
-            for record in records:
-                out.write(_line(record))
-                count += 1
-        os.replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with replacing(Path(path)) as out:
+        for record in records:
+            out.write(_line(record))
+            count += 1
     return count
 
 

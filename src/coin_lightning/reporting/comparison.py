@@ -12,6 +12,7 @@ from coin_lightning.reporting.html import template
 from coin_lightning.reporting.overview import forgetting_overview, group_by_method, metric_keys, metric_text
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.reporting.style import inline_svg, save_png
+from coin_lightning.whole_files import write_text
 
 
 def write_comparison(runs: Sequence[RunMatrix], folder: Path | str) -> list[Path]:
@@ -40,7 +41,7 @@ def write_comparison(runs: Sequence[RunMatrix], folder: Path | str) -> list[Path
         scenarios=shown,
         glossary=[(key, explain(key)) for key in metric_keys(runs)],
     )
-    files[0].write_text(page, encoding="utf-8")
+    write_text(files[0], page)
     return files
 
 

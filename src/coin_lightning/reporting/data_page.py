@@ -1,6 +1,5 @@
 """The page of a data check: rows, findings, answers, lengths, and rows to look at. It asks for nothing else."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from coin_lightning.reporting.data_tables import SPLITS, nearest, rows_text, short_paths
 from coin_lightning.reporting.examples import thumbnail
 from coin_lightning.reporting.html import template
+from coin_lightning.whole_files import write_json, write_text
 
 Report = Mapping[str, Any]
 THUMBNAIL = 200
@@ -27,8 +27,8 @@ def write_data_page(report: Report, file: Path) -> Path:
         OSError: it cannot be written there.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(render_data_page(report), encoding="utf-8")
-    file.with_suffix(".json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(file, render_data_page(report))
+    write_json(file.with_suffix(".json"), report)
     return file
 
 

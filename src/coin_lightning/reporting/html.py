@@ -18,6 +18,7 @@ from coin_lightning.reporting.router_figures import router_layers_figure, router
 from coin_lightning.reporting.run_artifacts import RunArtifacts, load_run
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.reporting.style import inline_svg
+from coin_lightning.whole_files import write_text
 
 
 def write_report(run_dir: Path | str, scorer_factory: ScorerFactory = default_scorer) -> Path:
@@ -36,7 +37,7 @@ def write_report(run_dir: Path | str, scorer_factory: ScorerFactory = default_sc
     run = load_run(run_dir)
     save_figures(run, run.path / "figures")
     page = run.path / "report.html"
-    page.write_text(render_report(run, scorer_factory), encoding="utf-8")
+    write_text(page, render_report(run, scorer_factory))
     return page
 
 

@@ -1,12 +1,12 @@
 """``build.json``: what a task's files were built from, so that a build that was stopped goes on where it was."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from coin_lightning.assets import file_sha256
+from coin_lightning.whole_files import write_json
 
 VERSION = 1
 """Counted up with every change of what the same raw files give, so that older outputs are built again."""
@@ -42,7 +42,7 @@ class BuildRecord:
     def note(self, name: str, made_of: Mapping[str, Any], **facts: Any) -> None:
         """Enter a finished output and save the record."""
         self.files[name] = {**facts, "made_of": dict(made_of)}
-        _write(self.folder / "build.json", {"version": VERSION, "files": dict(sorted(self.files.items()))})
+        write_json(self.folder / "build.json", {"version": VERSION, "files": dict(sorted(self.files.items()))})
 
     def note_skipped(self, split: str, count: int, listed: list[str]) -> None:
         """Put a split's skipped records into ``skipped.json``, which is there only if any split has some."""
@@ -51,7 +51,7 @@ class BuildRecord:
         if count:
             noted[split] = {"count": count, "listed": listed}
         if noted:
-            _write(file, noted)
+            write_json(file, noted)
         else:
             file.unlink(missing_ok=True)
 
@@ -62,9 +62,3 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return stored if isinstance(stored, dict) else {}
-
-
-def _write(file: Path, content: Mapping[str, Any]) -> None:
-    beside = file.with_name(f".{file.name}.part")
-    beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(beside, file)  # never seen half written

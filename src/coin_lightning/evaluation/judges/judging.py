@@ -11,9 +11,10 @@ from typing import Any
 
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.evaluation.judges.base import PROTOCOL, Judge
-from coin_lightning.evaluation.judges.summary import join_versions, read_summary, write_summary
+from coin_lightning.evaluation.judges.summary import join_versions, read_summary
 from coin_lightning.evaluation.judges.task_judging import KnownReplies, TaskJudgement, TaskJudging
 from coin_lightning.evaluation.records import read_records
+from coin_lightning.whole_files import write_json
 
 Report = Callable[[str, int, int], None]
 """(task, judged answers, all answers), called whenever a reply is on disk."""
@@ -92,7 +93,7 @@ def _summarise(file: Path, identity: dict[str, Any], done: dict[str, TaskJudgeme
         return old
     summary["seconds"] = old.get("seconds", 0.0) + seconds
     if done:
-        write_summary(file, summary)
+        write_json(file, summary)
     return summary
 
 

@@ -1,7 +1,6 @@
 """What judges found in a run: the summary file of each experience, and the `judges` section of matrix.json."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -88,11 +87,3 @@ def read_summary(file: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise RunError(f"{file}: must hold an object; remove it and judge again, no reply is lost")
     return data
-
-
-def write_summary(file: Path, data: dict[str, Any]) -> None:
-    """Write JSON so that the file is either the old or the new one, whenever the process dies."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    scratch.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(scratch, file)

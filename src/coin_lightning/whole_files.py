@@ -1,0 +1,39 @@
+"""Files that are never seen half written: a new one takes the place of the old one whole, whenever the process dies."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[TextIO]:
+    """A text stream (UTF-8) that becomes `file` when the block ends well; otherwise the old file stays.
+
+    A lone surrogate is written as its JSON escape.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        with scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+            yield stream
+        os.replace(scratch, file)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file whole."""
+    with replacing(file) as stream:
+        stream.write(text)
+
+
+def write_json(file: Path, data: Any) -> None:
+    """Write a JSON file whole.
+
+    Raises:
+        TypeError, ValueError: the data hold something that JSON cannot keep; the old file stays.
+    """
+    write_text(file, json.dumps(data, indent=1, allow_nan=False) + "\n")
