@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from coin_lightning.cli.build import build, check_config, conf_dir
 from coin_lightning.continual.protocol import Protocol
 from coin_lightning.continual.scenario import Scenario
-from coin_lightning.errors import ConfigError
+from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.evaluation.records import AnswerRecord
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import final_summary
@@ -81,8 +81,8 @@ def test_a_set_has_every_field_and_they_are_told_with_the_result(ran, name: str)
     assert set(values) == {field.name for field in fields(Protocol)}
     told = matrix(ran() if name == "as_intended" else ran(*PUBLISHED))["protocol"]
     assert set(values) <= set(told)
-    for field in ("name", "starting_weights", "projector", "projector_lr", "evaluation_frame", "boxes", "scorers",
-                  "bwt_divisor", "judge_variant"):  # fmt: skip
+    for field in ("name", "starting_weights", "projector", "projector_lr", "evaluation_frame", "boxes", "long_rows",
+                  "scorers", "bwt_divisor", "judge_variant"):  # fmt: skip
         assert told[field] == values[field]
 
 
@@ -181,6 +181,19 @@ def test_boxes_are_converted_or_left_as_written(place):
         assert ("box_format" in task.references[0]) == (value == "converted")
     assert texts["as_written"] == "[0.10,0.20,0.60,0.70]"
     assert texts["converted"].startswith("{<10>")
+
+
+def test_long_rows_are_refused_or_cut(place):
+    refused, cut = (prepared(place, f"protocol.long_rows={value}").tasks[2] for value in ("refuse", "truncate"))
+    for task in (refused, cut):
+        task.test_rows, task.encoder.backbone.max_length = [], len(task.encoder.whole(task.train_rows[0])[0]) - 1
+    with pytest.raises(DataError, match=r"do not fit backbone\.max_length"):
+        refused.check()
+    cut.check()
+    assert any("training rows are cut at" in note for note in cut.notes)
+    room = cut.encoder.backbone.max_length
+    assert max(len(cut.encoder.encode(row)[0]) for row in cut.train_rows) == room
+    assert max(len(refused.encoder.encode(row)[0]) for row in refused.train_rows) > room
 
 
 def test_the_scorers_decide_the_headline_score():

@@ -46,6 +46,7 @@ def _switches(config: DictConfig, scenario: Scenario, judge: str | None) -> dict
         "global_batch": by_task(lessons, [str(_global_batch(config, task)) for task in lessons]),
         "evaluation_frame": protocol.evaluation_frame,
         "boxes": protocol.boxes,
+        "long_rows": protocol.long_rows,
         "scorers": protocol.scorers,
         "bwt_divisor": protocol.bwt_divisor,
         "test_subset": subset_text(protocol.test_subset),

@@ -16,6 +16,7 @@ CHOICES = {
     "projector": ("carried", "reinitialised", "frozen"),
     "evaluation_frame": ("as_training", "reference_crop"),
     "boxes": ("converted", "as_written"),
+    "long_rows": ("refuse", "truncate"),
     "scorers": ("corrected", "reference"),
     "bwt_divisor": ("tasks_minus_one", "tasks"),
     "judge_variant": ("strict", "reference"),
@@ -38,6 +39,7 @@ class Protocol:
         evaluation_frame: pictures at evaluation `as_training`, or by the reference code's centre crop, in which it
             evaluates ScienceQA, ImageNet, Grounding and VQAv2 (`coin_reference.md` section 4.1).
         boxes: grounding answers `converted` to what the backbone family was taught, or `as_written` in the files.
+        long_rows: training rows beyond the backbone's context are refused, or cut there as in the published code.
         scorers: rules of the data sets (`corrected`) or of the published code (`reference`).
         bwt_divisor: which backward transfer is the headline: over T-1 tasks, or over T as CoIN prints it.
         test_subset: `full`, a number of rows, a file of question ids, or one of these by task.
@@ -51,6 +53,7 @@ class Protocol:
     global_batch: int | Mapping[str, int] | None
     evaluation_frame: str
     boxes: str
+    long_rows: str
     scorers: str
     bwt_divisor: str
     test_subset: int | str | Mapping[str, int | str]

@@ -73,7 +73,7 @@ class Scenario:
         joint: learn the shuffled union of all tasks at once (multi-task training) instead of one after the other.
         train: false learns nothing: only the zero-shot row.
         test_subset: of all tasks, or by task; where a scenario's own `limit_test` is smaller, that one counts.
-        evaluation_frame, boxes: see `Protocol`.
+        evaluation_frame, boxes, long_rows: see `Protocol`.
         source: where rows come from; default: JSON files below `root`.
 
     Attributes:
@@ -109,6 +109,7 @@ class Scenario:
         test_subset: Subset | Mapping[str, Subset] = "full",
         evaluation_frame: str = "as_training",
         boxes: str = "converted",
+        long_rows: str = "refuse",
         source: Source | None = None,
         test_ids: str | Path | None = None,
         repeated_train_ids: str = "refuse",
@@ -118,6 +119,7 @@ class Scenario:
             "limit_train": limit_train, "limit_test": limit_test, "subset_seed": subset_seed, "batch_size": batch_size,
             "answer_batch_size": answer_batch_size, "epochs": epochs, "num_workers": num_workers,
             "cache_features": cache_features, "evaluation_frame": evaluation_frame, "boxes": boxes, "trains": train,
+            "long_rows": long_rows,
             "source": source, "test_ids": test_ids, "repeated_train_ids": repeated_train_ids,
         }  # fmt: skip
         if joint and not train:

@@ -29,6 +29,7 @@ TOWER_BATCH = 32
 CHOICES = {
     "repeated_train_ids": ("refuse", "allow"),
     "evaluation_frame": ("as_training", "reference_crop"),
+    "long_rows": ("refuse", "truncate"),
 }
 
 
@@ -56,6 +57,7 @@ class InstructionTask(L.LightningDataModule):
         evaluation_frame: `as_training`, or `reference_crop`: as the published code prepares test pictures.
         reference_crop: whether it crops those of this task (`coin_reference.md` section 4.1).
         boxes: `as_written`, or `converted` to the backbone's frame and notation.
+        long_rows: `refuse` training rows beyond the backbone's context, or `truncate` them; the notes count them.
         num_workers: loader processes; with cached features none is usually fastest.
         cache_features: run the frozen tower once per picture and keep its output below `features`.
         features: folder of the feature stores.
@@ -96,6 +98,7 @@ class InstructionTask(L.LightningDataModule):
         evaluation_frame: str = "as_training",
         reference_crop: bool = False,
         boxes: str = "converted",
+        long_rows: str = "refuse",
         num_workers: int = 0,
         cache_features: bool = True,
         max_cache_gigabytes: float = 50.0,
@@ -103,7 +106,8 @@ class InstructionTask(L.LightningDataModule):
         super().__init__()
         counts = {"max_new_tokens": max_new_tokens, "epochs": epochs, "batch_size": batch_size}
         _check_counts(name, {**counts, "answer_batch_size": answer_batch_size})
-        _check_choices(name, {"repeated_train_ids": repeated_train_ids, "evaluation_frame": evaluation_frame})
+        choices = {"repeated_train_ids": repeated_train_ids, "evaluation_frame": evaluation_frame}
+        _check_choices(name, {**choices, "long_rows": long_rows})
         self.name, self.epochs, self.batch_size = name, epochs, batch_size
         self.max_new_tokens, self.answer_batch_size = max_new_tokens, answer_batch_size
         self.image_root = Path(root) / images
@@ -113,6 +117,7 @@ class InstructionTask(L.LightningDataModule):
         self.fraction, self.limit_train, self.limit_test = fraction, limit_train, limit_test
         self.subset_seed, self.test_ids = subset_seed, Path(test_ids) if test_ids else None
         self.repeated_train_ids, self.trains, self.boxes = repeated_train_ids, trains, boxes
+        self.cuts_long_rows = long_rows == "truncate"
         self.answer_frame = "crop" if reference_crop and evaluation_frame == "reference_crop" else None
         self.num_workers, self.cache_features = num_workers, cache_features
         self.features, self.max_cache_gigabytes = Path(features), max_cache_gigabytes
@@ -146,7 +151,9 @@ class InstructionTask(L.LightningDataModule):
             return FeatureStore(self.features / backbone.tower_key(frame), backbone.feature_shape)
 
         answers = store(self.answer_frame) if self.answer_frame else None
-        self.encoder = Encoder(backbone, self.image_root, store(None), self.answer_frame, answers, self.boxes)
+        self.encoder = Encoder(
+            backbone, self.image_root, store(None), self.answer_frame, answers, self.boxes, self.cuts_long_rows
+        )
         self.key = f"{seed}/{position}"
 
     def read(self) -> None:
@@ -199,7 +206,13 @@ class InstructionTask(L.LightningDataModule):
             DataError: all problems together.
         """
         trains, tests = as_rows(self.train_rows), as_rows(self.test_rows)
-        problems = [line for rows in (trains, tests) for line in too_long(rows, self.encoder, self.max_new_tokens)]
+        problems: list[str] = []
+        cut = 0
+        for rows in (trains, tests):
+            lines, count = too_long(rows, self.encoder, self.max_new_tokens)
+            problems, cut = problems + lines, cut + count
+        if cut:
+            self.notes.append(f"{self.name}: {cut} training rows are cut at {self.encoder.backbone.max_length} tokens.")
         broken, hashes = broken_pictures(tests, trains, self.image_root, self.features, report)
         self.encoder.hashes.update(hashes)
         if problems + broken:

@@ -30,6 +30,7 @@ class Encoder:
         answer_store: cached features of that frame, or None for pixels.
         boxes: `as_written` leaves boxes as the files have them, `converted` gives them in the backbone's own format
             (`Backbone.box_format`).
+        cuts: cut training rows at the end of the backbone's context.
 
     Attributes:
         hashes: sha256 of pictures by path, as far as known; others are read when they are asked for.
@@ -46,6 +47,7 @@ class Encoder:
         answer_frame: str | None = None,
         answer_store: FeatureStore | None = None,
         boxes: str = "as_written",
+        cuts: bool = False,
     ) -> None:
         if boxes not in BOXES:
             raise ConfigError(f"protocol.boxes={boxes!r} is unknown; use {' or '.join(BOXES)}")
@@ -53,6 +55,7 @@ class Encoder:
         own = answer_frame is None or check_frame(answer_frame, "answer_frame") == backbone.image_frame
         self.answer_frame, self.answer_store = (None, store) if own else (answer_frame, answer_store)
         self.converts_boxes = boxes == "converted" and not backbone.box_format.as_on_disk
+        self.cuts = cuts
         self.hashes: dict[str, str] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
 
@@ -91,7 +94,14 @@ class Encoder:
         return self.backbone.prompt.render(self.turns(row))[0]
 
     def encode(self, row: TrainRow | TestRow) -> tuple[list[int], list[int]]:
-        """Token ids and labels."""
+        """Token ids and labels; of a training row where it is cut, as many as the context holds."""
+        ids, labels = self.whole(row)
+        if self.cuts and isinstance(row, TrainRow):
+            return ids[: self.backbone.max_length], labels[: self.backbone.max_length]
+        return ids, labels
+
+    def whole(self, row: TrainRow | TestRow) -> tuple[list[int], list[int]]:
+        """Token ids and labels, however many there are."""
         return self.backbone.tokens(*self.backbone.prompt.render(self.turns(row)))
 
     def hash_of(self, image: str) -> str:

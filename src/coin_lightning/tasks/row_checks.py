@@ -20,8 +20,12 @@ TOGETHER = 256
 """Rows per call of the tokenizer."""
 
 
-def too_long(rows: RowSequence[Any], encoder: Encoder, max_new_tokens: int) -> list[str]:
-    """Rows that do not fit the context, with their lengths. Only rows that might not fit are tokenised."""
+def too_long(rows: RowSequence[Any], encoder: Encoder, max_new_tokens: int) -> tuple[list[str], int]:
+    """Rows that do not fit the context, with their lengths, and how many training rows are cut to fit.
+
+    Only rows that might not fit are tokenised. A row is refused, too, when nothing to learn is left before the cut, or
+    not the whole of its picture.
+    """
     kept = max_new_tokens if len(rows) and isinstance(rows[0], TestRow) else 0
     room = encoder.backbone.max_length - kept
     suspects = _suspects(rows, encoder, room)
@@ -33,7 +37,23 @@ def too_long(rows: RowSequence[Any], encoder: Encoder, max_new_tokens: int) -> l
     with ThreadPoolExecutor(cores()) as pool:  # the tokenizer works outside the interpreter's lock
         counts = [number for part in pool.map(count, chunks(suspects, TOGETHER)) for number in part]
     long = [index for index, number in zip(suspects, counts, strict=True) if number > room]
-    return [_too_long(rows[index], encoder, kept) for index in long]
+    if kept or not encoder.cuts:
+        return [_too_long(rows[index], encoder, kept) for index in long], 0
+    lines = [line for index in long if (line := _spoilt(rows[index], encoder)) is not None]
+    return lines, len(long) - len(lines)
+
+
+def _spoilt(row: TrainRow, encoder: Encoder) -> str | None:
+    """What is wrong with a row behind its cut, if anything is."""
+    ids, labels = encoder.encode(row)
+    pictures, whole = ids.count(encoder.backbone.image_token_id), encoder.backbone.tokens_per_image
+    if pictures in (0, whole) and any(label != IGNORE for label in labels):
+        return None
+    lost = "a part of its picture" if pictures not in (0, whole) else "all of its answers"
+    return (
+        f"{row.where}: cut at backbone.max_length={encoder.backbone.max_length} tokens it loses {lost}; raise it or "
+        "shorten the row"
+    )
 
 
 def _suspects(rows: RowSequence[Any], encoder: Encoder, room: int) -> list[int]:
@@ -44,7 +64,7 @@ def _suspects(rows: RowSequence[Any], encoder: Encoder, room: int) -> list[int]:
 
 
 def _too_long(row: TrainRow | TestRow, encoder: Encoder, kept: int) -> str:
-    ids, labels = encoder.encode(row)
+    ids, labels = encoder.whole(row)
     learned = sum(label != IGNORE for label in labels)
     part = f"an answer of {learned} tokens" if isinstance(row, TrainRow) else f"{kept} answer tokens"
     return (
