@@ -2,13 +2,14 @@ import pytest
 import torch
 from PIL import Image
 
+from coin_lightning.assets import file_sha256
 from coin_lightning.backbones import tiny
 from coin_lightning.backbones.base import IGNORE
 from coin_lightning.backbones.box_formats import read_box
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.features import FeatureStore, file_hash
+from coin_lightning.tasks.features import FeatureStore
 from coin_lightning.tasks.rows import TestRow, TrainRow
 
 END = 2
@@ -85,7 +86,7 @@ def test_stored_features_take_the_place_of_pixels(encoder, backbone, tmp_path):
 
 def test_a_picture_is_hashed_once(encoder, tmp_path):
     digest = encoder.hash_of("a.png")
-    assert digest == file_hash(tmp_path / "a.png")
+    assert digest == file_sha256(tmp_path / "a.png")
     (tmp_path / "a.png").unlink()
     assert encoder.hash_of("a.png") == digest
 
@@ -107,7 +108,7 @@ def test_the_other_frame_has_its_own_store(encoder, backbone, tmp_path):
     for frame in ("pad", "crop"):
         stores[frame] = FeatureStore(tmp_path / backbone.tower_key(frame), backbone.feature_shape)
         pixels = backbone.pixels(Image.open(tmp_path / "a.png"), frame)
-        stores[frame].add([file_hash(tmp_path / "a.png")], backbone.encode_pictures(pixels[None]) + (frame == "crop"))
+        stores[frame].add([file_sha256(tmp_path / "a.png")], backbone.encode_pictures(pixels[None]) + (frame == "crop"))
     both = Encoder(backbone, tmp_path, stores["pad"], "crop", stores["crop"])
     learned, asked = (
         both.train_batch([learn("1", "q", "a", image="a.png")]),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from coin_lightning.assets import file_sha256
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.features import FeatureStore, file_hash
+from coin_lightning.tasks.features import FeatureStore
 
 SHAPE = (2, 3)
 BLOCK = 2 * 3 * 2
@@ -30,7 +31,7 @@ def store(tmp_path) -> FeatureStore:
 
 def test_hash_of_a_file(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
-    assert file_hash(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_the_files_are_what_the_module_says(store):

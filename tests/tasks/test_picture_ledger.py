@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from coin_lightning.assets import file_sha256
 from coin_lightning.tasks import picture_ledger
-from coin_lightning.tasks.features import file_hash
 from coin_lightning.tasks.picture_ledger import PictureLedger, _windowed, stamp_of
 
 SIZES = {"a.png": (12, 8), "b.jpg": (9, 30), "deep/c.png": (5, 5)}
@@ -57,7 +57,7 @@ def entries(ledger: PictureLedger) -> set[str]:
 def test_sound_pictures_give_size_and_hash_and_others_a_text(root, ledger):
     survey = ledger.survey(root, [*SIZES, "text.jpg", "cut.jpg", "gone.png", "deep", "x" * 300], workers=3)
     assert {image: facts[:2] for image, facts in survey.facts.items()} == SIZES
-    assert survey.facts["a.png"].sha256.hex() == file_hash(root / "a.png")
+    assert survey.facts["a.png"].sha256.hex() == file_sha256(root / "a.png")
     assert set(survey.problems) == {"text.jpg", "cut.jpg", "gone.png", "deep", "x" * 300}
     assert "picture is missing" in survey.problems["gone.png"]
     assert "cannot be opened" in survey.problems["text.jpg"]

@@ -24,7 +24,7 @@ from coin_lightning.cli.assembly import assemble, make_scenario
 from coin_lightning.cli.build import build
 from coin_lightning.cli.config_errors import hint
 from coin_lightning.continual.filling import Gap, fill, gaps
-from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.continual.run_dir import RunDir, is_first_process
 from coin_lightning.errors import CoinLightningError, ConfigError, RunError
 from coin_lightning.evaluation.judges.base import Judge
 from coin_lightning.evaluation.judges.judging import check_judge
@@ -61,7 +61,7 @@ def evaluate(path: Path, overrides: Sequence[str], console: Console) -> None:
             for gap in missing:
                 console.print(_line(run, gap), markup=False, highlight=False, soft_wrap=True)
             _fill(config, run, missing, console)
-        if _is_first_process():
+        if is_first_process():
             _conclude(run)
     console.print(matrix_table(load_matrix(path)))
     done = f"{sum(len(gap.tasks) for gap in missing)} cells were filled" if missing else "no cell was missing"
@@ -144,15 +144,11 @@ def _conclude(run: RunDir) -> None:
     write_report(run.path)
 
 
-def _is_first_process() -> bool:
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; the exit status is 1 with an explanation when the run cannot be evaluated."""
     options = _parser().parse_args(arguments)
     try:
-        evaluate(options.run, options.overrides, Console(quiet=not _is_first_process()))
+        evaluate(options.run, options.overrides, Console(quiet=not is_first_process()))
     except (CoinLightningError, OmegaConfBaseException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

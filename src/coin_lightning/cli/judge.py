@@ -12,7 +12,6 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import numpy as np
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -28,8 +27,8 @@ from coin_lightning.evaluation.judges.judging import check_judge, judge_run
 from coin_lightning.evaluation.judges.summary import identity_text
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.reporting.html import write_report
-from coin_lightning.reporting.names import title
-from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
+from coin_lightning.reporting.page_sections import unparsed_text
+from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import matrix_table
 
 
@@ -62,24 +61,10 @@ def show(path: Path, name: str, console: Console) -> None:
         return
     console.print(f"\nscores of judge {name} in percent", style="bold", markup=False, highlight=False)
     console.print(matrix_table(matrix.judged(name)))
-    identity = f"judge {name}: {identity_text(matrix.judges[name].protocol)}"
-    for line in (unparsed_text(matrix, name), identity, f"report {path / 'report.html'}"):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def unparsed_text(matrix: RunMatrix, name: str) -> str:
-    """How many replies of a judge could not be read, and where: never silently part of a score."""
     judge = matrix.judges[name]
-    total, lost = int(judge.counts.sum()), int(judge.unparsed.sum())
-    if not lost:
-        return f"all {total} replies could be read"
-    counted = "are left out of the scores" if judge.strict else "count as 0"
-    cells = [(int(row), int(column)) for row, column in np.argwhere(judge.unparsed > 0)]
-    places = [
-        f"{title(matrix.tasks[column])} after {title(matrix.rows[row])} {judge.unparsed[row, column]}"
-        for row, column in cells
-    ]
-    return f"{lost} of {total} replies could not be read and {counted}: {', '.join(places)}"
+    identity = f"judge {name}: {identity_text(judge.protocol)}"
+    for line in (unparsed_text(matrix, judge), identity, f"report {path / 'report.html'}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from coin_lightning.cli.config_errors import explain
 from coin_lightning.cli.trainers import accumulation, world_size
 from coin_lightning.continual.loop import run_sequence
 from coin_lightning.continual.plan import make_plan
-from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.continual.run_dir import RunDir, is_first_process
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.errors import CoinLightningError, JudgeError
@@ -105,8 +105,9 @@ def _continue(
 
     def on_row(matrix: ScoreMatrix, row: int) -> None:
         parts.progress.pause()
-        console.print(matrix_table(load_matrix(run.path), row))
-        log_experience(parts.make.loggers, load_matrix(run.path), row, parts.loop.steps_until(row))
+        written = load_matrix(run.path)
+        console.print(matrix_table(written, row))
+        log_experience(parts.make.loggers, written, row, parts.loop.steps_until(row))
         write_report(run.path)
 
     parts.loop.on_row = on_row
@@ -121,14 +122,14 @@ def _show_plan(config: DictConfig, parts: Assembly, console: Console) -> None:
     """Work out what is going to happen, keep it as `plan.json` and print it."""
     lessons = parts.scenario.lessons
     plan = make_plan(parts.module, lessons, lambda task: accumulation(config, task), world_size())
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_first_process():
         write_json(parts.run.path / "plan.json", plan)
     console.print(run_plan(plan))
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def _composed(config: DictConfig) -> None:
-    console = Console(quiet=int(os.environ.get("RANK", "0")) > 0)  # of several processes one speaks
+    console = Console(quiet=not is_first_process())  # of several processes one speaks
     try:
         train(config, Path(HydraConfig.get().runtime.output_dir), console)
     except CoinLightningError as error:

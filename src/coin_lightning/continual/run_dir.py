@@ -58,6 +58,11 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"  {path}: {old!r} -> {new!r}"]
 
 
+def is_first_process() -> bool:
+    """Whether this is the only process of a job, or the first that `torchrun` has started."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 class RunDir:
     """Paths and files of one run.
 
@@ -98,7 +103,7 @@ class RunDir:
         Raises:
             RunError: another process has it.
         """
-        if int(os.environ.get("RANK", "0")) > 0:
+        if not is_first_process():
             yield
             return
         try:

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coin_lightning.assets import file_sha256
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.box_formats import box_on_disk
 from coin_lightning.backbones.pictures import check_frame, check_header, open_picture
 from coin_lightning.backbones.prompts import Turn, without_placeholder
 from coin_lightning.errors import ConfigError, DataError
-from coin_lightning.tasks.features import FeatureStore, file_hash
+from coin_lightning.tasks.features import FeatureStore
 from coin_lightning.tasks.rows import TestRow, TrainRow
 
 BOXES = ("as_written", "converted")
@@ -107,7 +108,7 @@ class Encoder:
     def hash_of(self, image: str) -> str:
         """sha256 of a picture of this task, read once."""
         if image not in self.hashes:
-            self.hashes[image] = file_hash(self.images / image)
+            self.hashes[image] = file_sha256(self.images / image)
         return self.hashes[image]
 
     def picture(self, image: str, answering: bool = False) -> Tensor:

@@ -5,7 +5,6 @@ one line per block: the picture's sha256. Blocks are written before their lines,
 unused bytes.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,12 +16,6 @@ from torch import Tensor
 from coin_lightning.errors import DataError
 
 DIGEST = 64
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of the file's bytes, as 64 hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class FeatureStore:

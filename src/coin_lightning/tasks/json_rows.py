@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from coin_lightning.assets import file_sha256
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.features import file_hash
 from coin_lightning.tasks.json_files import unreadable
 from coin_lightning.tasks.json_stream import list_items
 
@@ -70,7 +70,7 @@ class JsonRows:
     @property
     def sha256(self) -> str:
         """Hash of the file's bytes."""
-        return self._sha256 or file_hash(self.file)
+        return self._sha256 or file_sha256(self.file)
 
 
 class KeptFile:

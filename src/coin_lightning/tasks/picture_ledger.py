@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from filelock import FileLock, Timeout
 
+from coin_lightning.assets import file_sha256
 from coin_lightning.backbones.pictures import open_picture
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.features import file_hash
 
 VERSION = 1
 """Of the table; a file of another version is set aside."""
@@ -225,7 +225,7 @@ def decode(path: Path) -> PictureFacts | str:
     """Facts of a picture file, or the text about what is wrong with it."""
     try:
         width, height = open_picture(path).size
-        return PictureFacts(width, height, bytes.fromhex(file_hash(path)))
+        return PictureFacts(width, height, bytes.fromhex(file_sha256(path)))
     except DataError as error:
         return "; ".join(error.problems)
     except Exception as error:  # a decoder on hostile bytes raises anything: EOFError, struct.error, KeyError, ...

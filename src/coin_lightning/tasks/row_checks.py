@@ -9,13 +9,12 @@ import numpy as np
 
 from coin_lightning.backbones.base import IGNORE
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.picture_ledger import PictureLedger, cores
+from coin_lightning.tasks.picture_ledger import LEDGER, PictureLedger, cores
 from coin_lightning.tasks.prompt_sizes import PromptSizes
 from coin_lightning.tasks.row_format import TestRow, TrainRow
 from coin_lightning.tasks.row_sequence import RowSequence
 from coin_lightning.tasks.subsets import chunks
 
-LEDGER = "pictures.sqlite"
 TOGETHER = 256
 """Rows per call of the tokenizer."""
 
