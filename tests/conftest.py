@@ -20,6 +20,7 @@ from coin_lightning.backbones.base import Backbone
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file, whatever import mode pytest uses
 
 from forked_runs import Runs
+from ranks import together
 from small_coin import overrides, write_suite
 
 COLOURS = ("red", "green", "blue", "white", "black", "orange")
@@ -102,3 +103,29 @@ def undisturbed(place: Place) -> Path:
     assert status == 0, text
     (place.folder / "undisturbed.txt").write_text(text)
     return place.folder / "undisturbed"
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Runs of two gloo processes on one task with dropout, batches of two rows per rank."""
+
+    place: Place
+    undisturbed: Path
+
+    def command(self, name: str, *more: str) -> list[str]:
+        """Arguments of the run that writes to `<folder>/<name>`."""
+        return ranked_command(self.place, name, *more)
+
+
+def ranked_command(place: Place, name: str, *more: str) -> list[str]:
+    """See `Ranked.command`."""
+    devices = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "scenario.batch_size=2"]
+    return place.command(name, *devices, "scenario.limit_test=2", *more, tasks="scienceqa")
+
+
+@pytest.fixture(scope="session")
+def ranked(place: Place) -> Ranked:
+    """One such run, never disturbed."""
+    done = together(place, ranked_command(place, "ranked"))
+    assert [status for status, _ in done] == [0, 0], done
+    return Ranked(place, place.folder / "ranked")

@@ -12,6 +12,7 @@ import lightning as L
 import torch
 
 from coin_lightning.continual.callback import ContinualLoop
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import JudgeError
 from coin_lightning.evaluation.judges.base import Judge, JudgeRequest, Reply
 
@@ -65,13 +66,14 @@ class FixedJudge(Judge):
 
     Args:
         answers: requests that it answers before it fails; null: all.
+        sends: signal that it sends to its own process with the first request.
     """
 
     kind = "fixed"
 
-    def __init__(self, answers: int | None = None, variant: str = "strict") -> None:
+    def __init__(self, answers: int | None = None, variant: str = "strict", sends: int | None = None) -> None:
         super().__init__("seven", variant=variant)
-        self.answers, self.closed = answers, 0
+        self.answers, self.closed, self.sends = answers, 0, sends
 
     def settings(self) -> dict[str, Any]:
         """Nothing that matters."""
@@ -80,6 +82,8 @@ class FixedJudge(Judge):
     def judge(self, requests: Sequence[JudgeRequest]) -> Iterator[Reply]:
         """Sevens."""
         for index, _ in enumerate(requests):
+            if self.sends is not None:
+                os.kill(os.getpid(), self.sends)
             if self.answers is not None:
                 self.answers -= 1
                 if self.answers < 0:
@@ -96,17 +100,20 @@ class KillAt(L.Callback):
 
     Args:
         position: the experience.
-        moment: `train`, behind optimizer step `step`; `predict`, at answer batch number `step`; `between`, when the
-            weights are saved and no question is answered yet.
+        moment: `train`, behind optimizer step `step`; `batch`, behind training batch number `step` of this process;
+            `predict`, at answer batch number `step`; `between`, when the weights are saved and no question is answered
+            yet.
     """
 
     def __init__(self, position: int, moment: str, step: int = 0) -> None:
         self.position, self.moment, self.step = position, moment, step
-        self.batches = 0
+        self.batches = self.trained = 0
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Moment `train`."""
+        """Moments `train` and `batch`."""
+        self.trained += 1
         self._kill(trainer, "train", trainer.global_step)
+        self._kill(trainer, "batch", self.trained)
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
         """Moment `between`."""
@@ -120,3 +127,119 @@ class KillAt(L.Callback):
     def _kill(self, trainer: Any, moment: str, step: int) -> None:
         if (moment, step, _loop(trainer).position) == (self.moment, self.step, self.position):
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Modes(L.Callback):
+    """Writes `<file>`: what is in training mode within a real training step, and the bytes kept for its backward pass.
+
+    Args:
+        file: JSON: `layers`, `adapters`, `tower` (modes met in all forward passes of such parts) and `kept` (bytes).
+    """
+
+    def __init__(self, file: str) -> None:
+        self.file, self.found = Path(file), {"layers": set(), "adapters": set(), "tower": set(), "kept": 0}
+        self._hooks: Any = None
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Look at every forward pass from here on."""
+        core = pl_module.backbone.core
+        parts = {"layers": core.language_model.layers, "tower": core.vision_tower.modules()}
+        parts["adapters"] = [each for each in pl_module.modules() if "lora" in type(each).__name__.lower()]
+        for name, modules in parts.items():
+            for module in modules:
+                module.register_forward_pre_hook(lambda part, _, name=name: self.found[name].add(part.training))
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Count what autograd keeps of the first batch; what is computed again behind it is not kept."""
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            self.found["kept"] += tensor.numel() * tensor.element_size()
+            return tensor
+
+        if batch_idx == 0:
+            self._hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+            self._hooks.__enter__()
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: torch.Tensor) -> None:
+        """The forward pass is over."""
+        if self._hooks is not None:
+            self._hooks.__exit__(None, None, None)
+            self._hooks = None
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write it down."""
+        self.file.write_text(json.dumps({k: sorted(v) if isinstance(v, set) else v for k, v in self.found.items()}))
+
+
+class Gradients(L.Callback):
+    """Writes `<folder>/<rank>.safetensors`: the gradients with which the first optimizer step is taken."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Disturb B, which is zero and hides half of the gradients; then wait for the step."""
+        from safetensors.torch import save_file
+
+        generator = torch.Generator().manual_seed(0)
+        for parameter in pl_module.trainable().values():
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+
+        def write(optimizer: Any, *_: Any) -> None:
+            file = self.folder / f"{trainer.global_rank}.safetensors"
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                grads = {name: weight.grad for name, weight in pl_module.trainable().items()}
+                save_file({name: grad.contiguous() for name, grad in grads.items() if grad is not None}, file)
+
+        trainer.optimizers[0].register_step_pre_hook(write)
+
+
+class SignalAt(L.Callback):
+    """Sends this process a signal at one moment of one experience.
+
+    Args:
+        position: the experience.
+        moment: `train`, in the batch that makes optimizer step `step`; `predict`, at answer batch number `step`.
+        step: see `moment`.
+        number: of the signal.
+        rank: the process that gets it.
+    """
+
+    def __init__(self, position: int, moment: str, step: int, number: int, rank: int = 0) -> None:
+        self.position, self.moment, self.step, self.number, self.rank = position, moment, step, number, rank
+        self.batches = 0
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        """Moment `train`."""
+        self._send(trainer, "train", trainer.global_step + 1)
+
+    def on_predict_batch_start(self, trainer: Any, *_: Any, **__: Any) -> None:
+        """Moment `predict`."""
+        self.batches += 1
+        self._send(trainer, "predict", self.batches)
+
+    def _send(self, trainer: Any, moment: str, step: int) -> None:
+        here = (moment, step, _loop(trainer).position, trainer.global_rank)
+        if here == (self.moment, self.step, self.position, self.rank):
+            os.kill(os.getpid(), self.number)
+
+
+class LateDisk(L.Callback):
+    """In a process with `LATE_DISK` set, no experience ever looks finished, as where a network disk shows old files."""
+
+    def __init__(self) -> None:
+        if "LATE_DISK" in os.environ:
+            RunDir.scores = lambda run: {}  # type: ignore[method-assign]
+
+
+class BreakWeights(L.Callback):
+    """Makes one weight infinite behind optimizer step `step`."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        """Lightning's hook."""
+        if trainer.global_step == self.step:
+            next(iter(pl_module.trainable().values())).data.view(-1)[0] = float("inf")

@@ -23,6 +23,7 @@ def build(adapter=None, method=None, lr: float = 0.1, schedule=constant, **optio
     torch.manual_seed(0)
     adapter = adapter or moelora(rank=4, alpha=8, num_experts=2, dropout=0.0, targets=TARGETS)
     backbone = tiny.load(max_length=256, dtype=options.pop("dtype", "float32"))
+    options.setdefault("loss_weighting", "micro_batch")  # a step by itself, without a trainer that knows the others
     module = ContinualMLLM(backbone, adapter, method or Method(), partial(torch.optim.SGD, lr=lr), schedule, **options)
     module.log = lambda *_, **__: None
     module.total_steps = 4
@@ -79,9 +80,29 @@ def test_tokens_and_losses_are_counted(batch):
     module = build()
     first = module.training_step(batch, 0)
     module.training_step(batch, 1)
-    assert module.tokens == 2 * batch["input_ids"].numel()
-    assert torch.equal(module.losses[0], first.detach())
-    assert not module.losses[0].requires_grad
+    seen = module.learned
+    assert (seen.batches, seen.samples, seen.pictures) == (2, 8, 3 * 2)  # every third row has no picture
+    assert seen.tokens == 2 * batch["input_ids"].numel()
+    assert (seen.loss_first, seen.steps) == (pytest.approx(first.item()), 0)
+
+
+def test_a_loss_that_is_no_number_names_the_rows(batch):
+    module = build()
+    next(iter(module.trainable().values())).data.fill_(float("nan"))
+    with pytest.raises(RunError, match=r"training diverged: loss nan in step 1 of the task, rows n0, n1, n2, n3\."):
+        module.training_step(batch, 0)
+    assert module.learned.batches == 0
+    with pytest.raises(RunError, match="1 trainable tensors are not finite behind step 0"):
+        module.check_finite()
+
+
+def test_a_loss_of_the_method_that_is_no_number_is_told_apart(batch):
+    class Broken(Method):
+        def extra_loss(self, model, batch, logits, targets):
+            return logits.sum() * float("inf")
+
+    with pytest.raises(RunError, match=r"training diverged: loss \d.*, added by the method "):
+        build(method=Broken()).training_step(batch, 0)
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -176,6 +197,19 @@ def test_nothing_to_train_is_refused():
         module.configure_optimizers()
 
 
+def test_a_reset_leaves_the_projector_that_disable_adapter_shows(batch):
+    module = build().eval()
+    frozen = {name: value.clone() for name, value in module.named_parameters() if "original_module" in name}
+    assert len(frozen) == 4
+    with module.peft.disable_adapter():
+        before = module.training_step(batch, 0)
+    module.reset_projector()
+    with module.peft.disable_adapter():
+        assert torch.equal(module.training_step(batch, 0), before)
+    assert all(torch.equal(value, dict(module.named_parameters())[name]) for name, value in frozen.items())
+    assert module.training_step(batch, 0).item() != before.item()
+
+
 def test_a_reset_projector_is_drawn_anew_from_the_global_state():
     module = build()
     weights = {name: parameter for name, parameter in module.trainable().items() if PROJECTOR in name}
@@ -219,8 +253,8 @@ class Spy(Method):
         self.calls.append("extra_loss")
         return 2 * logits.mean()
 
-    def after_backward(self, model):
-        self.calls.append("after_backward")
+    def before_step(self, model):
+        self.calls.append("before_step")
 
     def state_dict(self):
         return {"importance": torch.tensor([1.0, 2.0])}
@@ -238,10 +272,11 @@ def test_hooks_run_in_order_and_the_context_stays_open_for_the_backward_pass(bat
         plain.backbone.hidden_states(plain.backbone.embed(batch["input_ids"], plain.pictures(batch))), batch["labels"]
     )
     assert loss.item() == pytest.approx((plain_loss + 2 * logits.mean()).item(), abs=1e-6)
-    assert module.losses[0].item() == plain_loss.item()  # the reported loss is the task's own
+    assert module.learned.loss_first == plain_loss.item()  # the reported loss is the task's own
     loss.backward()
     module.on_after_backward()
-    assert spy.calls == ["open", "transform_inputs", "extra_loss", "backward", "close", "after_backward"]
+    module.on_before_optimizer_step(None)
+    assert spy.calls == ["open", "transform_inputs", "extra_loss", "backward", "close", "before_step"]
 
 
 def test_a_batch_without_a_backward_pass_does_not_leave_its_context_open(batch):
@@ -351,6 +386,23 @@ def test_it_puts_all_of_that_back():
     state = torch.get_rng_state()
     fresh.on_train_batch_start(None, 1)  # the first batch only
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_was_learned_goes_on_where_it_was(batch):
+    module = build()
+    module.training_step(batch, 0)
+    fresh = build()
+    fresh.on_load_checkpoint(saved(module))
+    assert fresh.learned == module.learned
+    fresh.training_step(batch, 1)
+    assert fresh.learned.samples == 8
+
+
+def test_a_task_of_more_ranks_is_not_continued_by_fewer():
+    checkpoint = saved(build())
+    checkpoint["ranks"] *= 2
+    with pytest.raises(RunError, match=r"begun by 2 processes and cannot be continued by 1: .*Start 2, or remove"):
+        build().on_load_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize("change", ["lacks", "has more"])

@@ -1,7 +1,9 @@
 """`ContinualMLLM`: backbone, adapter and method as one LightningModule."""
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import lightning as L
@@ -11,6 +13,7 @@ from peft import PeftConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from coin_lightning import processes
 from coin_lightning.adapters.moelora import MoELoraLinear, router_load
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.errors import ConfigError, RunError
@@ -19,6 +22,33 @@ from coin_lightning.seeding import random_state, restore_random_state
 
 PROJECTOR = "multi_modal_projector"
 PROJECTOR_MODES = ("carried", "reinitialised", "frozen")
+LOSS_WEIGHTINGS = ("exact", "micro_batch")
+DIVERGED = (
+    "Nothing of this step is kept. Lower optimizer.lr, or look at these rows; a changed setting needs a run folder of "
+    "its own (experiment_name=...)"
+)
+
+
+@dataclass
+class Learned:
+    """What this process has really learned from in the present task, counted where it happens.
+
+    Attributes:
+        steps: optimizer steps.
+        batches: forward passes with a finite loss.
+        samples: rows in them.
+        pictures: pictures in them.
+        tokens: input tokens, padding included.
+        loss_first, loss_last: the task's own loss in the first and the last of them.
+    """
+
+    steps: int = 0
+    batches: int = 0
+    samples: int = 0
+    pictures: int = 0
+    tokens: int = 0
+    loss_first: float | None = None
+    loss_last: float | None = None
 
 
 class ContinualMLLM(L.LightningModule):
@@ -33,6 +63,12 @@ class ContinualMLLM(L.LightningModule):
         projector: `carried` from task to task and trained, `reinitialised` (trained, but every task after the first
             starts from random weights, as the reference code does; `coin_reference.md` section 2) or `frozen`.
         projector_lr: learning rate of the projector; null means the optimizer's own.
+        loss_weighting: `exact` counts every answer token of an optimizer step alike, however the step is cut into
+            batches and ranks; `micro_batch` is the mean over batches of the means over their tokens, divided by the
+            accumulation also where the last step of an epoch has fewer batches, as in the published code.
+
+    Attributes:
+        learned: what the present task has seen so far.
     """
 
     def __init__(
@@ -44,17 +80,20 @@ class ContinualMLLM(L.LightningModule):
         schedule: Callable[..., Any],
         projector: str = "carried",
         projector_lr: float | None = None,
+        loss_weighting: str = "exact",
     ) -> None:
         super().__init__()
-        if projector not in PROJECTOR_MODES:
-            raise ConfigError(f"protocol.projector={projector!r} is unknown; use one of {', '.join(PROJECTOR_MODES)}")
+        choices = {"projector": (projector, PROJECTOR_MODES), "loss_weighting": (loss_weighting, LOSS_WEIGHTINGS)}
+        for key, (value, known) in choices.items():
+            if value not in known:
+                raise ConfigError(f"protocol.{key}={value!r} is unknown; use one of {', '.join(known)}")
         self.backbone, self.method = backbone, method
         self.optimizer, self.schedule = optimizer, schedule
         self.projector, self.projector_lr = projector, projector_lr
+        self.loss_weighting = loss_weighting
         self.total_steps = 0
         self.first_step = 0
-        self.tokens = 0
-        self.losses: list[Tensor] = []
+        self.learned = Learned()
         self._context = ExitStack()
         # a task may have fewer answer batches than there are ranks, or none left after a kill
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -77,9 +116,12 @@ class ContinualMLLM(L.LightningModule):
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def reset_projector(self) -> None:
-        """Draw new projector weights from the global random state, as `nn.Linear` does."""
+        """Draw new weights of the projector that learns from the global random state, as `nn.Linear` does.
+
+        The frozen one, which PEFT keeps beside it for `disable_adapter`, stays.
+        """
         for layer in self.backbone.core.multi_modal_projector.modules():
-            if isinstance(layer, nn.Linear):
+            if isinstance(layer, nn.Linear) and layer.weight.requires_grad:
                 layer.reset_parameters()
 
     # training
@@ -90,25 +132,88 @@ class ContinualMLLM(L.LightningModule):
             return self.backbone.encode_pictures(batch["pixels"])
         return batch.get("features")
 
+    def on_fit_start(self) -> None:
+        """Training mode for everything, the tower included: Lightning warns of other parts before the next hook.
+
+        Models come from their loaders in evaluation mode, Lightning keeps the mode that it finds, and transformers
+        recomputes activations in training mode only.
+        """
+        for part in self.modules():
+            part.training = True
+
+    def on_train_start(self) -> None:
+        """The frozen tower back into evaluation mode; see `Backbone.train`."""
+        self.train()
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Mean cross-entropy of the answer tokens, plus what the method adds."""
+        """Loss of the batch's answer tokens, weighted for its optimizer step, plus what the method adds.
+
+        `step_targets` and `step_batches` of the batch are the answer tokens and the batches of its optimizer step in
+        this process (see `TrainLoader`).
+
+        Raises:
+            RunError: the loss is not finite.
+        """
         self._context.close()
         # left open for the backward pass, which computes checkpointed layers again
         self._context.enter_context(self.method.batch_context(batch))
-        embeds = self.backbone.embed(batch["input_ids"], self.pictures(batch))
+        pictures = self.pictures(batch)
+        embeds = self.backbone.embed(batch["input_ids"], pictures)
         hidden = self.backbone.hidden_states(self.method.transform_inputs(embeds, batch))
         logits, targets = self.backbone.answer_logits(hidden, batch["labels"])
-        loss = F.cross_entropy(logits.float(), targets)
-        if torch.distributed.is_initialized() and not {"pixels", "features"}.intersection(batch):
-            loss = loss + self._no_gradient_of_projector()
+        total = F.cross_entropy(logits.float(), targets, reduction="sum")
+        mean = (total / max(len(targets), 1)).detach()
         extra = self.method.extra_loss(self, batch, logits, targets)
-        self.tokens += batch["input_ids"].numel()
-        self.losses.append(loss.detach())
-        self.log("train/loss", loss.detach(), prog_bar=True)
-        if extra is None:
-            return loss
-        self.log("train/extra_loss", extra.detach())
-        return loss + extra
+        self._count(batch, pictures, mean, extra)
+        self.log("train/loss", mean, prog_bar=True)
+        if extra is not None:
+            self.log("train/extra_loss", extra.detach())
+        loss = self._weighted(total, len(targets), extra, batch)
+        if torch.distributed.is_initialized() and pictures is None:
+            loss = loss + self._no_gradient_of_projector()
+        return loss
+
+    def _weighted(self, total: Tensor, targets: int, extra: Tensor | None, batch: dict[str, Any]) -> Tensor:
+        """Undo what follows, the division by the accumulation and the mean over ranks, where they weigh wrongly."""
+        if self.loss_weighting == "micro_batch":
+            loss = total / max(targets, 1)
+            return loss if extra is None else loss + extra
+        count = torch.tensor(float(batch["step_targets"]), device=total.device)
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(count)
+            count = count / torch.distributed.get_world_size()
+        divided = self.trainer.accumulate_grad_batches
+        loss = total * divided / count.clamp(min=1.0)
+        return loss if extra is None else loss + extra * divided / batch["step_batches"]
+
+    def _count(self, batch: dict[str, Any], pictures: Tensor | None, loss: Tensor, extra: Tensor | None) -> None:
+        """Add a batch to `learned`."""
+        value = loss.item()
+        if not math.isfinite(value) or not (extra is None or math.isfinite(extra.item())):
+            kind = f"loss {value}" if extra is None else f"loss {value}, added by the method {extra.item()}"
+            ids = ", ".join(map(str, batch["ids"]))
+            raise RunError(
+                f"training diverged: {kind} in step {self.learned.steps + 1} of the task, rows {ids}. {DIVERGED}"
+            )
+        seen = self.learned
+        seen.batches, seen.samples = seen.batches + 1, seen.samples + len(batch["ids"])
+        seen.pictures += 0 if pictures is None else len(pictures)
+        seen.tokens += batch["input_ids"].numel()
+        seen.loss_first = value if seen.loss_first is None else seen.loss_first
+        seen.loss_last = value
+
+    def check_finite(self) -> None:
+        """Nothing that is not a number is kept.
+
+        Raises:
+            RunError: a trainable weight is not finite.
+        """
+        wrong = [name for name, weight in self.trainable().items() if not torch.isfinite(weight).all()]
+        if wrong:
+            raise RunError(
+                f"training diverged: {len(wrong)} trainable tensors are not finite behind step {self.learned.steps} of "
+                f"the task, e.g. {wrong[0]}. {DIVERGED}"
+            )
 
     def _no_gradient_of_projector(self) -> Tensor:
         """Zero that depends on the projector: DDP waits for its gradient also where no row has a picture."""
@@ -116,13 +221,17 @@ class ContinualMLLM(L.LightningModule):
         return 0.0 * torch.stack(parts).sum() if parts else torch.zeros((), device=self.device)
 
     def on_after_backward(self) -> None:
-        """Close the batch's context and pass on to the method."""
+        """Close the batch's context."""
         self._context.close()
-        self.method.after_backward(self)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Pass on to the method: gradients are summed up, synchronised and unscaled, and not clipped yet."""
+        self.method.before_step(self)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """Step, then pass on to the method: before any callback saves, and once per step also when accumulating."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.learned.steps += 1
         self.method.after_step(self, optimizer)
 
     def optimizer_groups(self) -> list[dict[str, Any]]:
@@ -171,16 +280,19 @@ class ContinualMLLM(L.LightningModule):
     # checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep trainable weights, method state and random state; the frozen model is never written."""
+        """Keep trainable weights, method state, and of every rank its random state and what it has learned from.
+
+        All ranks take part; the frozen model is never written.
+        """
         trainable = self.trainable()
         checkpoint["state_dict"] = {
             name: tensor for name, tensor in checkpoint["state_dict"].items() if name in trainable
         }
         checkpoint["method_state"] = self.method.state_dict()
-        checkpoint["random_state"] = random_state()
+        checkpoint["ranks"] = processes.gather({"random_state": random_state(), "learned": asdict(self.learned)})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the checkpoint holds exactly the trainable weights.
+        """Check that the checkpoint holds exactly the trainable weights, of as many ranks as there are.
 
         Raises:
             RunError: it does not.
@@ -188,8 +300,17 @@ class ContinualMLLM(L.LightningModule):
         wrong = set(self.trainable()).symmetric_difference(checkpoint["state_dict"])
         if wrong:
             raise RunError(f"checkpoint does not fit the model: {len(wrong)} names differ, e.g. {sorted(wrong)[0]}")
+        ranks = checkpoint["ranks"]
+        if len(ranks) != processes.world_size():
+            raise RunError(
+                f"the task was begun by {len(ranks)} processes and cannot be continued by {processes.world_size()}: "
+                f"each would go on with other rows. Start {len(ranks)}, or remove last.ckpt from the task's folder to "
+                "learn the task from its beginning"
+            )
         self.method.load_state_dict(checkpoint["method_state"])
-        self._restored_random_state = checkpoint["random_state"]
+        mine = ranks[processes.rank()]
+        self.learned = Learned(**mine["learned"])
+        self._restored_random_state = mine["random_state"]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Continue a killed task with the random numbers it would have drawn."""

@@ -15,7 +15,6 @@ HARMLESS = (
     # Lightning asks PyTorch for its tree leaves by a name that is going away
     r".*LeafSpec.* is deprecated.*",
     r".*number of training batches .* is smaller than the logging interval.*",  # the last loss is in train.json
-    r".*Found \d+ module\(s\) in eval mode.*",  # the frozen tower stays there on purpose
     r".*Couldn't infer the batch indices.*",  # answers carry their ids
     r".*Total length of `.*` across ranks is zero.*",  # an evaluation killed between its answers and its scores
     r".*Grad strides do not match bucket view strides.*",  # costs DDP one small copy

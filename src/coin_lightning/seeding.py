@@ -5,10 +5,19 @@ from typing import Any
 import lightning as L
 import torch
 
+RANK_STRIDE = 1_000_003
+"""Between the seeds of two ranks; larger than any number of tasks."""
+
 
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and PyTorch, loader workers included."""
     L.seed_everything(seed, workers=True, verbose=False)
+
+
+def seed_rank(seed: int, rank: int) -> None:
+    """Give a process behind the first its own random numbers, where all were seeded alike; the first keeps its own."""
+    if rank:
+        torch.manual_seed(seed + RANK_STRIDE * rank)
 
 
 def random_state() -> dict[str, Any]:

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from coin_lightning.cli.assembly import assemble, counting, make_scenario
 from coin_lightning.cli.build import conf_dir
-from coin_lightning.continual.run_dir import RunDir, read_json
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import ConfigError
 from coin_lightning.quiet import quiet_libraries
+from coin_lightning.run_files import read_json
 
 
 def composed(place, run: Path, *more: str) -> DictConfig:

@@ -7,8 +7,9 @@ import torch
 from omegaconf import OmegaConf
 
 from coin_lightning.cli.build import conf_dir
-from coin_lightning.cli.trainers import accumulation, native_precision, protocol_of, world_size
+from coin_lightning.cli.trainers import accumulation, native_precision, protocol_of
 from coin_lightning.errors import ConfigError
+from ranks import torchrun
 
 
 def config(accumulate: int = 1, **protocol):
@@ -24,8 +25,8 @@ TASK = SimpleNamespace(name="gqa", batch_size=6)
 def test_accumulation_is_the_protocols_or_the_trainers(monkeypatch: pytest.MonkeyPatch):
     assert accumulation(config(accumulate=3), TASK) == 3
     assert accumulation(config(global_batch=48), TASK) == 8
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    assert world_size() == 4
+    for name, value in torchrun(4)[1].items():
+        monkeypatch.setenv(name, value)
     assert accumulation(config(global_batch={"gqa": 48}), TASK) == 2
     with pytest.raises(ConfigError, match="nearest that fit: 24 and 48"):
         accumulation(config(global_batch=36), TASK)

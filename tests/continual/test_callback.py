@@ -8,15 +8,16 @@ import lightning as L
 import pytest
 import torch
 
-from coin_lightning.adapters.build import lora
+from coin_lightning.adapters.build import lora, moelora
 from coin_lightning.continual.callback import ContinualLoop
-from coin_lightning.continual.run_dir import RunDir, read_json
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.suite import Suite
 from coin_lightning.methods.base import Method
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.quiet import quiet_libraries
+from coin_lightning.run_files import read_json
 from coin_lightning.schedules import constant
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.whole_files import write_json
@@ -52,15 +53,16 @@ class Doubling(Method):
 class World:
     """A scenario of two tasks of eight rows, with everything around it."""
 
-    def __init__(self, tmp_path: Path, root: Path, backbone, method: Method, lr: float = 1e-2) -> None:
+    def __init__(self, tmp_path: Path, root: Path, backbone, method: Method, lr: float = 1e-2, adapter=None) -> None:
         quiet_libraries()
         L.seed_everything(0, verbose=False)
         tasks = {name: partial(InstructionTask, name=name, directory="Toy") for name in ("imagenet", "gqa")}
         self.scenario = Scenario("toys", tasks, root, tmp_path / "features", batch_size=4)
         self.scenario.prepare(backbone, seed=0)
         self.scenario.compute_features()
-        optimizer = partial(torch.optim.SGD, lr=lr)
-        self.module = ContinualMLLM(backbone, lora(rank=2, alpha=4), method, optimizer, constant)
+        optimizer = partial(torch.optim.AdamW, lr=lr, weight_decay=0.0)
+        adapter = adapter or lora(rank=2, alpha=4)
+        self.module = ContinualMLLM(backbone, adapter, method, optimizer, constant)
         self.run = RunDir(tmp_path / "run", ["imagenet", "gqa"])
         self.rows: list[int] = []
         self.loop = ContinualLoop(self.scenario, Suite(), self.run, seed=0, facts={"seed": 0})
@@ -180,7 +182,7 @@ def test_going_back_loads_what_an_experience_ended_with(world):
 def test_weights_that_do_not_move_are_an_error(world):
     here = world(lr=0.0)
     here.skip_zero_shot()
-    with pytest.raises(RunError, match="imagenet: no trainable weight moved"):
+    with pytest.raises(RunError, match=r"imagenet: \d+ of \d+ trainable tensors did not move, .*check optimizer\.lr"):
         here.fit()
     assert not (here.run.folder(1) / "train.json").exists()
 
@@ -189,7 +191,7 @@ def test_missing_steps_are_an_error(world, monkeypatch):
     here = world()
     here.skip_zero_shot()
     monkeypatch.setattr(here.scenario.tasks[0], "steps_per_epoch", lambda ranks: 7)
-    with pytest.raises(RunError, match="imagenet: 2 optimizer steps ran, 7 were planned"):
+    with pytest.raises(RunError, match="imagenet: 2 optimizer steps were learned from, 7 were planned"):
         here.fit()
 
 
@@ -205,19 +207,55 @@ def test_summary_is_caught_up_once(world):
     assert read_json(here.run.path / "matrix.json")["seed"] == 0
 
 
-def test_counters_travel_with_a_checkpoint(world):
+def test_tensors_that_no_gradient_reaches_are_an_error(world):
+    """All must move, not any: an adapter outside of the language model would be counted, saved and never learn."""
     here = world()
-    checkpoint: dict = {}
-    here.module.tokens, here.module.losses = 30, [torch.tensor(2.0), torch.tensor(1.0)]
-    here.loop.on_save_checkpoint(None, here.module, checkpoint)
-    assert checkpoint["so_far"]["tokens"] == 30
-    assert checkpoint["so_far"]["losses"] == [2.0]
-    here.loop.on_load_checkpoint(None, here.module, checkpoint)
-    here.loop.on_train_start(None, here.module)
-    assert here.module.tokens == 30
-    assert [loss.item() for loss in here.module.losses] == [2.0]
-    here.loop.on_train_start(None, here.module)  # the next task starts at nothing
-    assert (here.module.tokens, here.module.losses) == (0, [])
+    here.skip_zero_shot()
+    idle = torch.nn.Parameter(torch.ones(2))
+    here.module.register_parameter("idle_lora", idle)
+    with pytest.raises(RunError, match=r"imagenet: 1 of .* tensors did not move, e\.g\. idle_lora: no gradient"):
+        here.fit()
+    assert not (here.run.folder(1) / "train.json").exists()
+
+
+def test_what_had_nothing_to_learn_from_may_stand_still(world):
+    """A router over one expert has gradient zero."""
+    here = world(adapter=moelora(rank=2, alpha=4, num_experts=1, dropout=0.0))
+    here.skip_zero_shot()
+    experience = here.fit()
+    assert (experience.folder / "train.json").exists()
+    routers = [name for name in here.module.trainable() if "router" in name]
+    assert routers
+    assert all(torch.equal(here.module.trainable()[name], here.loop._before[name]) for name in routers)
+
+
+@pytest.mark.parametrize("counter", ["steps", "batches", "samples"])
+def test_what_was_really_learned_is_compared_with_the_plan(world, counter):
+    """Lightning's step counter can come from a foreign checkpoint; ours counts what happens."""
+
+    class Forgetful(L.Callback):
+        def on_train_epoch_end(self, trainer, module) -> None:
+            setattr(module.learned, counter, getattr(module.learned, counter) - 1)
+
+    here = world()
+    here.skip_zero_shot()
+    experience = here.loop.next_experience(here.module)
+    experience.folder.mkdir(parents=True)
+    trainer = here.trainer()
+    trainer.callbacks.append(Forgetful())
+    with pytest.raises(RunError, match=r"imagenet: \d .* were learned from, \d were planned"):
+        trainer.fit(here.module, datamodule=experience.task)
+    assert not (here.run.folder(1) / "train.json").exists()
+
+
+def test_a_missing_middle_is_refused_with_what_to_remove(world):
+    here = world()
+    here.skip_zero_shot()
+    later = here.run.folder(2)
+    later.mkdir(parents=True)
+    write_json(later / "train.json", {"steps": 2})
+    with pytest.raises(RunError, match=f"task_01_imagenet: .*later tasks are.* remove {later} to learn them again"):
+        here.loop.next_experience(here.module)
 
 
 def test_other_modules_are_refused(world):
@@ -250,7 +288,7 @@ def test_an_optimizer_without_the_projector_stops_the_training(world, monkeypatc
     here = world()
     here.skip_zero_shot()
     groups = here.module.optimizer_groups()[:1]
-    monkeypatch.setattr(here.module, "configure_optimizers", lambda: torch.optim.SGD(groups))
+    monkeypatch.setattr(here.module, "configure_optimizers", lambda: torch.optim.AdamW(groups))
     with pytest.raises(RunError, match=r"it lacks 4, e\.g\. .*projector"):
         here.fit()
 

@@ -1,59 +1,81 @@
-"""When `last.ckpt` is written, and that it is replaced in one go."""
+"""Checkpoints lie between optimizer steps, and there always is one: kills under accumulation and at epochs' ends."""
 
+import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+import torch
 
-from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.checkpoint import TaskCheckpoint
 from coin_lightning.errors import ConfigError
+from results import results
 
 
-class Trainer:
-    """As much of a trainer as the callback asks for; a checkpoint is a file that holds the step."""
-
-    is_global_zero = True
-    num_training_batches = 10
-
-    def __init__(self, folder: Path) -> None:
-        loop = ContinualLoop.__new__(ContinualLoop)
-        loop.run = SimpleNamespace(folder=lambda index: folder)
-        loop.experience = SimpleNamespace(index=1)
-        self.callbacks, self.global_step, self.saves = [loop], 0, []
-
-    def save_checkpoint(self, path: Path, weights_only: bool) -> None:
-        assert weights_only is False
-        path.write_text(str(self.global_step))
-        self.saves.append(self.global_step)
+def kills(place, name: str, more: list[str], moments: list[tuple[int, str, int]]) -> Path:
+    """A run that is killed at each of the moments in turn and then ends; gives its folder."""
+    command = place.command(name, *more, tasks="imagenet")
+    for moment in moments:
+        status, text = place.runs.run([*command, *place.kill(*moment)])
+        assert status == -signal.SIGKILL, text
+    status, text = place.runs.run(command)
+    assert status == 0, text
+    return place.folder / name
 
 
-def run(trainer: Trainer, callback: TaskCheckpoint, batches: int, accumulate: int = 1) -> None:
-    for batch in range(batches):
-        trainer.global_step = (batch + 1) // accumulate
-        callback.on_train_batch_end(trainer, None, None, None, batch)
+ACCUMULATE = ["trainer.accumulate_grad_batches=2", "scenario.batch_size=2", "scenario.limit_test=2"]
 
 
-def test_saves_every_n_steps_but_not_behind_the_last_batch(tmp_path: Path):
-    trainer = Trainer(tmp_path)
-    run(trainer, TaskCheckpoint(every_n_steps=5), batches=10)
-    assert trainer.saves == [5]
-    assert (tmp_path / "last.ckpt").read_text() == "5"
-    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+def test_two_kills_under_accumulation_end_with_the_same_bits(place):
+    whole = kills(place, "whole_accumulation", ACCUMULATE, [])
+    # behind step 3 (saved: 2), then in the middle of the first step after resuming
+    moments = [(1, "train", 3), (1, "batch", 1), (1, "batch", 2)]
+    assert results(kills(place, "killed_accumulation", ACCUMULATE, moments)) == results(whole)
 
 
-def test_saves_once_per_step_when_gradients_accumulate(tmp_path: Path):
-    trainer = Trainer(tmp_path)
-    run(trainer, TaskCheckpoint(every_n_steps=2), batches=9, accumulate=2)
-    assert trainer.saves == [2, 4]
+def test_no_checkpoint_is_written_in_the_middle_of_a_step(place):
+    command = place.command("middle", *ACCUMULATE, "callbacks.checkpoint.every_n_steps=1", tasks="imagenet")
+    status, text = place.runs.run([*command, *place.kill(1, "train", 3)])
+    assert status == -signal.SIGKILL, text
+    file = place.folder / "middle" / "task_01_imagenet" / "last.ckpt"
+    before = file.read_bytes()
+    status, text = place.runs.run([*command, *place.kill(1, "batch", 1)])
+    assert status == -signal.SIGKILL, text
+    assert file.read_bytes() == before
 
 
-def test_only_the_main_process_moves_the_file(tmp_path: Path):
-    trainer = Trainer(tmp_path)
-    trainer.is_global_zero = False
-    run(trainer, TaskCheckpoint(every_n_steps=1), batches=1)
-    assert trainer.saves == [1]  # all ranks take part
-    assert not (tmp_path / "last.ckpt").exists()
+@pytest.mark.parametrize(("every", "kill", "saved"), [(5, 8, 5), (5, 28, 25), (10, 28, 20), (100, 28, None)])
+def test_saves_that_fall_on_the_end_of_an_epoch_are_made(place, every, kill, saved):
+    more = ["scenario.epochs=6", f"callbacks.checkpoint.every_n_steps={every}", "scenario.limit_test=2"]
+    name = f"epochs_{every}_{kill}"
+    command = place.command(name, *more, tasks="imagenet")
+    status, text = place.runs.run([*command, *place.kill(1, "train", kill)])
+    assert status == -signal.SIGKILL, text
+    file = place.folder / name / "task_01_imagenet" / "last.ckpt"
+    assert (torch.load(file, weights_only=True)["global_step"] if file.exists() else None) == saved
+    status, text = place.runs.run(command)
+    assert status == 0, text
+    whole = kills(place, f"epochs_{every}_whole", more, []) if kill == 28 else None
+    assert whole is None or results(place.folder / name) == results(whole)
+
+
+def test_an_unreadable_checkpoint_is_named_and_the_remedy_works(place):
+    more = ["scenario.limit_test=2"]
+    whole = kills(place, "ckpt_whole", more, [])
+    command = place.command("ckpt_broken", *more, tasks="imagenet")
+    place.runs.run([*command, *place.kill(1, "train", 5)])
+    file = place.folder / "ckpt_broken" / "task_01_imagenet" / "last.ckpt"
+    sound = file.read_bytes()
+    for damaged in (b"", sound[: len(sound) // 2], b"<html>no</html>"):
+        file.write_bytes(damaged)
+        status, text = place.runs.run(command)
+        assert status == 1, text
+        assert f"error: {file}: cannot be read" in text
+        assert "remove it to learn the task from its beginning" in text
+        assert "Traceback" not in text
+    file.unlink()
+    status, text = place.runs.run(command)
+    assert status == 0, text
+    assert results(place.folder / "ckpt_broken") == results(whole)
 
 
 def test_a_wrong_interval_is_refused():

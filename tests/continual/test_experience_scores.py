@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from coin_lightning.continual.experience_scores import filled, keep_scores
-from coin_lightning.continual.run_dir import read_json
 from coin_lightning.continual.scenario import Experience
 from coin_lightning.evaluation.records import AnswerRecord
 from coin_lightning.evaluation.side_by_side import BothScores, score_both
+from coin_lightning.run_files import read_json
 
 ORDER = ["scienceqa", "gqa", "imagenet"]
 ANSWERS = {

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from coin_lightning.continual.filling import Gap, fill, gaps
-from coin_lightning.continual.run_dir import RunDir, read_json
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.evaluation.records import AnswerRecord, write_records
 from coin_lightning.evaluation.suite import Suite
+from coin_lightning.run_files import read_json
 from coin_lightning.whole_files import write_json
 
 TASKS = ["gqa", "vqav2", "ocrvqa"]

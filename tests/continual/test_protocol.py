@@ -7,6 +7,7 @@ from coin_lightning.errors import ConfigError
 
 VALUES = {
     "name": "mine", "starting_weights": "backbone", "projector": "carried", "projector_lr": 2e-5, "global_batch": None,
+    "loss_weighting": "exact",
     "evaluation_frame": "as_training", "boxes": "converted", "long_rows": "refuse",
     "scorers": "corrected", "bwt_divisor": "tasks_minus_one",
     "test_subset": "full", "judge_variant": "strict",

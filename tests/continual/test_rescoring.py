@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from coin_lightning.continual.rescoring import Change, replacing, rescore, write_differences, write_variant
-from coin_lightning.continual.run_dir import RunDir, read_json
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import DataError, RunError
 from coin_lightning.evaluation.records import AnswerRecord, write_records
+from coin_lightning.run_files import read_json
 from coin_lightning.whole_files import write_json
 
 CRANE = {"answer": "Crane"}
@@ -87,8 +88,8 @@ def lines_of(run: RunDir) -> list[str]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda lines: "\n".join(lines)[:-30], r"imagenet.jsonl:4: not JSON .* was the file cut off"),
-        (lambda lines: "\n".join(lines[:3]), r"3 answers, 4 were scored; restore the file, or remove .*scores.json"),
+        (lambda lines: "\n".join(lines)[:-30], r"imagenet.jsonl:4: not JSON .*; restore it, or remove scores.json"),
+        (lambda lines: "\n".join(lines[:3]), r"3 answers, 4 were scored; restore it, or remove scores.json"),
         (lambda lines: "\n".join([*lines[:3], lines[0]]), "one question stands there twice"),
         (lambda lines: "\n".join(lines).replace('"imagenet"', '"gqa"', 1), "question 0 is one of gqa"),
         (lambda lines: "\n".join(lines).replace('"answer"', '"label"'), "no field 'answer'"),
@@ -108,7 +109,7 @@ def test_all_problems_come_together(run: RunDir):
     with pytest.raises(DataError) as caught:
         rescore(run)
     assert len(caught.value.problems) == 2
-    assert "gqa.jsonl: no such file" in caught.value.problems[0]
+    assert "gqa.jsonl: is missing" in caught.value.problems[0]
 
 
 def test_nothing_evaluated_is_an_error(tmp_path: Path):

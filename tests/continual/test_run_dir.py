@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from coin_lightning.continual.run_dir import RunDir, differences, environment, read_json
+from coin_lightning.continual.run_dir import RunDir, differences, environment
 from coin_lightning.errors import RunError
+from coin_lightning.run_files import read_json
 from coin_lightning.whole_files import write_json
 
 CONFIG = {
@@ -114,9 +115,10 @@ def test_no_number_that_json_does_not_know_is_written(tmp_path: Path):
 
 def test_a_broken_file_is_named_with_the_remedy(tmp_path: Path):
     (tmp_path / "x.json").write_text("{")
-    for name in ("x.json", "gone.json"):
-        with pytest.raises(RunError, match=f"{name}: cannot be read .* remove the task's folder"):
-            read_json(tmp_path / name)
+    with pytest.raises(RunError, match=r"x\.json: cannot be read as JSON .*; restore it"):
+        read_json(tmp_path / "x.json")
+    with pytest.raises(RunError, match=r"matrix\.json: is missing; give the command of the run again"):
+        read_json(tmp_path / "matrix.json")
 
 
 def test_matrix_has_finished_rows_and_gaps(tmp_path: Path):
@@ -167,16 +169,6 @@ def test_two_processes_never_work_in_one_folder(tmp_path: Path) -> None:
         pass
     with second.working():  # free again
         assert (tmp_path / ".lock").exists()
-
-
-def test_other_ranks_share_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with RunDir(tmp_path, ["a"]).working():
-        monkeypatch.setenv("RANK", "1")
-        with RunDir(tmp_path, ["a"]).working():
-            pass
-    monkeypatch.delenv("RANK")
-    with RunDir(tmp_path, ["a"]).working():  # the other rank has not taken it, and the first has given it back
-        pass
 
 
 def test_an_evaluated_run_is_opened_by_its_matrix(tmp_path: Path):

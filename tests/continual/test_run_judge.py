@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from coin_lightning.continual.run_dir import RunDir, read_json
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
+from coin_lightning.run_files import read_json
 from coin_lightning.whole_files import write_json
 from probes import FixedJudge
 

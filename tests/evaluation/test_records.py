@@ -81,7 +81,7 @@ def test_all_malformed_lines_are_listed_with_file_and_line(tmp_path):
 
 
 def test_missing_and_undecodable_files_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"none\.jsonl: no such file; evaluate the task again"):
+    with pytest.raises(DataError, match=r"none\.jsonl: is missing; restore it, or remove scores\.json"):
         read_records(tmp_path / "none.jsonl")
     (tmp_path / "bytes.jsonl").write_bytes(b"{}\n\xff")
     with pytest.raises(DataError, match=r"bytes\.jsonl: not UTF-8 at byte 3"):

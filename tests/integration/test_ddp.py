@@ -1,20 +1,15 @@
 """Two gloo processes, as `torchrun` starts them: same weights on both ranks, every question answered once."""
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
 
+from ranks import together
+
 TASKS = ["scienceqa", "imagenet"]
 
 pytestmark = pytest.mark.ddp
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +18,7 @@ def shared_run(place) -> Path:
     more = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "scenario.batch_size=2"]
     more += ["protocol.global_batch=4", "judge._target_=probes.FixedJudge"]
     command = place.command("ddp", *more, *place.record("ddp_recorded"), tasks=",".join(TASKS))
-    common = {
-        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "test",
-    }  # fmt: skip
-    done = place.runs.together([(command, {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in (0, 1)])
+    done = together(place, command)
     assert [status for status, _ in done] == [0, 0], done[0][1] + done[1][1]
     (place.folder / "ddp.txt").write_text(done[0][1])
     assert done[1][1].strip() == ""  # the second rank says nothing

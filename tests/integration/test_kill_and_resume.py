@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from results import results
 from small_coin import edit_rows, overrides, train_file, write_suite
 
 TRAIN_FIELDS = ("steps", "samples", "tokens", "loss_first", "loss_last", "trainable_parameters", "checkpoint_bytes")
-
-
-def results(run: Path) -> dict[str, bytes]:
-    """Bytes of everything that does not hold times."""
-    patterns = ("task_*/records/*.jsonl", "task_*/adapter/*.safetensors", "task_*/*.safetensors")
-    kept = [file for pattern in patterns for file in run.glob(pattern)]
-    return {str(file.relative_to(run)): file.read_bytes() for file in [*kept, run / "matrix.csv", run / "metrics.json"]}
 
 
 def trained(run: Path) -> list[list]:

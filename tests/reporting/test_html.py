@@ -121,7 +121,7 @@ def test_pictures_are_left_out_when_the_data_is_gone(make_run: MakeRun) -> None:
 def test_missing_records_are_named(make_run: MakeRun) -> None:
     run = make_run(finished=1, answers=4)
     (run / "task_01_scienceqa" / "records" / "scienceqa.jsonl").unlink()
-    with pytest.raises(RunError, match=r"scienceqa\.jsonl: this file of the run is missing"):
+    with pytest.raises(RunError, match=r"scienceqa\.jsonl: is missing; restore it, or remove scores\.json"):
         write_report(run, exact_scorer)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from coin_lightning.errors import RunError
-from coin_lightning.reporting.json_fields import field, read_json, read_json_lines
+from coin_lightning.reporting.json_fields import field, read_json_lines
+from coin_lightning.run_files import read_json
 
 
 def test_lines_are_numbered_in_messages(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_refuses_what_the_format_does_not_allow(changes: dict[str, Any], named: 
 
 
 def test_load_names_the_file(tmp_path: Any) -> None:
-    with pytest.raises(RunError, match=r"matrix\.json: this file of the run is missing"):
+    with pytest.raises(RunError, match=r"matrix\.json: is missing; give the command of the run again"):
         load_matrix(tmp_path)
     (tmp_path / "matrix.json").write_text('{"tasks": [', encoding="utf-8")
     with pytest.raises(RunError, match=r"matrix\.json: cannot be read as JSON"):

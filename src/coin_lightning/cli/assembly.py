@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,10 +10,12 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.status import Status
 
+from coin_lightning import processes
 from coin_lightning.cli.build import build
 from coin_lightning.cli.facts import run_facts
 from coin_lightning.cli.trainers import TrainerFactory, accumulation, protocol_of
 from coin_lightning.continual.callback import ContinualLoop
+from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.progress import SequenceProgress
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
@@ -73,6 +76,7 @@ def assemble(
     run: RunDir,
     console: Console,
     judge: Judge | None = None,
+    interruption: Interruption | None = None,
 ) -> Assembly:
     """Load the model, read and check the data, compute what is cached.
 
@@ -83,6 +87,7 @@ def assemble(
         run: claimed for this config.
         console: for progress.
         judge: grades each experience.
+        interruption: signals that ask the process to end.
 
     Raises:
         CoinLightningError: unusable data, missing assets, or a folder of other data.
@@ -90,18 +95,18 @@ def assemble(
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     scenario.build()
-    seed_everything(config.seed)
     backbone = build(config.backbone)
     progress = SequenceProgress(console)
     with console.status(CHECKING) as status:
         scenario.prepare(backbone, config.seed, counting(status))
     scenario.compute_features(progress.features)
+    seed_everything(config.seed)  # right before the adapter draws: a model that is put together first draws, too
+    protocol = protocol_of(config)
     module = ContinualMLLM(
         backbone, build(config.adapter), build(config.method), build(config.optimizer), build(config.schedule),
-        config.protocol.projector, config.protocol.projector_lr,
+        protocol.projector, protocol.projector_lr, protocol.loss_weighting,
     )  # fmt: skip
-    run.claim_data({task.name: task.describe() for task in scenario.tasks})
-    run.claim_subsets({task.name: task.subsets() for task in scenario.tasks})
+    processes.decide(partial(_claim_data, scenario, run))
 
     def warn(text: str) -> None:
         progress.pause()
@@ -110,7 +115,13 @@ def assemble(
     grading = RunJudge(run, judge, progress.judging, warn)
     facts = run_facts(config, scenario, module, None if judge is None else judge.name)
     loop = ContinualLoop(
-        scenario, build(config.evaluation), run, config.seed, facts, judge=grading, protocol=protocol_of(config)
-    )
+        scenario, build(config.evaluation), run, config.seed, facts, judge=grading, protocol=protocol,
+        interruption=interruption,
+    )  # fmt: skip
     progress.follow(loop)
     return Assembly(scenario, run, module, loop, TrainerFactory(config, resolved, loop, progress, module), progress)
+
+
+def _claim_data(scenario: Scenario, run: RunDir) -> None:
+    run.claim_data({task.name: task.describe() for task in scenario.tasks})
+    run.claim_subsets({task.name: task.subsets() for task in scenario.tasks})

@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,15 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 import coin_lightning  # noqa: F401  (registers the adapters)
+from coin_lightning import processes
 from coin_lightning.cli.assembly import assemble, make_scenario
 from coin_lightning.cli.build import build
 from coin_lightning.cli.config_errors import hint
+from coin_lightning.cli.ending import until_stopped
+from coin_lightning.cli.trainers import check_processes
 from coin_lightning.continual.filling import Gap, fill, gaps
-from coin_lightning.continual.run_dir import RunDir, is_first_process
+from coin_lightning.continual.interruption import Interruption
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import CoinLightningError, ConfigError, RunError
 from coin_lightning.evaluation.judges.base import Judge
 from coin_lightning.evaluation.judges.judging import check_judge
@@ -44,7 +49,9 @@ FREE = (
 """Config keys that say where something lies or what computes it. All others are the run's own."""
 
 
-def evaluate(path: Path, overrides: Sequence[str], console: Console) -> None:
+def evaluate(
+    path: Path, overrides: Sequence[str], console: Console, interruption: Interruption | None = None
+) -> None:
     """Fill the missing cells of a run, bring `matrix.json` and the page up to date, and print the matrix.
 
     Raises:
@@ -54,14 +61,16 @@ def evaluate(path: Path, overrides: Sequence[str], console: Console) -> None:
     quiet_libraries()
     run = RunDir.open(path)
     config, positions = run_config(path, overrides)
+    check_processes(config)
+    processes.connect()
     with run.working():
         suite: Suite = build(config.evaluation)
-        missing = gaps(run, suite, positions)
+        missing = processes.decide(partial(gaps, run, suite, positions))
         if missing:
             for gap in missing:
                 console.print(_line(run, gap), markup=False, highlight=False, soft_wrap=True)
-            _fill(config, run, missing, console)
-        if is_first_process():
+            _fill(config, run, missing, console, interruption)
+        if processes.is_first():
             _conclude(run)
     console.print(matrix_table(load_matrix(path)))
     done = f"{sum(len(gap.tasks) for gap in missing)} cells were filled" if missing else "no cell was missing"
@@ -116,12 +125,14 @@ def _line(run: RunDir, gap: Gap) -> str:
     return f"after {name}: {', '.join(title(task) for task in gap.tasks)} missing"
 
 
-def _fill(config: DictConfig, run: RunDir, missing: list[Gap], console: Console) -> None:
+def _fill(
+    config: DictConfig, run: RunDir, missing: list[Gap], console: Console, interruption: Interruption | None
+) -> None:
     judge: Judge | None = build(config.judge) if config.judge else None
     if judge is not None:
         check_judge(run.path, judge)
     resolved: Any = OmegaConf.to_container(config, resolve=True)
-    parts = assemble(config, resolved, make_scenario(config), run, console, judge)
+    parts = assemble(config, resolved, make_scenario(config), run, console, judge, interruption)
     parts.loop.facts = run.facts()
 
     def on_row(matrix: ScoreMatrix, row: int) -> None:
@@ -147,15 +158,20 @@ def _conclude(run: RunDir) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; the exit status is 1 with an explanation when the run cannot be evaluated."""
     options = _parser().parse_args(arguments)
-    try:
-        evaluate(options.run, options.overrides, Console(quiet=not is_first_process()))
-    except (CoinLightningError, OmegaConfBaseException) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; all answers so far are kept, the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    interruption = Interruption()
+
+    def command() -> int:
+        try:
+            console = Console(quiet=not processes.is_first())
+            evaluate(options.run, options.overrides, console, interruption)
+        except processes.DecidedElsewhereError:  # the first process says it for all
+            return 1
+        except (CoinLightningError, OmegaConfBaseException) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        return 0
+
+    return until_stopped(interruption, command)
 
 
 def _parser() -> argparse.ArgumentParser:

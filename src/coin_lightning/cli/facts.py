@@ -6,7 +6,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from coin_lightning.cli.trainers import accumulation, native_precision, protocol_of, world_size
+from coin_lightning import processes
+from coin_lightning.cli.trainers import accumulation, native_precision, protocol_of
 from coin_lightning.continual.plan import configured_rates, schedule_name
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.module import ContinualMLLM
@@ -43,6 +44,7 @@ def _switches(config: DictConfig, scenario: Scenario, judge: str | None) -> dict
         "starting_weights": protocol.starting_weights,
         "projector": protocol.projector,
         "projector_lr": protocol.projector_lr,
+        "loss_weighting": protocol.loss_weighting,
         "global_batch": by_task(lessons, [str(_global_batch(config, task)) for task in lessons]),
         "evaluation_frame": protocol.evaluation_frame,
         "boxes": protocol.boxes,
@@ -57,7 +59,7 @@ def _switches(config: DictConfig, scenario: Scenario, judge: str | None) -> dict
 
 def _settings(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> dict[str, Any]:
     lessons = list(scenario.lessons.values())
-    batches = [f"{task.batch_size} x {accumulation(config, task)} x {world_size()}" for task in lessons]
+    batches = [f"{task.batch_size} x {accumulation(config, task)} x {processes.world_size()}" for task in lessons]
     rates = configured_rates(module)
     return {
         "scenario": scenario.name,
@@ -92,7 +94,7 @@ def by_task(lessons: Sequence[InstructionTask], values: Sequence[str]) -> str | 
 
 
 def _global_batch(config: DictConfig, task: InstructionTask) -> int:
-    return task.batch_size * accumulation(config, task) * world_size()
+    return task.batch_size * accumulation(config, task) * processes.world_size()
 
 
 def subset_text(subset: int | str | Mapping[str, int | str]) -> str:

@@ -18,8 +18,10 @@ from rich.console import Console
 
 from coin_lightning.cli.build import build, conf_dir
 from coin_lightning.cli.config_errors import explain
+from coin_lightning.cli.ending import until_stopped
 from coin_lightning.cli.judge_config import judge_config
 from coin_lightning.cli.judge_progress import JudgeProgress
+from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import CoinLightningError, ConfigError
 from coin_lightning.evaluation.judges.base import Judge
@@ -48,10 +50,16 @@ def judge(path: Path, overrides: Sequence[str], console: Console) -> None:
         try:
             with JudgeProgress(console, path) as progress:
                 judge_run(path, chosen, progress.report)
-        finally:
-            run.refresh(chosen.name)
-            write_report(path)
-            show(path, chosen.name, console)
+        except CoinLightningError:
+            _conclude(run, chosen.name, console)
+            raise
+        _conclude(run, chosen.name, console)
+
+
+def _conclude(run: RunDir, name: str, console: Console) -> None:
+    run.refresh(name)
+    write_report(run.path)
+    show(run.path, name, console)
 
 
 def show(path: Path, name: str, console: Console) -> None:
@@ -71,18 +79,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; the exit status is 1 with an explanation when the run cannot be judged to the end."""
     options = _parser().parse_args(arguments)
     quiet_libraries()
-    try:
-        judge(options.run, options.overrides, Console())
-    except CoinLightningError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (HydraException, OmegaConfBaseException) as error:
-        print(f"error: {explain(error, conf_dir())}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; all replies so far are kept, the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+
+    def command() -> int:
+        try:
+            judge(options.run, options.overrides, Console())
+        except CoinLightningError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        except (HydraException, OmegaConfBaseException) as error:
+            print(f"error: {explain(error, conf_dir())}", file=sys.stderr)
+            return 1
+        return 0
+
+    return until_stopped(Interruption(), command)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from coin_lightning.continual.run_dir import read_json
 from coin_lightning.evaluation.judges.judging import evaluated
+from coin_lightning.run_files import read_json
 
 LINE_SECONDS = 20
 """In a log: one line in this many seconds."""

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,13 +18,16 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 import coin_lightning  # noqa: F401  (registers the adapters)
+from coin_lightning import processes
 from coin_lightning.cli.assembly import Assembly, assemble, make_scenario
 from coin_lightning.cli.build import build, check_config, conf_dir
 from coin_lightning.cli.config_errors import explain
-from coin_lightning.cli.trainers import accumulation, world_size
+from coin_lightning.cli.ending import until_stopped
+from coin_lightning.cli.trainers import accumulation, check_processes
+from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.loop import run_sequence
 from coin_lightning.continual.plan import make_plan
-from coin_lightning.continual.run_dir import RunDir, is_first_process
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.errors import CoinLightningError, JudgeError
@@ -39,6 +43,9 @@ from coin_lightning.reporting.terminal import final_summary, matrix_table, run_h
 from coin_lightning.reporting.wandb_dashboard import log_experience
 from coin_lightning.whole_files import write_json
 
+INTERRUPTION = Interruption()
+"""Of this process. Hydra hands a config to a command and nothing else."""
+
 
 def train(config: DictConfig, run_path: Path, console: Console) -> Path:
     """Run or continue the sequence; returns the path of the report.
@@ -48,24 +55,39 @@ def train(config: DictConfig, run_path: Path, console: Console) -> Path:
     """
     quiet_libraries()
     check_config(config)
+    check_processes(config)
+    processes.connect()
     if config.published is not None:
         published_row(config.published)
     scenario = make_scenario(config)
     run = RunDir(run_path, [task.name for task in scenario.tasks], scenario.learned)
     resolved: Any = OmegaConf.to_container(config, resolve=True)
     judge = _judge(config, run, console)
-    run.claim(resolved)
-    if not run.finished() or not run.summary_is_current():
+    if not processes.decide(partial(_is_complete, run, resolved)):
         with run.working():
+            processes.decide(partial(run.claim, resolved))
             _continue(config, resolved, scenario, run, console, judge)
-    elif RunJudge(run, judge).missing():
-        with run.working():
-            _judge_rest(run, judge, console)
     report = run.path / "report.html"
-    if not report.exists() or report.stat().st_mtime_ns < (run.path / "matrix.json").stat().st_mtime_ns:
-        write_report(run.path)
-    console.print(final_summary(run.path))
+    if processes.is_first():
+        if RunJudge(run, judge).missing():
+            with run.working():
+                _judge_rest(run, judge, console)
+        if not report.exists() or report.stat().st_mtime_ns < (run.path / "matrix.json").stat().st_mtime_ns:
+            write_report(run.path)
+        console.print(final_summary(run.path))
     return report
+
+
+def _is_complete(run: RunDir, resolved: dict[str, Any]) -> bool:
+    """Whether nothing is left to train and to evaluate in a run of this config; writes nothing.
+
+    Raises:
+        RunError: it is complete, but of another config.
+    """
+    if not run.finished() or not run.summary_is_current():
+        return False
+    run.claim(resolved)
+    return True
 
 
 def _judge(config: DictConfig, run: RunDir, console: Console) -> Judge | None:
@@ -121,32 +143,38 @@ def _continue(
 def _show_plan(config: DictConfig, parts: Assembly, console: Console) -> None:
     """Work out what is going to happen, keep it as `plan.json` and print it."""
     lessons = parts.scenario.lessons
-    plan = make_plan(parts.module, lessons, lambda task: accumulation(config, task), world_size())
-    if is_first_process():
+    plan = make_plan(parts.module, lessons, lambda task: accumulation(config, task), processes.world_size())
+    if processes.is_first():
         write_json(parts.run.path / "plan.json", plan)
     console.print(run_plan(plan))
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def _composed(config: DictConfig) -> None:
-    console = Console(quiet=not is_first_process())  # of several processes one speaks
     try:
+        console = Console(quiet=not processes.is_first())  # of several processes one speaks
         train(config, Path(HydraConfig.get().runtime.output_dir), console)
     except CoinLightningError as error:
         _fail(error)  # here, because Hydra would announce the error itself
 
 
 def main() -> None:
-    """Command line; the exit status is 1 with an explanation when config, data or run folder cannot be used."""
+    """Command line; exits with status 1 and an explanation when config, data or run folder cannot be used."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, and those of the code keep their traceback
+    sys.exit(until_stopped(INTERRUPTION, _run))
+
+
+def _run() -> int:
     try:
         _composed()
     except (HydraException, OmegaConfBaseException) as error:
         _fail(explain(error, conf_dir()))
+    return 0
 
 
 def _fail(error: CoinLightningError) -> NoReturn:
-    Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True, highlight=False)
+    if not isinstance(error, processes.DecidedElsewhereError):  # the first process says it for all
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True, highlight=False)
     sys.exit(1)
 
 

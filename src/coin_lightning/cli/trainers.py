@@ -1,6 +1,6 @@
 """A Lightning trainer for each experience, from the config's `trainer`, `callbacks` and `logger` groups."""
 
-import os
+import shlex
 import sys
 from typing import Any
 
@@ -8,11 +8,13 @@ import lightning as L
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from coin_lightning import processes
 from coin_lightning.cli.build import build
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.progress import SequenceProgress
 from coin_lightning.continual.protocol import Protocol
 from coin_lightning.continual.scenario import Experience
+from coin_lightning.errors import ConfigError
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.tasks.base import InstructionTask
 
@@ -45,11 +47,10 @@ class TrainerFactory:
         )
         if experience.task is not None:
             options["accumulate_grad_batches"] = accumulation(self.config, experience.task)
-        return build(
-            self.config.trainer, callbacks=callbacks, logger=self.loggers, enable_progress_bar=False,
-            enable_model_summary=False, enable_checkpointing=False, use_distributed_sampler=False,
-            num_sanity_val_steps=0, limit_val_batches=0, max_epochs=experience.task.epochs if experience.task else 1,
-            default_root_dir=str(self.loop.run.path), **options,
+        return _trainer(
+            self.config, callbacks=callbacks, logger=self.loggers,
+            max_epochs=experience.task.epochs if experience.task else 1, default_root_dir=str(self.loop.run.path),
+            **options,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -60,6 +61,40 @@ class TrainerFactory:
             sys.modules["wandb"].finish()
 
 
+def _trainer(config: DictConfig, **options: Any) -> L.Trainer:
+    """The config's trainer, in the environment that `processes` speaks of, without what the run does for itself."""
+    if (environment := processes.cluster()) is not None:
+        options["plugins"] = [*build(config.trainer.get("plugins") or []), environment]
+    return build(
+        config.trainer, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        use_distributed_sampler=False, num_sanity_val_steps=0, limit_val_batches=0, **options,
+    )  # fmt: skip
+
+
+def check_processes(config: DictConfig) -> None:
+    """As many processes have been started as the trainer is going to use.
+
+    Raises:
+        ConfigError: they have not; the message has the command that does it.
+    """
+    started = processes.world_size()
+    trainer = _trainer(config, logger=False, precision="32-true")
+    wanted = trainer.num_devices * trainer.num_nodes
+    if started == wanted:
+        return
+    command = " ".join(["-m coin_lightning", shlex.join(sys.argv[1:])])
+    if started == 1:
+        raise ConfigError(
+            f"trainer.devices={config.trainer.devices} makes {wanted} processes, but this one was started alone. Start "
+            f"them together: torchrun --nproc-per-node {trainer.num_devices} {command} (or with srun, one task per "
+            "device), or set trainer.devices=1"
+        )
+    raise ConfigError(
+        f"{started} processes were started, but trainer.devices={config.trainer.devices} makes {wanted}: each would "
+        f"learn for itself. Add trainer=ddp trainer.devices={started // trainer.num_nodes}, or start one process only"
+    )
+
+
 def accumulation(config: DictConfig, task: InstructionTask) -> int:
     """Batches per optimizer step of a task.
 
@@ -67,7 +102,7 @@ def accumulation(config: DictConfig, task: InstructionTask) -> int:
         ConfigError: the protocol's global batch cannot be made.
     """
     own = config.trainer.accumulate_grad_batches
-    return protocol_of(config).accumulation(task.name, task.batch_size, world_size(), own)
+    return protocol_of(config).accumulation(task.name, task.batch_size, processes.world_size(), own)
 
 
 def protocol_of(config: DictConfig) -> Protocol:
@@ -83,8 +118,3 @@ def protocol_of(config: DictConfig) -> Protocol:
 def native_precision(module: ContinualMLLM) -> str:
     """Lightning's name of the precision that fits the backbone's weights."""
     return {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}.get(module.backbone.model.dtype, "32-true")
-
-
-def world_size() -> int:
-    """Processes that `torchrun` has started."""
-    return int(os.environ.get("WORLD_SIZE", "1"))

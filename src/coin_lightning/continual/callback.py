@@ -11,22 +11,25 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors.torch import load_file, save_file
 
+from coin_lightning import processes
 from coin_lightning.adapters.build import load_adapter, save_adapter
 from coin_lightning.continual.experience_scores import keep_scores
+from coin_lightning.continual.interruption import Interruption
+from coin_lightning.continual.learned import check_learned, check_moved
 from coin_lightning.continual.plan import Rates, check_optimizer, check_step, optimizer_steps, planned_rates
 from coin_lightning.continual.protocol import Protocol
-from coin_lightning.continual.run_dir import RunDir, read_json
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Experience, Scenario
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.side_by_side import score_both
 from coin_lightning.evaluation.suite import AnswerWriter, Suite
 from coin_lightning.metrics.score_matrix import ScoreMatrix
-from coin_lightning.module import ContinualMLLM, peak_memory
+from coin_lightning.module import ContinualMLLM, Learned, peak_memory
+from coin_lightning.run_files import read_json
+from coin_lightning.seeding import seed_everything, seed_rank
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.whole_files import write_json
 
@@ -46,6 +49,10 @@ class ContinualLoop(L.Callback):
         on_row: called with the matrix and the row after each evaluation.
         judge: grades the answers of each experience behind its scores.
         protocol: what it asks of the batches is checked against the trainer.
+        interruption: signals that ask the process to end.
+
+    Attributes:
+        saves_mid_task: whether something among the callbacks keeps a task that is asked to end in its middle.
     """
 
     def __init__(
@@ -58,7 +65,9 @@ class ContinualLoop(L.Callback):
         on_row: Callable[[ScoreMatrix, int], None] = lambda matrix, row: None,
         judge: RunJudge | None = None,
         protocol: Protocol | None = None,
+        interruption: Interruption | None = None,
     ) -> None:
+        self.interruption, self.saves_mid_task = interruption or Interruption(), False
         self.scenario, self.suite, self.run, self.seed = scenario, suite, run, seed
         self.facts, self.on_row = dict(facts or {}), on_row
         self.judge, self.protocol = judge or RunJudge(run, None), protocol
@@ -67,26 +76,48 @@ class ContinualLoop(L.Callback):
         self._rates: Rates = {}
         self._checked = False
         self._before: dict[str, torch.Tensor] = {}
+        self._still: set[str] = set()
         self._started = 0.0
-        self._earlier: dict[str, Any] = {}
+        self._earlier = 0.0
 
     # position
 
     def next_experience(self, module: ContinualMLLM) -> Experience | None:
-        """The first experience without scores, with the weights it starts from put into the module; None at the end."""
+        """The first experience without scores, with the weights it starts from put into the module; None at the end.
+
+        The first process decides, all of them follow.
+
+        Raises:
+            RunError: an experience is missing before one that is there.
+        """
+        found = processes.decide(self._position)
+        if found is None:
+            return None
+        index, resumes, trained = found
+        folder, task = self.run.folder(index), self.scenario.lessons.get(index)
+        experience = Experience(index, task, folder, folder / LAST if resumes else None, trained)
+        before = self.run.previous(index)
+        self._load_weights(module, index if trained else before)
+        module.first_step = self.steps_until(before)
+        self.experience = experience
+        return experience
+
+    def _position(self) -> tuple[int, bool, bool] | None:
+        """Index of the next experience, whether it goes on in its middle, and whether it is trained already."""
         done = self.run.scores()
         index = next((index for index in self.run.positions if index not in done), None)
         if index is None:
             return None
         folder = self.run.folder(index)
-        task = self.scenario.lessons.get(index)
-        last = folder / LAST
-        experience = Experience(index, task, folder, last if last.exists() else None, (folder / "train.json").exists())
-        before = self.run.previous(index)
-        self._load_weights(module, index if experience.trained else before)
-        module.first_step = self.steps_until(before)
-        self.experience = experience
-        return experience
+        trained = (folder / "train.json").exists()
+        later = [self.run.folder(other) for other in self.run.positions if other > index]
+        left = [str(other) for other in later if (other / "train.json").exists() or (other / LAST).exists()]
+        if left and not trained and index:
+            raise RunError(
+                f"{folder}: is not there or not finished, but later tasks are, which started from its weights; restore "
+                f"it, or remove {', '.join(left)} to learn them again after it"
+            )
+        return index, (folder / LAST).exists(), trained
 
     def revisit(self, module: ContinualMLLM, index: int) -> Experience:
         """A finished experience, with the weights it ended with put into the module; go through them in order.
@@ -108,12 +139,12 @@ class ContinualLoop(L.Callback):
     def catch_up(self) -> None:
         """Write the summary that a run killed right behind its scores still owes. Only the main process does it."""
         done = self.run.scores()
-        if done and getattr(rank_zero_only, "rank", 0) == 0 and not self.run.summary_is_current():
+        if done and processes.is_first() and not self.run.summary_is_current():
             self.on_row(self.run.write_summary(self.facts), max(done))
 
     def finish(self) -> None:
         """Judge what is not judged yet, and write that down. Only the main process does it."""
-        if getattr(rank_zero_only, "rank", 0) == 0 and self.judge.rest():
+        if processes.is_first() and self.judge.rest():
             self.on_row(self.run.write_summary(self.facts), max(self.run.scores()))
 
     def _load_weights(self, module: ContinualMLLM, index: int) -> None:
@@ -129,11 +160,17 @@ class ContinualLoop(L.Callback):
     # training
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Structure changes belong here: before the optimizer is made and a checkpoint is restored."""
+        """Structure changes belong here: before the optimizer is made and a checkpoint is restored.
+
+        What draws random numbers is seeded right before it draws, so that nothing else can move them.
+        """
+        self.interruption.install()  # Lightning has just put its own handlers there
         if stage != "fit":
             return
         experience, module = self._current(), _module(pl_module)
         assert experience.task is not None
+        module.learned, self._earlier = Learned(), 0.0
+        seed_everything(self.seed + experience.index)
         if module.projector == "reinitialised" and self.run.previous(experience.index) > 0:
             module.reset_projector()
         module.method.before_experience(module, experience.name, experience.index)
@@ -161,70 +198,70 @@ class ContinualLoop(L.Callback):
         Raises:
             RunError: a weight, a base rate or a rate of the schedule is not what the config says.
         """
+        module = _module(pl_module)
         if not self._checked:
-            check_optimizer(_module(pl_module), trainer.optimizers)
+            check_optimizer(module, trainer.optimizers)
             self._checked = True
         check_step(self._current().name, trainer.global_step, optimizer, self._rates)
+        if self._still:
+            grads = {name: weight.grad for name, weight in module.trainable().items()}
+            self._still = {name for name in self._still if (grad := grads[name]) is None or not grad.any()}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Remember the weights, to prove later that they moved."""
+        """Remember the weights, to prove later that they moved; each rank draws its own numbers from here on."""
         module = _module(pl_module)
         self._before = {name: parameter.detach().clone() for name, parameter in module.trainable().items()}
-        earlier, self._earlier = self._earlier, {}
-        module.tokens = earlier.get("tokens", 0)
-        module.losses = [torch.tensor(loss) for loss in earlier.get("losses", [])]
-        self._started = time.monotonic() - earlier.get("seconds", 0.0)
+        self._still = set(self._before)
+        self._started = time.monotonic() - self._earlier
+        seed_rank(self.seed + self._current().index, trainer.global_rank)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """End at once when asked to, where nothing would save the task first."""
+        if not self.saves_mid_task:
+            self.interruption.check()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep what `train.json` will say of the part before a kill."""
-        module = _module(pl_module)
-        losses = [loss.item() for loss in module.losses[:1]]
-        seconds = time.monotonic() - self._started
-        checkpoint["so_far"] = {"tokens": module.tokens, "losses": losses, "seconds": seconds}
+        """Keep the seconds that the part before a kill took."""
+        checkpoint["seconds"] = time.monotonic() - self._started
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Undo of `on_save_checkpoint`."""
-        self._earlier = checkpoint["so_far"]
+        self._earlier = checkpoint["seconds"]
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Let the method finish while the model is on its device; then save the experience.
 
         Raises:
-            RunError: no step ran, fewer ran than planned, or no trainable weight moved.
+            RunError: what was learned is not what was planned, or a trainable tensor did not move or is not finite.
         """
         experience, module = self._current(), _module(pl_module)
+        assert experience.task is not None
         seconds = time.monotonic() - self._started
-        self._check_progress(trainer, module)
+        check_learned(experience.task, module, trainer.world_size)
+        module.check_finite()
+        check_moved(experience.task.name, module, self._before, self._still)
         module.method.after_experience(module, experience.name, experience.index)
         if trainer.is_global_zero:
-            self._save(trainer, module, experience, seconds)
+            self._save(module, experience, seconds)
         trainer.strategy.barrier()
         self._loaded = experience.index
 
-    def _check_progress(self, trainer: L.Trainer, module: ContinualMLLM) -> None:
-        if trainer.interrupted or trainer.limit_train_batches != 1.0:
-            return
-        name, planned = self._current().name, module.total_steps
-        if trainer.global_step != planned:
-            raise RunError(f"{name}: {trainer.global_step} optimizer steps ran, {planned} were planned")
-        if all(torch.equal(weight.detach(), self._before[key]) for key, weight in module.trainable().items()):
-            raise RunError(f"{name}: no trainable weight moved; check optimizer.lr and the targets of the adapter")
-
-    def _save(self, trainer: L.Trainer, module: ContinualMLLM, experience: Experience, seconds: float) -> None:
-        folder = experience.folder
+    def _save(self, module: ContinualMLLM, experience: Experience, seconds: float) -> None:
+        folder, seen = experience.folder, module.learned
         size = save_adapter(module.peft, folder / "adapter")
         state = {name: tensor.float().cpu().contiguous() for name, tensor in module.method.state_dict().items()}
         save_file(state, folder / STATE)
-        losses = [loss.item() for loss in (module.losses[0], module.losses[-1])]
         trained = {
             "experience": experience.index,
             "task": experience.name,
-            "steps": trainer.global_step,
+            "steps": seen.steps,
             "samples": len(experience.task.train_rows) * experience.task.epochs if experience.task else 0,
-            "tokens": module.tokens,
+            "tokens": seen.tokens,
             "seconds": seconds,
-            "loss_first": losses[0],
-            "loss_last": losses[1],
+            "loss_first": seen.loss_first,
+            "loss_last": seen.loss_last,
             "trainable_parameters": sum(parameter.numel() for parameter in module.trainable().values()),
             "checkpoint_bytes": size,
             "peak_memory_bytes": peak_memory(module.device),
@@ -253,7 +290,8 @@ class ContinualLoop(L.Callback):
         loaders = [task.answer_loader(writer.done(task.name), rank, ranks) for task in tasks]
         callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
         callbacks.append(writer)
-        trainer.predict(module, dataloaders=loaders, return_predictions=False)
+        with self.interruption.at_next_step():
+            trainer.predict(module, dataloaders=loaders, return_predictions=False)
         callbacks.remove(writer)
         trainer.strategy.barrier()
         if trainer.is_global_zero:
@@ -269,13 +307,12 @@ class ContinualLoop(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Stop on SIGTERM, which Lightning notices in training only; the answers so far are on disk.
+        """Stop when asked to: the answers so far are on disk.
 
         Raises:
-            SIGTERMException: the process was asked to end.
+            Stopped: the process was asked to end.
         """
-        if trainer.received_sigterm:
-            raise SIGTERMException
+        self.interruption.check()
 
     def _score(
         self, experience: Experience, tasks: list[Any], writer: AnswerWriter, seconds: float, ranks: int

@@ -1,16 +1,22 @@
 """A checkpoint in the middle of a task, from which a killed run goes on with the same bits."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 
 from coin_lightning.continual.callback import LAST, ContinualLoop
-from coin_lightning.errors import ConfigError
+from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.module import ContinualMLLM
 
 
 class TaskCheckpoint(L.Callback):
-    """Keeps `last.ckpt` in the experience's folder: trainable weights, optimizer, schedule, position, random state.
+    """Keeps `last.ckpt` in the experience's folder: trainable weights, optimizer, schedule, position, random states.
+
+    It is only written between two optimizer steps, where no gradient is on its way. A process that is asked to end is
+    saved at the next such place and then ends.
 
     Args:
         every_n_steps: optimizer steps between two saves.
@@ -20,22 +26,69 @@ class TaskCheckpoint(L.Callback):
         if every_n_steps < 1:
             raise ConfigError(f"callbacks.checkpoint.every_n_steps={every_n_steps} must be at least 1")
         self.every_n_steps = every_n_steps
-        self._saved = 0
+        self._saved = self._step = 0
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Say that the task is saved when it is asked to end."""
+        _loop(trainer).saves_mid_task = True
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Count from where the task stands."""
+        self._saved = self._step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save, except behind the last batch of an epoch: Lightning would run that epoch again on resuming."""
-        step = trainer.global_step
-        if step % self.every_n_steps or step == self._saved or batch_idx + 1 == trainer.num_training_batches:
+        """Save behind a step that is due, except the last of an epoch, which is left to the epoch's end."""
+        stepped, self._step = trainer.global_step > self._step, trainer.global_step
+        if stepped and batch_idx + 1 < trainer.num_training_batches:
+            self._save_if_due(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save between two epochs; behind the last one the experience itself is saved."""
+        if trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+            self._save_if_due(trainer, pl_module)
+
+    def _save_if_due(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        interruption = _loop(trainer).interruption
+        # the ranks stop at the same step, although a signal reaches them at different times
+        stop = trainer.strategy.reduce_boolean_decision(interruption.received is not None, all=False)
+        if not stop and self._step - self._saved < self.every_n_steps:
             return
-        self._saved = step
-        folder = self._loop(trainer).run.folder(self._loop(trainer).position)
+        self._saved = self._step
+        self._save(trainer, module)
+        if stop:
+            interruption.stop()
+
+    def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        assert isinstance(module, ContinualMLLM)
+        module.check_finite()
+        loop = _loop(trainer)
+        folder = loop.run.folder(loop.position)
         scratch = folder / f".{LAST}.tmp"
         trainer.save_checkpoint(scratch, weights_only=False)  # on all ranks
         if trainer.is_global_zero:
             os.replace(scratch, folder / LAST)
 
-    def _loop(self, trainer: L.Trainer) -> ContinualLoop:
-        callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        return next(callback for callback in callbacks if isinstance(callback, ContinualLoop))
+
+def _loop(trainer: L.Trainer) -> ContinualLoop:
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return next(callback for callback in callbacks if isinstance(callback, ContinualLoop))
+
+
+def position_in(checkpoint: Path) -> tuple[int, int]:
+    """Epoch and batches behind it from which a task goes on.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    try:
+        loops = torch.load(checkpoint, weights_only=True, map_location="cpu")["loops"]["fit_loop"]
+        epoch = loops["epoch_progress"]["current"]["processed"]
+        batches = loops["epoch_loop.batch_progress"]
+    except Exception as error:  # a damaged archive may fail in any way
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RunError(
+            f"{checkpoint}: cannot be read ({reason}); remove it to learn the task from its beginning"
+        ) from error
+    return epoch, 0 if batches["is_last_batch"] else batches["current"]["processed"]

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coin_lightning.continual.run_dir import read_json
 from coin_lightning.continual.scenario import Experience
 from coin_lightning.evaluation.side_by_side import BothScores, score_fields
+from coin_lightning.run_files import read_json
 from coin_lightning.whole_files import write_json
 
 ADDED = ("seconds", "answers")

@@ -1,15 +1,13 @@
 """The driver: asks the callback what comes next, and calls `fit`."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import lightning as L
-import torch
 
 from coin_lightning.continual.callback import ContinualLoop
+from coin_lightning.continual.checkpoint import position_in
 from coin_lightning.continual.scenario import Experience
 from coin_lightning.module import ContinualMLLM
-from coin_lightning.seeding import seed_everything
 
 MakeTrainer = Callable[[Experience], L.Trainer]
 
@@ -22,12 +20,12 @@ def run_sequence(loop: ContinualLoop, module: ContinualMLLM, make_trainer: MakeT
     """
     loop.catch_up()
     while (experience := loop.next_experience(module)) is not None:
-        seed_everything(loop.seed + experience.index)
         trainer = make_trainer(experience)
         if experience.task is not None and not experience.trained:
             _place(experience)
             resume = None if experience.resume_from is None else str(experience.resume_from)
-            trainer.fit(module, datamodule=experience.task, ckpt_path=resume, weights_only=True)
+            with loop.interruption.at_next_step():
+                trainer.fit(module, datamodule=experience.task, ckpt_path=resume, weights_only=True)
         loop.evaluate(trainer, module, experience)
     loop.finish()
 
@@ -38,9 +36,3 @@ def _place(experience: Experience) -> None:
         return
     epoch, batch = position_in(experience.resume_from)
     experience.task.resume_at(epoch, batch)
-
-
-def position_in(checkpoint: Path) -> tuple[int, int]:
-    """Epoch and processed batches within it, as Lightning's fit loop stored them in the middle of an epoch."""
-    loops = torch.load(checkpoint, weights_only=True, map_location="cpu")["loops"]["fit_loop"]
-    return loops["epoch_progress"]["current"]["processed"], loops["epoch_loop.batch_progress"]["current"]["processed"]

@@ -14,6 +14,7 @@ from coin_lightning.metrics.score_matrix import JOINT
 CHOICES = {
     "starting_weights": ("backbone", "pretrained", "instruction_tuned"),
     "projector": ("carried", "reinitialised", "frozen"),
+    "loss_weighting": ("exact", "micro_batch"),
     "evaluation_frame": ("as_training", "reference_crop"),
     "boxes": ("converted", "as_written"),
     "long_rows": ("refuse", "truncate"),
@@ -34,6 +35,8 @@ class Protocol:
             `instruction_tuned`, or `backbone`: whatever the given files hold.
         projector: between tasks `carried`, `reinitialised` or `frozen`; see `ContinualMLLM`.
         projector_lr: its learning rate; None means the optimizer's own.
+        loss_weighting: `exact`, every answer token of an optimizer step counts alike, or `micro_batch`, the mean of the
+            means of its batches, as in the published code; see `ContinualMLLM`.
         global_batch: training rows per optimizer step over all devices, by task or for all; None: what batch size,
             accumulation and devices make.
         evaluation_frame: pictures at evaluation `as_training`, or by the reference code's centre crop, in which it
@@ -50,6 +53,7 @@ class Protocol:
     starting_weights: str
     projector: str
     projector_lr: float | None
+    loss_weighting: str
     global_batch: int | Mapping[str, int] | None
     evaluation_frame: str
     boxes: str

@@ -13,6 +13,7 @@ from coin_lightning.evaluation.records import AnswerRecord, read_records
 from coin_lightning.evaluation.scorer import VARIANTS
 from coin_lightning.evaluation.side_by_side import BothScores, score_both, score_fields
 from coin_lightning.metrics.score_matrix import metrics_to_json
+from coin_lightning.run_files import RECORDS
 from coin_lightning.whole_files import replacing, write_json
 
 FOLDER = "rescored"
@@ -94,7 +95,6 @@ def _kept(folder: Path, task: str, count: int | None) -> list[AnswerRecord]:
     """
     file = folder / "records" / f"{task}.jsonl"
     records = read_records(file)
-    remedy = f"restore the file, or remove {folder / 'scores.json'} and continue the run to evaluate again"
     problems = [
         f"{file}: question {record.question_id} is one of {record.task}" for record in records if record.task != task
     ]
@@ -103,7 +103,7 @@ def _kept(folder: Path, task: str, count: int | None) -> list[AnswerRecord]:
     if count is not None and len(records) != count:
         problems.append(f"{file}: {len(records)} answers, {count} were scored")
     if problems:
-        raise DataError([f"{problem}; {remedy}" for problem in problems])
+        raise DataError([*problems[:-1], f"{problems[-1]}; {RECORDS}"])
     return records
 
 

@@ -1,11 +1,11 @@
 """`RunDir`: the folder of a run, its files, and the score matrix that they add up to (design section 8)."""
 
-import json
 import os
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ import torch
 import yaml
 from filelock import FileLock, Timeout
 
+from coin_lightning import processes
 from coin_lightning.continual.variant_grids import variant_grids
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.judges.summary import judges_of, own_metrics
 from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json, positions, row_names
+from coin_lightning.run_files import read_json, remedy
 from coin_lightning.whole_files import write_json, write_text
 
 PACKAGES = (
@@ -37,18 +39,6 @@ COMPUTED = (
 """Fields of `matrix.json` that the other files of a run give; what is left are facts that no file has."""
 
 
-def read_json(file: Path) -> Any:
-    """Read a JSON file of a run.
-
-    Raises:
-        RunError: it is missing or broken.
-    """
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file}: cannot be read ({error}); remove the task's folder to do it again") from error
-
-
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """Lines `key: old -> new` where two nested configs differ."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -56,11 +46,6 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
         kept = {key: name for key, name in names.items() if name not in FREE_KEYS}
         return [line for key, name in kept.items() for line in differences(old.get(key), new.get(key), name)]
     return [] if old == new else [f"  {path}: {old!r} -> {new!r}"]
-
-
-def is_first_process() -> bool:
-    """Whether this is the only process of a job, or the first that `torchrun` has started."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 class RunDir:
@@ -89,9 +74,9 @@ class RunDir:
             what = "no matrix.json; if it is a run, start it again to go on" if path.is_dir() else "no such folder"
             raise RunError(f"{path}: {what}; give the folder of a run that has been evaluated")
         written = read_json(file)
-        tasks = written.get("tasks") if isinstance(written, dict) else None
+        tasks = written.get("tasks")
         if not isinstance(tasks, list) or not tasks or not all(isinstance(task, str) for task in tasks):
-            raise RunError(f"{file}: names no tasks; restore the file, or start the run again to write it")
+            raise RunError(f"{file}: names no tasks; {remedy(file)}")
         return cls(path, tasks, written.get("learned", "sequence"))
 
     @contextmanager
@@ -103,12 +88,16 @@ class RunDir:
         Raises:
             RunError: another process has it.
         """
-        if not is_first_process():
-            yield
-            return
+        lock = FileLock(self.path / ".lock", timeout=0)
+        processes.decide(partial(self._acquire, lock))
         try:
-            with FileLock(self.path / ".lock", timeout=0):
-                yield
+            yield
+        finally:
+            lock.release()
+
+    def _acquire(self, lock: FileLock) -> None:
+        try:
+            lock.acquire()
         except Timeout as error:
             raise RunError(
                 f"{self.path}: another process is working in this run folder; wait for it, or give the run another "
@@ -127,18 +116,38 @@ class RunDir:
         """Write `config.yaml`, or check that the one that is there says the same. Before any result it may change.
 
         Raises:
-            RunError: the folder belongs to another config; the message has the differences.
+            RunError: the folder belongs to another config (the message has the differences), its config is lost, or
+                something foreign lies there.
         """
+        self._refuse_foreign()
         file = self.path / "config.yaml"
-        if file.exists() and self.started():
-            found = differences(yaml.safe_load(file.read_text(encoding="utf-8")), config)
-            if found:
-                raise RunError(
-                    f"{self.path}: was started with another config, so it cannot be continued:\n" + "\n".join(found)
-                    + "\nUndo the change, or choose another folder with experiment_name=..., or move this one away."
-                )  # fmt: skip
+        if not self.started():
+            write_text(file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
             return
-        write_text(file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        found = differences(self._own_config(file), config)
+        if found:
+            raise RunError(
+                f"{self.path}: was started with another config, so it cannot be continued:\n" + "\n".join(found)
+                + "\nUndo the change, or choose another folder with experiment_name=..., or move this one away."
+            )  # fmt: skip
+
+    def _own_config(self, file: Path) -> Any:
+        remedy = "restore it, or choose another folder with experiment_name=..., or move this one away"
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise RunError(f"{file}: cannot be read, so nobody knows what was run here ({error}); {remedy}") from error
+        if not isinstance(content, dict):
+            raise RunError(f"{file}: holds no config, so nobody knows what was run here; {remedy}")
+        return content
+
+    def _refuse_foreign(self) -> None:
+        """Lightning loads its own requeueing checkpoint into every training and every evaluation that finds one."""
+        for file in sorted(self.path.glob("hpc_ckpt_*")):
+            raise RunError(
+                f"{file}: a requeueing checkpoint of another program; Lightning would load it into every "
+                "task. Tasks that were learned while it was there may hold its weights: move it and their folders away"
+            )
 
     def started(self) -> bool:
         """Whether anything has been computed."""
@@ -183,11 +192,12 @@ class RunDir:
         write_json(file, dict(subsets))
 
     def summary_is_current(self) -> bool:
-        """Whether `matrix.json` holds every row that has scores, and every judgement."""
-        file = self.path / "matrix.json"
-        if not file.exists():
+        """Whether `matrix.json` holds every row that has scores, and every judgement. A broken one does not."""
+        try:
+            written = read_json(self.path / "matrix.json")
+        except RunError:  # missing or damaged: the other files of the run give all of it
             return False
-        written, matrix = read_json(file), self.matrix()
+        matrix = self.matrix()
         same_scores = written.get("scores") == matrix.to_json()["scores"]
         return same_scores and written.get("judges", {}) == judges_of(self.path, matrix.rows, self.tasks)
 
@@ -221,16 +231,19 @@ class RunDir:
         }
 
     def write_summary(self, facts: Mapping[str, Any]) -> ScoreMatrix:
-        """Write `matrix.json`, `matrix.csv`, `metrics.json`; `facts` are what no file has (protocol, ...)."""
+        """Write `matrix.csv`, `metrics.json`, `matrix.json`; `facts` are what no file has (protocol, ...).
+
+        `matrix.json` comes last: it says whether the summary is current.
+        """
         matrix = self.matrix()
         judges = judges_of(self.path, matrix.rows, self.tasks)
         metrics = metrics_to_json(matrix.summary())
         metrics |= own_metrics(judges, facts.get("protocol", {}).get("judge"))
         computed = {"metrics": metrics, "cost": self.costs(), "judges": judges}
         computed |= variant_grids(self.tasks, self.scores(), self.learned)
-        write_json(self.path / "matrix.json", {**matrix.to_json(), **computed, **facts})
         write_json(self.path / "metrics.json", metrics)
         write_text(self.path / "matrix.csv", matrix.as_csv())
+        write_json(self.path / "matrix.json", {**matrix.to_json(), **computed, **facts})
         return matrix
 
     def facts(self) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-from coin_lightning.continual.run_dir import RunDir, read_json
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import CoinLightningError
 from coin_lightning.evaluation.judges.base import Judge
 from coin_lightning.evaluation.judges.judging import Report, judge_experience, silent
+from coin_lightning.run_files import read_json
 
 
 class RunJudge:

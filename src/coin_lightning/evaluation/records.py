@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import DataError
+from coin_lightning.run_files import RECORDS
 from coin_lightning.whole_files import replacing
 
 
@@ -92,9 +93,9 @@ def read_records(path: str | Path) -> list[AnswerRecord]:
     try:
         text = source.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise DataError(f"{source}: no such file; evaluate the task again, or check the path") from error
+        raise DataError(f"{source}: is missing; {RECORDS}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{source}: not UTF-8 at byte {error.start}; evaluate the task again") from error
+        raise DataError(f"{source}: not UTF-8 at byte {error.start}; {RECORDS}") from error
     records, problems = [], []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -102,11 +103,11 @@ def read_records(path: str | Path) -> list[AnswerRecord]:
         try:
             records.append(AnswerRecord.from_json(json.loads(line)))
         except json.JSONDecodeError as error:
-            problems.append(f"{source}:{number}: not JSON ({error.msg} at column {error.colno}); was the file cut off?")
+            problems.append(f"{source}:{number}: not JSON ({error.msg} at column {error.colno})")
         except DataError as error:
             problems.append(f"{source}:{number}: {error}")
     if problems:
-        raise DataError(problems)
+        raise DataError([*problems[:-1], f"{problems[-1]}; {RECORDS}"])
     return records
 
 

@@ -13,7 +13,7 @@ HOOKS = (
     "batch_context",
     "transform_inputs",
     "extra_loss",
-    "after_backward",
+    "before_step",
     "after_step",
     "after_experience",
     "route",
@@ -74,8 +74,8 @@ class Method:
         """Added to the loss; None adds nothing. `logits [n, vocabulary]` and `targets [n]` of the learned tokens."""
         return None
 
-    def after_backward(self, model: nn.Module) -> None:
-        """May change gradients."""
+    def before_step(self, model: nn.Module) -> None:
+        """May change gradients. Once per optimizer step: they are summed up, synchronised and unscaled, not clipped."""
 
     def after_step(self, model: nn.Module, optimizer: Optimizer) -> None:
         """After each optimizer step."""

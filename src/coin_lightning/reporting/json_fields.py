@@ -1,29 +1,13 @@
-"""Read JSON artefacts with errors that name the file and the field."""
+"""Read records and fields of JSON artefacts with errors that name the file and the field."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import RunError
+from coin_lightning.run_files import RECORDS
 
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", int: "an integer", float: "a number"}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``.
-
-    Raises:
-        RunError: the file is missing, is not JSON, or holds something other than an object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path}: this file of the run is missing; run the same command again to complete it.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunError(f"{path}: cannot be read as JSON ({error}); restore it or delete it and run again.") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path}: holds a {type(content).__name__}, expected an object; restore it or run again.")
-    return content
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
@@ -35,9 +19,9 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
-        raise RunError(f"{path}: this file of the run is missing; run the same command again to complete it.") from None
+        raise RunError(f"{path}: is missing; {RECORDS}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); restore it or delete it and run again.") from error
+        raise RunError(f"{path}: cannot be read ({error}); {RECORDS}") from error
     return [_parse_line(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
@@ -58,7 +42,7 @@ def _parse_line(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise RunError(f"{path}: line {number} is not JSON ({error}); delete the file and run again.") from error
+        raise RunError(f"{path}: line {number} is not JSON ({error}); {RECORDS}") from error
     if not isinstance(row, dict):
-        raise RunError(f"{path}: line {number} holds a {type(row).__name__}, expected an object.")
+        raise RunError(f"{path}: line {number} holds a {type(row).__name__}, expected an object; {RECORDS}")
     return row

@@ -10,11 +10,11 @@ from coin_lightning.errors import DataError
 from coin_lightning.evaluation.judges.summary import identity_text
 from coin_lightning.evaluation.records import read_records
 from coin_lightning.evaluation.side_by_side import RowDifference, VariantRow, score_both, variant_rows
-from coin_lightning.reporting.json_fields import read_json
 from coin_lightning.reporting.matrix_sections import JudgeScores
 from coin_lightning.reporting.names import title
 from coin_lightning.reporting.run_artifacts import RunArtifacts
 from coin_lightning.reporting.run_matrix import RunMatrix
+from coin_lightning.run_files import read_json
 
 SHOWN_DIFFERENCES = 5
 """Differing rows that the page prints per task; `cli.score` lists all."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import DataError
-from coin_lightning.reporting.json_fields import read_json
 from coin_lightning.reporting.run_matrix import RunMatrix
+from coin_lightning.run_files import read_json
 
 KINDS = ("published table", "authors' raw dump", "radar figure", "computed", "from memory")
 UNKNOWN = "unknown"

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from coin_lightning.errors import RunError
-from coin_lightning.reporting.json_fields import field, read_json, read_json_lines
+from coin_lightning.reporting.json_fields import field, read_json_lines
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
+from coin_lightning.run_files import read_json
 
 
 @dataclass(frozen=True)
@@ -141,12 +142,13 @@ def load_run(run_dir: Path | str) -> RunArtifacts:
     """Open a run folder, finished or not.
 
     Raises:
-        RunError: the folder, ``matrix.json`` or ``environment.json`` is missing or garbled.
+        RunError: the folder, ``matrix.json`` is missing or garbled, or ``environment.json`` is garbled.
     """
     path = Path(run_dir)
     if not path.is_dir():
         raise RunError(f"{path}: no such run folder; give the folder that holds matrix.json.")
-    return RunArtifacts(path=path, matrix=load_matrix(path), environment=read_json(path / "environment.json"))
+    environment = path / "environment.json"  # missing after a repair: the page then says less
+    return RunArtifacts(path, load_matrix(path), read_json(environment) if environment.exists() else {})
 
 
 def _train_cost(path: Path) -> TrainCost:

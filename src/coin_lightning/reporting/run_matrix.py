@@ -10,7 +10,7 @@ import numpy as np
 
 from coin_lightning.errors import RunError
 from coin_lightning.metrics.score_matrix import LEARNED, positions, row_names
-from coin_lightning.reporting.json_fields import field, read_json
+from coin_lightning.reporting.json_fields import field
 from coin_lightning.reporting.matrix_sections import (
     JudgeScores,
     VariantScores,
@@ -20,6 +20,7 @@ from coin_lightning.reporting.matrix_sections import (
     metrics_of,
     variants_in,
 )
+from coin_lightning.run_files import read_json
 
 Scalar = str | float | int | bool | None
 

@@ -289,14 +289,20 @@ class InstructionTask(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Batches of `Encoder.train_batch`, in the order of `LengthBucketSampler`."""
         lengths = PromptSizes(self.encoder).characters(self.train_rows)
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        self._sampler = LengthBucketSampler(lengths, self.batch_size, f"{self.key}/{self.name}", rank, world)
+        rank, world, accumulation = 0, 1, 1
+        if self.trainer:
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+            accumulation = self.trainer.accumulate_grad_batches
+        self._sampler = LengthBucketSampler(
+            lengths, self.batch_size, f"{self.key}/{self.name}", rank, world, accumulation
+        )
         epoch, batch = self._resume
         self._sampler.set_epoch(epoch)
         self._sampler.skip_batches(batch)
         self._resume = (0, 0)
         return TrainLoader(
             Rows(self.train_rows),
+            accumulation,
             batch_sampler=self._sampler,
             collate_fn=self.encoder.train_batch,
             num_workers=self.num_workers,

@@ -1,9 +1,13 @@
 """What data loaders read from: rows one by one to learn, whole batches to answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset
+
+from coin_lightning.backbones.base import IGNORE
 
 
 class Rows(Dataset):
@@ -44,7 +48,28 @@ class Batches(Dataset):
 
 
 class TrainLoader(DataLoader):
-    """A loader that goes on in mid-epoch without state of its own: `resume_at` has told its sampler where."""
+    """Training batches, each with what its optimizer step learns from in this process: `step_targets` answer tokens in
+    `step_batches` batches. The last step of an epoch may have fewer.
+
+    It goes on in mid-epoch without state of its own: `resume_at` has told its sampler where, at the start of a step.
+
+    Args:
+        rows: to learn from.
+        accumulation: batches per optimizer step.
+        options: as for `DataLoader`.
+    """
+
+    def __init__(self, rows: Rows, accumulation: int = 1, **options: Any) -> None:
+        # a generator of its own: starting over the rows draws a number, which must not come out of the dropout's stream
+        super().__init__(rows, generator=torch.Generator(), **options)
+        self.accumulation = accumulation
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]  # Lightning asks for no more
+        batches = super().__iter__()
+        while step := list(islice(batches, self.accumulation)):
+            targets = sum(int((batch["labels"][:, 1:] != IGNORE).sum()) for batch in step)
+            for batch in step:
+                yield {**batch, "step_targets": targets, "step_batches": len(step)}
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing; its presence tells Lightning that the loader can be resumed."""

@@ -10,19 +10,30 @@ BUCKET = 50
 class LengthBucketSampler:
     """Yields lists of row numbers for one rank.
 
-    Rows are shuffled, cut into buckets, sorted by length within each, cut into batches, and the batches are shuffled.
-    The last batch of an epoch may be short; with several ranks it is filled from the front: all take equal steps.
+    Rows are shuffled, cut into buckets, sorted by length within each, cut into optimizer steps, and the steps are
+    shuffled; the rows of a step are then cut into batches and dealt to the ranks. Which rows a step learns from thus
+    depends on their number only, not on how batch size, accumulation and ranks make it up. The last step of an epoch
+    may be short; with several ranks its last batch is filled from the front: all take equal steps.
 
     Args:
         lengths: a number per row that grows with its tokens.
         batch_size: rows per batch and rank.
         key: decides the order together with the epoch.
-        rank, world_size: which part of each global batch is yielded.
+        rank, world_size: which part of each batch of all ranks is yielded.
+        accumulation: batches per optimizer step.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, key: str, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        key: str,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulation: int = 1,
+    ) -> None:
         self.lengths, self.batch_size, self.key = list(lengths), batch_size, key
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self.accumulation = rank, world_size, accumulation
         self.epoch = 0
         self._skip = 0
 
@@ -45,19 +56,22 @@ class LengthBucketSampler:
         return -(-len(self.lengths) // wide)
 
     def plan(self) -> list[list[int]]:
-        """All global batches of this epoch, each of up to `batch_size * world_size` rows."""
+        """All batches of this epoch over all ranks, each of up to `batch_size * world_size` rows."""
         order = list(range(len(self.lengths)))
         rng = random.Random(f"{self.key}/{self.epoch}")
         rng.shuffle(order)
         wide = self.batch_size * self.world_size
         if self.world_size > 1 and len(order) % wide:
             order += (order * (wide // len(order) + 1))[: wide - len(order) % wide]
-        batches = []
-        for start in range(0, len(order), wide * BUCKET):
-            bucket = sorted(order[start : start + wide * BUCKET], key=self.lengths.__getitem__)
-            batches += [bucket[at : at + wide] for at in range(0, len(bucket), wide)]
-        rng.shuffle(batches)
-        return batches
+        steps = list(self._steps(order, wide * self.accumulation))
+        rest = [steps.pop()] if steps and len(steps[-1]) < wide * self.accumulation else []
+        rng.shuffle(steps)
+        return [step[at : at + wide] for step in steps + rest for at in range(0, len(step), wide)]
+
+    def _steps(self, order: Sequence[int], size: int) -> Iterator[list[int]]:
+        for start in range(0, len(order), size * BUCKET):
+            bucket = sorted(order[start : start + size * BUCKET], key=self.lengths.__getitem__)
+            yield from (bucket[at : at + size] for at in range(0, len(bucket), size))
 
     def __iter__(self) -> Iterator[list[int]]:
         skip, self._skip = self._skip, 0

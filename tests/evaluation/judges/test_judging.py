@@ -135,7 +135,7 @@ def test_a_run_without_scores_is_refused(tmp_path: Path):
 
 def test_missing_answers_are_named(run: Path):
     (run / "task_01_gqa" / "records" / "gqa.jsonl").unlink()
-    with pytest.raises(DataError, match=r"gqa\.jsonl: no such file"):
+    with pytest.raises(DataError, match=r"gqa\.jsonl: is missing"):
         judge_run(run, FakeJudge())
 
 
@@ -143,7 +143,7 @@ def test_a_broken_summary_is_named_with_the_remedy(run: Path):
     judge_run(run, FakeJudge())
     file = run / "task_01_gqa" / "judged" / "fake_rule.json"
     file.write_text("{")
-    with pytest.raises(RunError, match=r"fake_rule\.json: cannot be read .*no reply is lost"):
+    with pytest.raises(RunError, match=r"fake_rule\.json: cannot be read .*replies are kept"):
         judge_run(run, FakeJudge())
     file.unlink()
     judge = FakeJudge()

@@ -11,9 +11,10 @@ from typing import Any
 
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.evaluation.judges.base import PROTOCOL, Judge
-from coin_lightning.evaluation.judges.summary import join_versions, read_summary
+from coin_lightning.evaluation.judges.summary import join_versions
 from coin_lightning.evaluation.judges.task_judging import KnownReplies, TaskJudgement, TaskJudging
 from coin_lightning.evaluation.records import read_records
+from coin_lightning.run_files import read_json
 from coin_lightning.whole_files import write_json
 
 Report = Callable[[str, int, int], None]
@@ -32,7 +33,7 @@ def check_judge(run: Path, judge: Judge) -> None:
     """
     identity = judge.identity()
     for file in sorted(run.glob(f"task_*/judged/{judge.name}.json")):
-        old = read_summary(file)
+        old = read_json(file)
         # a version that only replies tell is not known yet
         fields = [name for name in PROTOCOL if name != "version" or identity["version"] is not None]
         changed = [
@@ -80,7 +81,7 @@ def judge_experience(
 
 
 def _summarise(file: Path, identity: dict[str, Any], done: dict[str, TaskJudgement], seconds: float) -> dict[str, Any]:
-    old = read_summary(file) if file.exists() else {}
+    old = read_json(file) if file.exists() else {}
     stated = join_versions(version for judgement in done.values() for version in judgement.versions)
     summary = {
         **identity,
@@ -110,7 +111,7 @@ def judge_run(run: Path, judge: Judge, report: Report = silent) -> list[Path]:
     known = KnownReplies(run)
     try:
         for folder in folders:
-            judge_experience(folder, list(read_summary(folder / "scores.json")["scores"]), judge, report, known)
+            judge_experience(folder, list(read_json(folder / "scores.json")["scores"]), judge, report, known)
     finally:
         judge.close()
     return folders

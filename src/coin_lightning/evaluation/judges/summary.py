@@ -1,6 +1,5 @@
 """What judges found in a run: the summary file of each experience, and the `judges` section of matrix.json."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from coin_lightning.errors import RunError
 from coin_lightning.evaluation.judges.base import PROTOCOL
 from coin_lightning.metrics.score_matrix import JOINT, LEARNED, ScoreMatrix, metrics_to_json
+from coin_lightning.run_files import read_json
 
 _AND = " + "
 
@@ -38,7 +37,7 @@ def judges_of(run: Path, rows: Sequence[str], tasks: Sequence[str]) -> dict[str,
 
 
 def _section(files: Sequence[Path], tasks: Sequence[str], learned: str) -> dict[str, Any]:
-    found = [read_summary(file) if file.exists() else {} for file in files]
+    found = [read_json(file) if file.exists() else {} for file in files]
     grids = {
         key: [[summary.get(key, {}).get(task) for task in tasks] for summary in found]
         for key in ("scores", "counts", "unparsed")
@@ -72,18 +71,3 @@ def identity_text(protocol: Mapping[str, Any]) -> str:
 def own_metrics(judges: Mapping[str, Any], name: str | None) -> dict[str, float | None]:
     """The metrics of one judge under `judge/<key>`, for the run's own `metrics`; empty when it has judged nothing."""
     return {f"judge/{key}": value for key, value in judges.get(name or "", {}).get("metrics", {}).items()}
-
-
-def read_summary(file: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        RunError: it is missing or broken.
-    """
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file}: cannot be read ({error}); remove it and judge again, no reply is lost") from error
-    if not isinstance(data, dict):
-        raise RunError(f"{file}: must hold an object; remove it and judge again, no reply is lost")
-    return data

@@ -1,0 +1,116 @@
+"""The processes of one job: which of them this is, and how they agree on what only one of them may decide.
+
+Ranks come from Lightning's own cluster environments (torchrun, srun, LSF, MPI), in the order in which a `Trainer` looks
+for them, so that both always mean the same. Each process that reads the run folder for itself would see another state
+of it: the first one decides, and the others are told.
+"""
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning.fabric.plugins.environments import (
+    ClusterEnvironment,
+    LSFEnvironment,
+    MPIEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+
+from coin_lightning.errors import CoinLightningError, ConfigError
+
+Found = TypeVar("Found")
+
+
+class DecidedElsewhereError(CoinLightningError):
+    """The first process of the job has refused to go on, and says why."""
+
+
+def cluster() -> ClusterEnvironment | None:
+    """The environment that has started this process; None when it was started by itself.
+
+    SLURM's requeueing by Lightning is off: it would write a checkpoint that every later task loads again. Signals are
+    handled by `continual.interruption`.
+
+    Raises:
+        ConfigError: the variables of the environment contradict each other.
+    """
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    try:
+        if SLURMEnvironment.detect():
+            return SLURMEnvironment(auto_requeue=False)
+        return next((kind() for kind in (LSFEnvironment, MPIEnvironment) if kind.detect()), None)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise ConfigError(f"the scheduler's variables cannot be used: {error}") from error
+
+
+def world_size() -> int:
+    """Processes of this job."""
+    environment = cluster()
+    return 1 if environment is None else environment.world_size()
+
+
+def rank() -> int:
+    """Number of this process in its job; 0 is the first."""
+    environment = cluster()
+    return 0 if environment is None else environment.global_rank()
+
+
+def is_first() -> bool:
+    """Whether this is the only process of its job, or the first: the one that writes, prints and decides."""
+    return rank() == 0
+
+
+def connect() -> None:
+    """Let the processes of the job find each other, before a `Trainer` would; one alone has nothing to do.
+
+    Raises:
+        ConfigError: the others did not come.
+    """
+    environment = cluster()
+    if environment is None or environment.world_size() == 1 or dist.is_initialized():
+        return
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    try:
+        dist.init_process_group(backend, rank=environment.global_rank(), world_size=environment.world_size())
+    except (RuntimeError, ValueError) as error:  # torch.distributed's errors are RuntimeErrors
+        raise ConfigError(
+            f"{type(environment).__name__} announces {environment.world_size()} processes, but they did not meet at "
+            f"{environment.main_address}:{environment.main_port} ({error}); start all of them with torchrun or srun"
+        ) from error
+
+
+def decide(find: Callable[[], Found]) -> Found:
+    """What `find` gives in the first process, in all of them. The others do not call it.
+
+    Raises:
+        CoinLightningError: what `find` raises in the first process; in the others `DecidedElsewhereError`.
+    """
+    if not dist.is_initialized():
+        return find()
+    box: list[Found | CoinLightningError | None] = [None]
+    failure: CoinLightningError | None = None
+    if is_first():
+        try:
+            box[0] = find()
+        except CoinLightningError as error:
+            box[0] = failure = error
+    dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    if failure is not None:
+        raise failure
+    if isinstance(box[0], CoinLightningError):
+        raise DecidedElsewhereError(str(box[0]))
+    return box[0]  # type: ignore[return-value]
+
+
+def gather(mine: Found) -> list[Found]:
+    """What each process has, by rank, in all of them."""
+    if not dist.is_initialized():
+        return [mine]
+    found: list[Found | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, mine)
+    return found  # type: ignore[return-value]

@@ -1,0 +1,44 @@
+"""Reading the JSON files of a run; of a damaged one the message has the remedy that works for just this file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from coin_lightning.errors import RunError
+
+AGAIN = "give the command of the run again"
+REMEDIES = {
+    "matrix.json": f"remove it and {AGAIN}: it is written anew from the other files",
+    "metrics.json": f"remove it and matrix.json, and {AGAIN}: both are written anew from the other files",
+    "environment.json": "restore or remove it; without it pages say nothing of machine and data, and nobody checks "
+    "that the data are those that the run was started with",
+    "subsets.json": "restore or remove it; without it nobody checks that the rows are those the run was started with",
+    "scores.json": f"restore it, or remove it and {AGAIN}: the experience is evaluated again",
+    "router.json": f"restore it, or remove it and its scores.json, and {AGAIN}: the experience is evaluated again",
+    "train.json": f"restore it, or remove its folder and those of later tasks, and {AGAIN}: they are learned again",
+}
+"""Name of a file -> what to do when it cannot be read."""
+JUDGED = f"remove it and judge again ({AGAIN}, or coin_lightning.cli.judge): replies are kept, nothing is asked twice"
+RECORDS = f"restore it, or remove scores.json of its experience and {AGAIN}: the questions are answered again"
+
+
+def remedy(file: Path) -> str:
+    """What to do when a file of a run cannot be read."""
+    return JUDGED if file.parent.name == "judged" else REMEDIES.get(file.name, "restore it")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        RunError: the file is missing, is not JSON, or holds something other than an object.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{file}: is missing; {remedy(file).replace('remove it and ', '')}") from None
+    except (OSError, ValueError) as error:  # broken UTF-8 and broken JSON are ValueErrors
+        raise RunError(f"{file}: cannot be read as JSON ({error}); {remedy(file)}") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{file}: holds a {type(content).__name__}, expected an object; {remedy(file)}")
+    return content

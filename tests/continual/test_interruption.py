@@ -1,0 +1,117 @@
+"""SIGTERM, SIGUSR1, Ctrl-C: one line, the status that schedulers know, and the same command ends with the same bits."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from ranks import together
+from results import results
+
+STATUS = {signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGINT: 130}
+SLURM = {
+    "SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "t", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0",
+    "SLURM_NTASKS": "1", "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "1", "SLURM_NODELIST": "localhost",
+}  # fmt: skip
+
+
+def send(position: int, moment: str, step: int, number: int, rank: int = 0) -> list[str]:
+    """Arguments of a run that sends itself a signal; see `probes.SignalAt`."""
+    values = {"_target_": "probes.SignalAt", "position": position, "moment": moment, "step": step}
+    values |= {"number": int(number), "rank": rank}
+    return [f"+callbacks.signal.{key}={value}" for key, value in values.items()]
+
+
+def last_line(text: str) -> str:
+    return text.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("number", STATUS, ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    ("position", "moment", "step", "left"),
+    [
+        (1, "train", 3, "task_01_scienceqa/last.ckpt"),  # between two checkpoints
+        (2, "train", 5, "task_02_textvqa/last.ckpt"),  # the last step of an epoch
+        (2, "train", 10, "task_02_textvqa/train.json"),  # the last step of the task
+        (1, "predict", 2, "task_01_scienceqa/records/.partial/scienceqa.0.jsonl"),
+    ],
+)
+def test_a_signal_ends_a_run_and_the_same_command_goes_on(place, undisturbed, number, position, moment, step, left):
+    name = f"signal_{number.name}_{position}_{moment}_{step}"
+    command = place.command(name, "evaluation=full")
+    status, text = place.runs.run([*command, *send(position, moment, step, number)])
+    assert status == STATUS[number], text
+    assert last_line(text) == f"stopped by {number.name}; what was done is kept, the same command goes on from here"
+    assert "Traceback" not in text
+    run = place.folder / name
+    assert (run / left).is_file()
+    assert not list(run.rglob("hpc_ckpt*"))
+    assert not list(run.rglob("*.tmp"))
+    status, text = place.runs.run(command)
+    assert status == 0, text
+    assert results(run) == results(undisturbed)
+
+
+def test_nothing_is_learned_twice_behind_a_signal(place):
+    """The checkpoint is that of the very step: `train.json` counts what was really learned."""
+    import torch
+
+    command = place.command("signal_step", tasks="imagenet")
+    place.runs.run([*command, *send(1, "train", 3, signal.SIGTERM)])
+    saved = torch.load(place.folder / "signal_step" / "task_01_imagenet" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 3
+    assert saved["ranks"][0]["learned"]["samples"] == 12
+
+
+def test_a_requeue_signal_of_slurm_is_ours(place, undisturbed):
+    command = place.command("slurm", "evaluation=full")
+    status, text = place.runs.run([*command, *send(1, "train", 3, signal.SIGUSR1)], **SLURM)
+    assert status == 143, text
+    run = place.folder / "slurm"
+    assert not list(run.rglob("hpc_ckpt*"))
+    status, text = place.runs.run(command, **SLURM)
+    assert status == 0, text
+    assert results(run) == results(undisturbed)
+
+
+def test_a_requeueing_checkpoint_of_lightning_is_refused_and_the_remedy_works(place, undisturbed, tmp_path: Path):
+    command = place.command("foreign", "evaluation=full")
+    status, text = place.runs.run([*command, *place.kill(2, "train", 3)])
+    assert status == -signal.SIGKILL, text
+    run = place.folder / "foreign"
+    foreign = run / "hpc_ckpt_1.ckpt"
+    foreign.write_bytes((run / "task_02_textvqa" / "last.ckpt").read_bytes())
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    for env in ({}, SLURM):
+        status, text = place.runs.run(command, **env)
+        assert status == 1
+        assert f"{foreign}: a requeueing checkpoint of another program" in text
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+    foreign.rename(tmp_path / foreign.name)
+    status, text = place.runs.run(command)
+    assert status == 0, text
+    assert results(run) == results(undisturbed)
+
+
+@pytest.mark.parametrize("number", STATUS, ids=lambda number: number.name)
+def test_a_signal_ends_judging_and_the_same_command_goes_on(place, number):
+    name = f"signal_judge_{number.name}"
+    judge = ["judge._target_=probes.FixedJudge", "scenario.limit_test=2"]
+    command = place.command(name, *judge, tasks="imagenet")
+    status, text = place.runs.run([*command, f"+judge.sends={int(number)}"])
+    assert status == STATUS[number], text
+    assert last_line(text).startswith(f"stopped by {number.name}; ")
+    status, text = place.runs.run(command)
+    assert status == 0, text
+    assert (place.folder / name / "task_01_imagenet" / "judged" / "fixed_seven.json").is_file()
+
+
+@pytest.mark.ddp
+def test_a_signal_to_one_rank_ends_all_at_the_same_step(place, ranked):
+    run, command = place.folder / "ranked_signal", ranked.command("ranked_signal")
+    done = together(place, [*command, *send(1, "train", 3, signal.SIGUSR1, rank=1)])
+    assert [status for status, _ in done] == [143, 143], done
+    assert (run / "task_01_scienceqa" / "last.ckpt").is_file()
+    done = together(place, command)
+    assert [status for status, _ in done] == [0, 0], done
+    assert results(run) == results(ranked.undisturbed)

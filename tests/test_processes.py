@@ -1,0 +1,86 @@
+"""Several processes, started by torchrun or srun, are one job; what cannot work is refused with the right command."""
+
+import json
+import signal
+
+import pytest
+
+from ranks import free_port, srun, together, torchrun
+from results import results
+
+pytestmark = pytest.mark.ddp
+
+
+def test_srun_starts_a_job_as_torchrun_does(place, ranked):
+    done = together(place, ranked.command("srun"), srun)
+    assert [status for status, _ in done] == [0, 0], done
+    assert done[1][1].strip() == ""
+    assert results(place.folder / "srun") == results(ranked.undisturbed)
+
+
+@pytest.mark.parametrize("step", [5, 7])
+def test_a_killed_job_goes_on_with_the_dropout_of_each_rank(place, ranked, step):
+    command = ranked.command(f"ranked_{step}")
+    done = together(place, [*command, *place.kill(1, "train", step)])
+    assert [status for status, _ in done] == [-signal.SIGKILL] * 2, done
+    done = together(place, command)
+    assert [status for status, _ in done] == [0, 0], done
+    assert results(place.folder / f"ranked_{step}") == results(ranked.undisturbed)
+
+
+def test_ranks_drop_other_inputs(place, ranked):
+    """On the same rows two ranks with one stream of random numbers would compute the same twice."""
+    import torch
+
+    command = ranked.command("streams")
+    together(place, [*command, *place.kill(1, "train", 3)])
+    saved = torch.load(place.folder / "streams" / "task_01_scienceqa" / "last.ckpt", weights_only=True)
+    states = [each["random_state"]["torch"] for each in saved["ranks"]]
+    assert len(states) == 2
+    assert not torch.equal(*states)
+
+
+def test_devices_without_a_launcher_are_refused_with_the_command(place):
+    command = place.command("alone", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", tasks="imagenet")
+    status, text = place.runs.run(command)
+    assert status == 1
+    assert "trainer.devices=2 makes 2 processes, but this one was started alone" in text
+    assert "torchrun --nproc-per-node 2 -m coin_lightning backbone=tiny" in text
+    assert not (place.folder / "alone" / "config.yaml").exists()
+
+
+def test_processes_that_the_trainer_does_not_use_are_refused(place):
+    done = together(place, place.command("too_many", tasks="imagenet"))
+    assert [status for status, _ in done] == [1, 1]
+    assert "2 processes were started, but trainer.devices=1 makes 1" in done[0][1]
+    assert "Add trainer=ddp trainer.devices=2" in done[0][1]
+
+
+def test_variables_of_slurm_that_contradict_each_other_are_one_error_line(place):
+    status, text = place.runs.run(place.command("contradiction", tasks="imagenet"), SLURM_NTASKS="2", SLURM_PROCID="0")
+    assert status == 1
+    assert "error: the scheduler's variables cannot be used: " in text
+    assert "Traceback" not in text
+
+
+def test_what_the_first_process_refuses_ends_all_and_is_said_once(place, ranked):
+    command = [*ranked.command("ranked"), "adapter.num_experts=4"]  # another config than the folder's
+    done = together(place, command)
+    assert [status for status, _ in done] == [1, 1]
+    assert "adapter.num_experts: 8 -> 4" in done[0][1]
+    assert done[1][1].strip() == ""
+
+
+def test_position_is_decided_once(place, ranked):
+    """A rank that sees an older state of the folder, as on a network disk, follows the first one."""
+    command = ranked.command("late")
+    together(place, [*command, *place.kill(1, "train", 3)])
+    first, second = torchrun(2)
+    second["LATE_DISK"] = "1"
+    port = str(free_port())
+    hidden = "+callbacks.late._target_=probes.LateDisk"
+    done = place.runs.together([([*command, hidden], {**env, "MASTER_PORT": port}) for env in (first, second)])
+    assert [status for status, _ in done] == [0, 0], done
+    assert results(place.folder / "late") == results(ranked.undisturbed)
+    written = json.loads((place.folder / "late" / "task_01_scienceqa" / "train.json").read_text())
+    assert written["steps"] == 10
