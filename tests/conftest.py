@@ -99,7 +99,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.fixture(scope="session")
 def undisturbed(place: Place) -> Path:
     """Run folder of three tasks, all cells, never killed; `recorded` beside it is what `probes.Recorder` saw."""
-    status, text = place.runs.run(place.command("undisturbed", "evaluation=full", *place.record("recorded")))
+    status, text = place.runs.run(
+        place.command("undisturbed", "evaluation=full", *place.record("recorded")), PAGE="1"
+    )
     assert status == 0, text
     (place.folder / "undisturbed.txt").write_text(text)
     return place.folder / "undisturbed"

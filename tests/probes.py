@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.run_dir import RunDir
@@ -144,7 +145,7 @@ class Modes(L.Callback):
         """Look at every forward pass from here on."""
         core = pl_module.backbone.core
         parts = {"layers": core.language_model.layers, "tower": core.vision_tower.modules()}
-        parts["adapters"] = [each for each in pl_module.modules() if "lora" in type(each).__name__.lower()]
+        parts["adapters"] = [each for each in pl_module.modules() if isinstance(each, BaseTunerLayer)]
         for name, modules in parts.items():
             for module in modules:
                 module.register_forward_pre_hook(lambda part, _, name=name: self.found[name].add(part.training))

@@ -47,7 +47,7 @@ def test_help_explains_the_groups(place):
 
 
 def test_a_finished_run_shows_its_numbers_again_without_a_model(place, undisturbed: Path):
-    status, text = place.runs.run(place.command("undisturbed", "evaluation=full"))
+    status, text = place.runs.run(place.command("undisturbed", "evaluation=full"), PAGE="1")
     assert status == 0, text
     assert "Final accuracy (ACC)" in text
     assert "learning" not in text
@@ -57,5 +57,5 @@ def test_a_finished_run_shows_its_numbers_again_without_a_model(place, undisturb
 def test_a_page_that_was_removed_is_made_again(place, undisturbed: Path):
     page = undisturbed / "report.html"
     page.unlink()
-    assert place.runs.run(place.command("undisturbed", "evaluation=full"))[0] == 0
+    assert place.runs.run(place.command("undisturbed", "evaluation=full"), PAGE="1")[0] == 0
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")

@@ -18,7 +18,7 @@ def read(file: Path):
 def joint(place) -> Path:
     """Run folder of the union of three tasks; `joint_recorded` is what `probes.Recorder` saw."""
     command = place.command("joint", *JOINT, *place.record("joint_recorded"), tasks=",".join(TASKS))
-    status, text = place.runs.run(command)
+    status, text = place.runs.run(command, PAGE="1")
     assert status == 0, text
     (place.folder / "joint.txt").write_text(text)
     return place.folder / "joint"
@@ -56,7 +56,7 @@ def test_exactly_the_trainable_weights_moved(place, joint: Path):
 def test_a_projector_that_is_reinitialised_between_tasks_stays_before_the_first(place, joint: Path):
     name = "joint_published"
     words = [*JOINT, "protocol.projector=reinitialised", *place.record(f"{name}_recorded")]
-    status, text = place.runs.run(place.command(name, *words, tasks=",".join(TASKS)))
+    status, text = place.runs.run(place.command(name, *words, tasks=",".join(TASKS)), PAGE="1")
     assert status == 0, text
     before = [read(place.folder / folder / "3.0.json")["before"] for folder in ("joint_recorded", f"{name}_recorded")]
     assert before[0] == before[1]
@@ -76,7 +76,7 @@ def test_killed_and_resumed_gives_the_same_bits(place, joint: Path):
     for moment in ((3, "train", 21), (3, "predict", 2)):
         status, text = place.runs.run([*command, *place.kill(*moment)])
         assert status == -signal.SIGKILL, text
-    status, text = place.runs.run(command)
+    status, text = place.runs.run(command, PAGE="1")
     assert status == 0, text
     killed = place.folder / "joint_killed"
     for pattern in ("task_*/records/*.jsonl", "task_*/adapter/*.safetensors", "matrix.csv", "metrics.json"):
@@ -88,14 +88,14 @@ def test_killed_and_resumed_gives_the_same_bits(place, joint: Path):
 def test_the_same_command_again_changes_nothing(place, joint: Path):
     before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in joint.rglob("*") if file.is_file()}
     command = place.command("joint", *JOINT, *place.record("joint_recorded"), tasks=",".join(TASKS))
-    assert place.runs.run(command)[0] == 0
+    assert place.runs.run(command, PAGE="1")[0] == 0
     assert {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in joint.rglob("*") if file.is_file()} == before
 
 
 def test_a_run_that_trains_nothing_has_the_zero_shot_row_only(place, joint: Path):
     command = place.command("untrained", "scenario.train=false", tasks=",".join(TASKS))
     for _ in range(2):
-        status, text = place.runs.run(command)
+        status, text = place.runs.run(command, PAGE="1")
         assert status == 0, text
     run = place.folder / "untrained"
     assert [folder.name for folder in run.glob("task_*")] == ["task_00_zero_shot"]

@@ -36,21 +36,21 @@ def run(sound: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / "run"))
 
 
-def again(place, run: Path) -> tuple[int, str]:
-    return place.runs.run(command(place, run))
+def again(place, run: Path, **env: str) -> tuple[int, str]:
+    return place.runs.run(command(place, run), **env)
 
 
-def refused(place, run: Path, *texts: str) -> str:
-    status, text = again(place, run)
+def refused(place, run: Path, *texts: str, **env: str) -> str:
+    status, text = again(place, run, **env)
     assert status == 1, text
     assert "Traceback" not in text
     assert all(each in text for each in texts), text
     return text
 
 
-def repaired(place, run: Path, sound: Path) -> None:
+def repaired(place, run: Path, sound: Path, **env: str) -> None:
     """The command of the run ends well, and with what it had."""
-    status, text = again(place, run)
+    status, text = again(place, run, **env)
     assert status == 0, text
     assert results(run) == results(sound)
     mine, theirs = (json.loads((each / "matrix.json").read_text()) for each in (run, sound))
@@ -104,9 +104,9 @@ def test_what_was_run_on_is_damaged(place, sound, run, name):
 def test_a_finished_run_without_its_environment_still_has_a_page(place, sound, run, capsys):
     (run / "environment.json").write_text(CUT)
     (run / "report.html").unlink()
-    refused(place, run, "environment.json: cannot be read as JSON", "restore or remove it")
+    refused(place, run, "environment.json: cannot be read as JSON", "restore or remove it", PAGE="1")
     (run / "environment.json").unlink()
-    repaired(place, run, sound)
+    repaired(place, run, sound, PAGE="1")
     assert (run / "report.html").is_file()
 
 

@@ -141,7 +141,7 @@ def test_second_run_loads_nothing_and_changes_nothing(place, undisturbed: Path):
         return {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in files}
 
     before = state()
-    status, text = place.runs.run(place.command("undisturbed", "evaluation=full", *place.record("recorded")))
+    status, text = place.runs.run(place.command("undisturbed", "evaluation=full", *place.record("recorded")), PAGE="1")
     assert status == 0, text
     assert state() == before
     assert "report.html" in "".join(text.split())  # a long path is folded

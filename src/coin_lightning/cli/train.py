@@ -130,7 +130,7 @@ def _continue(
         written = load_matrix(run.path)
         console.print(matrix_table(written, row))
         log_experience(parts.make.loggers, written, row, parts.loop.steps_until(row))
-        write_report(run.path)
+        write_report(run.path, figures=run.finished())
 
     parts.loop.on_row = on_row
     try:

@@ -21,12 +21,16 @@ from coin_lightning.reporting.style import inline_svg
 from coin_lightning.whole_files import write_text
 
 
-def write_report(run_dir: Path | str, scorer_factory: ScorerFactory = default_scorer) -> Path:
+def write_report(
+    run_dir: Path | str, scorer_factory: ScorerFactory = default_scorer, figures: bool = True
+) -> Path:
     """Write ``report.html`` and ``figures/*.png`` into a run folder, finished or not.
 
     Args:
         run_dir: the run folder.
         scorer_factory: (task, variant) -> rule from an answer record to [0, 1]; used for the examples only.
+
+        figures: write the PNG files, too; the page does not need them, and they take as long as all the rest.
 
     Returns:
         The path of the page. Pictures are inlined: the page asks for nothing else, on disk or in the network.
@@ -35,7 +39,8 @@ def write_report(run_dir: Path | str, scorer_factory: ScorerFactory = default_sc
         RunError: an artefact is missing or garbled; the message names it.
     """
     run = load_run(run_dir)
-    save_figures(run, run.path / "figures")
+    if figures:
+        save_figures(run, run.path / "figures")
     page = run.path / "report.html"
     write_text(page, render_report(run, scorer_factory))
     return page
