@@ -193,7 +193,7 @@ class Gradients(L.Callback):
                 grads = {name: weight.grad for name, weight in pl_module.trainable().items()}
                 save_file({name: grad.contiguous() for name, grad in grads.items() if grad is not None}, file)
 
-        trainer.optimizers[0].register_step_pre_hook(write)
+        trainer.optimizers[0].register_step_post_hook(write)  # the gradients come within the step
 
 
 class SignalAt(L.Callback):

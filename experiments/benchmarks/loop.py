@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from bare_loop import Recipe, epoch
 from harness import RESULTS, interleaved, machine, milliseconds, ratio, show, write_json
@@ -34,6 +35,17 @@ AIM = 1.05
 OURS, BARE = "our fit", "bare loop"
 
 
+class Losses(L.Callback):
+    """The loss of each step, of which there is one per batch here."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
+        """Lightning's hook."""
+        self.values.append(outputs["loss"].item())
+
+
 def whole_fit(config: DictConfig, module: ContinualMLLM, task: InstructionTask, losses: dict[str, list[float]]) -> None:
     """One task as `python -m coin_lightning` fits it, in a run folder of its own."""
     seed_everything(config.seed)
@@ -46,11 +58,13 @@ def whole_fit(config: DictConfig, module: ContinualMLLM, task: InstructionTask, 
         progress.follow(loop)
         loop.experience = Experience(1, task, run.folder(1), None, False)
         module.total_steps = task.steps_per_epoch()
-        make = TrainerFactory(config, {}, loop, progress, module)
-        make(loop.experience).fit(module, datamodule=task)
+        make, seen = TrainerFactory(config, {}, loop, progress, module), Losses()
+        trainer = make(loop.experience)
+        trainer.callbacks.append(seen)
+        trainer.fit(module, datamodule=task)
         make.close()
         assert (run.folder(1) / "adapter").is_dir()
-    losses[OURS] = [loss.item() for loss in module.losses]
+    losses[OURS] = seen.values
 
 
 def bare(module: ContinualMLLM, task: InstructionTask, clip: float, losses: dict[str, list[float]]) -> None:

@@ -69,6 +69,7 @@ def continual(config: DictConfig) -> ContinualMLLM:
         build(config.schedule),
         config.protocol.projector,
         config.protocol.projector_lr,
+        config.protocol.loss_weighting,
     )
 
 
@@ -122,7 +123,7 @@ class Clock(L.Callback):
 
 def fit(config: DictConfig, module: ContinualMLLM, task: InstructionTask, *more: L.Callback) -> float:
     """One epoch over the task's rows through `Trainer.fit` with `more` callbacks; seconds of its loop."""
-    module.total_steps, module.losses = task.steps_per_epoch(), []
+    module.total_steps = task.steps_per_epoch()
     watch = Clock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = build(

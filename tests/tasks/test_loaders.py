@@ -1,3 +1,6 @@
+import torch
+
+from coin_lightning.backbones.base import IGNORE
 from coin_lightning.tasks.loaders import Batches, Rows, TrainLoader
 
 
@@ -22,4 +25,23 @@ def test_rows_are_a_data_set_and_the_loader_has_no_state():
     loader = TrainLoader(rows, batch_size=2)
     assert loader.state_dict() == {}
     loader.load_state_dict({})
-    assert list(loader) == [["a", "b"]]
+
+
+def collate(rows: list[list[int]]) -> dict:
+    width = max(map(len, rows))
+    return {"labels": torch.tensor([row + [IGNORE] * (width - len(row)) for row in rows])}
+
+
+def test_batches_know_the_answer_tokens_of_their_step():
+    """Counted by hand; the first label of a row has no logits before it."""
+    rows = Rows([[IGNORE, 7], [IGNORE, 7, 8, 9], [5, 7], [IGNORE, IGNORE, 4], [IGNORE, 2, 3]])
+    loader = TrainLoader(rows, 2, batch_size=1, collate_fn=collate)
+    seen = [(batch["step_targets"], batch["step_batches"]) for batch in loader]
+    assert seen == [(4, 2), (4, 2), (2, 2), (2, 2), (2, 1)]
+
+
+def test_going_through_the_rows_draws_nothing_from_the_dropouts_numbers():
+    loader = TrainLoader(Rows([[IGNORE, 7], [IGNORE, 8]]), batch_size=1, collate_fn=collate)
+    state = torch.get_rng_state()
+    assert len(list(loader)) == len(list(loader)) == 2
+    assert torch.equal(torch.get_rng_state(), state)

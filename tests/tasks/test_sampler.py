@@ -86,3 +86,22 @@ def test_lightning_finds_where_to_set_the_epoch():
 def test_answer_batches_are_sorted_the_longest_first():
     assert answer_batches([3, 9, 5, 9, 1], 2) == [[1, 3], [2, 0], [4]]
     assert answer_batches([], 2) == []
+
+
+@pytest.mark.parametrize(("size", "world", "accumulation"), [(16, 1, 1), (8, 1, 2), (4, 1, 4), (8, 2, 1), (4, 2, 2)])
+def test_a_step_has_the_same_rows_however_it_is_made_up(size, world, accumulation):
+    def steps(size: int, world: int, accumulation: int) -> list[list[int]]:
+        ranks = [LengthBucketSampler(lengths(160), size, "k", rank, world, accumulation) for rank in range(world)]
+        shares = [list(rank) for rank in ranks]
+        assert {len(batch) for share in shares for batch in share} == {size}
+        together = [sorted(chain(*batches)) for batches in zip(*shares, strict=True)]
+        return [sorted(chain(*together[at : at + accumulation])) for at in range(0, len(together), accumulation)]
+
+    assert steps(size, world, accumulation) == steps(16, 1, 1)
+
+
+@pytest.mark.parametrize("count", [103, 5, 16])
+def test_what_is_left_comes_last_so_that_no_step_reaches_into_it(count):
+    found = list(LengthBucketSampler(lengths(count), 2, "k", accumulation=4))
+    assert sorted(chain(*found)) == list(range(count))
+    assert [len(batch) for batch in found[: count // 8 * 4]] == [2] * (count // 8 * 4)
