@@ -138,9 +138,25 @@ def test_wrong_parts_are_refused_by_name(hub, tmp_path):
             pretrained_checkpoint(Parts(parts_of(hub, **changed)), tmp_path)
         assert list((tmp_path / "models").iterdir()) == []
 
-    refused(r"backbone\.pretrained\.vision_tower=.*lacks \d+ weights of a CLIPVisionModel", vision_tower=hub / "vicuna")
+    def spoilt(folder: Path, **changed: str | int) -> Path:
+        copy = Path(shutil.copytree(folder, tmp_path / f"{folder.name}_{len(list(tmp_path.iterdir()))}"))
+        settings = {**json.loads((copy / "config.json").read_text()), **changed}
+        (copy / "config.json").write_text(json.dumps(settings))
+        return copy
+
+    refused(r"backbone\.pretrained\.vision_tower=.*preprocessor_config\.json is missing", vision_tower=hub / "vicuna")
+    refused(r"model_type='llama', which is no CLIP; give a CLIP", vision_tower=spoilt(hub / "clip", model_type="llama"))
+    refused(r"config\.json is of a LlavaConfig, not of a language model", language_model=hub / "whole")
+    more = json.loads((hub / "vicuna" / "config.json").read_text())["num_hidden_layers"]
+    refused(r"language_model=.*lacks 9 weights of a .*, e\.g\. model\.layers\.2",
+            language_model=spoilt(hub / "vicuna", num_hidden_layers=more + 1))  # fmt: skip
+    refused(r"language_model=.*holds 9 weights that config\.json has no place for, e\.g\. model\.layers\.1",
+            language_model=spoilt(hub / "vicuna", num_hidden_layers=more - 1))  # fmt: skip
     refused(r"none\.bin: projector weights are missing", projector=tmp_path / "none.bin")
     torch.save({"linear_1.weight": torch.ones(2, 2)}, tmp_path / "odd.bin")
+    with pytest.raises(AssetError, match=r"(?s)odd\.bin: projector weights do not fit the model"):
+        load_llava("no/hub", starting_weights="pretrained", weights=False,
+                   pretrained=parts_of(hub, projector=tmp_path / "odd.bin"))  # fmt: skip
     refused(r"(?s)odd\.bin: projector weights do not fit the model:.*linear_2", projector=tmp_path / "odd.bin")
     (tmp_path / "empty").mkdir()
     refused(r"backbone\.pretrained\.\w+='.*empty' cannot be loaded", language_model=tmp_path / "empty")
