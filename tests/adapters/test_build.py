@@ -1,9 +1,13 @@
+import json
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
+from transformers import LlavaForConditionalGeneration
 
 from coin_lightning.adapters.build import LANGUAGE_MODEL_LINEARS, load_adapter, lora, moelora, save_adapter
 from coin_lightning.adapters.moelora import MoELoraConfig
@@ -102,3 +106,37 @@ def test_missing_and_cut_off_files_are_refused_with_the_remedy(tmp_path):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(RunError, match="adapter cannot be loaded"):
         load_adapter(model, tmp_path / "adapter")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: moelora(**SMALL, num_experts=2), lambda: lora(**SMALL)], ids=["moelora", "lora"]
+)
+def test_the_lines_of_the_readme_load_it_in_another_process(tmp_path, make):
+    tiny.load().model.save_pretrained(tmp_path / "base")
+    config = make()
+    config.modules_to_save = ["multi_modal_projector"]
+    model = get_peft_model(LlavaForConditionalGeneration.from_pretrained(tmp_path / "base"), config)
+    with torch.no_grad():
+        for parameter in trained(model).values():
+            parameter.normal_()
+    save_adapter(model, tmp_path / "adapter")
+    card = (tmp_path / "adapter" / "README.md").read_text()
+    assert card.count("```") == 2
+    code = card.split("```python\n")[1].split("```")[0] + (
+        "weights = {n: t.double().sum().item() for n, t in model.named_parameters() if '.default' in n}\n"
+        "import json; print(json.dumps(weights))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "adapter", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {name: tensor.double().sum().item() for name, tensor in trained(model).items()}
+
+
+def test_the_readme_says_what_it_is_and_is_the_same_bytes_for_the_same_adapter(tmp_path):
+    for folder in ("a", "b", "a"):
+        save_adapter(wrap(moelora(**SMALL, num_experts=2)), tmp_path / folder)
+    first, second = ((tmp_path / folder / "README.md").read_bytes() for folder in ("a", "b"))
+    assert first == second
+    assert b"# MOELORA adapter" in first
+    assert b"the model that config.yaml of the run names under backbone" in first  # tiny has no folder

@@ -10,9 +10,31 @@ from safetensors import SafetensorError
 
 from coin_lightning.adapters.moelora import MoELoraConfig
 from coin_lightning.errors import RunError
+from coin_lightning.whole_files import write_text
 
 LANGUAGE_MODEL_LINEARS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 """CoIN adapts every linear layer of the language model but the head (`coin_reference.md` section 1.3)."""
+
+
+BASE = "the model that config.yaml of the run names under backbone"
+CARD = """---
+library_name: peft
+---
+# {kind} adapter
+
+Made by coin_lightning: the weights that a run has learned, in PEFT's format. The base model is not in this folder and
+stays as it is. Run these lines here, or give the path of this folder instead of `"."`:
+
+```python
+import coin_lightning.backbones.hf_llava  # before loading: PEFT and transformers then know this project's types
+from peft import PeftModel
+from transformers import LlavaForConditionalGeneration
+
+model = LlavaForConditionalGeneration.from_pretrained({base})
+model = PeftModel.from_pretrained(model, ".")
+```
+"""
+"""What a saved adapter's `README.md` says; without the import PEFT ends with `KeyError: 'MOELORA'`."""
 
 
 def moelora(
@@ -58,8 +80,14 @@ def _targets(targets: str | Sequence[str]) -> str | list[str]:
 
 
 def save_adapter(model: PeftModel, folder: Path) -> int:
-    """Write the adapter in PEFT's format (safetensors and JSON) and return its size in bytes."""
+    """Write the adapter in PEFT's format (safetensors and JSON) and return its size in bytes.
+
+    `README.md` beside it says how it is loaded; it takes the place of the card that PEFT writes.
+    """
     model.save_pretrained(str(folder), save_embedding_layers=False)
+    config = model.peft_config["default"]
+    kind, base = config.peft_type.value, config.base_model_name_or_path
+    write_text(folder / "README.md", CARD.format(kind=kind, base=repr(base or BASE)))
     return sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".safetensors", ".json"))
 
 
