@@ -7,6 +7,7 @@ from pathlib import Path
 
 import llava_folder
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -223,3 +224,18 @@ def test_every_frame_gives_the_towers_size_or_is_refused(whole, tmp_path, frame)
             padded.pixels(wide, "crop")
     else:
         assert load_llava(folder, image_frame=frame, weights=False).pixels(wide).shape == (3, 28, 28)
+
+
+def test_a_projector_that_is_a_web_page_is_refused_and_the_remedy_works(place, whole, tmp_path):
+    """Also before the language model is read, and with the file fetched again the run goes through."""
+    file = tmp_path / "mm_projector.bin"
+    file.write_bytes(b"<html>not found</html>")
+    command = place.command("page projector", f"backbone.projector={file}", "backbone.dtype=float32", tasks="gqa")
+    status, text = place.runs.run(arguments(command, whole))
+    assert (status, "Traceback" in text) == (1, False)
+    assert f"{file}: projector weights cannot be read: it is a web page (HTML or XML), not the file itself" in text
+    assert "fetch the file again" in text
+    projector = load_llava(whole, dtype="float32").core.multi_modal_projector.state_dict()
+    torch.save({name: tensor + 1 for name, tensor in projector.items()}, file)
+    status, text = place.runs.run(arguments(command, whole))
+    assert status == 0, text

@@ -100,6 +100,33 @@ def test_starting_weights_choose_parts_or_path(hub, monkeypatch, tmp_path):
         load_llava(hub / "whole", starting_weights="scratch", name="mine")
 
 
+def zeros(file: Path) -> None:
+    """Content gone, size kept: what a full disk or a broken one leaves."""
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "preprocessor_config.json"])
+@pytest.mark.parametrize(
+    "damage", [lambda file: file.write_bytes(b""), lambda file: file.unlink(), zeros], ids=["empty", "gone", "zeros"]
+)
+def test_a_damaged_cache_names_the_folder_to_remove_and_is_then_made_again(hub, monkeypatch, tmp_path, name, damage):
+    monkeypatch.setenv("COIN_LIGHTNING_CACHE", str(tmp_path))
+    options = {"dtype": "float32", "pretrained": parts_of(hub), "starting_weights": "pretrained"}
+    weights = load_llava("no/such-hub-name", **options).model.state_dict()
+    before = {key: tensor.clone() for key, tensor in weights.items()}
+    del weights  # they lie in the file that is damaged now
+    (folder,) = (tmp_path / "models").iterdir()
+    if not (file := folder / name).exists():
+        file = folder / "processor_config.json"
+    damage(file)
+    with pytest.raises(AssetError, match=r"(?i)remove the folder .*and run again") as refusal:
+        load_llava("no/such-hub-name", **options)
+    assert str(folder) in str(refusal.value)
+    shutil.rmtree(folder)
+    after = load_llava("no/such-hub-name", **options).model.state_dict()
+    assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
+
+
 def test_without_weights_nothing_is_put_together(hub, monkeypatch, tmp_path, built):
     monkeypatch.setenv("COIN_LIGHTNING_CACHE", str(tmp_path))
     empty = load_llava("no/hub", starting_weights="pretrained", pretrained=parts_of(hub), weights=False)

@@ -8,11 +8,9 @@ from torch import Tensor, nn
 from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
 from coin_lightning.errors import AssetError
-from coin_lightning.weight_files import TORCH, foreign, read_safetensors
+from coin_lightning.weight_files import TORCH, read_safetensors
 
-TORCH_SUFFIXES = (".bin", ".pth", ".pt")
-REMEDY = "fetch the file again: safetensors, or a PyTorch file named .bin, .pth or .pt, as LLaVA's mm_projector.bin"
-
+REMEDY = "fetch the file again: safetensors, or a PyTorch file as LLaVA's mm_projector.bin"
 PUBLISHED = {"mm_projector.0.": "linear_1.", "mm_projector.2.": "linear_2."}
 """LLaVA's names of the two linear layers (`mlp2x_gelu`; the activation between them is number 1) -> transformers'."""
 
@@ -21,8 +19,9 @@ def read_projector(file: Path) -> dict[str, Tensor]:
     """Weights of a projector by transformers' names `linear_1.weight`, `linear_1.bias`, ...
 
     Args:
-        file: safetensors, or a PyTorch file as the `mm_projector.bin` that LLaVA publishes. That is a pickle; it is
-            read by torch's restricted reader, which admits tensors and plain containers and runs nothing.
+        file: safetensors, or a PyTorch file as the `mm_projector.bin` that LLaVA publishes; content decides, not name.
+            The latter is a pickle; it is read by torch's restricted reader, which admits tensors and plain containers
+            and runs nothing.
 
     Raises:
         AssetError: the file is missing, cannot be read, or holds anything but named tensors.
@@ -31,18 +30,16 @@ def read_projector(file: Path) -> dict[str, Tensor]:
         raise AssetError(
             f"{file}: projector weights are missing; give an existing safetensors file or LLaVA's mm_projector.bin"
         )
-    if file.suffix not in TORCH_SUFFIXES:
-        found = read_safetensors(file, "projector weights", REMEDY, AssetError)
-    else:
-        found = _unpickled(file)
+    with file.open("rb") as stream:
+        pickled = stream.read(8).startswith(TORCH)
+    found = _unpickled(file) if pickled else read_safetensors(file, "projector weights", REMEDY, AssetError)
     return {_name(str(name)): tensor for name, tensor in found.items()}
 
 
 def _unpickled(file: Path) -> dict[str, Tensor]:
-    if what := foreign(file, TORCH):
-        raise AssetError(f"{file}: projector weights cannot be read: {what}; {REMEDY}")
     try:
-        stored = torch.load(file, map_location="cpu", weights_only=True)
+        with file.open("rb") as stream:  # by its name alone torch would choose another reader
+            stored = torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # the restricted reader fails in many ways on a cut off or hostile file
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise AssetError(f"{file}: projector weights cannot be read: {reason}; {REMEDY}") from error
