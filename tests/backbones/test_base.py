@@ -222,6 +222,15 @@ def test_features_never_go_beside_their_places(backbone, rows, pictures, found):
         backbone.embed(torch.tensor(rows), given)
 
 
+def test_counting_makes_no_step_wait_for_the_device():
+    """On `meta` whatever asks for a number raises: so would a wait for an accelerator show."""
+    backbone = tiny.load().to("meta")
+    rows = torch.tensor([[3, 3, 3, 3, 5]], device="meta")
+    assert backbone.embed(rows, torch.empty(1, 4, 16, device="meta")).shape == (1, 5, 32)
+    with pytest.raises(RuntimeError, match=r"meta"):
+        rows.sum().item()
+
+
 def test_features_of_another_tower_do_not_go_on_into_the_next_row(backbone):
     rows = torch.tensor([[3, 3, 3, 3], [3, 3, 3, 3]])
     with pytest.raises(RunError, match=re.escape("[4, 4] image tokens for 2 pictures of 5 features, but a picture")):

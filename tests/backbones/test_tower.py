@@ -48,7 +48,7 @@ def test_a_layer_that_is_not_there():
 def test_pictures_of_another_size_and_towers_that_do_not_say_theirs():
     config = tiny.config(261)
     check_pixels(torch.empty(3, 28, 28), config, "pad", "x")
-    with pytest.raises(AssetError, match="x: preprocessor_config.json makes pictures of 56 x 28 pixels with .*=crop"):
+    with pytest.raises(AssetError, match=r"x: preprocessor_config\.json makes pictures of 56 x 28 pixels with .*=crop"):
         check_pixels(torch.empty(3, 28, 56), config, "crop", "x")
     config.vision_config.image_size = None
     assert picture_edge(config) is None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, PeftType
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, set_peft_model_state_dict
 from torch import Tensor
 
@@ -88,7 +88,7 @@ def save_adapter(model: PeftModel, folder: Path) -> int:
     """
     model.save_pretrained(str(folder), save_embedding_layers=False)
     config = model.peft_config["default"]
-    kind, base = config.peft_type.value, config.base_model_name_or_path
+    kind, base = PeftType(config.peft_type).value, config.base_model_name_or_path
     write_text(folder / "README.md", CARD.format(kind=kind, base=repr(base or BASE)))
     return sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".safetensors", ".json"))
 
@@ -103,7 +103,7 @@ def load_adapter(model: PeftModel, folder: Path) -> None:
     Raises:
         RunError: a file is missing or damaged, or the adapter has another type, lacks a weight or has one too many.
     """
-    saved, own = _saved_type(folder / CONFIG_NAME), model.peft_config["default"].peft_type.value
+    saved, own = _saved_type(folder / CONFIG_NAME), PeftType(model.peft_config["default"].peft_type).value
     if saved != own:
         raise RunError(f"{folder}: holds a {saved} adapter, the run uses {own}; check adapter and method")
     file = folder / SAFETENSORS_WEIGHTS_NAME

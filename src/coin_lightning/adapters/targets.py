@@ -33,7 +33,7 @@ def put_adapter(model: nn.Module, language_model: nn.Module, config: PeftConfig)
     scope = next(name for name, module in model.named_modules() if module is language_model)
     _narrow(config, model, f"{scope}.")
     try:
-        wrapped = get_peft_model(model, config)  # type: ignore[arg-type]  # any module with linear layers will do
+        wrapped = get_peft_model(model, config)
     except ValueError as error:
         text = str(error).splitlines()[0]
         raise ConfigError(f"{KEY}={_shown(config)}: {text}; name linear layers of the language model") from error
