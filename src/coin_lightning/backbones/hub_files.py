@@ -51,7 +51,10 @@ def read_config(source: str, key: str = "backbone.path") -> dict[str, Any]:
     """
 
     def read(**where: Any) -> Any:
-        return PreTrainedConfig.get_config_dict(source, **where)[0]
+        found = PreTrainedConfig.get_config_dict(source, **where)[0]
+        if not isinstance(found, dict):
+            raise ValueError("config.json holds no JSON object")
+        return found
 
     found: dict[str, Any] = _read(read, "AutoConfig", source, key, CHECKPOINT)
     return found
