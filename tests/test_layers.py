@@ -10,8 +10,11 @@ import coin_lightning
 
 SOURCE = Path(coin_lightning.__file__).parent
 BASE = frozenset(
-    {"metrics", "errors", "assets", "seeding", "quiet", "schedules", "whole_files", "run_files", "processes"}
-)
+    {
+        "metrics", "errors", "assets", "seeding", "quiet", "schedules", "whole_files", "weight_files", "run_files",
+        "processes",
+    }
+)  # fmt: skip
 MODELS = frozenset({"backbones", "adapters"})
 MIDDLE = frozenset({"methods", "tasks", "evaluation", "benchmarks"})
 ALLOWED = {

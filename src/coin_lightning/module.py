@@ -9,12 +9,13 @@ from typing import Any
 import lightning as L
 import torch
 import torch.nn.functional as F
-from peft import PeftConfig, PeftModel, get_peft_model
+from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from coin_lightning import processes
 from coin_lightning.adapters.moelora import MoELoraLinear, router_load
+from coin_lightning.adapters.targets import put_adapter
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.methods.base import Method
@@ -101,7 +102,7 @@ class ContinualMLLM(L.LightningModule):
         if projector != "frozen":
             adapter.modules_to_save = [PROJECTOR]  # type: ignore[attr-defined]
         # in a tuple, so that the wrapped model is not registered a second time
-        self._peft: tuple[PeftModel] = (get_peft_model(backbone.model, adapter),)
+        self._peft: tuple[PeftModel] = (put_adapter(backbone.model, backbone.core.language_model, adapter),)
         for parameter in self.trainable().values():
             parameter.data = parameter.data.float()
         self.has_router = any(isinstance(layer, MoELoraLinear) for layer in self.peft.modules())

@@ -1,11 +1,17 @@
+import json
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from transformers import LlavaForConditionalGeneration
 
-from coin_lightning.adapters.build import LANGUAGE_MODEL_LINEARS, load_adapter, lora, moelora, save_adapter
+from coin_lightning.adapters.build import LANGUAGE_MODEL_LINEARS, load_adapter, lora, moelora, read_state, save_adapter
 from coin_lightning.adapters.moelora import MoELoraConfig
 from coin_lightning.backbones import tiny
 from coin_lightning.errors import RunError
@@ -93,12 +99,91 @@ def test_another_size_or_other_parts_are_refused(tmp_path):
         load_adapter(wrap(lora(rank=8, alpha=8), projector=False), tmp_path / "adapter")
 
 
-def test_missing_and_cut_off_files_are_refused_with_the_remedy(tmp_path):
+FOREIGN = {"empty": b"", "cut": None, "another format": b"PK\x03\x04 torch", "a page": b"<html>", "no object": b"[1]"}
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json", "method_state.safetensors"])
+@pytest.mark.parametrize("damage", [*FOREIGN, "gone"])
+def test_a_damaged_file_is_named_with_what_helps(tmp_path, name, damage):
+    model, task = wrap(lora(**SMALL)), tmp_path / "task_02_gqa"
+    save_adapter(model, task / "adapter")
+    save_file({"importance": torch.ones(3)}, task / "method_state.safetensors")
+    assert read_state(task / "method_state.safetensors")["importance"].tolist() == [1, 1, 1]
+    load_adapter(model, task / "adapter")
+    file = next(task.rglob(name))
+    content = file.read_bytes()
+    file.unlink()
+    if damage != "gone":
+        file.write_bytes(content[: len(content) // 2] if FOREIGN[damage] is None else FOREIGN[damage])
+    with pytest.raises(RunError) as refusal:
+        read_state(file) if name.startswith("method") else load_adapter(model, task / "adapter")
+    assert str(refusal.value).startswith(f"{file}: ")
+    assert str(refusal.value).endswith(
+        f"; remove the folder {task} and those of later tasks and give the same command again: it trains them again"
+    )
+
+
+def test_weights_of_another_model_are_refused_by_file(tmp_path):
     model = wrap(lora(**SMALL))
-    with pytest.raises(RunError, match=r"none: adapter cannot be loaded .* remove the task's folder to train it again"):
-        load_adapter(model, tmp_path / "none")
     save_adapter(model, tmp_path / "adapter")
     file = tmp_path / "adapter" / "adapter_model.safetensors"
-    file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(RunError, match="adapter cannot be loaded"):
+    save_file({**load_file(file), "base_model.model.other.lora_A.weight": torch.ones(2)}, file)
+    with pytest.raises(RunError, match=r"_model\.safetensors: adapter does not fit the model; .*other.*; remove"):
         load_adapter(model, tmp_path / "adapter")
+    save_file({"x": torch.ones(2)}, file)
+    with pytest.raises(RunError, match=r"_model\.safetensors: adapter (cannot be loaded|does not fit).*; remove"):
+        load_adapter(model, tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("name", ["adapter/adapter_model.safetensors", "adapter/adapter_config.json"])
+def test_the_remedy_for_a_damaged_adapter_works(place, undisturbed, tmp_path, name):
+    """Stopped in the third task, the second one's adapter damaged: the run says what to remove, and ends the same."""
+    run = Path(shutil.copytree(undisturbed, tmp_path / "run"))
+    for file in ("scores.json", "train.json"):
+        (run / "task_03_imagenet" / file).unlink()
+    (run / "task_02_textvqa" / name).write_bytes(b"")
+    command = place.command(str(tmp_path / "run"), "evaluation=full", *place.record("recorded"))
+    status, text = place.runs.run(command)
+    assert (status, "Traceback" in text) == (1, False)
+    assert f"error: {run / 'task_02_textvqa' / name}: " in text
+    assert f"remove the folder {run / 'task_02_textvqa'} and those of later tasks" in text
+    for folder in ("task_02_textvqa", "task_03_imagenet"):
+        shutil.rmtree(run / folder)
+    status, text = place.runs.run(command)
+    assert status == 0, text
+    weights = "task_03_imagenet/adapter/adapter_model.safetensors"
+    assert (run / weights).read_bytes() == (undisturbed / weights).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: moelora(**SMALL, num_experts=2), lambda: lora(**SMALL)], ids=["moelora", "lora"]
+)
+def test_the_lines_of_the_readme_load_it_in_another_process(tmp_path, make):
+    tiny.load().model.save_pretrained(tmp_path / "base")
+    config = make()
+    config.modules_to_save = ["multi_modal_projector"]
+    model = get_peft_model(LlavaForConditionalGeneration.from_pretrained(tmp_path / "base"), config)
+    with torch.no_grad():
+        for parameter in trained(model).values():
+            parameter.normal_()
+    save_adapter(model, tmp_path / "adapter")
+    card = (tmp_path / "adapter" / "README.md").read_text()
+    assert card.count("```") == 2
+    code = card.split("```python\n")[1].split("```")[0] + (
+        "weights = {n: t.double().sum().item() for n, t in model.named_parameters() if '.default' in n}\n"
+        "import json; print(json.dumps(weights))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "adapter", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {name: tensor.double().sum().item() for name, tensor in trained(model).items()}
+
+
+def test_the_readme_says_what_it_is_and_is_the_same_bytes_for_the_same_adapter(tmp_path):
+    for folder in ("a", "b", "a"):
+        save_adapter(wrap(moelora(**SMALL, num_experts=2)), tmp_path / folder)
+    first, second = ((tmp_path / folder / "README.md").read_bytes() for folder in ("a", "b"))
+    assert first == second
+    assert b"# MOELORA adapter" in first
+    assert b"the model that config.yaml of the run names under backbone" in first  # tiny has no folder

@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 from coin_lightning.backbones import tiny
 from coin_lightning.backbones.base import IGNORE, Backbone, native_dtype
 from coin_lightning.backbones.prompts import CHATML, Turn
-from coin_lightning.errors import ConfigError
+from coin_lightning.errors import ConfigError, RunError
 
 START, END, PICTURE, STOP = 1, 2, 3, 4  # <|im_start|> <|im_end|> <image> </s>
 
@@ -205,6 +206,37 @@ def test_pictures_fill_the_image_tokens_in_row_order(backbone):
     assert torch.equal(backbone.embed(rows[1:2], None), table[rows[1:2]])
 
 
+@pytest.mark.parametrize(
+    ("rows", "pictures", "found"),
+    [
+        ([[3, 3, 3, 3, 5], [9, 9, 9, 9, 9]], 2, "[4, 0] image tokens for 2 pictures of 4"),
+        ([[3, 3, 3, 3, 5], [3, 3, 3, 3, 9]], 1, "[4, 4] image tokens for 1 pictures of 4"),
+        ([[3, 3, 3, 3, 3], [3, 3, 3, 9, 9]], 2, "[5, 3] image tokens for 2 pictures of 4"),
+        ([[3, 3, 3, 3, 5], [9, 9, 9, 9, 9]], 0, "[4, 0] image tokens for 0 pictures of 4"),
+    ],
+    ids=["too many pictures", "too few", "moved from row to row", "none"],
+)
+def test_features_never_go_beside_their_places(backbone, rows, pictures, found):
+    given = torch.randn(pictures, 4, 16) if pictures else None
+    with pytest.raises(RunError, match=re.escape(f"tiny: the rows of a batch have {found} features, but a picture")):
+        backbone.embed(torch.tensor(rows), given)
+
+
+def test_counting_makes_no_step_wait_for_the_device():
+    """On `meta` whatever asks for a number raises: so would a wait for an accelerator show."""
+    backbone = tiny.load().to("meta")
+    rows = torch.tensor([[3, 3, 3, 3, 5]], device="meta")
+    assert backbone.embed(rows, torch.empty(1, 4, 16, device="meta")).shape == (1, 5, 32)
+    with pytest.raises(RuntimeError, match=r"meta"):
+        rows.sum().item()
+
+
+def test_features_of_another_tower_do_not_go_on_into_the_next_row(backbone):
+    rows = torch.tensor([[3, 3, 3, 3], [3, 3, 3, 3]])
+    with pytest.raises(RunError, match=re.escape("[4, 4] image tokens for 2 pictures of 5 features, but a picture")):
+        backbone.embed(rows, torch.randn(2, 5, 16))
+
+
 def test_logits_are_computed_for_learned_tokens_only_and_from_the_token_before(backbone):
     hidden = torch.randn(2, 4, 32)
     labels = torch.tensor([[IGNORE, IGNORE, 11, 2], [13, IGNORE, IGNORE, 2]])  # a first token has nothing before it
@@ -260,7 +292,7 @@ def test_the_tiny_backbone_stays_under_a_million_parameters(backbone):
 
 def test_the_head_gets_rows_that_lie_together_when_generating(backbone):
     """A strided view makes `linear` copy the vocabulary matrix once per row."""
-    tokens = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
+    tokens = torch.tensor([[1, 2, 9, 4], [5, 6, 7, 8]])
     seen = []
     hook = backbone.model.lm_head.register_forward_hook(lambda head, inputs, output: seen.append(inputs[0]))
     backbone.generate(tokens, torch.ones_like(tokens), None, 2)

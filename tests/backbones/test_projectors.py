@@ -22,7 +22,7 @@ def published(found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("rename", [dict, published], ids=["transformers' names", "LLaVA's names"])
-@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+@pytest.mark.parametrize("suffix", ["safetensors", "bin", "pth", "pt"])
 def test_both_kinds_of_files_and_names(tmp_path, rename, suffix):
     expected, file = weights(), tmp_path / f"projector.{suffix}"
     (save_file if suffix == "safetensors" else torch.save)(rename(expected), file)
@@ -62,6 +62,33 @@ def test_a_broken_file_is_refused(tmp_path, content):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(AssetError, match=f"{name}: projector weights cannot be read"):
             read_projector(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["mm_projector.bin", "a.pth", "a.safetensors"])
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"\n<!DOCTYPE html><html>404</html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "it is a pointer of Git LFS"),
+        (b"", "it is empty"),
+    ],
+    ids=["page", "pointer", "empty"],
+)
+def test_what_is_no_projector_is_refused_with_what_it_is(tmp_path, name, content, what):
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(AssetError) as refusal:
+        read_projector(file)
+    assert f"{file}: projector weights cannot be read: {what}" in str(refusal.value)
+    assert "fetch the file again: safetensors, or a PyTorch file as LLaVA's mm_projector.bin" in str(refusal.value)
+
+
+def test_a_file_is_known_by_its_content_whatever_its_name(tmp_path):
+    expected = weights()
+    save_file(expected, tmp_path / "a.bin")
+    torch.save(expected, tmp_path / "b.safetensors")
+    for name in ("a.bin", "b.safetensors"):
+        assert all(torch.equal(read_projector(tmp_path / name)[key], tensor) for key, tensor in expected.items())
 
 
 def test_anything_but_named_tensors_is_refused(tmp_path):

@@ -100,6 +100,33 @@ def test_starting_weights_choose_parts_or_path(hub, monkeypatch, tmp_path):
         load_llava(hub / "whole", starting_weights="scratch", name="mine")
 
 
+def zeros(file: Path) -> None:
+    """Content gone, size kept: what a full disk or a broken one leaves."""
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "preprocessor_config.json"])
+@pytest.mark.parametrize(
+    "damage", [lambda file: file.write_bytes(b""), lambda file: file.unlink(), zeros], ids=["empty", "gone", "zeros"]
+)
+def test_a_damaged_cache_names_the_folder_to_remove_and_is_then_made_again(hub, monkeypatch, tmp_path, name, damage):
+    monkeypatch.setenv("COIN_LIGHTNING_CACHE", str(tmp_path))
+    options = {"dtype": "float32", "pretrained": parts_of(hub), "starting_weights": "pretrained"}
+    weights = load_llava("no/such-hub-name", **options).model.state_dict()
+    before = {key: tensor.clone() for key, tensor in weights.items()}
+    del weights  # they lie in the file that is damaged now
+    (folder,) = (tmp_path / "models").iterdir()
+    if not (file := folder / name).exists():
+        file = folder / "processor_config.json"
+    damage(file)
+    with pytest.raises(AssetError, match=r"(?i)remove the folder .*and run again") as refusal:
+        load_llava("no/such-hub-name", **options)
+    assert str(folder) in str(refusal.value)
+    shutil.rmtree(folder)
+    after = load_llava("no/such-hub-name", **options).model.state_dict()
+    assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
+
+
 def test_without_weights_nothing_is_put_together(hub, monkeypatch, tmp_path, built):
     monkeypatch.setenv("COIN_LIGHTNING_CACHE", str(tmp_path))
     empty = load_llava("no/hub", starting_weights="pretrained", pretrained=parts_of(hub), weights=False)
@@ -138,9 +165,25 @@ def test_wrong_parts_are_refused_by_name(hub, tmp_path):
             pretrained_checkpoint(Parts(parts_of(hub, **changed)), tmp_path)
         assert list((tmp_path / "models").iterdir()) == []
 
-    refused(r"backbone\.pretrained\.vision_tower=.*lacks \d+ weights of a CLIPVisionModel", vision_tower=hub / "vicuna")
+    def spoilt(folder: Path, **changed: str | int) -> Path:
+        copy = Path(shutil.copytree(folder, tmp_path / f"{folder.name}_{len(list(tmp_path.iterdir()))}"))
+        settings = {**json.loads((copy / "config.json").read_text()), **changed}
+        (copy / "config.json").write_text(json.dumps(settings))
+        return copy
+
+    refused(r"backbone\.pretrained\.vision_tower=.*preprocessor_config\.json is missing", vision_tower=hub / "vicuna")
+    refused(r"model_type='llama', which is no CLIP; give a CLIP", vision_tower=spoilt(hub / "clip", model_type="llama"))
+    refused(r"config\.json is of a LlavaConfig, not of a language model", language_model=hub / "whole")
+    more = json.loads((hub / "vicuna" / "config.json").read_text())["num_hidden_layers"]
+    refused(r"language_model=.*lacks 9 weights of a .*, e\.g\. model\.layers\.2",
+            language_model=spoilt(hub / "vicuna", num_hidden_layers=more + 1))  # fmt: skip
+    refused(r"language_model=.*holds 9 weights that config\.json has no place for, e\.g\. model\.layers\.1",
+            language_model=spoilt(hub / "vicuna", num_hidden_layers=more - 1))  # fmt: skip
     refused(r"none\.bin: projector weights are missing", projector=tmp_path / "none.bin")
     torch.save({"linear_1.weight": torch.ones(2, 2)}, tmp_path / "odd.bin")
+    with pytest.raises(AssetError, match=r"(?s)odd\.bin: projector weights do not fit the model"):
+        load_llava("no/hub", starting_weights="pretrained", weights=False,
+                   pretrained=parts_of(hub, projector=tmp_path / "odd.bin"))  # fmt: skip
     refused(r"(?s)odd\.bin: projector weights do not fit the model:.*linear_2", projector=tmp_path / "odd.bin")
     (tmp_path / "empty").mkdir()
     refused(r"backbone\.pretrained\.\w+='.*empty' cannot be loaded", language_model=tmp_path / "empty")

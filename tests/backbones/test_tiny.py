@@ -49,6 +49,12 @@ def test_dtype_and_prompt():
         tiny.load(prompt="alpaca")
 
 
+def test_more_positions_than_it_has_are_refused():
+    with pytest.raises(ConfigError, match=r"backbone\.max_length=2049 is more than .*=2048 .*; set backbone"):
+        tiny.load(max_length=2049)
+    assert tiny.load(max_length=2048).max_length == 2048
+
+
 def test_nothing_in_it_is_instruction_tuned():
     assert tiny.load(starting_weights="pretrained").name == "tiny"
     with pytest.raises(ConfigError, match=r"starting_weights='instruction_tuned': backbone tiny has no such weights"):

@@ -43,6 +43,26 @@ def test_the_picture_goes_in_front_of_the_first_question_only(encoder):
     assert encoder.prompt(ask("3", "What?")) == "<|im_start|>user\nWhat?<|im_end|>\n<|im_start|>assistant\n"
 
 
+class Forgetful:
+    """A prompt that leaves the picture out."""
+
+    name = "forgetful"
+
+    def __init__(self, prompt):
+        self.prompt = prompt
+
+    def render(self, turns):
+        text, spans, plain = self.prompt.render(turns)
+        return text.replace("<image>", ""), spans, plain
+
+
+def test_a_row_without_just_the_room_for_its_picture_is_refused_by_name(encoder):
+    encoder.backbone.prompt = Forgetful(encoder.backbone.prompt)
+    rows = [learn("1", "q", "a"), learn("2", "q", "a", image="a.png")]
+    with pytest.raises(DataError, match=r"row 2: its prompt has 0 image tokens, its picture takes 4; check"):
+        encoder.train_batch(rows)
+
+
 def test_training_batches_are_padded_on_the_right_with_nothing_to_learn(encoder):
     rows = [learn("1", "q", "ab"), learn("2", "longer", "c", image="a.png")]
     batch = encoder.train_batch(rows)

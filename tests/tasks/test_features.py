@@ -41,6 +41,13 @@ def test_the_files_are_what_the_module_says(store):
     assert held[1].tolist() == [[1] * 3] * 2
 
 
+def test_features_of_another_shape_are_refused_before_they_shift_the_rest(store):
+    before = (store.folder / "features.bin").read_bytes()
+    with pytest.raises(DataError, match=r"features of shape \[3, 3\] in a store of \[2, 3\]; the tower's tokens"):
+        store.add([digest(7)], torch.zeros(1, 3, 3))
+    assert (store.folder / "features.bin").read_bytes() == before
+
+
 def test_features_come_back_bit_by_bit_also_in_a_new_store(store):
     features = torch.randn(5, *SHAPE).half()
     store.add([digest(f"f{at}") for at in range(5)], features)

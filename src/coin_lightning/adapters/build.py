@@ -1,18 +1,42 @@
 """Adapter settings by the names that experiments sweep: `rank`, `alpha`, `num_experts`; and adapter weights on disk."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, PeftConfig, PeftModel
-from peft.utils import load_peft_weights, set_peft_model_state_dict
-from safetensors import SafetensorError
+from peft import LoraConfig, PeftModel, PeftType
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, set_peft_model_state_dict
+from torch import Tensor
 
 from coin_lightning.adapters.moelora import MoELoraConfig
 from coin_lightning.errors import RunError
+from coin_lightning.weight_files import read_safetensors
+from coin_lightning.whole_files import write_text
 
 LANGUAGE_MODEL_LINEARS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 """CoIN adapts every linear layer of the language model but the head (`coin_reference.md` section 1.3)."""
+
+
+BASE = "the model that config.yaml of the run names under backbone"
+CARD = """---
+library_name: peft
+---
+# {kind} adapter
+
+Made by coin_lightning: the weights that a run has learned, in PEFT's format. The base model is not in this folder and
+stays as it is. Run these lines here, or give the path of this folder instead of `"."`:
+
+```python
+import coin_lightning.backbones.hf_llava  # before loading: PEFT and transformers then know this project's types
+from peft import PeftModel
+from transformers import LlavaForConditionalGeneration
+
+model = LlavaForConditionalGeneration.from_pretrained({base})
+model = PeftModel.from_pretrained(model, ".")
+```
+"""
+"""What a saved adapter's `README.md` says; without the import PEFT ends with `KeyError: 'MOELORA'`."""
 
 
 def moelora(
@@ -58,31 +82,66 @@ def _targets(targets: str | Sequence[str]) -> str | list[str]:
 
 
 def save_adapter(model: PeftModel, folder: Path) -> int:
-    """Write the adapter in PEFT's format (safetensors and JSON) and return its size in bytes."""
+    """Write the adapter in PEFT's format (safetensors and JSON) and return its size in bytes.
+
+    `README.md` beside it says how it is loaded; it takes the place of the card that PEFT writes.
+    """
     model.save_pretrained(str(folder), save_embedding_layers=False)
+    config = model.peft_config["default"]
+    kind, base = PeftType(config.peft_type).value, config.base_model_name_or_path
+    write_text(folder / "README.md", CARD.format(kind=kind, base=repr(base or BASE)))
     return sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".safetensors", ".json"))
 
 
 def load_adapter(model: PeftModel, folder: Path) -> None:
     """Put saved weights into the model's active adapter, in place.
 
+    Args:
+        model: with an adapter of the same settings.
+        folder: `adapter` in the folder of a task.
+
     Raises:
-        RunError: the saved adapter has another type, lacks a weight or has one too many.
+        RunError: a file is missing or damaged, or the adapter has another type, lacks a weight or has one too many.
     """
+    saved, own = _saved_type(folder / CONFIG_NAME), PeftType(model.peft_config["default"].peft_type).value
+    if saved != own:
+        raise RunError(f"{folder}: holds a {saved} adapter, the run uses {own}; check adapter and method")
+    file = folder / SAFETENSORS_WEIGHTS_NAME
+    weights = read_safetensors(file, "adapter", _train_again(folder.parent), RunError)
     try:
-        saved, own = PeftConfig.from_pretrained(str(folder)), model.peft_config["default"]
-        if saved.peft_type != own.peft_type:
-            raise RunError(
-                f"{folder}: holds a {saved.peft_type} adapter, the run uses {own.peft_type}; check adapter and method"
-            )
-        weights = load_peft_weights(str(folder), device="cpu")
         result: Any = set_peft_model_state_dict(model, weights)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise RunError(
-            f"{folder}: adapter cannot be loaded ({error}); remove the task's folder to train it again"
-        ) from error
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise RunError(f"{file}: adapter cannot be loaded ({error}); {_train_again(folder.parent)}") from error
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     missing = sorted(trained.intersection(result.missing_keys))
     unexpected = list(result.unexpected_keys)
     if missing or unexpected:
-        raise RunError(f"{folder}: adapter does not fit the model; missing {missing[:3]}, unexpected {unexpected[:3]}")
+        raise RunError(
+            f"{file}: adapter does not fit the model; missing {missing[:3]}, unexpected {unexpected[:3]}; "
+            + _train_again(folder.parent)
+        )
+
+
+def read_state(file: Path) -> dict[str, Tensor]:
+    """The state of a method that a task left, by name, on the CPU.
+
+    Args:
+        file: `method_state.safetensors` in the folder of the task.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    return read_safetensors(file, "state of the method", _train_again(file.parent), RunError)
+
+
+def _saved_type(file: Path) -> str:
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["peft_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise RunError(f"{file}: adapter cannot be read ({reason}); {_train_again(file.parent.parent)}") from error
+
+
+def _train_again(task: Path) -> str:
+    """The remedy for a file of a task; what came later was learned on top of it."""
+    return f"remove the folder {task} and those of later tasks and give the same command again: it trains them again"

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from coin_lightning.backbones.box_formats import box_format
-from coin_lightning.backbones.pictures import check_frame, pad_to_square, squash, tower_size
+from coin_lightning.backbones.pictures import check_frame, framed
 from coin_lightning.backbones.plain_text import PlainTextTokenizer
 from coin_lightning.backbones.prompts import IMAGE, Prompt, Rendered, Span, overlaps
-from coin_lightning.errors import ConfigError
+from coin_lightning.backbones.tower import check_pixels, select_features
+from coin_lightning.errors import ConfigError, RunError
 
 IGNORE = -100
 """Label of a token that the loss does not count (PyTorch's `ignore_index`)."""
@@ -129,14 +130,15 @@ class Backbone(nn.Module):
     # pictures
 
     def pixels(self, image: Image.Image, frame: str | None = None) -> Tensor:
-        """`[3, S, S]`, normalised as the tower expects, in another frame than the backbone's own where one is named."""
+        """`[3, S, S]`, normalised as the tower expects, in another frame than the backbone's own where one is named.
+
+        Raises:
+            AssetError: in this frame the preprocessing does not give the tower's size.
+        """
         frame = check_frame(frame or self.image_frame)
-        if frame == "pad":
-            red, green, blue = (int(mean * 255) for mean in self.image_processor.image_mean)
-            image = pad_to_square(image, (red, green, blue))
-        elif frame == "squash":
-            image = squash(image, tower_size(self.image_processor), getattr(self.image_processor, "resample", None))
-        return self.image_processor(images=image, return_tensors="pt")["pixel_values"][0]
+        pixels = framed(image, self.image_processor, frame)
+        check_pixels(pixels, self.model.config, frame, self.name)
+        return pixels
 
     @torch.no_grad()
     def encode_pictures(self, pixels: Tensor) -> Tensor:
@@ -144,15 +146,12 @@ class Backbone(nn.Module):
 
         Float16 in every case, so that cached and freshly computed features are the same bits.
         """
-        config, tower = self.model.config, self.core.vision_tower
+        tower = self.core.vision_tower
         weight = next(tower.parameters())
         states = tower(
             pixels.to(weight.device, weight.dtype), output_hidden_states=True, return_dict=True
         ).hidden_states
-        layers = config.vision_feature_layer
-        layers = [layers] if isinstance(layers, int) else layers
-        skip = 1 if config.vision_feature_select_strategy == "default" else 0
-        return torch.cat([states[layer][:, skip:] for layer in layers], dim=-1).to(torch.float16)
+        return select_features(states, self.model.config).to(torch.float16)
 
     def tower_key(self, frame: str | None = None) -> str:
         """Name of everything that decides a cached feature: tower weights, their dtype, preprocessing, selection.
@@ -208,16 +207,38 @@ class Backbone(nn.Module):
     def embed(self, input_ids: Tensor, pictures: Tensor | None) -> Tensor:
         """Input embeddings `[b, l, h]`; `pictures [n, tokens, width]` go through the projector into the image tokens.
 
-        Pictures are taken in row order; there must be as many as the rows have image tokens for.
+        Pictures are taken in row order.
+
+        Raises:
+            RunError: there are more or fewer than the rows have image tokens for.
         """
         embeds = self.model.get_input_embeddings()(input_ids)
+        mask = input_ids == self.image_token_id
+        self._check_counts(mask, pictures)
         if pictures is None or pictures.shape[0] == 0:
             return embeds
         projector = self.core.multi_modal_projector
         weight = next(projector.parameters())
         projected = projector(pictures.to(weight.device, weight.dtype)).to(embeds.dtype)
-        mask = (input_ids == self.image_token_id).unsqueeze(-1)
-        return embeds.masked_scatter(mask, projected)
+        return embeds.masked_scatter(mask.unsqueeze(-1), projected)
+
+    def _check_counts(self, mask: Tensor, pictures: Tensor | None) -> None:
+        """One feature too many or too few, and those of the following rows would stand beside their places.
+
+        Off the CPU the device checks it when it gets there, without the numbers: no step waits for it, and what made
+        the batch has counted already (`Encoder.encode`).
+        """
+        size = self.tokens_per_image
+        given, each = (0, size) if pictures is None else pictures.shape[:2]
+        found = mask.sum(dim=1)
+        right = (found.sum() == given * size) & (found % size == 0).all()
+        if mask.device.type != "cpu" and each == size:
+            torch._assert_async(right, "image tokens and features of pictures in a batch do not agree")
+        elif each != size or not right:
+            raise RunError(
+                f"{self.name}: the rows of a batch have {found.tolist()} image tokens for {given} pictures of {each} "
+                f"features, but a picture takes {size} tokens; give each row as many as it has pictures"
+            )
 
     def hidden_states(self, embeds: Tensor) -> Tensor:
         """Last hidden states `[b, l, h]`. Attention is causal without a mask, which padding on the right allows."""

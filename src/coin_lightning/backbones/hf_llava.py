@@ -5,18 +5,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoImageProcessor, AutoTokenizer, BitsAndBytesConfig, LlavaForConditionalGeneration
+from transformers import (
+    AutoImageProcessor,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+)
 
 from coin_lightning.backbones.attention import use_cpu_training_attention
 from coin_lightning.backbones.base import Backbone, native_dtype
 from coin_lightning.backbones.chat_templates import prompt_for
+from coin_lightning.backbones.checkpoint_parts import check_parts, llava_config
 from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig  # registers the tower with transformers
-from coin_lightning.backbones.hub_files import read_pretrained
-from coin_lightning.backbones.projectors import load_projector
-from coin_lightning.backbones.prompts import CHAT_TEMPLATE, IMAGE, prompt_format
+from coin_lightning.backbones.hub_files import check_weight_files, read_pretrained, read_whole
+from coin_lightning.backbones.pictures import check_frame
+from coin_lightning.backbones.projectors import check_projector, load_projector
+from coin_lightning.backbones.prompts import CHAT_TEMPLATE, prompt_format
 from coin_lightning.backbones.starting_weights import Parts, check_start, pretrained_checkpoint
 from coin_lightning.backbones.text_side import empty_llava
-from coin_lightning.errors import AssetError, ConfigError
+from coin_lightning.errors import ConfigError
 
 __all__ = ["EfficientNetLiteConfig", "load_llava"]
 
@@ -71,7 +79,7 @@ def load_llava(
         weights: false reads tokenizer, prompt and picture preprocessing only; such a model cannot be run.
 
     Raises:
-        AssetError: the checkpoint cannot be read or lacks a part.
+        AssetError: the checkpoint cannot be read or lacks a part, or its parts do not fit each other (`check_parts`).
         ConfigError: an option has an unknown value.
     """
     torch_dtype = native_dtype(dtype)
@@ -81,43 +89,43 @@ def load_llava(
     quantized = _quantization(quantization, torch_dtype)
     parts = Parts(pretrained or {}) if starting_weights == "pretrained" else None
     if parts is not None and not weights:
-        tokenizer, processor = parts.tokenizer(), parts.processor()
-        model = empty_llava(parts.config(tokenizer))
+        config, tokenizer, processor = parts.checked(check_frame(image_frame), max_length)
     else:
         source = str(path if parts is None else pretrained_checkpoint(parts))
-        tokenizer = _tokenizer(source)
-        model = _model(source, torch_dtype, quantized, attention, projector) if weights else empty_llava(source)
+        config = llava_config(source)
+        tokenizer = read_pretrained(AutoTokenizer, source, use_fast=True)
         processor = read_pretrained(AutoImageProcessor, source, backend="pil")
+        check_weight_files(source, needed=weights)
+        check_parts(source, config, tokenizer, processor, check_frame(image_frame), max_length)
+    if projector is not None:
+        check_projector(config, Path(projector))
     if weights:
+        model = _model(source, config, torch_dtype, quantized, attention, projector)
         _prepare_for_training(model, quantized is not None, gradient_checkpointing)
+    else:
+        model = empty_llava(config)
     turns = prompt_for(prompt, tokenizer, system)
     return Backbone(model, tokenizer, processor, turns, name or Path(path).name, image_frame, max_length, boxes)
 
 
-def _tokenizer(source: str) -> Any:
-    tokenizer = read_pretrained(AutoTokenizer, source, use_fast=True)
-    if tokenizer.convert_tokens_to_ids(IMAGE) in (None, tokenizer.unk_token_id):
-        raise AssetError(
-            f"{source}: the tokenizer has no {IMAGE} token; this is no LLaVA checkpoint in Hugging Face format"
-        )
-    return tokenizer
-
-
 def _model(
-    source: str, dtype: torch.dtype, quantized: BitsAndBytesConfig | None, attention: str, projector: str | Path | None
+    source: str,
+    config: LlavaConfig,
+    dtype: torch.dtype,
+    quantized: BitsAndBytesConfig | None,
+    attention: str,
+    projector: str | Path | None,
 ) -> Any:
-    model, report = read_pretrained(
+    model = read_whole(
         LlavaForConditionalGeneration,
         source,
-        output_loading_info=True,
+        replaced=None if projector is None else "multi_modal_projector",
+        config=config,
         dtype=dtype,
         attn_implementation="sdpa" if attention == "auto" else attention,
         use_safetensors=True,
         quantization_config=quantized,
     )
-    absent = [name for name in report["missing_keys"] if projector is None or "multi_modal_projector" not in name]
-    if absent:  # transformers would draw them at random
-        raise AssetError(f"{source}: checkpoint lacks {len(absent)} weights, e.g. {sorted(absent)[0]}; fetch it again")
     if attention == "auto":
         use_cpu_training_attention(model.model.language_model)
     if projector is not None:

@@ -1,17 +1,25 @@
 """Reading what Hugging Face's loaders read, with errors that name the config key and the remedy."""
 
-import pickle
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedConfig
 
+from coin_lightning.backbones.assembled import MARKER
 from coin_lightning.errors import AssetError
+from coin_lightning.weight_files import TORCH, foreign
 
 CHECKPOINT = (
     "Give a folder with a LLaVA checkpoint in Hugging Face format (config.json, safetensors, tokenizer, preprocessor), "
     "or a hub name that this machine can reach or has in its cache."
 )
+NEEDED = {"AutoTokenizer": "tokenizer.json", "AutoImageProcessor": "preprocessor_config.json"}
+"""Loader -> the file that a folder must have for it; others need `config.json`."""
+BUFFERS = ("position_ids", "inv_freq", "masked_bias", "attn.bias")
+"""Ends of names that old checkpoints carry and that transformers computes."""
 
 
 def read_pretrained(
@@ -28,11 +36,118 @@ def read_pretrained(
     Raises:
         AssetError: nothing there can be read by this loader.
     """
+
+    def read(**where: Any) -> Any:
+        return loader.from_pretrained(source, trust_remote_code=False, **where, **options)
+
+    return _read(read, loader.__name__, source, key, remedy)
+
+
+def read_config(source: str, key: str = "backbone.path") -> dict[str, Any]:
+    """`config.json` as it is written, before defaults fill it up.
+
+    Raises:
+        AssetError: it is missing or no JSON object.
+    """
+
+    def read(**where: Any) -> Any:
+        found = PreTrainedConfig.get_config_dict(source, **where)[0]
+        if not isinstance(found, dict):
+            raise ValueError("config.json holds no JSON object")
+        return found
+
+    found: dict[str, Any] = _read(read, "AutoConfig", source, key, CHECKPOINT)
+    return found
+
+
+def _read(read: Callable[..., Any], name: str, source: str, key: str, remedy: str) -> Any:
     folder = Path(source).is_dir()  # of which nothing is then sought on the hub
     try:
         if folder and not (Path(source) / "config.json").is_file():
-            raise OSError("the folder has no config.json")
-        return loader.from_pretrained(source, trust_remote_code=False, local_files_only=folder, **options)
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError, pickle.UnpicklingError) as error:
+            raise OSError
+        return read(local_files_only=folder)
+    except Exception as error:  # a damaged file ends the libraries in many ways, some of them a bare Exception
+        missing = Path(source) / NEEDED.get(name, "config.json")
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise AssetError(f"{key}={source!r} cannot be loaded by {loader.__name__}: {reason}\n{remedy}") from error
+        reason = f"{missing.name} is missing there" if folder and not missing.is_file() else reason + _damage(source)
+        raise AssetError(f"{key}={source!r} cannot be loaded by {name}: {reason}\n{_remedy(source, remedy)}") from error
+
+
+def _remedy(source: str, remedy: str) -> str:
+    """What to do about a folder that cannot be read: one that we made ourselves is made again."""
+    if (Path(source) / MARKER).is_file():
+        return f"Remove the folder {source} and run again: it is then put together anew."
+    return remedy
+
+
+def _damage(source: str) -> str:
+    """Files of a folder that are obviously not what their names say, as text to append."""
+    files = [file for kind in ("*.json", "*.safetensors", "*.bin") for file in sorted(Path(source).glob(kind))]
+    found = [(file.name, foreign(file, TORCH if file.suffix == ".bin" else ())) for file in files if file.is_file()]
+    return "".join(f"; {name}: {what}" for name, what in found if what)
+
+
+def check_weight_files(source: str, needed: bool) -> None:
+    """Whether all weight files of a checkpoint's folder are there and whole; only their headers are read.
+
+    Args:
+        source: folder, or a hub name, of which nothing is checked.
+        needed: refuse a folder without any weights, too.
+
+    Raises:
+        AssetError: a file is missing or damaged.
+    """
+    folder = Path(source)
+    if not folder.is_dir() or not (needed or any(folder.glob("*.safetensors*"))):
+        return
+    index = folder / "model.safetensors.index.json"
+    try:
+        named = json.loads(index.read_text())["weight_map"].values() if index.is_file() else ["model.safetensors"]
+        for name in sorted(set(named)):
+            with safe_open(folder / name, "pt"):
+                pass
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0] + _damage(source)
+        raise AssetError(
+            f"backbone.path={source!r}: weights cannot be read: {reason}\n{_remedy(source, CHECKPOINT)}"
+        ) from error
+
+
+def read_whole(
+    loader: Any,
+    source: str,
+    key: str = "backbone.path",
+    replaced: str | None = None,
+    unused: Sequence[str] = (),
+    remedy: str = CHECKPOINT,
+    **options: Any,
+) -> Any:
+    """A model of which every weight is in the files, and nothing else of a model.
+
+    Args:
+        loader, source, key, remedy, options: as for `read_pretrained`.
+        replaced: part of the names of weights that the caller brings itself.
+        unused: beginnings of names that the files may hold beside the model.
+
+    Raises:
+        AssetError: nothing there can be read, or weights are missing (transformers would draw them at random), have
+            another shape than config.json says, or have no place in the model.
+    """
+    model, report = read_pretrained(
+        loader, source, key, remedy, output_loading_info=True, ignore_mismatched_sizes=True, **options
+    )
+    kept = [name for name in report["unexpected_keys"] if not name.startswith(tuple(unused))]
+    shapes = [f"{name} {list(stored)} instead of {list(own)}" for name, stored, own in report["mismatched_keys"]]
+    problems = {
+        "lacks {} weights of a " + loader.__name__: list(report["missing_keys"]),
+        "{} weights have another shape than config.json says": shapes,
+        "holds {} weights that config.json has no place for": [name for name in kept if not name.endswith(BUFFERS)],
+    }
+    for problem, names in problems.items():
+        found = sorted(name for name in names if replaced is None or replaced not in name)
+        if found:
+            raise AssetError(
+                f"{key}={source!r}: {problem.format(len(found))}, e.g. {found[0]}; config.json and weights are not of "
+                "one model, or a file is missing: fetch the checkpoint again, or give the right one"
+            )
+    return model

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 
 from coin_lightning.errors import ConfigError, DataError
 
@@ -119,6 +120,17 @@ def tower_size(processor: Any) -> tuple[int, int]:
     if not width or not height:
         raise ConfigError(f"backbone.image_frame=squash: the image processor has no fixed size, only {settings}")
     return width, height
+
+
+def framed(image: Image.Image, processor: Any, frame: str) -> Tensor:
+    """`[3, H, W]`: a picture in a frame of `FRAMES`, resized and normalised by the processor."""
+    if frame == "pad":
+        red, green, blue = (int(mean * 255) for mean in processor.image_mean)
+        image = pad_to_square(image, (red, green, blue))
+    elif frame == "squash":
+        image = squash(image, tower_size(processor), getattr(processor, "resample", None))
+    pixels: Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]
+    return pixels
 
 
 def check_frame(frame: str, key: str = "backbone.image_frame") -> str:

@@ -7,13 +7,14 @@ from there it is loaded like any other.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, normalizers, pre_tokenizers
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
     AutoImageProcessor,
     AutoModelForCausalLM,
@@ -28,8 +29,9 @@ from transformers.utils import cached_file
 
 from coin_lightning import assets
 from coin_lightning.backbones.assembled import assembled, list_files
-from coin_lightning.backbones.hub_files import read_pretrained
-from coin_lightning.backbones.projectors import read_projector
+from coin_lightning.backbones.checkpoint_parts import check_parts
+from coin_lightning.backbones.hub_files import read_config, read_pretrained, read_whole
+from coin_lightning.backbones.projectors import check_projector, load_projector
 from coin_lightning.backbones.prompts import IMAGE
 from coin_lightning.errors import AssetError, ConfigError
 
@@ -41,6 +43,9 @@ PAD = "<pad>"
 ROWS = 64
 """The vocabulary is filled up to a multiple of it: 32,000 words and two new ones make 32,064 rows, as in `llava-hf`."""
 PARTS = ("language_model", "vision_tower", "projector")
+REMEDY = "Give a folder in Hugging Face format, or a hub name that this machine can reach or has in its cache."
+CLIPS_OTHER_HALF = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
+"""Beginnings of the weights that a whole CLIP has beside its tower."""
 
 
 def check_start(start: str, name: str, known: tuple[str, ...] = STARTS) -> None:
@@ -81,8 +86,7 @@ class Parts:
         self.tokenizer_source = str(settings.get("tokenizer") or self.language_model)
 
     def _read(self, loader: Any, part: str, source: str, **options: Any) -> Any:
-        remedy = "Give a folder in Hugging Face format, or a hub name that this machine can reach or has in its cache."
-        return read_pretrained(loader, source, key=f"backbone.pretrained.{part}", remedy=remedy, **options)
+        return read_pretrained(loader, source, key=f"backbone.pretrained.{part}", remedy=REMEDY, **options)
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The language model's, which then knows `<image>` and `<pad>` as its last two tokens."""
@@ -97,9 +101,24 @@ class Parts:
         return self._read(AutoImageProcessor, "vision_tower", self.vision_tower, backend="pil")
 
     def config(self, tokenizer: Any) -> LlavaConfig:
-        """LLaVA-1.5's choices: the layer before the tower's last, without the class token."""
+        """LLaVA-1.5's choices: the layer before the tower's last, without the class token.
+
+        Raises:
+            AssetError: a part is of another kind of model.
+        """
         text = self._read(AutoConfig, "language_model", self.language_model)
+        if type(text) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+            raise AssetError(
+                f"backbone.pretrained.language_model={self.language_model!r}: config.json is of a "
+                f"{type(text).__name__}, not of a language model; give the bare language model, as vicuna-7b-v1.5"
+            )
         vision = self._read(CLIPVisionConfig, "vision_tower", self.vision_tower)
+        kind = read_config(self.vision_tower, "backbone.pretrained.vision_tower").get("model_type")
+        if kind not in ("clip", CLIPVisionConfig.model_type):  # another's would be read as CLIP's, all by default
+            raise AssetError(
+                f"backbone.pretrained.vision_tower={self.vision_tower!r}: config.json has model_type={kind!r}, which "
+                "is no CLIP; give a CLIP, as clip-vit-large-patch14-336"
+            )
         if len(tokenizer) > text.vocab_size:
             text.vocab_size = -(-len(tokenizer) // ROWS) * ROWS
         return LlavaConfig(
@@ -122,26 +141,33 @@ class Parts:
         config: Any = self.config(tokenizer)
         language = self._whole(AutoModelForCausalLM, "language_model", self.language_model)
         grow_vocabulary(language, len(tokenizer))
-        tower = self._whole(CLIPVisionModel, "vision_tower", self.vision_tower)
+        tower = self._whole(CLIPVisionModel, "vision_tower", self.vision_tower, CLIPS_OTHER_HALF)
         with torch.device("meta"):
             model: Any = LlavaForConditionalGeneration(config)
         model.model.language_model, model.lm_head = language.base_model, language.get_output_embeddings()
         model.model.vision_tower = tower
-        try:
-            model.model.multi_modal_projector.load_state_dict(read_projector(self.projector), assign=True)
-        except RuntimeError as error:
-            raise AssetError(f"{self.projector}: projector weights do not fit the model: {error}") from error
+        load_projector(model, self.projector)
         return model
 
-    def _whole(self, loader: Any, part: str, source: str) -> Any:
-        model, report = self._read(loader, part, source, dtype="auto", output_loading_info=True)
-        absent = sorted(report["missing_keys"])
-        if absent:  # transformers would draw them at random
-            raise AssetError(
-                f"backbone.pretrained.{part}={source!r}: lacks {len(absent)} weights of a {loader.__name__}, "
-                f"e.g. {absent[0]}; give the right checkpoint or fetch it again"
-            )
-        return model
+    def checked(self, frame: str = "pad", max_length: int = 0) -> tuple[LlavaConfig, Any, Any]:
+        """Config, tokenizer and picture preprocessing, compared with each other and with the projector's file.
+
+        Args:
+            frame, max_length: see `check_parts`.
+
+        Raises:
+            AssetError, ConfigError: they do not fit; no other weight has been read.
+        """
+        tokenizer, processor = self.tokenizer(), self.processor()
+        config = self.config(tokenizer)
+        source = f"backbone.pretrained (language_model {self.language_model}, vision_tower {self.vision_tower})"
+        check_parts(source, config, tokenizer, processor, frame, max_length)
+        check_projector(config, self.projector)
+        return config, tokenizer, processor
+
+    def _whole(self, loader: Any, part: str, source: str, unused: Sequence[str] = ()) -> Any:
+        key = f"backbone.pretrained.{part}"
+        return read_whole(loader, source, key, unused=unused, remedy=REMEDY, dtype="auto")
 
     def key(self) -> str:
         """Name of these very files: hub names with their revision, folders and the projector with sizes and times."""
@@ -172,10 +198,10 @@ class Parts:
 
     def write(self, folder: Path) -> None:
         """Write the checkpoint: model, tokenizer, picture preprocessing."""
-        tokenizer = self.tokenizer()
+        _, tokenizer, processor = self.checked()
         self.model(tokenizer).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        self.processor().save_pretrained(folder)
+        processor.save_pretrained(folder)
         list_files(folder)
 
 

@@ -20,6 +20,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from coin_lightning.backbones.base import Backbone, native_dtype
 from coin_lightning.backbones.chat_templates import prompt_for
+from coin_lightning.backbones.checkpoint_parts import check_parts
+from coin_lightning.backbones.pictures import check_frame
 from coin_lightning.backbones.prompts import IMAGE
 from coin_lightning.backbones.starting_weights import check_start
 
@@ -90,14 +92,16 @@ def load(
     """
     check_start(starting_weights, name, ("backbone", "pretrained"))
     tokenizer = byte_tokenizer()
-    with torch.random.fork_rng():
-        torch.manual_seed(init_seed)
-        model: Any = LlavaForConditionalGeneration(config(len(tokenizer)))
-        model = model.to(native_dtype(dtype)).eval()
-    if gradient_checkpointing:
-        model.model.language_model.gradient_checkpointing_enable({"use_reentrant": False})
     processor = CLIPImageProcessorPil(
         size={"shortest_edge": IMAGE_SIZE}, crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     )
+    shape = config(len(tokenizer))
+    check_parts(name, shape, tokenizer, processor, check_frame(image_frame), max_length)
+    with torch.random.fork_rng():
+        torch.manual_seed(init_seed)
+        model: Any = LlavaForConditionalGeneration(shape)
+        model = model.to(native_dtype(dtype)).eval()
+    if gradient_checkpointing:
+        model.model.language_model.gradient_checkpointing_enable({"use_reentrant": False})
     turns = prompt_for(prompt, tokenizer)
     return Backbone(model, tokenizer, processor, turns, name, image_frame, max_length, boxes)

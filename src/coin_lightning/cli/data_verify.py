@@ -4,7 +4,7 @@ Arguments are those of a run (scenario=coin backbone=llava_1_5_7b paths.coin=/da
   output=FILE.html   where the page goes; default: <root>/verify/<instructions>.html
   tolerate=KIND,...  kinds of errors that count as warnings, e.g. shared_question
   workers=N          threads that decode pictures; default: one per core
-Of the backbone only tokenizer and config are read. Exit status: 0 a run may start, 1 it may not, 2 could not check.
+Of the backbone all but weights is read and compared. Exit status: 0 a run may start, 1 it may not, 2 could not check.
 """
 
 import time

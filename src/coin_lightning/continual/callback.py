@@ -11,10 +11,10 @@ from typing import Any
 
 import lightning as L
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from coin_lightning import processes
-from coin_lightning.adapters.build import load_adapter, save_adapter
+from coin_lightning.adapters.build import load_adapter, read_state, save_adapter
 from coin_lightning.continual.experience_scores import keep_scores
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.learned import check_learned, check_moved
@@ -154,7 +154,7 @@ class ContinualLoop(L.Callback):
         folder = self.run.folder(index)
         load_adapter(module.peft, folder / "adapter")
         state = folder / STATE
-        module.method.load_state_dict(load_file(state) if state.exists() else {})
+        module.method.load_state_dict(read_state(state) if state.exists() else {})
         self._loaded = index
 
     # training

@@ -95,7 +95,23 @@ class Encoder:
         return self.backbone.prompt.render(self.turns(row))[0]
 
     def encode(self, row: TrainRow | TestRow) -> tuple[list[int], list[int]]:
-        """Token ids and labels; of a training row where it is cut, as many as the context holds."""
+        """Token ids and labels; of a training row where it is cut, as many as the context holds.
+
+        Raises:
+            DataError: the ids have not just the room that the row's picture takes.
+        """
+        ids, labels = self.cut(row)
+        found = ids.count(self.backbone.image_token_id)
+        wanted = 0 if row.image is None else self.backbone.tokens_per_image
+        if found != wanted:
+            raise DataError(
+                f"{row.where}: its prompt has {found} image tokens, its picture takes {wanted}; check backbone.prompt "
+                f"({self.backbone.prompt.name}) and backbone.max_length={self.backbone.max_length}"
+            )
+        return ids, labels
+
+    def cut(self, row: TrainRow | TestRow) -> tuple[list[int], list[int]]:
+        """As `encode`, unchecked."""
         ids, labels = self.whole(row)
         if self.cuts and isinstance(row, TrainRow):
             return ids[: self.backbone.max_length], labels[: self.backbone.max_length]

@@ -62,7 +62,16 @@ class FeatureStore:
         return len(self._rows)
 
     def add(self, digests: Sequence[str], features: Tensor) -> None:
-        """Append features `[n, tokens, width]` of pictures; known ones are skipped. Call it holding `lock()`."""
+        """Append features `[n, tokens, width]` of pictures; known ones are skipped. Call it holding `lock()`.
+
+        Raises:
+            DataError: their shape is not the store's, which would shift all that follow.
+        """
+        if tuple(features.shape[1:]) != self.shape:
+            raise DataError(
+                f"{self.folder}: features of shape {list(features.shape[1:])} in a store of {list(self.shape)}; the "
+                "tower's tokens and image_seq_length of the checkpoint's config.json must agree"
+            )
         fresh = {digest: at for at, digest in enumerate(digests) if digest not in self._rows}
         features = features[list(fresh.values())]
         data, index = self.folder / "features.bin", self.folder / "index.txt"

@@ -44,7 +44,7 @@ def too_long(rows: RowSequence[Any], encoder: Encoder, max_new_tokens: int) -> t
 
 def _spoilt(row: TrainRow, encoder: Encoder) -> str | None:
     """What is wrong with a row behind its cut, if anything is."""
-    ids, labels = encoder.encode(row)
+    ids, labels = encoder.cut(row)
     pictures, whole = ids.count(encoder.backbone.image_token_id), encoder.backbone.tokens_per_image
     if pictures in (0, whole) and any(label != IGNORE for label in labels):
         return None

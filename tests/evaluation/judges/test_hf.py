@@ -10,6 +10,7 @@ import pytest
 import tiny_chat
 import torch
 from fake_judge import record
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from coin_lightning.errors import ConfigError, JudgeError
@@ -142,7 +143,16 @@ def test_a_damaged_model_is_named(tmp_path: Path, damage: str):
     else:
         (folder / "tokenizer.json").unlink()
         (folder / "tokenizer_config.json").unlink()
-    with pytest.raises(JudgeError, match=r"judge\.model='.*damaged' cannot be loaded: "):
+    with pytest.raises(JudgeError, match=r"(?s)judge\.model='.*damaged' cannot be loaded by .*\nGive a folder with"):
+        list(HFJudge(str(folder), device_map="cpu").judge(requests()))
+
+
+def test_a_judge_whose_head_is_missing_does_not_grade_at_random(tmp_path: Path):
+    folder = tiny_chat.write(tmp_path / "headless")
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(JudgeError, match=r"judge\.model='.*headless': lacks 1 weights of a .*, e\.g\. lm_head\.weight"):
         list(HFJudge(str(folder), device_map="cpu").judge(requests()))
 
 

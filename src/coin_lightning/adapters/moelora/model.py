@@ -1,57 +1,15 @@
 """The MoELoRA tuner: which modules of a model get a branch, and what PEFT may do with them."""
 
-import re
-from difflib import get_close_matches
-
 from peft.config import PeftConfig
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_all_linear_layers
+from peft.tuners.tuners_utils import BaseTuner, _maybe_include_all_linear_layers
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-from peft.utils.quantization_utils import get_quantization_kwargs, resolve_quantization_backend
+from peft.utils.quantization_utils import get_quantization_kwargs
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from coin_lightning.adapters.moelora.config import MoELoraConfig
 from coin_lightning.adapters.moelora.layer import MoELoraLinear
+from coin_lightning.adapters.targets import adaptable, check_targets, outer_names
 from coin_lightning.errors import ConfigError
-
-
-def _adaptable(module: nn.Module) -> bool:
-    """Linear layers, quantised ones as PEFT recognises them, and layers that have an adapter already."""
-    if isinstance(module, nn.Linear | Conv1D | MoELoraLinear):
-        return True
-    backend = resolve_quantization_backend(module, get_apply_tensor_subclass=lambda: None)
-    return backend is not None and backend.layer_type == "linear"
-
-
-def _outer_names(model: nn.Module) -> dict[str, nn.Module]:
-    """Modules by name, without what lies inside a tuner layer (its base layer and parameter dicts)."""
-    inner = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, BaseTunerLayer))
-    return {name: module for name, module in model.named_modules() if name and not name.startswith(inner)}
-
-
-def _check_targets(config: MoELoraConfig, model: nn.Module) -> None:
-    """Every name must match; PEFT itself would silently skip those that do not."""
-    targets = config.target_modules
-    names = _outer_names(model)
-    if isinstance(targets, str):
-        if targets.lower() != "all-linear" and not any(re.fullmatch(targets, name) for name in names):
-            raise ConfigError(
-                f"target_modules={targets!r}: no module name matches this pattern. {_nearest(targets, names)}"
-            )
-        return
-    unknown = [t for t in targets or [] if not any(n == t or n.endswith(f".{t}") for n in names)]
-    if unknown:
-        raise ConfigError(f"target_modules: no module is named {unknown[0]!r}. {_nearest(unknown[0], names)}")
-
-
-def _nearest(wrong: str, names: dict[str, nn.Module]) -> str:
-    linear = [name for name, module in names.items() if _adaptable(module)]
-    candidates = sorted({name.rsplit(".", 1)[-1] for name in linear} | set(linear))
-    near = get_close_matches(wrong, candidates, n=3, cutoff=0.5)
-    if near:
-        return f"Nearest: {', '.join(near)}."
-    leaves = sorted({name.rsplit(".", 1)[-1] for name in linear})
-    return f"Linear layers here are: {', '.join(leaves[:20])}."
 
 
 class MoELoraModel(BaseTuner):
@@ -68,12 +26,13 @@ class MoELoraModel(BaseTuner):
     def _prepare_model(self, peft_config: PeftConfig, model: nn.Module) -> None:
         """PEFT calls this for every adapter before it changes anything."""
         assert isinstance(peft_config, MoELoraConfig)
-        _check_targets(peft_config, model)
+        names = outer_names(model)
+        if peft_config.target_modules is not None:
+            check_targets(peft_config.target_modules, names, "target_modules")
         _maybe_include_all_linear_layers(peft_config, model)
         if isinstance(peft_config.target_modules, set):
             peft_config.target_modules = sorted(peft_config.target_modules)
-        names = _outer_names(model)
-        wrong = [n for n in names if self._check_target_module_exists(peft_config, n) and not _adaptable(names[n])]
+        wrong = [n for n in names if self._check_target_module_exists(peft_config, n) and not adaptable(names[n])]
         if wrong:
             kind = type(names[wrong[0]]).__name__
             raise ConfigError(

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from jinja2 import TemplateError
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
-from coin_lightning.errors import ConfigError, JudgeError
+from coin_lightning.backbones.hub_files import read_pretrained, read_whole
+from coin_lightning.errors import AssetError, ConfigError, JudgeError
 from coin_lightning.evaluation.judges.base import Judge, JudgeRequest, Reply
 from coin_lightning.evaluation.judges.model_version import model_version
 from coin_lightning.evaluation.judges.prompts import Message
@@ -100,6 +100,11 @@ class HFJudge(Judge):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+REMEDY = (
+    "Give a folder with a causal language model in Hugging Face format, or a hub name that this machine can reach or "
+    "has in its cache."
+)
+
 
 class LoadedModel:
     """A model and its tokenizer in memory.
@@ -114,19 +119,16 @@ class LoadedModel:
     def __init__(
         self, model: str, revision: str | None, dtype: str, quantization: str | None, device_map: str | None
     ) -> None:
-        options = {"trust_remote_code": False, **({} if revision is None else {"revision": revision})}
+        options: dict[str, Any] = {"key": "judge.model", "remedy": REMEDY}
+        options |= {} if revision is None else {"revision": revision}
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left", **options)
-            self.model = AutoModelForCausalLM.from_pretrained(
-                model, use_safetensors=True, dtype=dtype, device_map=device_map,
+            self.tokenizer = read_pretrained(AutoTokenizer, model, padding_side="left", **options)
+            self.model = read_whole(
+                AutoModelForCausalLM, model, unused=("",), use_safetensors=True, dtype=dtype, device_map=device_map,
                 quantization_config=_quantization(quantization), **options,
             ).eval()  # fmt: skip
-        except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise JudgeError(
-                f"judge.model={model!r} cannot be loaded: {reason}\nGive a folder with a causal language model in "
-                "Hugging Face format, or a hub name that this machine can reach or has in its cache."
-            ) from error
+        except AssetError as error:
+            raise JudgeError(str(error)) from error
         if self.tokenizer.chat_template is None:
             raise JudgeError(f"judge.model={model!r} has no chat template; choose a model that was tuned for chat")
         if self.tokenizer.pad_token_id is None:

@@ -185,7 +185,7 @@ class Scanner:
         return self.backbone.max_length - (self.answer_room if isinstance(row, TestRow) else 0)
 
     def _fits(self, split: str, row: Row) -> None:
-        needed = len(self.encoder.encode(row)[0])
+        needed = len(self.encoder.whole(row)[0])
         if needed > self._room(row):
             free = f" less {self.answer_room} for the answer" if isinstance(row, TestRow) else ""
             self.findings.add(
