@@ -1,5 +1,7 @@
 """The command line: exit status and messages. What a whole run leaves behind is in `tests/integration`."""
 
+import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,11 @@ import pytest
             ["schedule.warmup_ratio=0.5", "+schedule.floor=2.0"],
             "error: gqa: the schedule's highest rate for the adapter",
         ),
+        (["scenario.limit_train=10.5"], "error: scenario.limit_train=10.5: must be a valid integer"),
+        (["seed=abc"], 'error: seed="abc": must be a valid integer'),
+        (["scenario.fraction=1.5"], "error: scenario.fraction=1.5: must be less than or equal to 1"),
+        (["+trainer.max_epochs=3"], "error: trainer.max_epochs: cannot be set; use scenario.epochs=N"),
+        (["+trainer.limit_train_batches=1"], "error: trainer.limit_train_batches: cannot be set; use scenario.limit_tr"),
         (["callbacks.checkpoint.every_n_steps=0"], "callbacks.checkpoint.every_n_steps=0 must be at least 1"),
     ],
 )
@@ -37,6 +44,18 @@ def test_a_wrong_config_is_one_message_and_status_one(place, tmp_path: Path, wor
     assert "Traceback" not in text
     assert "Error executing job" not in text
     assert not list(tmp_path.glob("run/task_*/*"))
+
+
+def test_a_name_of_digits_names_a_run_that_goes_on(place, tmp_path: Path):
+    """`experiment_name=20261124` is a number to Hydra; it died behind zero-shot, and on every start after that."""
+    command = [word for word in place.command("unused", tasks="gqa") if not word.startswith("run_dir=")]
+    command += [f"run_dir={tmp_path}/${{experiment_name}}", "experiment_name=20261124", "+trainer.detect_anomaly=true"]
+    status, text = place.runs.run([*command, *place.kill(1, "train", 3)])
+    assert status == -signal.SIGKILL, text
+    status, text = place.runs.run(command)
+    assert status == 0, text
+    assert json.loads((tmp_path / "20261124" / "matrix.json").read_text())["experiment"] == "20261124"
+    assert place.runs.run(command)[0] == 0
 
 
 def test_help_explains_the_groups(place):

@@ -84,6 +84,14 @@ def unread_keys(config: DictConfig, conf: Path) -> list[str]:
     return problems
 
 
+def missing_groups(config: DictConfig, conf: Path) -> list[str]:
+    """Groups that a run needs and that were taken out (`judge=null`), or put a plain value for."""
+    groups = [group for group in sorted(root_keys(conf)) if (conf / group).is_dir() and group != "hydra"]
+    wrong = [group for group in groups if group not in config or not isinstance(config[group], DictConfig)]
+    options = {group: ", ".join(sorted(file.stem for file in (conf / group).glob("*.yaml"))) for group in wrong}
+    return [f"{group}: a run needs this group; choose {group}= from {options[group]}" for group in wrong]
+
+
 def _is_call(node: DictConfig, key: str) -> bool:
     child = node._get_node(key)
     return isinstance(child, DictConfig) and "_target_" in child
