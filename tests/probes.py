@@ -91,6 +91,30 @@ class FixedJudge(Judge):
         self.closed += 1
 
 
+class FailAt(L.Callback):
+    """Fails behind optimizer step `step` as code with a bug does, and leaves process-global state behind.
+
+    Args:
+        step: of the first task; one that never comes does nothing.
+        signal_sweep: send SIGTERM to the process that runs the sweep instead, once, and go on.
+    """
+
+    def __init__(self, step: int, signal_sweep: bool = False) -> None:
+        self.step, self.signal_sweep = step, signal_sweep
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Fail, or send."""
+        if trainer.global_step != self.step:
+            return
+        if self.signal_sweep:
+            os.kill(os.getppid(), signal.SIGTERM)
+            signal.pause()
+        torch.use_deterministic_algorithms(True)
+        torch.set_default_dtype(torch.float64)
+        os.environ["WANDB_MODE"] = "online"
+        raise ZeroDivisionError("a bug in a callback")
+
+
 class KillAt(L.Callback):
     """SIGKILL at one moment of one experience.
 

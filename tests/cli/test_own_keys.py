@@ -1,4 +1,4 @@
-"""Keys that a run sets itself. That every option of Lightning's Trainer is decided on: `tests/configs/test_values.py`."""
+"""Keys that a run sets itself. That every option of Lightning's Trainer is decided on: `configs/test_values.py`."""
 
 from coin_lightning.cli.own_keys import environment_problems, ranges_of, set_by_the_run
 

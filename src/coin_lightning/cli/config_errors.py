@@ -42,6 +42,12 @@ def explain(error: Exception, conf: Path) -> ConfigError:
     return ConfigError(f"{text.strip()}{cause}")
 
 
+def understood(words: list[str]) -> list[str]:
+    """A command line with `-m` in front: behind an override, Hydra's parser would stop there."""
+    flags = [word for word in words if word in ("-m", "--multirun")]
+    return flags[:1] + [word for word in words if word not in flags]
+
+
 def known_keys(conf: Path) -> set[str]:
     """Dotted names of everything that a run's config may set: `adapter.rank`, `optimizer.lr`, `method`, ..."""
     keys = set(root_keys(conf))

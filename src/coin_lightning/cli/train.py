@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +20,9 @@ from rich.console import Console
 import coin_lightning  # noqa: F401  (registers the adapters)
 from coin_lightning.cli.assembly import Assembly, assemble, make_scenario
 from coin_lightning.cli.build import build, check_config, conf_dir
-from coin_lightning.cli.config_errors import explain
+from coin_lightning.cli.config_errors import explain, understood
+from coin_lightning.cli.places import check_places, unusable_place
+from coin_lightning.cli.sweep import Sweep, is_member
 from coin_lightning.cli.trainers import accumulation, world_size
 from coin_lightning.continual.loop import run_sequence
 from coin_lightning.continual.plan import make_plan
@@ -48,6 +51,7 @@ def train(config: DictConfig, run_path: Path, console: Console) -> Path:
     """
     quiet_libraries()
     check_config(config)
+    check_places(config, run_path)
     if config.published is not None:
         published_row(config.published)
     scenario = make_scenario(config)
@@ -129,24 +133,46 @@ def _show_plan(config: DictConfig, parts: Assembly, console: Console) -> None:
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def _composed(config: DictConfig) -> None:
-    console = Console(quiet=not is_first_process())  # of several processes one speaks
+    work = partial(_run, config, Path(HydraConfig.get().runtime.output_dir))
+    if is_member():
+        sweep.member(work, _fail)
+        return
     try:
-        train(config, Path(HydraConfig.get().runtime.output_dir), console)
-    except CoinLightningError as error:
+        work()
+    except (CoinLightningError, OSError) as error:
         _fail(error)  # here, because Hydra would announce the error itself
 
 
+sweep = Sweep()
+
+
+def _run(config: DictConfig, run_path: Path) -> None:
+    train(config, run_path, Console(quiet=not is_first_process()))  # of several processes one speaks
+
+
 def main() -> None:
-    """Command line; the exit status is 1 with an explanation when config, data or run folder cannot be used."""
+    """Command line; the exit status is 1 with an explanation when config, data or run folder cannot be used.
+
+    A member of a sweep that fails does not keep the others from running; the status is 1 when all are done.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, and those of the code keep their traceback
+    sys.argv[1:] = understood(sys.argv[1:])
     try:
         _composed()
     except (HydraException, OmegaConfBaseException) as error:
         _fail(explain(error, conf_dir()))
+    except OSError as error:  # Hydra makes the run's folder
+        _fail(error)
+    if status := sweep.conclude(Console(stderr=True)):
+        sys.exit(status)
 
 
-def _fail(error: CoinLightningError) -> NoReturn:
-    Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True, highlight=False)
+def _fail(error: Exception) -> NoReturn:
+    """Say what is wrong; an error that is neither deliberate nor one of a place keeps its traceback."""
+    told = unusable_place(error) if isinstance(error, OSError) else error
+    if not isinstance(told, CoinLightningError):
+        raise error
+    Console(stderr=True).print(f"error: {told}", style="red", markup=False, soft_wrap=True, highlight=False)
     sys.exit(1)
 
 
