@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.loggers import CSVLogger
 
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.errors import JudgeError
@@ -113,6 +114,31 @@ class FailAt(L.Callback):
         torch.set_default_dtype(torch.float64)
         os.environ["WANDB_MODE"] = "online"
         raise ZeroDivisionError("a bug in a callback")
+
+
+class BrokenLogger(CSVLogger):
+    """Fails at every call of one kind: `+logger.broken._target_=probes.broken_logger`."""
+
+    fails = "log_metrics"
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Fail."""
+        if self.fails == "log_metrics":
+            raise ConnectionError("the service is gone")
+
+    def finalize(self, status: str) -> None:
+        """Fail."""
+        if self.fails == "finalize":
+            raise ConnectionError("the service is gone")
+
+
+def broken_logger(run_dir: Path, experience: str, config: dict[str, Any], fails: str) -> CSVLogger:
+    """A logger that fails when it is made (`make`), or at calls of the kind `fails`."""
+    if fails == "make":
+        raise ConnectionError("the service is gone")
+    logger = BrokenLogger(str(run_dir / "logs"), name="broken", version=experience)
+    logger.fails = fails
+    return logger
 
 
 class KillAt(L.Callback):

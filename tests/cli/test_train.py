@@ -1,6 +1,7 @@
 """The command line: exit status and messages. What a whole run leaves behind is in `tests/integration`."""
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -56,6 +57,36 @@ def test_a_name_of_digits_names_a_run_that_goes_on(place, tmp_path: Path):
     assert status == 0, text
     assert json.loads((tmp_path / "20261124" / "matrix.json").read_text())["experiment"] == "20261124"
     assert place.runs.run(command)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [("paths.runs", "paths.runs"), ("paths.features", "paths.features"), ("paths.cache", "paths.features")],
+)
+@pytest.mark.parametrize("below", ["", "/below"], ids=["a file", "below a file"])
+def test_a_place_that_cannot_be_written_to_is_named(place, tmp_path: Path, key: str, named: str, below: str):
+    (tmp_path / "file").write_text("no folder")
+    own = ("run_dir=", "paths.features=")
+    words = [word for word in place.command("unused", tasks="gqa") if not word.startswith(own)]
+    places = {"paths.runs": tmp_path / "runs", "paths.cache": tmp_path / "cache", key: f"{tmp_path}/file{below}"}
+    status, text = place.runs.run([*words, *(f"{name}={value}" for name, value in places.items())])
+    assert status == 1
+    assert "Traceback" not in text
+    assert f"{tmp_path}/file" in text
+    assert f"{named}=FOLDER" in text
+    assert not list(tmp_path.rglob("task_*"))
+    places[named] = tmp_path / "elsewhere"  # what the message says
+    status, text = place.runs.run([*words, *(f"{name}={value}" for name, value in places.items())])
+    assert status == 0, text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_rights_is_named(place, tmp_path: Path):
+    (tmp_path / "shut").mkdir(mode=0o555)
+    status, text = place.runs.run([*place.command("unused", tasks="gqa"), f"run_dir={tmp_path}/shut/run"])
+    assert status == 1
+    assert f"{tmp_path}/shut" in text
+    assert "Traceback" not in text
 
 
 def test_help_explains_the_groups(place):

@@ -1,12 +1,12 @@
 """Folders that a run writes to: looked at before anything is computed, and named when writing fails after all."""
 
 import errno
-import os
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from coin_lightning.errors import ConfigError
+from coin_lightning.whole_files import unwritable
 
 PLACES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT)
 """What is wrong with the place and not with the program."""
@@ -19,18 +19,10 @@ def check_places(config: DictConfig, run_path: Path) -> None:
         ConfigError: names key, folder and reason, for all of them together.
     """
     places = {"paths.runs": run_path, "paths.features": Path(config.paths.features)}
-    problems = [f"{key}={folder}: {reason}" for key, folder in places.items() if (reason := _unusable(folder))]
+    problems = [f"{key}={folder}: {reason}" for key, folder in places.items() if (reason := unwritable(folder))]
     if problems:
         raise ConfigError("\n".join(f"{problem}; name another place with {problem.split('=')[0]}=FOLDER"
                                     for problem in problems))  # fmt: skip
-
-
-def _unusable(folder: Path) -> str | None:
-    """Why nothing can be written into a folder that is there or can be made; None when it can."""
-    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(each))
-    if not there.is_dir():
-        return f"{there} is no folder"
-    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written to"
 
 
 def unusable_place(error: OSError) -> ConfigError | None:

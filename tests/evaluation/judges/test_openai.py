@@ -47,11 +47,15 @@ def test_replies_belong_to_their_questions():
 
 @pytest.mark.parametrize("concurrency", [1, 3, 8])
 def test_as_many_requests_are_under_way_as_allowed(concurrency: int):
-    def slow(number: int, request: dict[str, Any]) -> Answer:
-        return Answer(200, numbered(number, request).body, delay=0.03)
+    together = threading.Barrier(concurrency)
 
-    with FakeServer(slow) as server:
-        list(judge(server, concurrency=concurrency).judge(requests(20)))
+    def waiting_for_the_others(number: int, request: dict[str, Any]) -> Answer:
+        together.wait(PATIENCE)  # broken, and the request fails, when fewer come together
+        return numbered(number, request)
+
+    with FakeServer(waiting_for_the_others) as server:
+        replies = list(judge(server, concurrency=concurrency, timeout=PATIENCE).judge(requests(5 * concurrency)))
+    assert len(replies) == 5 * concurrency
     assert server.most_at_once == concurrency
 
 
@@ -80,11 +84,20 @@ def test_the_identity_holds_what_is_sent_and_neither_address_nor_key(monkeypatch
 
 
 def test_a_failure_lets_the_replies_on_their_way_come_in():
-    def second_fails(number: int, request: dict[str, Any]) -> Answer:
-        return Answer(400, b"no") if number == 1 else Answer(200, numbered(number, request).body, delay=0.1)
+    asked = judge_of = None
+    all_there, told = threading.Barrier(4), threading.Event()
 
-    with FakeServer(second_fails) as server:
-        replies = judge(server).judge(requests(20))
+    def one_fails(number: int, request: dict[str, Any]) -> Answer:
+        all_there.wait(PATIENCE)  # four requests are on their way, whichever came first
+        if question(request) == 1:
+            return Answer(400, b"no")
+        assert told.wait(PATIENCE)  # the others are answered when the judge knows of the failure
+        return numbered(number, request)
+
+    with FakeServer(one_fails) as server:
+        asked = judge(server, timeout=PATIENCE)
+        asked.endpoint.stopped = Telling(told)
+        replies = asked.judge(requests(20))
         assert sorted(next(replies).at for _ in range(3)) == [0, 2, 3]
         with pytest.raises(JudgeError, match="HTTP 400"):
             next(replies)
@@ -96,13 +109,12 @@ def test_no_requests_need_no_server():
 
 
 def test_whoever_stops_listening_stops_the_asking():
-    with FakeServer(lambda n, r: Answer(200, numbered(n, r).body, delay=0.02)) as server:
+    with FakeServer(numbered) as server:
         replies = judge(server).judge(requests(200))
         next(replies)
         replies.close()
-        asked = len(server.requests)
-        time.sleep(0.1)
-        assert len(server.requests) == asked <= 12
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("judge")]
+        assert len(server.requests) <= 8  # four at first, and one more for each that was done by then
 
 
 @pytest.fixture
