@@ -1,20 +1,15 @@
 """Two gloo processes, as `torchrun` starts them: same weights on both ranks, every question answered once."""
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
 
+from ports import free_port
+
 TASKS = ["scienceqa", "imagenet"]
 
 pytestmark = pytest.mark.ddp
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
