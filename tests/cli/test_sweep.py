@@ -44,6 +44,7 @@ def test_a_member_behind_one_that_failed_in_training_has_the_bits_it_has_alone(p
 
 
 def test_all_well_is_status_zero_and_a_finished_sweep_is_not_run_again(place, tmp_path: Path):
+    tmp_path = tmp_path / "method=lora"  # as the folders of runs are called
     words = ["-m", *members(place, tmp_path, "seed=0,1", "scenario.train=false")]
     status, text = place.runs.run(words)
     assert status == 0, text

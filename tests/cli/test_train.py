@@ -30,6 +30,8 @@ import pytest
             ["schedule.warmup_ratio=0.5", "+schedule.floor=2.0"],
             "error: gqa: the schedule's highest rate for the adapter",
         ),
+        (["experiment=moelora_llava"], "error: experiment: is added with a plus: +experiment=..."),
+        (["judge=null"], "a group cannot be null; take another option, e.g. judge=none"),
         (["scenario.limit_train=10.5"], "error: scenario.limit_train=10.5: must be a valid integer"),
         (["seed=abc"], 'error: seed="abc": must be a valid integer'),
         (["scenario.fraction=1.5"], "error: scenario.fraction=1.5: must be less than or equal to 1"),

@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from coin_lightning.cli.build import conf_dir, node_problems
+from coin_lightning.cli.config_errors import understood
 from coin_lightning.errors import ConfigError
 
 
@@ -39,7 +40,7 @@ def _composed(config: dict[str, Any], overrides: Sequence[str]) -> DictConfig:
     variant = (config.get("protocol") or {}).get("judge_variant")
     reading = [] if variant is None else [f"++protocol.judge_variant={variant}"]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        composed = compose("train", overrides=[*reading, *overrides])
+        composed = compose("train", overrides=[*reading, *understood(list(overrides))])
     node: Any = OmegaConf.to_container(composed.judge, resolve=True)
     return OmegaConf.create(node)
 

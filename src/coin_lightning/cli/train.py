@@ -20,7 +20,7 @@ from rich.console import Console
 import coin_lightning  # noqa: F401  (registers the adapters)
 from coin_lightning.cli.assembly import Assembly, assemble, make_scenario
 from coin_lightning.cli.build import build, check_config, conf_dir
-from coin_lightning.cli.config_errors import explain, understood
+from coin_lightning.cli.config_errors import GROUP_VALUE, explain, understood
 from coin_lightning.cli.places import check_places, unusable_place
 from coin_lightning.cli.sweep import Sweep, is_member
 from coin_lightning.cli.trainers import accumulation, world_size
@@ -160,6 +160,10 @@ def main() -> None:
     try:
         _composed()
     except (HydraException, OmegaConfBaseException) as error:
+        _fail(explain(error, conf_dir()))
+    except ValueError as error:
+        if GROUP_VALUE not in str(error):
+            raise
         _fail(explain(error, conf_dir()))
     except OSError as error:  # Hydra makes the run's folder
         _fail(error)
