@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from coin_lightning.continual.callback import ContinualLoop
@@ -94,6 +95,55 @@ class FixedJudge(Judge):
     def close(self) -> None:
         """Count."""
         self.closed += 1
+
+
+class FailAt(L.Callback):
+    """Fails behind optimizer step `step` as code with a bug does, and leaves process-global state behind.
+
+    Args:
+        step: of the first task; one that never comes does nothing.
+        signal_sweep: send SIGTERM to the process that runs the sweep instead, once, and go on.
+    """
+
+    def __init__(self, step: int, signal_sweep: bool = False) -> None:
+        self.step, self.signal_sweep = step, signal_sweep
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Fail, or send."""
+        if trainer.global_step != self.step:
+            return
+        if self.signal_sweep:
+            os.kill(os.getppid(), signal.SIGTERM)
+            signal.pause()
+        torch.use_deterministic_algorithms(True)
+        torch.set_default_dtype(torch.float64)
+        os.environ["WANDB_MODE"] = "online"
+        raise ZeroDivisionError("a bug in a callback")
+
+
+class BrokenLogger(CSVLogger):
+    """Fails at every call of one kind: `+logger.broken._target_=probes.broken_logger`."""
+
+    fails = "log_metrics"
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Fail."""
+        if self.fails == "log_metrics":
+            raise ConnectionError("the service is gone")
+
+    def finalize(self, status: str) -> None:
+        """Fail."""
+        if self.fails == "finalize":
+            raise ConnectionError("the service is gone")
+
+
+def broken_logger(run_dir: Path, experience: str, config: dict[str, Any], fails: str) -> CSVLogger:
+    """A logger that fails when it is made (`make`), or at calls of the kind `fails`."""
+    if fails == "make":
+        raise ConnectionError("the service is gone")
+    logger = BrokenLogger(str(run_dir / "logs"), name="broken", version=experience)
+    logger.fails = fails
+    return logger
 
 
 class KillAt(L.Callback):

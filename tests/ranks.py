@@ -1,13 +1,6 @@
 """Several processes of one job, with the variables that `torchrun` and `srun` set for them."""
 
-import socket
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listened to a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+from ports import free_port
 
 
 def torchrun(world: int) -> list[dict[str, str]]:

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from ranks import free_port, srun, together, torchrun
+from ranks import srun, together, torchrun
 from results import results
 
 pytestmark = pytest.mark.ddp
@@ -76,10 +76,8 @@ def test_position_is_decided_once(place, ranked):
     command = ranked.command("late")
     together(place, [*command, *place.kill(1, "train", 3)])
     first, second = torchrun(2)
-    second["LATE_DISK"] = "1"
-    port = str(free_port())
-    hidden = "+callbacks.late._target_=probes.LateDisk"
-    done = place.runs.together([([*command, hidden], {**env, "MASTER_PORT": port}) for env in (first, second)])
+    hidden = [*command, "+callbacks.late._target_=probes.LateDisk"]
+    done = place.runs.together([(hidden, first), (hidden, {**second, "LATE_DISK": "1"})])
     assert [status for status, _ in done] == [0, 0], done
     assert results(place.folder / "late") == results(ranked.undisturbed)
     written = json.loads((place.folder / "late" / "task_01_scienceqa" / "train.json").read_text())

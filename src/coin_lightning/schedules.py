@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, NonNegativeFloat
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
 def warmup_steps(total_steps: int, warmup_ratio: float) -> int:
@@ -18,7 +21,9 @@ def _lambda(optimizer: Optimizer, factor: Callable[[int], float]) -> LambdaLR:
     return LambdaLR(optimizer, factor)
 
 
-def cosine(optimizer: Optimizer, total_steps: int, warmup_ratio: float = 0.03, floor: float = 0.0) -> LambdaLR:
+def cosine(
+    optimizer: Optimizer, total_steps: int, warmup_ratio: Ratio = 0.03, floor: NonNegativeFloat = 0.0
+) -> LambdaLR:
     """Linear warm-up, then half a cosine down to `floor` times the base rate (LLaVA-1.5's, CoIN's documented one)."""
     warmup = warmup_steps(total_steps, warmup_ratio)
 
@@ -31,7 +36,7 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup_ratio: float = 0.03, f
     return _lambda(optimizer, factor)
 
 
-def log_warmup_constant(optimizer: Optimizer, total_steps: int, warmup_ratio: float = 0.03) -> LambdaLR:
+def log_warmup_constant(optimizer: Optimizer, total_steps: int, warmup_ratio: Ratio = 0.03) -> LambdaLR:
     """Logarithmic warm-up, then constant: what the reference's DeepSpeed `WarmupLR` does (`coin_reference.md` 1.6).
 
     factor(step) = log(step + 1) / log(warm-up steps) below the warm-up, as DeepSpeed computes it.

@@ -37,3 +37,11 @@ def write_json(file: Path, data: Any) -> None:
         TypeError, ValueError: the data hold something that JSON cannot keep; the old file stays.
     """
     write_text(file, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def unwritable(folder: Path) -> str | None:
+    """Why nothing can be written into a folder that is there or can be made; None when it can."""
+    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(each))
+    if not there.is_dir():
+        return f"{there} is no folder"
+    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written to"

@@ -6,7 +6,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
 from coin_lightning.cli.build import conf_dir
-from coin_lightning.cli.config_errors import explain, group_keys, hint, known_keys, root_keys, unread_keys
+from coin_lightning.cli.config_errors import explain, group_keys, hint, known_keys, root_keys, understood, unread_keys
 
 
 def test_near_names_are_suggested_and_far_ones_listed():
@@ -32,6 +32,15 @@ def test_callbacks_and_loggers_of_ones_own_are_no_typos():
     assert unread_keys(config, conf_dir()) == []
     config.callbacks.mine = 3
     assert unread_keys(config, conf_dir())[0].startswith("callbacks.mine: there is no such config key")
+
+
+def test_a_value_with_an_equals_sign_gets_quotes_and_the_flag_goes_in_front():
+    words = ["paths.runs=runs/method=lora", "seed=0", "-m", "+scenario.test_ids=/x/a=b.json"]
+    assert understood(words) == [
+        "-m", "paths.runs='runs/method=lora'", "seed=0", "+scenario.test_ids='/x/a=b.json'"
+    ]  # fmt: skip
+    for word in ("a='b=c'", "a={b:c}", "a=[b=c]", "a=b=c,d=e", "adapter.rank=8", "--config-dir=/x"):
+        assert understood([word]) == [word]
 
 
 def test_an_unknown_complaint_is_passed_on(tmp_path: Path):

@@ -99,6 +99,7 @@ def test_a_page_that_cannot_be_written_does_not_change_the_answer(arguments, tmp
         ("+scenario.batchsize=2", "did you mean batch_size"),
         ("tolerate=shared_questions", "no such kind of error; choose from"),
         ("tolerate=shared_picture", "no such kind of error; choose from"),
+        ("scenario.limit_train=10.5", "scenario.limit_train=10.5: must be a valid integer"),
         ("workers=0", "workers=0: must be a whole number from 1 on"),
         ("workers=many", "workers=many: must be"),
         ("scenario.order=[gqa,nothing]", "needs each name once"),

@@ -124,6 +124,8 @@ def test_nothing_missing_loads_nothing(
         (["experience=all"], "experience=all: give the number of an experience"),
         (["evaluation=upper"], "evaluation.cells='upper' is unknown; use seen or full"),
         (["adapter.rank=4"], "adapter.rank: cannot be set for a run that is there"),
+        (["scenario.num_workers=many"], 'scenario.num_workers="many": must be a valid integer'),
+        (["trainer.devices=0"], "trainer.devices=0: must be greater than 0"),
         (["experiense=1"], "did you mean experience"),
     ],
 )

@@ -104,6 +104,11 @@ def test_a_wrong_word_is_named_with_the_nearest(run: Path, override: str, messag
     assert message in str(explain(refusal.value, conf_dir()))
 
 
+def test_a_value_of_another_kind_is_refused(run: Path):
+    with pytest.raises(ConfigError, match=r'judge\.batch_size="many": must be a valid integer'):
+        judge_config(run, ["judge=embedding", "judge.batch_size=many"])
+
+
 def test_an_option_that_the_own_judge_does_not_have_is_named(run: Path):
     write(run, judge=OWN)
     with pytest.raises(ConfigError, match=r"judge\.temperature: .*EmbeddingJudge has no such option"):

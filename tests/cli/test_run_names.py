@@ -1,8 +1,15 @@
 """Folder names of runs."""
 
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from coin_lightning.cli.run_names import LONGEST, folder_name, register
+from coin_lightning.assets import cache_root
+from coin_lightning.cli.build import conf_dir
+from coin_lightning.cli.run_names import LONGEST, default_cache, folder_name, register
+from coin_lightning.errors import ConfigError
 
 
 def test_a_short_name_stays_as_it_is():
@@ -32,3 +39,34 @@ def test_configs_can_use_it():
     register()
     config = OmegaConf.create({"words": "a=1,b=[c,d]/e", "folder": "runs/${folder_name:${words}}"})
     assert config.folder == "runs/a=1,b=[c,d]_e"
+
+
+def composed_cache(*words: str) -> str:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("train", overrides=list(words)).paths.cache
+
+
+@pytest.mark.parametrize("home", [None, "/home/of/nobody"])
+def test_the_cache_of_a_config_is_that_of_the_code_with_and_without_a_home(
+    monkeypatch: pytest.MonkeyPatch, home: str | None
+):
+    """HOME was asked for although the cache was named."""
+    monkeypatch.delenv("HOME", raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    monkeypatch.setenv("COIN_LIGHTNING_CACHE", "/named")
+    assert composed_cache() == "/named"
+    assert composed_cache("paths.cache=/other") == "/other"
+    monkeypatch.delenv("COIN_LIGHTNING_CACHE")
+    assert composed_cache() == str(cache_root())
+    assert home is None or composed_cache() == "/home/of/nobody/.cache/coin_lightning"
+
+
+def test_neither_variable_nor_home_is_said(monkeypatch: pytest.MonkeyPatch):
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("COIN_LIGHTNING_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(ConfigError, match="set COIN_LIGHTNING_CACHE=FOLDER or HOME"):
+        default_cache()

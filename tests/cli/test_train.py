@@ -1,5 +1,8 @@
 """The command line: exit status and messages. What a whole run leaves behind is in `tests/integration`."""
 
+import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,13 @@ import pytest
             ["schedule.warmup_ratio=0.5", "+schedule.floor=2.0"],
             "error: gqa: the schedule's highest rate for the adapter",
         ),
+        (["experiment=moelora_llava"], "error: experiment: is added with a plus: +experiment=..."),
+        (["judge=null"], "a group cannot be null; take another option, e.g. judge=none"),
+        (["scenario.limit_train=10.5"], "error: scenario.limit_train=10.5: must be a valid integer"),
+        (["seed=abc"], 'error: seed="abc": must be a valid integer'),
+        (["scenario.fraction=1.5"], "error: scenario.fraction=1.5: must be less than or equal to 1"),
+        (["+trainer.max_epochs=3"], "error: trainer.max_epochs: cannot be set; use scenario.epochs=N"),
+        (["+trainer.limit_train_batches=1"], "error: trainer.limit_train_batches: cannot be set; use scenario.limit"),
         (["callbacks.checkpoint.every_n_steps=0"], "callbacks.checkpoint.every_n_steps=0 must be at least 1"),
     ],
 )
@@ -37,6 +47,48 @@ def test_a_wrong_config_is_one_message_and_status_one(place, tmp_path: Path, wor
     assert "Traceback" not in text
     assert "Error executing job" not in text
     assert not list(tmp_path.glob("run/task_*/*"))
+
+
+def test_a_name_of_digits_names_a_run_that_goes_on(place, tmp_path: Path):
+    """`experiment_name=20261124` is a number to Hydra; it died behind zero-shot, and on every start after that."""
+    command = [word for word in place.command("unused", tasks="gqa") if not word.startswith("run_dir=")]
+    command += [f"run_dir={tmp_path}/${{experiment_name}}", "experiment_name=20261124", "+trainer.detect_anomaly=true"]
+    status, text = place.runs.run([*command, *place.kill(1, "train", 3)])
+    assert status == -signal.SIGKILL, text
+    status, text = place.runs.run(command)
+    assert status == 0, text
+    assert json.loads((tmp_path / "20261124" / "matrix.json").read_text())["experiment"] == "20261124"
+    assert place.runs.run(command)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [("paths.runs", "paths.runs"), ("paths.features", "paths.features"), ("paths.cache", "paths.features")],
+)
+@pytest.mark.parametrize("below", ["", "/below"], ids=["a file", "below a file"])
+def test_a_place_that_cannot_be_written_to_is_named(place, tmp_path: Path, key: str, named: str, below: str):
+    (tmp_path / "file").write_text("no folder")
+    own = ("run_dir=", "paths.features=")
+    words = [word for word in place.command("unused", tasks="gqa") if not word.startswith(own)]
+    places = {"paths.runs": tmp_path / "runs", "paths.cache": tmp_path / "cache", key: f"{tmp_path}/file{below}"}
+    status, text = place.runs.run([*words, *(f"{name}={value}" for name, value in places.items())])
+    assert status == 1
+    assert "Traceback" not in text
+    assert f"{tmp_path}/file" in text
+    assert f"{named}=FOLDER" in text
+    assert not list(tmp_path.rglob("task_*"))
+    places[named] = tmp_path / "elsewhere"  # what the message says
+    status, text = place.runs.run([*words, *(f"{name}={value}" for name, value in places.items())])
+    assert status == 0, text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_rights_is_named(place, tmp_path: Path):
+    (tmp_path / "shut").mkdir(mode=0o555)
+    status, text = place.runs.run([*place.command("unused", tasks="gqa"), f"run_dir={tmp_path}/shut/run"])
+    assert status == 1
+    assert f"{tmp_path}/shut" in text
+    assert "Traceback" not in text
 
 
 def test_help_explains_the_groups(place):

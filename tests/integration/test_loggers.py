@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,8 +48,53 @@ def wandb_records(file: Path) -> Iterator[Any]:
 def history(logged: Path) -> list[dict[str, Any]]:
     files = list((logged / "logs" / "wandb").glob("offline-run-*/*.wandb"))
     assert len(files) == 1
-    found = [record.history for record in wandb_records(files[0]) if record.WhichOneof("record_type") == "history"]
+    return rows_of(files[0])
+
+
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    found = [record.history for record in wandb_records(file) if record.WhichOneof("record_type") == "history"]
     return [{item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row.item} for row in found]
+
+
+def test_offline_parts_of_a_killed_run_go_on(place):
+    """A second start made a part whose own step began at 0 again; synced, it would have lain over the first."""
+    command = place.command("killed_logs", "logger=wandb", tasks="gqa")
+    status, text = place.runs.run([*command, *place.kill(1, "train", 7)], WANDB_MODE="offline")
+    assert status == -signal.SIGKILL, text
+    status, text = place.runs.run(command, WANDB_MODE="offline")
+    assert status == 0, text
+    files = sorted((place.folder / "killed_logs" / "logs" / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(files) == 2
+    runs = [record.run for file in files for record in wandb_records(file) if record.HasField("run")]
+    assert {(run.run_id, run.resume) for run in runs} == {(runs[0].run_id, True)}
+    parts = [rows_of(file) for file in files]
+    second = next(rows for rows in parts if any("experience" in row and row["experience"] for row in rows))
+    assert all(row["_step"] == row["sequence_step"] for rows in parts for row in rows if "sequence_step" in row)
+    assert [row["_step"] for row in second if "train/loss" in row] == [6, 7, 8, 9]  # saved behind step 6
+    losses = {row["_step"]: row["train/loss"] for row in second if "train/loss" in row}
+    first = next(rows for rows in parts if rows is not second)  # as much of it as W&B had written when it was killed
+    assert all(losses.get(row["_step"], row["train/loss"]) == row["train/loss"] for row in first if "train/loss" in row)
+
+
+@pytest.mark.parametrize("fails", ["make", "log_metrics", "finalize"])
+def test_a_logger_that_fails_is_told_of_once_and_ends_nothing(place, undisturbed: Path, tmp_path: Path, fails: str):
+    keys = {"_target_": "probes.broken_logger", "_partial_": "true", "fails": fails}
+    more = [f"+logger.broken.{key}={value}" for key, value in keys.items()]
+    status, text = place.runs.run([*place.command("broken", *more, tasks="gqa"), f"run_dir={tmp_path / 'run'}"])
+    assert status == 0, text
+    assert text.count("logger broken: ConnectionError: the service is gone; the run goes on without it") == 1
+    assert (tmp_path / "run" / "report.html").is_file()
+    rows = list(csv.DictReader((tmp_path / "run/logs/csv/task_01_gqa/metrics.csv").read_text().splitlines()))
+    assert len([row for row in rows if row.get("train/loss")]) == 10  # the others log on
+
+
+def test_wandb_keeps_its_own_files_below_the_run_where_there_is_no_home(place, tmp_path: Path):
+    (tmp_path / "file").write_text("no folder can be below this")
+    words = [*place.command("homeless", "logger=wandb", tasks="gqa"), f"run_dir={tmp_path / 'run'}"]
+    status, text = place.runs.run(words, WANDB_MODE="offline", HOME=str(tmp_path / "file" / "home"))
+    assert status == 0, text
+    assert "logger wandb" not in text
+    assert list((tmp_path / "run" / "logs" / "wandb").glob("offline-run-*/*.wandb"))
 
 
 def test_seen_fills_the_lower_triangle_and_zero_shot(logged: Path):

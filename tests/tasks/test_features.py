@@ -131,7 +131,7 @@ def test_two_processes_add_to_one_store(tmp_path):
     for process in running:
         process.start()
     for process in running:
-        process.join(timeout=60)
+        process.join(timeout=250)
     assert [process.exitcode for process in running] == [0, 0]
     store = FeatureStore(tmp_path / "shared", SHAPE)
     assert len(store) == 40

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from peft import LoraConfig, PeftModel, PeftType
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, set_peft_model_state_dict
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from coin_lightning.adapters.moelora import MoELoraConfig
@@ -14,6 +15,7 @@ from coin_lightning.errors import RunError
 from coin_lightning.weight_files import read_safetensors
 from coin_lightning.whole_files import write_text
 
+Share = Annotated[float, Field(ge=0, lt=1)]
 LANGUAGE_MODEL_LINEARS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 """CoIN adapts every linear layer of the language model but the head (`coin_reference.md` section 1.3)."""
 
@@ -40,10 +42,10 @@ model = PeftModel.from_pretrained(model, ".")
 
 
 def moelora(
-    rank: int = 128,
-    alpha: float = 256,
-    num_experts: int = 8,
-    dropout: float = 0.05,
+    rank: PositiveInt = 128,
+    alpha: PositiveFloat = 256,
+    num_experts: PositiveInt = 8,
+    dropout: Share = 0.05,
     targets: str | Sequence[str] = LANGUAGE_MODEL_LINEARS,
     **options: Any,
 ) -> MoELoraConfig:
@@ -60,9 +62,9 @@ def moelora(
 
 
 def lora(
-    rank: int = 128,
-    alpha: float = 256,
-    dropout: float = 0.05,
+    rank: PositiveInt = 128,
+    alpha: PositiveFloat = 256,
+    dropout: Share = 0.05,
     targets: str | Sequence[str] = LANGUAGE_MODEL_LINEARS,
     **options: Any,
 ) -> LoraConfig:

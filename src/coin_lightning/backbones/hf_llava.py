@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import PositiveInt
 from transformers import (
     AutoImageProcessor,
     AutoTokenizer,
@@ -53,7 +54,7 @@ def load_llava(
     gradient_checkpointing: bool = False,
     attention: str = "auto",
     image_frame: str = "pad",
-    max_length: int = 2048,
+    max_length: PositiveInt = 2048,
     projector: str | Path | None = None,
     starting_weights: str = "backbone",
     pretrained: Mapping[str, str | None] | None = None,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import PositiveInt
 from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, LlavaConfig, LlavaForConditionalGeneration
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -40,7 +41,7 @@ def load(
     prompt: str = "chatml",
     dtype: str = "auto",
     image_frame: str = "pad",
-    max_length: int = 512,
+    max_length: PositiveInt = 512,
     gradient_checkpointing: bool = False,
     attention: str = "auto",
     aligned: bool = True,

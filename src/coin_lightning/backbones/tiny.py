@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from pydantic import PositiveInt
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     CLIPVisionConfig,
@@ -79,7 +80,7 @@ def load(
     prompt: str = "chatml",
     dtype: str = "float32",
     image_frame: str = "pad",
-    max_length: int = 1024,
+    max_length: PositiveInt = 1024,
     gradient_checkpointing: bool = False,
     init_seed: int = 0,
     starting_weights: str = "backbone",

@@ -1,17 +1,22 @@
 """From a composed config to objects, with errors that name the key and the nearest valid names."""
 
 import inspect
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from coin_lightning.cli import run_names
-from coin_lightning.cli.config_errors import hint, unread_keys
+from coin_lightning.cli.config_errors import hint, missing_groups, unread_keys
+from coin_lightning.cli.own_keys import environment_problems, ranges_of, set_by_the_run
+from coin_lightning.cli.value_types import RunKeys, Text, checked, hints_of
+from coin_lightning.continual.protocol import Protocol
 from coin_lightning.errors import CoinLightningError, ConfigError
 
 run_names.register()
@@ -58,21 +63,57 @@ def targets(config: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
 
 
 def check_config(config: DictConfig) -> None:
-    """Find every wrong key before anything is loaded: each `_target_` must exist and take the keys beside it.
+    """Find everything that is wrong in a config before anything is loaded.
 
-    A key that nothing reads is wrong too.
+    Each `_target_` must exist and take the keys beside it, with values of the annotated types and ranges. A key that
+    nothing reads is wrong too, and one that the run sets itself. Whole numbers given for text become text in `config`.
 
     Raises:
         ConfigError: all problems together.
     """
     try:
         OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        problems = unread_keys(config, conf_dir())
-        problems += [line for path, node in targets(config) for line in binding_problems(path, node)]
+        problems = missing_groups(config, conf_dir()) or unread_keys(config, conf_dir()) + _group_problems(config)
+        problems += [line for path, node in targets(config) for line in node_problems(path, node)]
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).strip()) from error
     if problems:
         raise ConfigError("\n".join(problems))
+    for name in ("adapter", "method", "evaluation", "callbacks"):  # classes check what annotations cannot say
+        build(config[name])
+    Protocol.of(OmegaConf.to_container(config.protocol, resolve=True))  # type: ignore[arg-type]
+    _try_optimizer(config)
+
+
+def _group_problems(config: DictConfig) -> list[str]:
+    """Of the groups that are no call, and of the keys beside the groups."""
+    hints = {"": get_type_hints(RunKeys, include_extras=True), "protocol": get_type_hints(Protocol)}
+    hints["paths"] = {str(key): Text for key in config.paths}
+    nodes = {path: config[path] if path else config for path in hints}
+    lines = [line for path, node in nodes.items() for line in checked(node, path, hints[path])]
+    return environment_problems(os.environ) + lines
+
+
+def node_problems(path: str, node: DictConfig) -> list[str]:
+    """What keeps a node from being called with the values that it has, as lines."""
+    keys = [str(key) for key in node if not str(key).startswith("_")]
+    if problems := set_by_the_run(f"{path}.{key}" for key in keys) or binding_problems(path, node):
+        return problems
+    hints = {**hints_of(get_object(str(node["_target_"]))), **ranges_of(path)}
+    if path == "trainer" and node.get("precision") == "auto":  # our word; see `native_precision`
+        del hints["precision"]
+    return list(checked(node, path, hints))
+
+
+def _try_optimizer(config: DictConfig) -> None:
+    """Optimizers check their own ranges, but only when they are made."""
+    try:
+        optimizer = build(config.optimizer)([{"params": [torch.zeros(1, requires_grad=True)]}])
+        build(config.schedule)(optimizer, total_steps=1)
+        if not optimizer.defaults["lr"] > 0:
+            raise ConfigError(f"optimizer.lr={optimizer.defaults['lr']}: must be positive, or nothing is learned")
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"optimizer or schedule: {error}") from error
 
 
 def binding_problems(path: str, node: DictConfig) -> list[str]:

@@ -12,6 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from coin_lightning.errors import ConfigError
 
 OVERRIDE = re.compile(r"Could not override '([^']+)'")
+WITH_EQUALS = re.compile(r"^([+~\w.@/]+)=([^'\"\[{(,]*=[^'\",]*)$")
+GROUP_VALUE = "Config group override must be"
 OPTION = re.compile(r"Could not find '([^']+)/([^'/]+)'")
 
 
@@ -37,9 +39,23 @@ def explain(error: Exception, conf: Path) -> ConfigError:
             return ConfigError(f"{group}={option}: there is no {group}/{option}.yaml; {hint(option, options)}")
     if found := OVERRIDE.search(text):
         key = found.group(1)
+        if (conf / key).is_dir() and key not in root_keys(conf):
+            return ConfigError(f"{key}: is added with a plus: +{key}=...")
         return ConfigError(f"{key}: there is no such config key; {hint(key, known_keys(conf))}")
+    if GROUP_VALUE in text:
+        return ConfigError(f"{text}: a group cannot be null; take another option, e.g. judge=none or logger=csv")
     cause = f"\n{error.__cause__}" if error.__cause__ else ""
     return ConfigError(f"{text.strip()}{cause}")
+
+
+def understood(words: list[str]) -> list[str]:
+    """A command line as Hydra's parser can read it.
+
+    `-m` goes in front, because behind an override the parser would stop there; a value with `=` in it, as the folders
+    of runs have, gets quotes, unless it is a list or a choice of several.
+    """
+    flags = [word for word in words if word in ("-m", "--multirun")]
+    return flags[:1] + [WITH_EQUALS.sub(r"\1='\2'", word) for word in words if word not in flags]
 
 
 def known_keys(conf: Path) -> set[str]:
@@ -82,6 +98,14 @@ def unread_keys(config: DictConfig, conf: Path) -> list[str]:
         unknown = [str(key) for key in node if key not in names and not _is_call(node, str(key))]
         problems += [f"{group}.{key}: there is no such config key; {hint(key, names)}" for key in unknown]
     return problems
+
+
+def missing_groups(config: DictConfig, conf: Path) -> list[str]:
+    """Groups that a run needs and that were taken out (`judge=null`), or put a plain value for."""
+    groups = [group for group in sorted(root_keys(conf)) if (conf / group).is_dir() and group != "hydra"]
+    wrong = [group for group in groups if group not in config or not isinstance(config[group], DictConfig)]
+    options = {group: ", ".join(sorted(file.stem for file in (conf / group).glob("*.yaml"))) for group in wrong}
+    return [f"{group}: a run needs this group; choose {group}= from {options[group]}" for group in wrong]
 
 
 def _is_call(node: DictConfig, key: str) -> bool:

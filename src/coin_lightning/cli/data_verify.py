@@ -26,7 +26,7 @@ from rich.text import Text
 import coin_lightning  # noqa: F401  (registers the adapters)
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.cli.build import accepted, build, check_config, conf_dir
-from coin_lightning.cli.config_errors import explain
+from coin_lightning.cli.config_errors import explain, understood
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.errors import CoinLightningError, ConfigError
 from coin_lightning.quiet import quiet_libraries
@@ -95,7 +95,7 @@ def split_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
 def composed(overrides: Sequence[str]) -> DictConfig:
     """What a run with these overrides would get, all references resolved."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("train", overrides=list(overrides), return_hydra_config=True)
+        config = compose("train", overrides=understood(list(overrides)), return_hydra_config=True)
     current = HydraConfig.instance()
     before = current.cfg
     try:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from coin_lightning.continual.interruption import Interruption, Stopped
 
 
-def until_stopped(interruption: Interruption, command: Callable[[], int]) -> int:
-    """Exit status of a command: its own, or 143 (SIGTERM, SIGUSR1) and 130 (Ctrl-C) when it was asked to end."""
+def until_stopped(interruption: Interruption, command: Callable[[], object]) -> int:
+    """Exit status of a command: what it gives if that is a number, else 0; when it was asked to end 143 (SIGTERM,
+    SIGUSR1) or 130 (Ctrl-C)."""
     try:
         with interruption:
-            return command()
+            given = command()
+        return given if isinstance(given, int) else 0
     except Stopped as stopped:
         print(stopped, file=sys.stderr, flush=True)
         return stopped.status

@@ -23,7 +23,7 @@ from rich.console import Console
 import coin_lightning  # noqa: F401  (registers the adapters)
 from coin_lightning import processes
 from coin_lightning.cli.assembly import assemble, make_scenario
-from coin_lightning.cli.build import build
+from coin_lightning.cli.build import build, check_config
 from coin_lightning.cli.config_errors import hint
 from coin_lightning.cli.ending import until_stopped
 from coin_lightning.cli.trainers import check_processes
@@ -41,6 +41,7 @@ from coin_lightning.reporting.names import title
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import matrix_table
 
+NO_JUDGE = {"_target_": "coin_lightning.evaluation.judges.base.no_judge"}
 OWN = ("evaluation", "experience")
 FREE = (
     "num_threads", "scenario.root", "scenario.features", "scenario.builder", "scenario.num_workers",
@@ -98,6 +99,7 @@ def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[i
             raise ConfigError(f"{key}: cannot be set for a run that is there; {hint(key, (*OWN, *FREE))}")
     config.evaluation.cells = cells
     config.logger = {}  # the run's own logs are those of its training
+    check_config(config)
     return config, positions
 
 
@@ -106,7 +108,7 @@ def _stored(file: Path) -> DictConfig:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict) or "evaluation" not in content:
             raise ValueError("it is no config of a run")
-        return OmegaConf.create({"published": None, "judge": None, **content})  # older runs say nothing of these
+        return OmegaConf.create({"published": None, "judge": NO_JUDGE, **content})  # older runs say nothing of these
     except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise RunError(f"{file}: cannot be read ({error}); without it nothing can be evaluated") from error
 
@@ -128,7 +130,7 @@ def _line(run: RunDir, gap: Gap) -> str:
 def _fill(
     config: DictConfig, run: RunDir, missing: list[Gap], console: Console, interruption: Interruption | None
 ) -> None:
-    judge: Judge | None = build(config.judge) if config.judge else None
+    judge: Judge | None = build(config.judge)
     if judge is not None:
         check_judge(run.path, judge)
     resolved: Any = OmegaConf.to_container(config, resolve=True)

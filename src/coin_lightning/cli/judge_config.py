@@ -8,7 +8,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from coin_lightning.cli.build import binding_problems, conf_dir
+from coin_lightning.cli.build import conf_dir, node_problems
+from coin_lightning.cli.config_errors import understood
 from coin_lightning.errors import ConfigError
 
 
@@ -29,7 +30,7 @@ def judge_config(run: Path, overrides: Sequence[str]) -> DictConfig:
     file = run / "config.yaml"
     config: Any = (yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None) or {}
     node = _composed(config, overrides) if "judge" in keys else _own(config, run, overrides)
-    problems = binding_problems("judge", node)
+    problems = node_problems("judge", node)
     if problems:
         raise ConfigError("\n".join(problems))
     return node
@@ -39,7 +40,7 @@ def _composed(config: dict[str, Any], overrides: Sequence[str]) -> DictConfig:
     variant = (config.get("protocol") or {}).get("judge_variant")
     reading = [] if variant is None else [f"++protocol.judge_variant={variant}"]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        composed = compose("train", overrides=[*reading, *overrides])
+        composed = compose("train", overrides=[*reading, *understood(list(overrides))])
     node: Any = OmegaConf.to_container(composed.judge, resolve=True)
     return OmegaConf.create(node)
 

@@ -1,8 +1,12 @@
 """The folder of a run, named after the command line: readable, and no longer than file systems allow."""
 
 import hashlib
+from pathlib import Path
 
 from omegaconf import OmegaConf
+
+from coin_lightning.assets import cache_root
+from coin_lightning.errors import ConfigError
 
 LONGEST = 180
 """Bytes of a folder name; most file systems take 255, and other programs add to it."""
@@ -17,6 +21,24 @@ def folder_name(overrides: str) -> str:
     return f"{name.encode()[: LONGEST - 11].decode(errors='ignore')}-{digest}"
 
 
+def absolute(path: str) -> str:
+    """Not below the folder of a sweep, however it is given."""
+    return str(Path(path).absolute())
+
+
+def default_cache() -> str:
+    """Where models, pictures and features go that are made once; see `assets.cache_root`.
+
+    Raises:
+        ConfigError: there is neither a variable nor a home.
+    """
+    try:
+        return str(cache_root())
+    except RuntimeError as error:
+        raise ConfigError(f"{error}; set COIN_LIGHTNING_CACHE=FOLDER or HOME") from error
+
+
 def register() -> None:
-    """Make it known to configs as `${folder_name:...}`."""
-    OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    """Make them known to configs as `${folder_name:...}`, `${absolute:...}` and `${default_cache:}`."""
+    for name, function in (("folder_name", folder_name), ("absolute", absolute), ("default_cache", default_cache)):
+        OmegaConf.register_new_resolver(name, function, replace=True)

@@ -21,8 +21,10 @@ import coin_lightning  # noqa: F401  (registers the adapters)
 from coin_lightning import processes
 from coin_lightning.cli.assembly import Assembly, assemble, make_scenario
 from coin_lightning.cli.build import build, check_config, conf_dir
-from coin_lightning.cli.config_errors import explain
+from coin_lightning.cli.config_errors import GROUP_VALUE, explain, understood
 from coin_lightning.cli.ending import until_stopped
+from coin_lightning.cli.places import check_places, unusable_place
+from coin_lightning.cli.sweep import Sweep, is_member
 from coin_lightning.cli.trainers import accumulation, check_processes
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.loop import run_sequence
@@ -43,18 +45,22 @@ from coin_lightning.reporting.terminal import final_summary, matrix_table, run_h
 from coin_lightning.reporting.wandb_dashboard import log_experience
 from coin_lightning.whole_files import write_json
 
-INTERRUPTION = Interruption()
-"""Of this process. Hydra hands a config to a command and nothing else."""
 
-
-def train(config: DictConfig, run_path: Path, console: Console) -> Path:
+def train(config: DictConfig, run_path: Path, console: Console, interruption: Interruption | None = None) -> Path:
     """Run or continue the sequence; returns the path of the report.
+
+    Args:
+        config: composed.
+        run_path: the run folder.
+        console: where to tell of it.
+        interruption: signals that ask the process to end.
 
     Raises:
         CoinLightningError: a wrong config, unusable data, missing assets, or a run folder of another config.
     """
     quiet_libraries()
     check_config(config)
+    check_places(config, run_path)
     check_processes(config)
     processes.connect()
     if config.published is not None:
@@ -66,7 +72,7 @@ def train(config: DictConfig, run_path: Path, console: Console) -> Path:
     if not processes.decide(partial(_is_complete, run, resolved)):
         with run.working():
             processes.decide(partial(run.claim, resolved))
-            _continue(config, resolved, scenario, run, console, judge)
+            _continue(config, resolved, scenario, run, console, judge, interruption)
     report = run.path / "report.html"
     if processes.is_first():
         if RunJudge(run, judge).missing():
@@ -119,6 +125,7 @@ def _continue(
     run: RunDir,
     console: Console,
     judge: Judge | None,
+    interruption: Interruption | None,
 ) -> None:
     names = config.experiment_name, config.method.name, config.backbone.name
     console.print(run_header(*names, config.seed, run.tasks, run.path, scenario.notes, run.learned))
@@ -151,30 +158,55 @@ def _show_plan(config: DictConfig, parts: Assembly, console: Console) -> None:
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def _composed(config: DictConfig) -> None:
+    work = partial(_run, config, Path(HydraConfig.get().runtime.output_dir))
+    if is_member():
+        sweep.member(work, _fail)
+        return
     try:
-        console = Console(quiet=not processes.is_first())  # of several processes one speaks
-        train(config, Path(HydraConfig.get().runtime.output_dir), console)
-    except CoinLightningError as error:
+        work()
+    except (CoinLightningError, OSError) as error:
         _fail(error)  # here, because Hydra would announce the error itself
 
 
+sweep = Sweep()
+
+
+def _run(config: DictConfig, run_path: Path) -> None:
+    """One run, in this process or in that of a member."""
+    interruption = Interruption()
+    console = Console(quiet=not processes.is_first())  # of several processes one speaks
+    if status := until_stopped(interruption, partial(train, config, run_path, console, interruption)):
+        sys.exit(status)
+
+
 def main() -> None:
-    """Command line; exits with status 1 and an explanation when config, data or run folder cannot be used."""
+    """Command line; exits with status 1 and an explanation when config, data or run folder cannot be used.
+
+    A member of a sweep that fails does not keep the others from running; the status is 1 when all are done.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, and those of the code keep their traceback
-    sys.exit(until_stopped(INTERRUPTION, _run))
-
-
-def _run() -> int:
+    sys.argv[1:] = understood(sys.argv[1:])
     try:
         _composed()
     except (HydraException, OmegaConfBaseException) as error:
         _fail(explain(error, conf_dir()))
-    return 0
+    except ValueError as error:
+        if GROUP_VALUE not in str(error):
+            raise
+        _fail(explain(error, conf_dir()))
+    except OSError as error:  # Hydra makes the run's folder
+        _fail(error)
+    if status := sweep.conclude(Console(stderr=True)):
+        sys.exit(status)
 
 
-def _fail(error: CoinLightningError) -> NoReturn:
-    if not isinstance(error, processes.DecidedElsewhereError):  # the first process says it for all
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True, highlight=False)
+def _fail(error: Exception) -> NoReturn:
+    """Say what is wrong; an error that is neither deliberate nor one of a place keeps its traceback."""
+    told = unusable_place(error) if isinstance(error, OSError) else error
+    if not isinstance(told, CoinLightningError):
+        raise error
+    if not isinstance(told, processes.DecidedElsewhereError):  # the first process says it for all
+        Console(stderr=True).print(f"error: {told}", style="red", markup=False, soft_wrap=True, highlight=False)
     sys.exit(1)
 
 

@@ -16,6 +16,7 @@ from coin_lightning.continual.protocol import Protocol
 from coin_lightning.continual.scenario import Experience
 from coin_lightning.errors import ConfigError
 from coin_lightning.module import ContinualMLLM
+from coin_lightning.reporting.logger_guard import Guard
 from coin_lightning.tasks.base import InstructionTask
 
 
@@ -32,12 +33,14 @@ class TrainerFactory:
     ) -> None:
         self.config, self.resolved, self.loop, self.progress, self.module = config, resolved, loop, progress, module
         self.loggers: list[Any] = []
+        self._guards: dict[str, Guard] = {}
 
     def __call__(self, experience: Experience) -> L.Trainer:
         """Build from the config's groups, with the accumulation that makes the protocol's global batch."""
         experience.folder.mkdir(parents=True, exist_ok=True)
-        factories, name = build(self.config.logger).values(), experience.folder.name
-        self.loggers = [factory(self.loop.run.path, name, self.resolved) for factory in factories]
+        given = self.loop.run.path, experience.folder.name, self.resolved
+        factories = build(self.config.logger)
+        self.loggers = [self._guard(name).logger(factory, *given) for name, factory in factories.items()]
         for logger in self.loggers:
             if hasattr(logger, "offset"):
                 logger.offset = self.module.first_step
@@ -58,7 +61,14 @@ class TrainerFactory:
         for logger in self.loggers:
             logger.finalize("success")
         if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
-            sys.modules["wandb"].finish()
+            self._guard("wandb")(sys.modules["wandb"].finish)
+
+    def _guard(self, name: str) -> Guard:
+        return self._guards.setdefault(name, Guard(name, self._tell))
+
+    def _tell(self, text: str) -> None:
+        self.progress.pause()
+        self.progress.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _trainer(config: DictConfig, **options: Any) -> L.Trainer:

@@ -7,12 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import NonNegativeInt, PositiveInt
+
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.metrics.score_matrix import ZERO_SHOT
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.joint import JointTask
 from coin_lightning.tasks.sources import Source
+from coin_lightning.tasks.subsets import Fraction
 
 Subset = int | str | Path
 """Test rows of a task: `full`, how many, or a file of ids."""
@@ -93,14 +96,14 @@ class Scenario:
         instructions: str = "Instructions_Original",
         order: str | Sequence[str] = "coin",
         order_seed: int = 0,
-        fraction: float = 1.0,
-        limit_train: int | None = None,
-        limit_test: int | None = None,
+        fraction: Fraction = 1.0,
+        limit_train: PositiveInt | None = None,
+        limit_test: PositiveInt | None = None,
         subset_seed: int = 0,
-        batch_size: int = 8,
-        answer_batch_size: int = 32,
-        epochs: int = 1,
-        num_workers: int = 0,
+        batch_size: PositiveInt = 8,
+        answer_batch_size: PositiveInt = 32,
+        epochs: PositiveInt = 1,
+        num_workers: NonNegativeInt = 0,
         cache_features: bool = True,
         builder: Callable[[], object] | None = None,
         notes: Sequence[str] = (),

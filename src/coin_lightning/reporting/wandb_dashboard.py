@@ -1,7 +1,8 @@
 """W&B (and TensorBoard) views of a sequence: one run, one step axis, the matrix as table and picture.
 
 A fresh Trainer per task counts steps from 0. ``SequenceWandbLogger`` adds the steps of the tasks before, in the field
-``sequence_step``, which is the x axis of every chart.
+``sequence_step``, which is the x axis of every chart. W&B's own step is the same: a run that is killed and goes on
+logs on behind what it has, also in another offline part, and steps that it takes again fall on those it took before.
 """
 
 import io
@@ -24,8 +25,11 @@ from coin_lightning.reporting.names import title
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.reporting.scalars import experience_scalars
 from coin_lightning.reporting.style import png_bytes
+from coin_lightning.whole_files import unwritable
 
 STEP = "sequence_step"
+HOMES = {"WANDB_CACHE_DIR": ".cache", "WANDB_CONFIG_DIR": ".config", "WANDB_DATA_DIR": ".local/share"}
+"""Variable -> where W&B has that folder, below the home."""
 MODES = ("auto", "online", "offline", "disabled")
 
 
@@ -54,7 +58,8 @@ def init_run(run_dir: Path | str, project: str, config: dict[str, Any], mode: st
     """Start the W&B run of a run folder, or go on with it when the same command is run again.
 
     The run's id is kept in ``logs/wandb_id.txt``. Offline, each start makes one more ``offline-run-*`` folder with
-    that id under ``logs/wandb``; ``wandb sync`` puts them together.
+    that id under ``logs/wandb``; ``wandb sync`` puts them together in the order of their names. What W&B keeps
+    in the home folder goes below ``logs/wandb`` where the home cannot be written to.
 
     Args:
         run_dir: the run folder.
@@ -66,21 +71,30 @@ def init_run(run_dir: Path | str, project: str, config: dict[str, Any], mode: st
     Raises:
         ConfigError: unknown mode.
     """
-    mode = resolve_mode(mode)
     logs = Path(run_dir) / "logs"
     logs.mkdir(parents=True, exist_ok=True)
+    use_folders(logs / "wandb")
+    mode = resolve_mode(mode)
     run = wandb.init(
         project=project,
         id=_run_id(logs / "wandb_id.txt"),
         dir=str(logs),
         config=config,
         mode=mode,  # type: ignore[arg-type]
-        resume="allow" if mode == "online" else None,
+        resume="allow",  # offline it tells `wandb sync` that the parts are one run
         **options,
     )
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP)
     return run
+
+
+def use_folders(folder: Path) -> None:
+    """Let W&B keep below ``folder`` what it would keep at home, where the home cannot be written to; set ones stay."""
+    for variable, place in HOMES.items():
+        home = Path("~").expanduser()
+        if variable not in os.environ and (not home.is_absolute() or unwritable(home / place / "wandb")):
+            os.environ[variable] = str((folder / variable.split("_")[1].lower()).absolute())
 
 
 class SequenceWandbLogger(WandbLogger):
@@ -106,11 +120,13 @@ class SequenceWandbLogger(WandbLogger):
         return super().experiment
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        """Log with ``sequence_step`` = ``offset`` + ``step``; W&B's own step counts calls and is left alone."""
+        """Log with ``sequence_step`` = W&B's own step = ``offset`` + ``step``."""
         if not _is_rank_zero():
             return
-        place = {} if step is None or STEP in metrics else {STEP: self.offset + step}
-        self.experiment.log({**metrics, **place})
+        if step is None:
+            self.experiment.log(dict(metrics), commit=False)  # with the next step
+        else:
+            self.experiment.log({**metrics, STEP: self.offset + step}, step=self.offset + step)
 
 
 def log_experience(loggers: Iterable[Logger], matrix: RunMatrix, row: int, sequence_step: int) -> None:
@@ -125,17 +141,24 @@ def log_experience(loggers: Iterable[Logger], matrix: RunMatrix, row: int, seque
     Raises:
         RunError: the row is not in the matrix yet.
     """
-    scalars = experience_scalars(matrix, row)
     for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            log_to_wandb(logger.experiment, matrix, row, sequence_step)
-            continue
-        own_step = sequence_step - getattr(logger, "offset", 0)
-        logger.log_metrics({**scalars, "experience": float(row)}, step=own_step)
-        if isinstance(logger, TensorBoardLogger):
-            pixels = np.asarray(_picture(matrix))
-            logger.experiment.add_image("score_matrix", pixels, sequence_step, dataformats="HWC")
-        logger.save()
+        guard = getattr(logger, "guard", None)
+        if guard is None:
+            _log_row(logger, matrix, row, sequence_step)
+        else:
+            guard(_log_row, logger, matrix, row, sequence_step)
+
+
+def _log_row(logger: Logger, matrix: RunMatrix, row: int, sequence_step: int) -> None:
+    if isinstance(logger, WandbLogger):
+        log_to_wandb(logger.experiment, matrix, row, sequence_step)
+        return
+    own_step = sequence_step - getattr(logger, "offset", 0)
+    logger.log_metrics({**experience_scalars(matrix, row), "experience": float(row)}, step=own_step)
+    if isinstance(logger, TensorBoardLogger):
+        pixels = np.asarray(_picture(matrix))
+        logger.experiment.add_image("score_matrix", pixels, sequence_step, dataformats="HWC")
+    logger.save()
 
 
 def log_to_wandb(run: Any, matrix: RunMatrix, row: int, sequence_step: int) -> None:
@@ -145,13 +168,14 @@ def log_to_wandb(run: Any, matrix: RunMatrix, row: int, sequence_step: int) -> N
         RunError: the row is not in the matrix yet.
     """
     scalars = experience_scalars(matrix, row)
-    run.log({
+    values = {
         **scalars,
         "experience": row,
         STEP: sequence_step,
         "score_matrix": wandb_table(matrix),
         "score_matrix_picture": wandb.Image(_picture(matrix), caption=f"after {title(matrix.rows[row])}"),
-    })  # fmt: skip
+    }
+    run.log(values, step=sequence_step)
 
 
 def wandb_table(matrix: RunMatrix) -> wandb.Table:

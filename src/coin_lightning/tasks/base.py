@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader
 
 from coin_lightning.backbones.base import Backbone
@@ -21,7 +22,7 @@ from coin_lightning.tasks.row_table import RawRows
 from coin_lightning.tasks.rows import TestRow, TrainRow, read_test, read_train, repeated
 from coin_lightning.tasks.sampler import LengthBucketSampler, answer_batches
 from coin_lightning.tasks.sources import JsonSource, Source
-from coin_lightning.tasks.subsets import chunks, drawn, listed, subset
+from coin_lightning.tasks.subsets import Fraction, chunks, drawn, listed, subset
 from coin_lightning.tasks.truth import Reference, RowFields
 
 Truth = Callable[[Sequence[TestRow], Path], list[Reference]]
@@ -83,13 +84,13 @@ class InstructionTask(L.LightningDataModule):
         images: str = "cl_dataset",
         test_split: str = "test",
         truth: Truth | None = None,
-        max_new_tokens: int = 16,
-        epochs: int = 1,
-        batch_size: int = 8,
-        answer_batch_size: int = 32,
-        fraction: float = 1.0,
-        limit_train: int | None = None,
-        limit_test: int | None = None,
+        max_new_tokens: PositiveInt = 16,
+        epochs: PositiveInt = 1,
+        batch_size: PositiveInt = 8,
+        answer_batch_size: PositiveInt = 32,
+        fraction: Fraction = 1.0,
+        limit_train: PositiveInt | None = None,
+        limit_test: PositiveInt | None = None,
         subset_seed: int = 0,
         test_ids: str | Path | None = None,
         repeated_train_ids: str = "refuse",
@@ -99,9 +100,9 @@ class InstructionTask(L.LightningDataModule):
         reference_crop: bool = False,
         boxes: str = "converted",
         long_rows: str = "refuse",
-        num_workers: int = 0,
+        num_workers: NonNegativeInt = 0,
         cache_features: bool = True,
-        max_cache_gigabytes: float = 50.0,
+        max_cache_gigabytes: NonNegativeFloat = 50.0,
     ) -> None:
         super().__init__()
         counts = {"max_new_tokens": max_new_tokens, "epochs": epochs, "batch_size": batch_size}

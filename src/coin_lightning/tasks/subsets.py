@@ -3,13 +3,16 @@
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field
 
 from coin_lightning.errors import DataError
 from coin_lightning.tasks.json_files import load_json
 from coin_lightning.tasks.row_sequence import RowSequence
 
 Item = TypeVar("Item")
+Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 def draw(rows: Sequence[Item], fraction: float, limit: int | None, key: str) -> list[Item]:

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +15,6 @@ class Answer:
     status: int = 200
     body: Any = b""
     headers: dict[str, str] = field(default_factory=dict)
-    delay: float = 0.0
     cut: bool = False
 
 
@@ -75,7 +73,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.at_once += 1
             self.server.most_at_once = max(self.server.at_once, self.server.most_at_once)
         answer = self.server.answer(number, request)
-        time.sleep(answer.delay)
         with self.server.lock:
             self.server.at_once -= 1
         self._send(answer)

@@ -158,8 +158,11 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from fake_judge import FakeJudge, exact
 from coin_lightning.evaluation.judges.judging import judge_run
+asked = 0
 def slowly(record):
-    time.sleep(0.02)
+    global asked
+    asked += 1
+    time.sleep(0.005 if asked < 100 else 3600)  # never done, however late the kill comes
     return exact(record)
 judge_run(Path(sys.argv[1]), FakeJudge(slowly))
 """
@@ -170,7 +173,8 @@ def test_a_killed_process_loses_nothing_that_was_answered(tmp_path: Path):
     folder = write_experience(run, 0, "zero_shot", {"gqa": ["red", "blue"] * 100})
     file = folder / "judged" / "fake_rule" / "gqa.jsonl"
     with subprocess.Popen([sys.executable, "-c", SLOW, str(run), str(HERE)]) as process:
-        while process.poll() is None and not (file.exists() and file.read_bytes().count(b"\n") >= 5):
+        while not (file.exists() and file.read_bytes().count(b"\n") >= 5):
+            assert process.poll() is None
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
     kept = file.read_bytes().count(b"\n")

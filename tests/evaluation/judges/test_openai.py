@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,13 @@ from coin_lightning.evaluation.judges.openai import OpenAIJudge
 from coin_lightning.evaluation.judges.prompts import build_messages
 from coin_lightning.evaluation.judges.summary import judges_of
 
+PATIENCE = 60
+"""Seconds after which something has gone wrong, on however busy a machine."""
 KEY = "sk-very-secret-123"
 
 
 def judge(server: FakeServer, **options: Any) -> OpenAIJudge:
-    defaults = {"api_key_env": "JUDGE_TEST_KEY", "concurrency": 4, "timeout": 5, "retries": 2, "backoff": 0.01}
+    defaults = {"api_key_env": "JUDGE_TEST_KEY", "concurrency": 4, "timeout": PATIENCE, "retries": 2, "backoff": 0.01}
     return OpenAIJudge("some/model", server.url, **{**defaults, **options})
 
 
@@ -33,8 +34,12 @@ def requests(count: int) -> list[JudgeRequest]:
 
 def numbered(number: int, request: dict[str, Any]) -> Answer:
     """The number of the picture that the question names, modulo ten."""
-    question = request["messages"][1]["content"].split("picture ")[1].split("?")[0]
-    return completion(str(int(question) % 10))
+    return completion(str(question(request) % 10))
+
+
+def question(request: dict[str, Any]) -> int:
+    """The number of the picture that a question names."""
+    return int(request["messages"][1]["content"].split("picture ")[1].split("?")[0])
 
 
 def test_replies_belong_to_their_questions():
@@ -47,11 +52,15 @@ def test_replies_belong_to_their_questions():
 
 @pytest.mark.parametrize("concurrency", [1, 3, 8])
 def test_as_many_requests_are_under_way_as_allowed(concurrency: int):
-    def slow(number: int, request: dict[str, Any]) -> Answer:
-        return Answer(200, numbered(number, request).body, delay=0.03)
+    together = threading.Barrier(concurrency)
 
-    with FakeServer(slow) as server:
-        list(judge(server, concurrency=concurrency).judge(requests(20)))
+    def waiting_for_the_others(number: int, request: dict[str, Any]) -> Answer:
+        together.wait(PATIENCE)  # broken, and the request fails, when fewer come together
+        return numbered(number, request)
+
+    with FakeServer(waiting_for_the_others) as server:
+        replies = list(judge(server, concurrency=concurrency).judge(requests(5 * concurrency)))
+    assert len(replies) == 5 * concurrency
     assert server.most_at_once == concurrency
 
 
@@ -80,11 +89,18 @@ def test_the_identity_holds_what_is_sent_and_neither_address_nor_key(monkeypatch
 
 
 def test_a_failure_lets_the_replies_on_their_way_come_in():
-    def second_fails(number: int, request: dict[str, Any]) -> Answer:
-        return Answer(400, b"no") if number == 1 else Answer(200, numbered(number, request).body, delay=0.1)
+    all_there = threading.Barrier(4)
 
-    with FakeServer(second_fails) as server:
-        replies = judge(server).judge(requests(20))
+    def one_fails(number: int, request: dict[str, Any]) -> Answer:
+        all_there.wait(PATIENCE)  # four requests are on their way, whichever came first
+        if question(request) == 1:
+            return Answer(400, b"no")
+        assert asked.endpoint.stopped.wait(PATIENCE)  # the others are answered when the judge knows of the failure
+        return numbered(number, request)
+
+    with FakeServer(one_fails) as server:
+        asked = judge(server)
+        replies = asked.judge(requests(20))
         assert sorted(next(replies).at for _ in range(3)) == [0, 2, 3]
         with pytest.raises(JudgeError, match="HTTP 400"):
             next(replies)
@@ -96,13 +112,12 @@ def test_no_requests_need_no_server():
 
 
 def test_whoever_stops_listening_stops_the_asking():
-    with FakeServer(lambda n, r: Answer(200, numbered(n, r).body, delay=0.02)) as server:
+    with FakeServer(numbered) as server:
         replies = judge(server).judge(requests(200))
         next(replies)
         replies.close()
-        asked = len(server.requests)
-        time.sleep(0.1)
-        assert len(server.requests) == asked <= 12
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("judge")]
+        assert len(server.requests) <= 4  # no more than were under way when the first reply came
 
 
 @pytest.fixture

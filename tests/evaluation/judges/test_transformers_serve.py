@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,14 +23,9 @@ from coin_lightning.evaluation.judges.judging import judge_run
 from coin_lightning.evaluation.judges.openai import OpenAIJudge
 from coin_lightning.evaluation.judges.prompts import build_messages
 from coin_lightning.evaluation.judges.summary import judges_of
+from ports import free_port
 
 ANSWERS = 60
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @contextmanager
@@ -49,7 +43,8 @@ def served(model: Path, port: int, log: Path) -> Iterator[subprocess.Popen]:
 
 
 def wait_until_ready(process: subprocess.Popen, port: int, log: Path) -> None:
-    for _ in range(600):
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
@@ -59,11 +54,12 @@ def wait_until_ready(process: subprocess.Popen, port: int, log: Path) -> None:
     pytest.fail(f"the server did not start: {log.read_text()}")
 
 
+@pytest.mark.timeout(900)  # starts transformers twice
 def test_a_server_that_is_killed_half_way_and_started_again(tmp_path: Path):
     model, port, log = tiny_chat.write(tmp_path / "tiny_chat"), free_port(), tmp_path / "serve.log"
     run = tmp_path / "run"
     folder = write_experience(run, 0, "zero_shot", {"gqa": ["red " * n for n in range(ANSWERS)]})
-    options = {"base_url": f"http://127.0.0.1:{port}/v1", "name": "served", "concurrency": 2, "timeout": 20}
+    options = {"base_url": f"http://127.0.0.1:{port}/v1", "name": "served", "concurrency": 2, "timeout": 120}
     options |= {"retries": 1, "backoff": 0.05, "api_key_env": None, "version": "tiny"}
 
     with served(model, port, log) as process:

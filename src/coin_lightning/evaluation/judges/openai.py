@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from coin_lightning.errors import ConfigError, JudgeError
 from coin_lightning.evaluation.judges.base import Judge, JudgeRequest, Reply
@@ -40,20 +42,20 @@ class OpenAIJudge(Judge):
         name: str | None = None,
         variant: str = "strict",
         version: str | None = None,
-        temperature: float | None = 0.0,
-        top_p: float | None = None,
-        max_tokens: int | None = 20,
+        temperature: NonNegativeFloat | None = 0.0,
+        top_p: Annotated[float, Field(gt=0, le=1)] | None = None,
+        max_tokens: PositiveInt | None = 20,
         seed: int | None = None,
         extra: dict[str, Any] | None = None,
-        concurrency: int = 8,
-        timeout: float = 60.0,
-        retries: int = 5,
-        backoff: float = 1.0,
-        max_requests: int | None = None,
-        max_total_tokens: int | None = None,
-        max_cost: float | None = None,
-        prompt_price: float = 0.0,
-        reply_price: float = 0.0,
+        concurrency: PositiveInt = 8,
+        timeout: PositiveFloat = 60.0,
+        retries: NonNegativeInt = 5,
+        backoff: NonNegativeFloat = 1.0,
+        max_requests: PositiveInt | None = None,
+        max_total_tokens: PositiveInt | None = None,
+        max_cost: PositiveFloat | None = None,
+        prompt_price: NonNegativeFloat = 0.0,
+        reply_price: NonNegativeFloat = 0.0,
     ) -> None:
         super().__init__(model, name, variant)
         if concurrency < 1:

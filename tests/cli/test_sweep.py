@@ -1,0 +1,69 @@
+"""`-m`: a member that fails is reported, the others run and are what they are alone; a signal ends the whole sweep."""
+
+from pathlib import Path
+
+import pytest
+
+FAIL = "+callbacks.fail._target_=probes.FailAt"
+
+
+def members(place, folder: Path, *words: str) -> list[str]:
+    """Words of a command without its own `run_dir`, so that each member gets its folder below `folder`."""
+    words = tuple(word for word in place.command("unused", *words, tasks="gqa") if not word.startswith("run_dir="))
+    return [*words, f"paths.runs={folder}", "experiment_name=swept"]
+
+
+def finished(folder: Path) -> list[str]:
+    return sorted(file.parents[1].name for file in folder.rglob("matrix.json"))
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["flag first", "flag behind an override"])
+def test_an_impossible_member_is_reported_and_the_others_run(place, tmp_path: Path, behind: bool):
+    words = members(place, tmp_path, "adapter.num_experts=3,4")
+    status, text = place.runs.run([words[0], "-m", *words[1:]] if behind else ["-m", *words])
+    assert status == 1
+    assert "1 of 2 members of the sweep failed:" in text
+    assert "  adapter.num_experts=3: r=8 cannot be split evenly over num_experts=3" in text
+    assert "Traceback" not in text
+    assert len(finished(tmp_path)) == 1
+    assert "num_experts=4" in finished(tmp_path)[0]
+
+
+def test_a_member_behind_one_that_failed_in_training_has_the_bits_it_has_alone(place, tmp_path: Path):
+    words = members(place, tmp_path / "sweep", FAIL, "+callbacks.fail.step=3,99", "logger=wandb")
+    status, text = place.runs.run(["-m", *words], WANDB_MODE="offline")
+    assert status == 1
+    assert "Traceback" in text
+    assert "  +callbacks.fail.step=3: ZeroDivisionError: a bug in a callback" in text
+    alone = members(place, tmp_path / "alone", FAIL, "+callbacks.fail.step=99")
+    status, text = place.runs.run(alone)
+    assert status == 0, text
+    kept = [list((tmp_path / name).rglob("task_01_gqa/adapter/*.safetensors")) for name in ("sweep", "alone")]
+    assert [len(files) for files in kept] == [1, 1]
+    assert kept[0][0].read_bytes() == kept[1][0].read_bytes()
+
+
+def test_all_well_is_status_zero_and_a_finished_sweep_is_not_run_again(place, tmp_path: Path):
+    tmp_path = tmp_path / "method=lora"  # as the folders of runs are called
+    words = ["-m", *members(place, tmp_path, "seed=0,1", "scenario.train=false")]
+    status, text = place.runs.run(words)
+    assert status == 0, text
+    assert len(finished(tmp_path)) == 2
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("matrix.json")}
+    assert place.runs.run(words)[0] == 0
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("matrix.json")} == before
+
+
+def test_a_signal_ends_the_member_and_the_sweep(place, tmp_path: Path):
+    words = members(place, tmp_path, FAIL, "+callbacks.fail.step=3,99", "+callbacks.fail.signal_sweep=true")
+    status, text = place.runs.run(["-m", *words])
+    assert status == 143, text
+    assert finished(tmp_path) == [] or "step=99" not in finished(tmp_path)[0]
+    assert len(list(tmp_path.rglob("config.yaml"))) == 1  # the second member was never begun
+
+
+def test_a_failing_single_run_keeps_its_traceback(place, tmp_path: Path):
+    status, text = place.runs.run(members(place, tmp_path, FAIL, "+callbacks.fail.step=3"))
+    assert status == 1
+    assert "ZeroDivisionError: a bug in a callback" in text
+    assert "members of the sweep" not in text
