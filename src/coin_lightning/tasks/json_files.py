@@ -32,6 +32,16 @@ def load_object(file: Path) -> dict[str, Any]:
     return data
 
 
+def list_in(file: Path, key: str) -> list[Any]:
+    """The list under a key of an object that a JSON file holds; raises as `load_object`, and when there is none."""
+    found = load_object(file).get(key)
+    if not isinstance(found, list):
+        raise DataError(
+            f"{file}: must hold a list under {key!r}, found {type(found).__name__}; fetch or build it again"
+        )
+    return found
+
+
 def unreadable(file: Path, error: OSError) -> DataError:
     """The error for a file that cannot be opened or read."""
     if isinstance(error, FileNotFoundError):

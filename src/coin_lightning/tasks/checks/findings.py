@@ -28,7 +28,6 @@ KINDS = {
     "shared_text": Kind(ERROR, "{n} test row{s} without a picture and with the text of a training row"),
     "box_unreadable": Kind(ERROR, "{n} box{es} of test rows not of four numbers"),
     "box_outside": Kind(ERROR, "{n} box{es} outside the frame (0 to 1) or with swapped corners"),
-    "annotators": Kind(ERROR, "{n} test row{s} with a list of annotators' answers that is not ten texts"),
     "long_row": Kind(ERROR, "{n} row{s} too long for the backbone's context"),
     "count": Kind(WARNING, "not the number of rows that this data set was built with"),
     "published_count": Kind(WARNING, "none of the published numbers of rows"),

@@ -9,7 +9,6 @@ from typing import Any
 
 from coin_lightning.backbones.prompts import IMAGE
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.checks.answers import annotators_problem
 from coin_lightning.tasks.checks.boxes import Boxes, BoxRow, frame_problem, read_box, read_size
 from coin_lightning.tasks.checks.findings import Findings
 from coin_lightning.tasks.checks.questions import Questions, hash64
@@ -131,8 +130,6 @@ class Scanner:
         scan.take_answer(answer, index)
         if not answer.strip():
             self.findings.add("empty_answer", scan.split, row.where)
-        if "answers" in row.fields and (line := annotators_problem(row.fields["answers"])):
-            self.findings.add("annotators", scan.split, f"{row.where}: {line}")
         if "answer_bbox" in row.fields:
             entry = BoxRow(index, row.image, (0, 0, 0, 0), size=read_size(row.fields.get("size")))
             if "origin_answer_bbox" in row.fields:
