@@ -357,9 +357,14 @@ def test_repeated_training_ids_are_refused_or_counted(make):
     allowed = make(repeated_train_ids="allow")
     allowed.read()
     assert len(allowed.train_rows) == 8
-    assert allowed.notes == ["toy: 2 training rows have the id of an earlier row; all are used."]
+    notes = [
+        "toy: 2 training rows have the id of an earlier row; all are used.",
+        "toy: 2 of 8 training rows have no picture.",
+        "toy: 1 of 5 test rows have no picture.",
+    ]
+    assert allowed.notes == notes
     allowed.read()
-    assert len(allowed.notes) == 1
+    assert allowed.notes == notes
 
 
 def test_unknown_choices_are_refused():

@@ -20,7 +20,7 @@ def rows(tmp_path: Path):
     talks, questions = [], []
     for at in range(30):
         picture = {"image": "a.jpg"} if at % 3 else {}
-        mark = "<image>\n" if at % 2 else ""
+        mark = "<image>\n" if picture else ""
         pairs = [
             (f"{mark if turn == 0 else ''}Wo {'ü' * (at % 5)} {turn}?", f" da {'x' * at}") for turn in range(at % 4 + 1)
         ]
@@ -28,7 +28,7 @@ def rows(tmp_path: Path):
             {"from": who, "value": text} for pair in pairs for who, text in zip(("human", "gpt"), pair, strict=True)
         ]
         talks.append({"id": at, **picture, "conversations": parts})
-        questions.append({"id": at, **picture, "text": f"Wo {'ü' * at}?\n{mark}", "answer": ""})
+        questions.append({"id": at, **picture, "text": f"Wo {'ü' * at}?\n{mark if at % 2 else ''}", "answer": ""})
     for name, content in (("train", talks), ("test", questions)):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     return read_train(tmp_path / "train.json", tmp_path), read_test(tmp_path / "test.json", tmp_path)

@@ -31,9 +31,9 @@ def test_facts_by_hand():
     made = train_row(row, "deep/b.jpg", "here")
     assert made == TrainRow("7", (Turn("<image>\nWhat?", "A cat"), Turn("Sü?", "Yes")), "deep/b.jpg", "here")
     assert facts_of(made) == Facts("7", "deep/b.jpg", 2, 16, 17)
-    asked = {"question_id": 12, "id": "other", "text": "Where?\n<image>", "answer": "", "size": [3, 4]}
-    assert question_facts(asked) == Facts("12", None, 1, 6, 6)
-    assert question_row(asked, None, "w") == TestRow("12", "Where?\n<image>", None, {"answer": "", "size": [3, 4]}, "w")
+    asked = {"question_id": 12, "image": "a", "text": "Where?\n<image>", "answer": "", "size": [3, 4]}
+    assert question_facts(asked) == Facts("12", "a", 1, 6, 6)
+    assert question_row(asked, "a", "w") == TestRow("12", "Where?\n<image>", "a", {"answer": "", "size": [3, 4]}, "w")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,42 @@ def test_problems_of_questions():
     assert "half a character" in question_problems({"text": "\udc00"})[0]
 
 
+PLACEHOLDERS = [
+    (["<image>\nWhy?"], {"image": "a"}, None),
+    (["Why?\n<image>"], {"image": "a"}, None),
+    (["Why?"], {}, None),
+    (["Why?"], {"image_id": 7, "images": None, "image_size": 0}, None),
+    (["Why?"], {"image": "a"}, "has a picture, but no <image>"),
+    (["<image>\nWhy?"], {}, "has 1 <image>, but no picture; name its path in field 'image'"),
+    (["<image>\nWhy?"], {"image": None}, "has 1 <image>, but no picture"),
+    (
+        ["Why?"],
+        {"images": ["a"]},
+        "field 'images' is not read: the path of a row's one picture belongs in field 'image'",
+    ),
+    (["Why?"], {"image_path": "a"}, "field 'image_path' is not read"),
+    (["Why?"], {"Photo": {"bytes": ""}}, "field 'Photo' is not read"),
+    (["<image>\nCompare <image> with it"], {"image": "a"}, "has 2 <image>, but shows one picture"),
+    (["<image>\nWhy?", "<image>\nAnd?"], {"image": "a"}, "has 2 <image>, but shows one picture"),
+    (["Why?", "<image>\nAnd?"], {"image": "a"}, "has <image> within a text or behind the first question"),
+    (["Is <image> it?"], {"image": "a"}, "has <image> within a text"),
+]
+
+
+@pytest.mark.parametrize(("questions", "fields", "problem"), PLACEHOLDERS)
+def test_placeholders_and_pictures_agree(questions, fields, problem):
+    row = talk(*(text for question in questions for text in (question, "a")), **fields)
+    lines = train_problems(row)
+    assert (lines == []) if problem is None else lines[0].startswith(problem), lines
+    if problem is not None:
+        assert train_facts(row) is None
+    asked = {"id": 1, "text": "\n".join(questions), **fields}
+    unneeded = problem is None or problem == "has a picture, but no <image>"  # CoIN's test rows mostly have none
+    if len(questions) == 1:
+        assert (question_problems(asked) == []) == unneeded
+        assert (question_facts(asked) is None) == (not unneeded or "image_id" in fields)
+
+
 STRANGE = [
     None, 0, True, 1.5, "", " ", "\u3000", "<image>", "a<image>b", "<ima", "ge>", "\ud800", "ü\u4e2d", "x", (), ("x",),
 ]  # fmt: skip
@@ -86,12 +122,14 @@ STRANGE = [
 
 def spoilt(rng: random.Random) -> dict:
     """A conversation with one or two strange things in it."""
-    row = talk(*(rng.choice(["Why <image>?", "<image>\nWho", "Wo ü"]) if at % 2 == 0 else "a " for at in range(4)))
+    row = talk(
+        rng.choice(["Why <image>?", "<image>\nWho", "<image>\nWo ü\n", "Wo\n<image>", "Wo"]), "a ", "Und <imag", " b"
+    )
     row["image"] = "a.jpg"
     for _ in range(rng.randrange(3)):
         place = rng.randrange(6)
         if place == 0:
-            row[rng.choice(["id", "question_id", "image", "conversations", "text"])] = rng.choice(STRANGE)
+            row[rng.choice(["id", "question_id", "image", "images", "conversations", "text"])] = rng.choice(STRANGE)
         elif place == 1:
             row.pop(rng.choice(["id", "image", "conversations"]), None)
         elif isinstance(row.get("conversations"), list) and row["conversations"]:

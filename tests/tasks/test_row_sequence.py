@@ -47,7 +47,7 @@ def test_sequences_behave_as_lists():
 
 
 def test_test_rows_count_one_turn():
-    asked = as_rows([TestRow("1", " Wo <image> ü? ", "x.jpg", {}, "here")])
+    asked = as_rows([TestRow("1", " Wo  ü?\n<image> ", "x.jpg", {}, "here")])
     assert arrays(asked) == [[True], [1], [6], [7]]
 
 

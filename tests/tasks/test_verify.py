@@ -67,7 +67,7 @@ def toy(write_task: Callable[..., Path], tmp_path: Path) -> Toy:
 def test_a_sound_task(toy):
     report = toy.report()
     assert report.counts == {"train": 8, "test": 5}
-    assert report.levels == {"error": 0, "warning": 1, "note": 0}
+    assert report.levels == {"error": 0, "warning": 1, "note": 2}
     assert report.pictures == {"distinct": 4, "sound": 4, "train_without": 2, "test_without": 1}
     assert (report.findings[0]["kind"], report.findings[0]["count"]) == ("shared_picture", 4)
     assert report.balance["train"]["distinct"] == 8

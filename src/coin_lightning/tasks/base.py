@@ -17,7 +17,7 @@ from coin_lightning.tasks.loaders import Batches, Rows, TrainLoader
 from coin_lightning.tasks.prompt_sizes import PromptSizes
 from coin_lightning.tasks.row_checks import broken_pictures, too_long
 from coin_lightning.tasks.row_sequence import as_rows
-from coin_lightning.tasks.row_table import RawRows
+from coin_lightning.tasks.row_table import LazyRows, RawRows
 from coin_lightning.tasks.rows import TestRow, TrainRow, read_test, read_train, repeated
 from coin_lightning.tasks.sampler import LengthBucketSampler, answer_batches
 from coin_lightning.tasks.sources import JsonSource, Source
@@ -126,6 +126,7 @@ class InstructionTask(L.LightningDataModule):
         self.references: list[Reference] = []
         self.notes: list[str] = []
         self._raw: dict[str, RawRows] = {}
+        self._whole: dict[str, LazyRows[Any]] = {}
         self._subsets: dict[str, Any] = {}
         self._sampler: LengthBucketSampler | None = None
         self._resume = (0, 0)
@@ -171,10 +172,21 @@ class InstructionTask(L.LightningDataModule):
                 problems += error.problems
         if problems:
             raise DataError(problems)
+        self._note_oddities()
+
+    def _note_oddities(self) -> None:
+        """Say which fields nothing reads, and how many rows lack a picture where others have one."""
+        pictured = {name: rows.sizes().pictured for name, rows in self._whole.items()}
+        for name, rows in self._whole.items():
+            for field, count in rows.columns.unread.most_common():
+                self.notes.append(f"{self.name}: {count} {name} rows have a field {field!r}, which nothing reads.")
+            without = len(rows) - int(pictured[name].sum())
+            if without and any(each.any() for each in pictured.values()):
+                self.notes.append(f"{self.name}: {without} of {len(rows)} {name} rows have no picture.")
 
     def _read_train(self) -> None:
         self._raw["train"] = self.source.rows(self.directory, self.instructions, "train")
-        rows = read_train(self._raw["train"], self.image_root, self.repeated_train_ids)
+        self._whole["training"] = rows = read_train(self._raw["train"], self.image_root, self.repeated_train_ids)
         if count := repeated(rows):
             self.notes.append(f"{self.name}: {count} training rows have the id of an earlier row; all are used.")
         chosen = drawn(len(rows), self.fraction, self.limit_train, f"{self.subset_seed}/{self.name}/train")
@@ -183,7 +195,7 @@ class InstructionTask(L.LightningDataModule):
 
     def _read_test(self) -> None:
         self._raw["test"] = self.source.rows(self.directory, self.instructions, self.test_split)
-        rows = read_test(self._raw["test"], self.image_root)
+        self._whole["test"] = rows = read_test(self._raw["test"], self.image_root)
         truth = self.truth(rows, self.image_root)
         kept = listed(rows, self.test_ids, self.name) if self.test_ids else list(range(len(rows)))
         chosen = drawn(len(kept), 1.0, self.limit_test, f"{self.subset_seed}/{self.name}/test")

@@ -61,7 +61,9 @@ TYPES: Mapping[str, Callable[[Any], Any]] = {
     "answer": as_text, "answers": as_annotators, "choices": as_texts, "answer_index": as_index, "subject": as_text,
     "grade": as_text, "answer_type": as_text,
 }  # fmt: skip
-"""Fields that rules and breakdowns read; the others are kept as they are."""
+"""Fields that rules and breakdowns read in a type of their own; the others are kept as they are."""
+READ_FIELDS = frozenset(TYPES) | {"answer_bbox", "origin_answer_bbox", "size", "hint"}
+"""All fields that anything reads."""
 
 
 def converted(fields: Mapping[str, Any]) -> tuple[Reference, list[str]]:

@@ -1,6 +1,7 @@
 """Rows that are decoded when they are asked for; what is needed of all of them at once is kept in arrays."""
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -44,11 +45,13 @@ class Columns:
         pictures: each path once.
         ids: of the rows.
         numbers: five per row: its number in the file, number of its picture in `pictures`, turns, characters, bytes.
+        unread: how many rows have a field that nothing reads, by field.
     """
 
     pictures: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     numbers: array = field(default_factory=lambda: array("q"))
+    unread: Counter[str] = field(default_factory=Counter)
 
     def add(self, number: int, facts: Facts, picture: int) -> None:
         """Append row `number` of the file."""

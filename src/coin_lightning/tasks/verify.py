@@ -4,6 +4,7 @@ Rows are read once and not kept; every picture is decoded, in parallel, unless t
 hold, the answer is a report: a file that cannot be used is an error in it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -119,19 +120,25 @@ class _Verification:
             self._shared_ids()
 
     def _scan(self, scanner: Scanner, split: str, has_boxes: bool | None) -> None:
+        unread = Counter[str]()
         try:
-            self.scans[split] = scanner.scan(split, self._rows(split), has_boxes)
+            self.scans[split] = scanner.scan(split, self._rows(split, unread), has_boxes)
         except DataError as error:
             self.findings.add_all("rows", split, len(error.problems), error.problems)
             self.findings.add("not_checked", split, f"{self.files[split]}: its rows could not be read")
+        for name, count in unread.most_common():
+            self.findings.add("unread_field", split, f"{self.files[split]}: {name!r} in {count} rows", count)
 
-    def _rows(self, split: str) -> Iterator[tuple[int, TrainRow | TestRow | DataError]]:
+    def _rows(
+        self, split: str, unread: Counter[str] | None = None
+    ) -> Iterator[tuple[int, TrainRow | TestRow | DataError]]:
         task = self.task
         if split == "test":
-            yield from scan_test(task.source.rows(task.directory, task.instructions, task.test_split), task.image_root)
+            rows = task.source.rows(task.directory, task.instructions, task.test_split)
+            yield from scan_test(rows, task.image_root, unread)
         else:
             rows = task.source.rows(task.directory, task.instructions, "train")
-            yield from scan_train(rows, task.image_root, task.repeated_train_ids)
+            yield from scan_train(rows, task.image_root, task.repeated_train_ids, unread)
 
     def _truth(self) -> None:
         tests = [row for _, row in self._rows("test") if isinstance(row, TestRow)]
@@ -192,6 +199,10 @@ class _Verification:
         if len(self.scans) == len(SPLITS):
             self._leaks(shared(self.scans["train"].questions, self.scans["test"].questions, survey.facts))
         without = {f"{split}_without": scan.without_picture for split, scan in self.scans.items()}
+        for split, scan in self.scans.items():
+            if images and scan.without_picture:
+                line = f"{self.files[split]}: {scan.without_picture} of {scan.rows} rows"
+                self.findings.add("no_picture", split, line, scan.without_picture)
         return {"distinct": len(images), "sound": len(survey.facts), **without}
 
     def _broken(self, split: str, scan: Scan, survey: Survey) -> None:

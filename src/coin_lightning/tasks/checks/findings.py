@@ -41,6 +41,8 @@ KINDS = {
     "box_in_padding": Kind(WARNING, "{n} box{es} reaching from the picture into its padding: is the frame right?"),
     "box_frames": Kind(WARNING, "{n} row{s} whose answer_bbox and origin_answer_bbox are not the same place"),
     "picture_size": Kind(WARNING, "{n} row{s} whose size is not the picture's [width, height]"),
+    "unread_field": Kind(WARNING, "{n} field{s} that nothing reads"),
+    "no_picture": Kind(NOTE, "{n} row{s} without a picture in a task that has pictures"),
     "repeated_question": Kind(NOTE, "{n} question{s} asked again about the same picture in the same file"),
     "rounded_count": Kind(NOTE, "far from the number of rows that is remembered for this data set"),
     "not_checked": Kind(NOTE, "only part of the checks made, because a file could not be read"),
