@@ -9,7 +9,9 @@ import pytest
 import coin_lightning
 
 SOURCE = Path(coin_lightning.__file__).parent
-BASE = frozenset({"metrics", "errors", "assets", "seeding", "quiet", "schedules", "whole_files"})
+BASE = frozenset(
+    {"metrics", "errors", "assets", "seeding", "quiet", "schedules", "whole_files", "pixel_depth", "pillow_warnings"}
+)
 MODELS = frozenset({"backbones", "adapters"})
 MIDDLE = frozenset({"methods", "tasks", "evaluation", "benchmarks"})
 ALLOWED = {

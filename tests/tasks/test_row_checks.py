@@ -6,6 +6,7 @@ from PIL import Image
 from coin_lightning.backbones import tiny
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.tasks.collate import Encoder
+from coin_lightning.tasks.picture_ledger import Survey
 from coin_lightning.tasks.row_checks import LEDGER, broken_pictures, too_long
 from coin_lightning.tasks.row_format import TestRow, TrainRow
 from coin_lightning.tasks.row_sequence import as_rows
@@ -52,15 +53,15 @@ def test_broken_pictures_are_told_with_the_last_row_that_shows_them(tmp_path):
         (tmp_path / name).write_bytes(b"no picture")
     tests = as_rows([ask("1", "q", "worse.png"), ask("2", "q", "bad.png")])
     trains = as_rows([learn("3", "a", "bad.png"), learn("4", "a", "good.png"), learn("5", "a", "bad.png")])
-    lines, hashes = broken_pictures(tests, trains, tmp_path, tmp_path / "features")
+    lines, survey = broken_pictures(tests, trains, tmp_path, tmp_path / "features")
     assert [line.split(":")[0] for line in lines] == ["row 1", "row 5"]
     assert all("picture cannot be opened" in line for line in lines)
-    assert set(hashes) == {"good.png"}
+    assert set(survey.facts) == {"good.png"}
     assert (tmp_path / "features" / LEDGER).exists()
 
 
 def test_no_pictures_and_no_rows(tmp_path, encoder):
-    assert broken_pictures(as_rows([]), as_rows([learn("1", "a")]), tmp_path, tmp_path) == ([], {})
+    assert broken_pictures(as_rows([]), as_rows([learn("1", "a")]), tmp_path, tmp_path) == ([], Survey())
     assert too_long(as_rows([]), encoder, 3) == ([], 0)
 
 

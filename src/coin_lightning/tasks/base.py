@@ -225,8 +225,11 @@ class InstructionTask(L.LightningDataModule):
             problems, cut = problems + lines, cut + count
         if cut:
             self.notes.append(f"{self.name}: {cut} training rows are cut at {self.encoder.backbone.max_length} tokens.")
-        broken, hashes = broken_pictures(tests, trains, self.image_root, self.features, report)
-        self.encoder.hashes.update(hashes)
+        broken, survey = broken_pictures(tests, trains, self.image_root, self.features, report)
+        self.encoder.hashes.update({image: facts.sha256.hex() for image, facts in survey.facts.items()})
+        if warned := survey.warned:
+            image, text = next(iter(warned.items()))
+            self.notes.append(f"{self.name}: Pillow warns of {len(warned)} pictures, as of {image}: {text}")
         if problems + broken:
             raise DataError(problems + broken)
 

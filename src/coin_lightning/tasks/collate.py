@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coin_lightning.assets import file_sha256
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.box_formats import box_on_disk
-from coin_lightning.backbones.pictures import check_frame, check_header, open_picture
+from coin_lightning.backbones.pictures import check_frame, check_header, open_picture, picture_hash
 from coin_lightning.backbones.prompts import Turn, without_placeholder
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.features import FeatureStore
@@ -34,7 +33,7 @@ class Encoder:
         cuts: cut training rows at the end of the backbone's context.
 
     Attributes:
-        hashes: sha256 of pictures by path, as far as known; others are read when they are asked for.
+        hashes: `picture_hash` of pictures by path, as far as known; others are read when they are asked for.
 
     Raises:
         ConfigError: an unknown frame or way with boxes.
@@ -106,9 +105,9 @@ class Encoder:
         return self.backbone.tokens(*self.backbone.prompt.render(self.turns(row)))
 
     def hash_of(self, image: str) -> str:
-        """sha256 of a picture of this task, read once."""
+        """`picture_hash` of a picture of this task, read once."""
         if image not in self.hashes:
-            self.hashes[image] = file_sha256(self.images / image)
+            self.hashes[image] = picture_hash(self.images / image)
         return self.hashes[image]
 
     def picture(self, image: str, answering: bool = False) -> Tensor:

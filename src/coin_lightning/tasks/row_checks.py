@@ -9,7 +9,7 @@ import numpy as np
 
 from coin_lightning.backbones.base import IGNORE
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.picture_ledger import LEDGER, PictureLedger, cores
+from coin_lightning.tasks.picture_ledger import LEDGER, PictureLedger, Survey, cores
 from coin_lightning.tasks.prompt_sizes import PromptSizes
 from coin_lightning.tasks.row_format import TestRow, TrainRow
 from coin_lightning.tasks.row_sequence import RowSequence
@@ -78,12 +78,11 @@ def broken_pictures(
     images: Path,
     features: Path,
     report: Callable[[int], None] = lambda done: None,
-) -> tuple[list[str], dict[str, str]]:
-    """Pictures that cannot be decoded, each with a row that shows it; and the sha256 of the others.
+) -> tuple[list[str], Survey]:
+    """Pictures that cannot be decoded, each with a row that shows it; and what is known of all.
 
     Those that were decoded before, by any run that shares the folder `features`, are not opened again.
     """
     survey = PictureLedger(features / LEDGER).survey(images, [*tests.images, *trains.images], report=report)
     users = {**tests.users(survey.problems), **trains.users(survey.problems)}
-    hashes = {image: facts.sha256.hex() for image, facts in survey.facts.items()}
-    return [f"{users[image]}: {problem}" for image, problem in survey.problems.items()], hashes
+    return [f"{users[image]}: {problem}" for image, problem in survey.problems.items()], survey

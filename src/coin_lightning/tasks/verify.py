@@ -210,6 +210,10 @@ class _Verification:
             if image in scan.questions.pictures:
                 row = scan.questions.row_of(image)
                 self.findings.add("picture", split, f"{self.files[split]} row {row}: {text}")
+        for image, text in survey.warned.items():
+            if image in scan.questions.pictures:
+                row = scan.questions.row_of(image)
+                self.findings.add("picture_warning", split, f"{self.files[split]} row {row}: {image}: {text}")
 
     def _repeated(self, split: str, scan: Scan, survey: Survey) -> None:
         pairs = repeated(scan.questions, survey.facts)

@@ -41,6 +41,7 @@ KINDS = {
     "box_in_padding": Kind(WARNING, "{n} box{es} reaching from the picture into its padding: is the frame right?"),
     "box_frames": Kind(WARNING, "{n} row{s} whose answer_bbox and origin_answer_bbox are not the same place"),
     "picture_size": Kind(WARNING, "{n} row{s} whose size is not the picture's [width, height]"),
+    "picture_warning": Kind(WARNING, "{n} picture{s} that Pillow reads, but warns of"),
     "unread_field": Kind(WARNING, "{n} field{s} that nothing reads"),
     "no_picture": Kind(NOTE, "{n} row{s} without a picture in a task that has pictures"),
     "repeated_question": Kind(NOTE, "{n} question{s} asked again about the same picture in the same file"),
