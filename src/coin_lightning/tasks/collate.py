@@ -34,6 +34,7 @@ class Encoder:
 
     Attributes:
         hashes: `picture_hash` of pictures by path, as far as known; others are read when they are asked for.
+        sizes: width and height, likewise.
 
     Raises:
         ConfigError: an unknown frame or way with boxes.
@@ -57,7 +58,7 @@ class Encoder:
         self.converts_boxes = boxes == "converted" and not backbone.box_format.as_on_disk
         self.cuts = cuts
         self.hashes: dict[str, str] = {}
-        self._sizes: dict[str, tuple[int, int]] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
 
     def turns(self, row: TrainRow | TestRow) -> list[Turn]:
         """The conversation, the row's picture with its first question, boxes in the backbone's format."""
@@ -75,9 +76,7 @@ class Encoder:
             return turn
         if row.image is None:
             raise DataError(f"{row.where}: a box without a picture cannot be converted; set protocol.boxes=as_written")
-        if row.image not in self._sizes:
-            self._sizes[row.image] = check_header(self.images / row.image)
-        answer = self.backbone.box_format.write(box, self._sizes[row.image])
+        answer = self.backbone.box_format.write(box, self.size_of(row.image))
         return replace(turn, answer=answer, tags=True)
 
     def reference(self, reference: dict[str, Any]) -> dict[str, Any]:
@@ -103,6 +102,12 @@ class Encoder:
     def whole(self, row: TrainRow | TestRow) -> tuple[list[int], list[int]]:
         """Token ids and labels, however many there are."""
         return self.backbone.tokens(*self.backbone.prompt.render(self.turns(row)))
+
+    def size_of(self, image: str) -> tuple[int, int]:
+        """Width and height of a picture of this task, read once."""
+        if image not in self.sizes:
+            self.sizes[image] = check_header(self.images / image)
+        return self.sizes[image]
 
     def hash_of(self, image: str) -> str:
         """`picture_hash` of a picture of this task, read once."""

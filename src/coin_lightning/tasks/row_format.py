@@ -1,7 +1,7 @@
 """What a row of CoIN's files is (`coin_reference.md` section 3.2): its classes, its parsing, what is wrong with it."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -43,16 +43,10 @@ Row = TypeVar("Row", bound=TrainRow | TestRow)
 
 
 class Facts(NamedTuple):
-    """What is kept of every row: id, picture as the file writes it, and the size of its texts.
-
-    Sizes are sums over what `texts` gives.
-    """
+    """What is kept of every row: id, and picture as the file writes it."""
 
     id: str
     image: str | None
-    turns: int
-    characters: int
-    bytes: int
 
 
 def identity(raw: dict[str, Any]) -> str | None:
@@ -152,28 +146,11 @@ def question_row(raw: dict[str, Any], image: str | None, where: str) -> TestRow:
     return TestRow(identity(raw) or "", raw["text"], image, fields, where)
 
 
-def facts_of(row: TrainRow | TestRow) -> Facts:
-    """Facts of a row that is at hand."""
-    said = list(texts(row))
-    count = 1 if isinstance(row, TestRow) else len(row.turns)
-    return Facts(row.id, row.image, count, sum(map(len, said)), sum(len(text.encode()) for text in said))
-
-
-def texts(row: TrainRow | TestRow) -> Iterator[str]:
-    """Questions without picture mark and outer blanks, and answers."""
-    if isinstance(row, TestRow):
-        yield without_placeholder(row.text)
-        return
-    for turn in row.turns:
-        yield without_placeholder(turn.question)
-        yield turn.answer or ""
-
-
 _SPEAKERS_OF = {count: list(SPEAKERS) * count for count in range(1, 100)}
 
 
 def train_facts(raw: Any) -> Facts | None:
-    """Facts of a training row of the usual form; None leaves it to `train_problems` and `facts_of`.
+    """Facts of a training row of the usual form; None leaves it to `train_problems`.
 
     A file has hundreds of thousands of rows; this looks at a row in the time that its parsing takes.
     """
@@ -185,7 +162,7 @@ def train_facts(raw: Any) -> Facts | None:
         said = [part["value"].strip() for part in parts]
     except (KeyError, TypeError, AttributeError):
         return None
-    return _facts(raw, said, count, TRAIN_FIELDS)
+    return _facts(raw, said, TRAIN_FIELDS)
 
 
 def question_facts(raw: Any) -> Facts | None:
@@ -194,10 +171,10 @@ def question_facts(raw: Any) -> Facts | None:
         said = [raw["text"].strip()]
     except (KeyError, TypeError, AttributeError):
         return None
-    return _facts(raw, said, 1, TEST_FIELDS)
+    return _facts(raw, said, TEST_FIELDS)
 
 
-def _facts(raw: dict[str, Any], said: list[str], turns: int, fields: frozenset[str]) -> Facts | None:
+def _facts(raw: dict[str, Any], said: list[str], fields: frozenset[str]) -> Facts | None:
     id_, image = raw.get("question_id", raw.get("id")), raw.get("image")
     if type(id_) not in (str, int) or id_ == "" or not (image is None or (type(image) is str and image)):
         return None
@@ -211,6 +188,4 @@ def _facts(raw: dict[str, Any], said: list[str], turns: int, fields: frozenset[s
     text = "".join(said)
     if IMAGE in text:
         return None
-    if text.isascii():
-        return Facts(str(id_), image, turns, len(text), len(text))
-    return None if is_broken(text) else Facts(str(id_), image, turns, len(text), len(text.encode()))
+    return Facts(str(id_), image) if text.isascii() or not is_broken(text) else None

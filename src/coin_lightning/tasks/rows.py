@@ -19,7 +19,7 @@ from coin_lightning.tasks.row_format import (
     Row,
     TestRow,
     TrainRow,
-    facts_of,
+    identity,
     question_facts,
     question_problems,
     question_row,
@@ -191,7 +191,7 @@ class Reader(Generic[Row]):
             lines += error.problems
         if lines:
             raise DataError(lines)
-        return facts_of(self.kind.make(raw, image, ""))
+        return Facts(identity(raw) or "", image)
 
     def _picture(self, written: Any) -> int:
         if written is None:

@@ -14,7 +14,7 @@ class LengthBucketSampler:
     The last batch of an epoch may be short; with several ranks it is filled from the front: all take equal steps.
 
     Args:
-        lengths: a number per row that grows with its tokens.
+        lengths: tokens per row.
         batch_size: rows per batch and rank.
         key: decides the order together with the epoch.
         rank, world_size: which part of each global batch is yielded.
