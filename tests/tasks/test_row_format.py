@@ -71,6 +71,26 @@ def test_problems_of_conversations(row, lines):
     assert train_facts({"id": "1", **row}) is None
 
 
+@pytest.mark.parametrize(
+    ("parts", "problem"),
+    [
+        (
+            [{"from": "system", "value": "Be good."}, {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}],
+            "has a system turn; remove it",
+        ),
+        (
+            [{"from": "user", "value": "q"}, {"from": "assistant", "value": "a"}],
+            "has speakers 'user', 'assistant'; write",
+        ),
+        ([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "has turns with a 'role'; write"),
+    ],
+)
+def test_turns_of_other_projects_are_told_in_one_sentence(parts, problem):
+    (line,) = train_problems({"id": 1, "conversations": parts})
+    assert line.startswith(f"field 'conversations' {problem}")
+    assert train_facts({"id": 1, "conversations": parts}) is None
+
+
 def test_problems_of_questions():
     assert question_problems({"text": "q"}) == []
     assert question_problems({"text": " "}) == question_problems({}) == ["field 'text' is missing or empty"]

@@ -83,7 +83,7 @@ def test_every_problem_of_a_training_file_is_listed_with_its_row(tmp_path, image
         "row 7: id 'same' is already used by row 0; ids must be unique, or set scenario.repeated_train_ids=allow",
         "row 8: conversations[1] has <image> in an answer; only a question can show one",
         f"row 9: image '../secret.jpg' leaves the image folder {images}; use a relative path inside it",
-        "row 10: field 'image' must be a path, found ['a.jpg']",
+        "row 10: field 'image' is a list; several pictures in one row are not supported, write one path",
         "row 12: has a picture, but no <image>; put it in front of the first question, or remove field 'image'",
     ]
 

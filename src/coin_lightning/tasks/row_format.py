@@ -67,11 +67,26 @@ def row_problems(raw: Any) -> list[str]:
 def train_problems(raw: dict[str, Any]) -> list[str]:
     """What is wrong with the conversation of a training row, the whole list."""
     parts = raw.get("conversations")
+    if isinstance(parts, list) and (problem := _other_speakers(parts)):
+        return [problem]
     if not isinstance(parts, list) or not parts or len(parts) % 2:
         return ["field 'conversations' must be a list of question and answer pairs"]
     found = ((at, _part_problem(part, at % 2)) for at, part in enumerate(parts))
     lines = [f"conversations[{at}] {problem}" for at, problem in found if problem]
     return lines or media_problems(raw, [part["value"] for part in parts[::2]], needed=True)
+
+
+def _other_speakers(parts: list[Any]) -> str | None:
+    """One sentence about turns in the form of other projects."""
+    said = [part for part in parts if isinstance(part, dict)]
+    if any("role" in part and "from" not in part for part in said):
+        return "field 'conversations' has turns with a 'role'; write {'from': 'human' or 'gpt', 'value': text}"
+    speakers = list(dict.fromkeys(part.get("from") for part in said if isinstance(part.get("from"), str)))
+    if "system" in speakers:
+        return "field 'conversations' has a system turn; remove it: what the system says is part of the prompt"
+    if others := [speaker for speaker in speakers if speaker not in SPEAKERS]:
+        return f"field 'conversations' has speakers {', '.join(map(repr, others))}; write 'human' and 'gpt'"
+    return None
 
 
 def media_problems(raw: dict[str, Any], questions: Sequence[str], needed: bool) -> list[str]:

@@ -196,8 +196,11 @@ class Reader(Generic[Row]):
     def _picture(self, written: Any) -> int:
         if written is None:
             return NO_PICTURE
+        if isinstance(written, list):
+            raise DataError("field 'image' is a list; several pictures in one row are not supported, write one path")
         if not isinstance(written, str) or not written:
-            raise DataError(f"field 'image' must be a path, found {written!r}")
+            holds = "the picture itself" if isinstance(written, dict | bytes) else ascii(written)[:80]
+            raise DataError(f"field 'image' must be a path below {self.images}, found {holds}")
         if written not in self._written:
             self._written[written] = self._find(written)
         found = self._written[written]
