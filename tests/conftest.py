@@ -60,8 +60,9 @@ def _picture(at: int) -> dict[str, str]:
 
 
 def _row(name: str, at: int, question: str, answer: str) -> dict:
-    parts = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
-    return {**_picture(at), "id": name, "conversations": parts}
+    picture = _picture(at)
+    parts = [{"from": "human", "value": ("<image>\n" if picture else "") + question}, {"from": "gpt", "value": answer}]
+    return {**picture, "id": name, "conversations": parts}
 
 
 @dataclass(frozen=True)

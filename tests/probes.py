@@ -46,6 +46,7 @@ class Recorder(L.Callback):
             "objects": [[type(each).__name__, id(each)] for each in objects],
             "rates": [],
             "batches": [],
+            "widths": [],
             "before": digest(dict(pl_module.named_parameters())),
             "trainable": [name for name, parameter in pl_module.named_parameters() if parameter.requires_grad],
         }
@@ -54,6 +55,7 @@ class Recorder(L.Callback):
         """Rates and rows of the step."""
         self.found["rates"].append([group["lr"] for group in trainer.optimizers[0].param_groups])
         self.found["batches"].append(batch["ids"])
+        self.found["widths"].append(batch["input_ids"].shape[1])
 
     def on_train_end(self, trainer: Any, pl_module: L.LightningModule) -> None:
         """What the weights have become."""

@@ -235,10 +235,14 @@ def test_spans_overlap_when_they_share_a_character():
 
 
 @pytest.mark.parametrize(
-    "text", ["<image>\nWhat is it?", "What is it?\n<image>", "What is it?", " What <image>is it?\n"]
+    "text", ["<image>\nWhat is it?", "What is it?\n<image>", "What is it?", " <image>What is it?\n"]
 )
-def test_the_placeholder_is_dropped_wherever_the_row_had_it(text):
+def test_the_placeholder_is_dropped_at_either_end(text):
     assert without_placeholder(text) == "What is it?"
+
+
+def test_nothing_is_taken_out_of_a_sentence():
+    assert without_placeholder("Compare <image> with <image>.") == "Compare <image> with <image>."
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones():

@@ -81,6 +81,14 @@ def test_thumbnail_is_small_and_stays_inside_the_folder(tmp_path: Path) -> None:
     assert thumbnail(None, record, record) is None
 
 
+def test_a_thumbnail_shows_a_deep_picture_as_the_model_sees_it(tmp_path: Path) -> None:
+    Image.new("I;16", (40, 40), 25700).save(tmp_path / "deep.png")
+    record = {"prediction": "", "reference": {"image": "deep.png"}}
+    uri = thumbnail(tmp_path, record, record)
+    assert uri is not None
+    assert decode(uri).getpixel((5, 5)) == (100, 100, 100)
+
+
 def test_grounding_boxes_are_drawn_in_the_padded_frame(tmp_path: Path) -> None:
     Image.new("RGB", (112, 56), "black").save(tmp_path / "a.png")
     record = {"prediction": "nothing", "reference": {"image": "a.png", "answer_bbox": "[0.5,0.375,1.0,0.625]"}}

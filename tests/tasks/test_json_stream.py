@@ -70,7 +70,7 @@ def test_files_without_a_list_of_rows(text, found, size):
 
 
 def test_a_file_that_holds_a_text_or_nothing(tmp_path):
-    for text, words in (('"rows"', "found str"), ("", "malformed JSON"), ("\ufeff[1]", "malformed JSON")):
+    for text, words in (('"rows"', "found str"), ("", "malformed JSON"), ("\ufeff", "malformed JSON")):
         file = tmp_path / "x.json"
         file.write_text(text, encoding="utf-8")
         with pytest.raises(DataError, match=words):
@@ -123,3 +123,19 @@ def test_random_documents():
         rows = [value(3) for _ in range(rng.randrange(1, 6))]
         text = json.dumps(rows, ensure_ascii=rng.random() < 0.5, indent=rng.choice([None, 1]))
         assert read(text, rng.randrange(1, 20)) == rows
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+@pytest.mark.parametrize("lines", [False, True])
+def test_a_byte_order_mark_and_objects_on_lines_of_their_own(size, lines):
+    values = [{"a": "ü"}, {"a": [1, {"b": 2}]}, {}]
+    texts = [json.dumps(value, ensure_ascii=False) for value in values]
+    text = "\ufeff" + ("\n".join(texts) + "\n" if lines else f"[{', '.join(texts)}]")
+    items = list(list_items(FILE, pieces(text, size)))
+    assert [item.value for item in items] == values
+    data = text.encode()
+    assert [json.loads(data[item.offset : item.offset + item.size]) for item in items] == values
+
+
+def test_a_mistake_in_lines_is_named_by_its_place():
+    assert "malformed JSON (Expecting value: line 2 column 7" in message_of('{"a": 1}\n{"a": oops}\n')

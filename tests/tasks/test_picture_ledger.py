@@ -184,6 +184,34 @@ def torn(file: Path) -> None:
     file.write_bytes(data)
 
 
+def test_what_pillow_warns_of_is_remembered_too(root, ledger, opened):
+    palette = Image.new("P", (8, 8), 1)
+    palette.putpalette([0, 0, 0, 5, 6, 7])
+    palette.save(root / "p.png", transparency=b"\x10\x80")
+    for _ in range(2):
+        survey = ledger.survey(root, ["a.png", "p.png"])
+        assert list(survey.warned) == ["p.png"]
+        assert "Palette images with Transparency" in survey.warned["p.png"]
+    assert sorted(opened) == ["a.png", "p.png"]
+
+
+OLD_TABLE = """CREATE TABLE pictures (path TEXT PRIMARY KEY, bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, sha256 BLOB NOT NULL) WITHOUT ROWID"""
+
+
+def test_a_picture_that_an_earlier_version_called_sound_is_looked_at_again(root, ledger):
+    Image.new("F", (4, 4)).save(root / "deep.tif")
+    stamp = (root / "deep.tif").stat()
+    ledger.file.parent.mkdir()
+    with sqlite3.connect(ledger.file) as connection:
+        connection.execute(OLD_TABLE)
+        values = (str(root / "deep.tif"), stamp.st_size, stamp.st_mtime_ns, 4, 4, b"")
+        connection.execute("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)", values)
+        connection.execute("PRAGMA user_version = 1")
+    with pytest.warns(UserWarning, match="version 1, not 2"):
+        assert "which value is white" in ledger.check(root, ["deep.tif"])["deep.tif"]
+
+
 @pytest.mark.parametrize("damage", [garbage, other_version, torn])
 def test_a_file_that_cannot_be_used_is_set_aside_and_made_anew(root, ledger, opened, damage):
     ledger.check(root, list(SIZES))

@@ -6,6 +6,8 @@ from PIL import Image
 from coin_lightning.backbones import tiny
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.tasks.collate import Encoder
+from coin_lightning.tasks.lengths import counted
+from coin_lightning.tasks.picture_ledger import Survey
 from coin_lightning.tasks.row_checks import LEDGER, broken_pictures, too_long
 from coin_lightning.tasks.row_format import TestRow, TrainRow
 from coin_lightning.tasks.row_sequence import as_rows
@@ -24,25 +26,26 @@ def encoder(tmp_path) -> Encoder:
     return Encoder(tiny.load(max_length=100), tmp_path, None)
 
 
-def test_only_rows_that_might_not_fit_are_tokenised(encoder, monkeypatch):
+def long(rows, encoder: Encoder, room: int) -> tuple[list[str], int]:
+    return too_long(rows, counted(rows, encoder), encoder, room)
+
+
+def test_a_row_that_does_not_fit_is_told_with_its_length(encoder):
     rows = [learn("a", "x"), learn("b", "x" * 100), learn("c", "y")]
-    counted = []
-    real = encoder.backbone.token_counts
-    monkeypatch.setattr(encoder.backbone, "token_counts", lambda pages: counted.append(len(pages)) or real(pages))
-    lines, cut = too_long(as_rows(rows), encoder, 8)
-    assert cut == 0
-    assert counted == [1]
-    assert lines == [
-        f"row b: {len(encoder.encode(rows[1])[0])} tokens with an answer of 101 tokens do not fit "
-        "backbone.max_length=100; raise it or shorten the row"
-    ]
+    assert long(as_rows(rows), encoder, 8) == (
+        [
+            f"row b: {len(encoder.encode(rows[1])[0])} tokens with an answer of 101 tokens do not fit "
+            "backbone.max_length=100; raise it or shorten the row"
+        ],
+        0,
+    )
 
 
 def test_answers_need_room(encoder):
     rows = as_rows([ask("a", "x" * 20)])
     needed = len(encoder.encode(rows[0])[0])
-    assert too_long(rows, encoder, 100 - needed) == ([], 0)
-    (line,), _ = too_long(rows, encoder, 101 - needed)
+    assert long(rows, encoder, 100 - needed) == ([], 0)
+    (line,), _ = long(rows, encoder, 101 - needed)
     assert f"{needed} tokens with {101 - needed} answer tokens do not fit" in line
 
 
@@ -52,23 +55,23 @@ def test_broken_pictures_are_told_with_the_last_row_that_shows_them(tmp_path):
         (tmp_path / name).write_bytes(b"no picture")
     tests = as_rows([ask("1", "q", "worse.png"), ask("2", "q", "bad.png")])
     trains = as_rows([learn("3", "a", "bad.png"), learn("4", "a", "good.png"), learn("5", "a", "bad.png")])
-    lines, hashes = broken_pictures(tests, trains, tmp_path, tmp_path / "features")
+    lines, survey = broken_pictures(tests, trains, tmp_path, tmp_path / "features")
     assert [line.split(":")[0] for line in lines] == ["row 1", "row 5"]
     assert all("picture cannot be opened" in line for line in lines)
-    assert set(hashes) == {"good.png"}
+    assert set(survey.facts) == {"good.png"}
     assert (tmp_path / "features" / LEDGER).exists()
 
 
 def test_no_pictures_and_no_rows(tmp_path, encoder):
-    assert broken_pictures(as_rows([]), as_rows([learn("1", "a")]), tmp_path, tmp_path) == ([], {})
-    assert too_long(as_rows([]), encoder, 3) == ([], 0)
+    assert broken_pictures(as_rows([]), as_rows([learn("1", "a")]), tmp_path, tmp_path) == ([], Survey())
+    assert long(as_rows([]), encoder, 3) == ([], 0)
 
 
 def test_rows_are_cut_where_that_is_wanted_but_never_to_nothing(tmp_path):
     encoder = Encoder(tiny.load(max_length=100), tmp_path, None, cuts=True)
     long_question = TrainRow("c", (Turn("q" * 200, "a"),), None, "row c")
     rows = as_rows([learn("a", "x"), learn("b", "x" * 100), long_question])
-    (line,), cut = too_long(rows, encoder, 8)
+    (line,), cut = long(rows, encoder, 8)
     assert cut == 1
     assert line.startswith("row c: cut at backbone.max_length=100 tokens it loses all of its answers")
     ids, labels = encoder.encode(rows[1])
@@ -82,7 +85,7 @@ def test_a_picture_is_never_cut(tmp_path):
     short = Encoder(backbone, tmp_path, None, cuts=True)
     row = learn("a", "x", "p.png")
     backbone.max_length = short.whole(row)[0].index(backbone.image_token_id) + 1
-    (line,), cut = too_long(as_rows([row]), short, 8)
+    (line,), cut = long(as_rows([row]), short, 8)
     assert (cut, "a part of its picture" in line) == (0, True)
 
 
@@ -90,5 +93,5 @@ def test_questions_to_answer_are_never_cut(tmp_path):
     encoder = Encoder(tiny.load(max_length=100), tmp_path, None, cuts=True)
     row = ask("a", "x" * 200)
     assert encoder.encode(row) == encoder.whole(row)
-    lines, cut = too_long(as_rows([row]), encoder, 8)
+    lines, cut = long(as_rows([row]), encoder, 8)
     assert (len(lines), cut) == (1, 0)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,10 @@ def test_every_problem_of_a_training_file_is_listed_with_its_row(tmp_path, image
         talk(" ", "", id="6"),
         talk("q", "a", id="same"),
         talk("q", "see <image>", id="8"),
-        talk("q", "a", id="9", image="../secret.jpg"),
-        talk("q", "a", id="10", image=["a.jpg"]),
-        talk("q", "a", id="11", image="a.jpg"),
+        talk("<image>\nq", "a", id="9", image="../secret.jpg"),
+        talk("<image>\nq", "a", id="10", image=["a.jpg"]),
+        talk("<image>\nq", "a", id="11", image="a.jpg"),
+        talk("q", "a", id="12", image="a.jpg"),
     ]
     assert problems_of(read_train, put(tmp_path, rows), images) == [
         "row 1: must be an object, found str",
@@ -81,7 +83,8 @@ def test_every_problem_of_a_training_file_is_listed_with_its_row(tmp_path, image
         "row 7: id 'same' is already used by row 0; ids must be unique, or set scenario.repeated_train_ids=allow",
         "row 8: conversations[1] has <image> in an answer; only a question can show one",
         f"row 9: image '../secret.jpg' leaves the image folder {images}; use a relative path inside it",
-        "row 10: field 'image' must be a path, found ['a.jpg']",
+        "row 10: field 'image' is a list; several pictures in one row are not supported, write one path",
+        "row 12: has a picture, but no <image>; put it in front of the first question, or remove field 'image'",
     ]
 
 
@@ -149,7 +152,7 @@ def test_a_picture_is_looked_for_once_however_its_path_is_written(tmp_path, imag
     real = os.path.isfile
     monkeypatch.setattr(os.path, "isfile", lambda path: looked.append(Path(path).name) or real(path))
     written = ["a.jpg", "./a.jpg", "a.jpg.jpg", "./deep/b.jpg", None]
-    rows = [talk("q", "a", id=at, image=written[at % 5]) for at in range(50)]
+    rows = [talk("<image>q" if written[at % 5] else "q", "a", id=at, image=written[at % 5]) for at in range(50)]
     read = read_train(put(tmp_path, rows), images)
     assert sorted(looked) == ["a.jpg", "a.jpg", "a.jpg", "a.jpg.jpg", "b.jpg"]
     assert read.images == ["a.jpg", "deep/b.jpg"]
@@ -181,8 +184,8 @@ def test_a_scan_goes_on_behind_rows_with_problems(tmp_path, images):
     rows = [
         talk("q", "a", id=0),
         talk("q", id=1),
-        talk("q", "a", id=0, image="a.jpg"),
-        talk("q", "a", id=3, image="a.jpg"),
+        talk("<image>\nq", "a", id=0, image="a.jpg"),
+        talk("<image>\nq", "a", id=3, image="a.jpg"),
     ]
     found = list(scan_train(put(tmp_path, rows), images))
     assert [number for number, _ in found] == [0, 1, 2, 3]
@@ -199,3 +202,12 @@ def test_rows_read_again_are_the_rows_read_first(tmp_path, images):
     rows = [talk(f"<image>\nü{at}?", f" {at} ", id=at, image="./a.jpg") for at in range(30)]
     file = put(tmp_path, json.dumps(rows, ensure_ascii=False, indent=1))
     assert list(read_train(file, images)) == [row for _, row in scan_train(file, images)]
+
+
+def test_fields_that_nothing_reads_are_counted(tmp_path, images):
+    rows = [talk("<image>\nq", "a", id=at, image="a.jpg", **({"weight": 2} if at else {}), model="") for at in range(3)]
+    assert read_train(put(tmp_path, rows), images).columns.unread == {"weight": 2, "model": 3}
+    unread = Counter[str]()
+    asked = [{"id": 1, "text": "q", "answer": "a", "choices": ["a"], "conversations": 3, "split": "val"}]
+    assert len(list(scan_test(put(tmp_path, asked), images, unread))) == 1
+    assert unread == {"conversations": 1, "split": 1}

@@ -27,7 +27,7 @@ def test_row_fields_are_the_reference_with_the_picture_beside_them(tmp_path):
     rows = [row("1", "a.jpg", answer="yes", answers=["yes"] * 10), row("2", answer=0)]
     assert RowFields()(rows, tmp_path) == [
         {"answer": "yes", "answers": ["yes"] * 10, "image": "a.jpg"},
-        {"answer": 0},
+        {"answer": "0"},
     ]
     assert "image" not in rows[0].fields  # the row itself is left alone
 
@@ -144,3 +144,41 @@ def test_an_annotation_file_of_another_shape_is_refused_by_name(tmp_path, truth,
     put(tmp_path, "ScienceQA/pid_splits.json", {"test": ["1"]})
     put(tmp_path, file, content)
     assert Path(file).name in problems_of(truth, [row("1")], tmp_path)[0]
+
+
+def test_what_an_annotation_file_says_in_another_type_is_converted_or_refused(tmp_path):
+    official = [{"answer": "yes", "answer_confidence": "maybe"}] * 9 + [3]
+    put(tmp_path, "TextVQA/TextVQA_0.5.1_val.json", {"data": [{"question_id": 1, "answers": official}]})
+    assert TextVQAAnswers()([row("1", answer=3)], tmp_path) == [{"answer": "3", "answers": ["yes"] * 9 + ["3"]}]
+    assert "'answer' must be a text" in problems_of(TextVQAAnswers(), [row("1", answer=["a"])], tmp_path)[0]
+    put(
+        tmp_path,
+        "GQA/testdev_balanced_questions.json",
+        {"1": {"answer": 2.5}, "2": {"answer": {}}, "3": {"answer": ""}},
+    )
+    assert GQAAnswers()([row("1")], tmp_path) == [{"answer": "2.5"}]
+    assert len(problems_of(GQAAnswers(), [row("2"), row("3"), row("4")], tmp_path)) == 3
+    wrong = [
+        {"choices": ["x", None], "answer": 0},
+        {"choices": "xy", "answer": 1},
+        {"choices": ["x", "y"], "answer": True},
+    ]
+    put(tmp_path, "ScienceQA/problems.json", {str(at): each for at, each in enumerate(wrong)})
+    put(tmp_path, "ScienceQA/pid_splits.json", {"test": [0, 1, 2]})
+    assert len(problems_of(ScienceQAProblems(), [row("0"), row("1"), row("2")], tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("truth", "file", "key"),
+    [
+        (ScienceQAProblems(), "ScienceQA/pid_splits.json", "test"),
+        (TextVQAAnswers(), "TextVQA/TextVQA_0.5.1_val.json", "data"),
+    ],
+    ids=["scienceqa", "textvqa"],
+)
+def test_a_list_of_an_annotation_file_that_is_none_is_named(tmp_path, truth, file, key):
+    put(tmp_path, "ScienceQA/problems.json", {})
+    put(tmp_path, file, {key: 5})
+    assert problems_of(truth, [row("1")], tmp_path) == [
+        f"{tmp_path / file}: must hold a list under {key!r}, found int; fetch or build it again"
+    ]

@@ -67,7 +67,7 @@ def toy(write_task: Callable[..., Path], tmp_path: Path) -> Toy:
 def test_a_sound_task(toy):
     report = toy.report()
     assert report.counts == {"train": 8, "test": 5}
-    assert report.levels == {"error": 0, "warning": 1, "note": 0}
+    assert report.levels == {"error": 0, "warning": 1, "note": 2}
     assert report.pictures == {"distinct": 4, "sound": 4, "train_without": 2, "test_without": 1}
     assert (report.findings[0]["kind"], report.findings[0]["count"]) == ("shared_picture", 4)
     assert report.balance["train"]["distinct"] == 8
@@ -206,12 +206,12 @@ def test_empty_answers(toy):
     assert toy.found()["truth"]["level"] == "error"  # where the row is the only truth
 
 
-@pytest.mark.parametrize("answers", [["a"] * 9, ["a"] * 11, "a", [1] * 10])
+@pytest.mark.parametrize("answers", [["a"] * 9, ["a"] * 11, "a", [None] * 10])
 def test_annotators_lists_of_wrong_length(toy, answers):
     toy.edit(TEST, lambda rows: [row.update(answers=["a"] * 10) for row in rows])
-    assert "annotators" not in toy.found()
+    assert "truth" not in toy.found()
     toy.edit(TEST, lambda rows: rows[3].update(answers=answers))
-    found = toy.found()["annotators"]
+    found = toy.found()["truth"]
     assert (found["level"], found["count"]) == ("error", 1)
     assert "row 3" in found["examples"][0]
 

@@ -94,6 +94,10 @@ class ChatTemplate:
         self.style = self._choose_style()
         self.end_of_turn = self._find_end()
 
+    def __repr__(self) -> str:
+        """Everything that decides what is written."""
+        return f"ChatTemplate({self.tokenizer.chat_template!r}, {self.system!r}, {self.style}, {self.end_of_turn!r})"
+
     def render(self, turns: Sequence[Turn]) -> Rendered:
         """Text of a conversation and its spans; an open turn ends where the answer would begin.
 

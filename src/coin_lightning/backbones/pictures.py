@@ -1,16 +1,16 @@
 """Opening a picture safely and bringing it into the square frame of a vision tower."""
 
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from coin_lightning.assets import file_sha256
 from coin_lightning.errors import ConfigError, DataError
+from coin_lightning.pillow_warnings import listening
+from coin_lightning.pixel_depth import as_rgb, is_deep, white_level
 
 FRAMES = ("pad", "squash", "crop")
 """`pad` to a square (LLaVA), `squash` into one (Qwen-VL, MiniGPT-v2), or cut the middle out: `crop`, what the reference
@@ -21,41 +21,6 @@ MAX_PIXELS = 100_000_000
 MAX_ASPECT = 50
 
 
-class _Quiet:
-    """Silence for Pillow's notice about big pictures, shared by the threads that open pictures at the same time.
-
-    Python's warning filters belong to the whole process: the first thread in sets them, the last one out restores them.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._inside = threading.Lock(), 0
-        self._filters = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._filters = warnings.catch_warnings()
-                self._filters.__enter__()
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            self._inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._filters.__exit__(None, None, None)
-
-
-_QUIET = _Quiet()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open without Pillow's notice about big pictures: `MAX_PIXELS` is the rule here."""
-    with _QUIET, Image.open(path) as image:
-        yield image
-
-
 def check_header(path: Path) -> tuple[int, int]:
     """Width and height in pixels, read without decoding.
 
@@ -63,7 +28,7 @@ def check_header(path: Path) -> tuple[int, int]:
         DataError: the file is missing, is no picture, or has an absurd size.
     """
     try:
-        with _opened(path) as image:
+        with listening(), Image.open(path) as image:
             width, height = image.size
     except FileNotFoundError:
         raise DataError(f"{path}: picture is missing; restore it or remove the row") from None
@@ -78,17 +43,34 @@ def check_header(path: Path) -> tuple[int, int]:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """Decode a picture as RGB.
+    """Decode a picture as RGB (`as_rgb`).
+
+    What Pillow warns of is told by whoever checks pictures before a run (`tasks/picture_ledger.py`), and not here.
 
     Raises:
-        DataError: as `check_header`, or the pixels are broken or cut off.
+        DataError: as `check_header`, or the pixels are broken or cut off, or cannot be brought to 8 bits.
     """
     check_header(path)
     try:
-        with _opened(path) as image:
-            return image.convert("RGB")
+        with listening(), Image.open(path) as image:
+            if is_deep(image) and white_level(image) is None:
+                raise DataError(
+                    f"{path}: nothing says which value is white in this picture (mode {image.mode} of {image.format}); "
+                    "save it with 8 bits per channel"
+                )
+            return as_rgb(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: picture is broken ({error}); replace the file or remove the row") from None
+
+
+def picture_hash(path: Path) -> str:
+    """What the pixels of a picture are known by: the sha256 of the file.
+
+    Deep pictures have another one: earlier versions kept features of their clipped pixels under the file's.
+    """
+    digest = file_sha256(path)
+    with listening(), Image.open(path) as image:
+        return hashlib.sha256(f"scaled {digest}".encode()).hexdigest() if is_deep(image) else digest
 
 
 def pad_to_square(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:

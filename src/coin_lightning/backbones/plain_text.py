@@ -44,6 +44,7 @@ class PlainTextTokenizer:
         found = {token.content for token in added if token.special or _TAG.fullmatch(token.content)}
         self.markers = sorted((text for text in found if len(text) > 1), key=lambda text: (-len(text), text))
         self._pattern = re.compile("|".join(map(re.escape, self.markers)) or r"(?!)")
+        self._begins = re.compile("|".join({re.escape(marker[0]) for marker in self.markers}) or r"(?!)")
 
     def encode(self, text: str, plain: Sequence[Span]) -> Encoded:
         """Tokens of a text whose spans `plain` hold no markers, with what the tokenizer puts in front (`<s>`)."""
@@ -55,29 +56,16 @@ class PlainTextTokenizer:
         result = self.tokenizer(text, return_offsets_mapping=True, add_special_tokens=front)
         return Encoded(result["input_ids"], result["offset_mapping"])
 
-    def encode_all(self, pages: Sequence[Rendered]) -> list[list[int]]:
-        """Token ids of many conversations, as `encode` gives them; without offsets, which take most of its time."""
-        start = str(self.tokenizer.bos_token)
-        found: list[list[int]] = [[] for _ in pages]
-        groups: dict[bool, list[int]] = {True: [], False: []}
-        for index, (text, _, plain) in enumerate(pages):
-            if any(overlaps(match.span(), plain) for match in self._pattern.finditer(text)):
-                found[index] = self.encode(text, plain).ids
-            else:
-                groups[not text.startswith(start)].append(index)
-        for front, indices in groups.items():
-            texts = [pages[index].text for index in indices]
-            encodings = self.tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=front)
-            for index, encoding in zip(indices, encodings, strict=True):
-                found[index] = encoding.ids
-        return found
+    def quotes_markers(self, page: Rendered) -> bool:
+        """Whether somebody's text in a conversation holds letters of a marker."""
+        text, _, plain = page
+        if not self._begins.search("\n".join([text[start:end] for start, end in plain])):
+            return False
+        return any(overlaps(match.span(), plain) for match in self._pattern.finditer(text))
 
-    def spare_bytes(self, text: str) -> int:
-        """Bytes of a text without foreign markers by which its markers are longer than the tokens they take.
-
-        That is one token, and one more where the tokenizer puts a space in front of what follows (SentencePiece).
-        """
-        return sum(len(match.group().encode()) - 2 for match in self._pattern.finditer(text))
+    def between_markers(self, text: str) -> list[str]:
+        """The pieces of a text without foreign markers before, between and behind its markers."""
+        return self._pattern.split(text)
 
     def disguised(self, text: str, plain: Sequence[Span]) -> str:
         """The text with the prompt's markers in private spelling, each as long as before, and all else unchanged."""

@@ -249,8 +249,9 @@ def prompt_format(name: str, system: str | None = None) -> PromptFormat:
 
 
 def without_placeholder(text: str) -> str:
-    """The text without `<image>`, wherever the row had it: a prompt has its own place for the picture.
+    """The text without the `<image>` at its beginning or end: a prompt has its own place for the picture.
 
-    CoIN's training rows carry the placeholder at either end and its test rows not at all (`coin_reference.md` 3.2).
+    CoIN's training rows carry the placeholder at either end and most test rows not at all (`coin_reference.md` 3.2).
     """
-    return text.replace(IMAGE, "").strip()
+    bare = text.strip()
+    return (bare.removeprefix(IMAGE) if bare.startswith(IMAGE) else bare.removesuffix(IMAGE)).strip()

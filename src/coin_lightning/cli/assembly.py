@@ -21,6 +21,7 @@ from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.evaluation.judges.base import Judge
+from coin_lightning.evaluation.scorers import get_scorer
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.seeding import seed_everything
 
@@ -45,13 +46,16 @@ def make_scenario(config: DictConfig) -> Scenario:
     """Tasks in order, unread; refuses at once what could only fail later.
 
     Raises:
-        ConfigError: the backbone is missing, or the protocol does not fit the tasks or the machine.
+        ConfigError: the backbone is missing, a task has no rule to be scored by, or the protocol does not fit the tasks
+            or the machine.
     """
     if config.backbone._target_ == ABSENT:
         build(config.backbone)
     protocol = protocol_of(config)
     scenario: Scenario = build(config.scenario)
     protocol.check_names(scenario.names)
+    for name in scenario.names:
+        get_scorer(name)
     for task in scenario.lessons.values():
         accumulation(config, task)
     return scenario

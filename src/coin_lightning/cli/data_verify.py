@@ -29,6 +29,7 @@ from coin_lightning.cli.build import accepted, build, check_config, conf_dir
 from coin_lightning.cli.config_errors import explain, understood
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.errors import CoinLightningError, ConfigError
+from coin_lightning.evaluation.usable_references import unusable
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.reporting.data_page import write_data_page
 from coin_lightning.reporting.data_tables import count_table, findings_list, verdict
@@ -165,7 +166,8 @@ def _checked(
             def advance(done: int, total: int, task: InstructionTask = task, line: Any = line) -> None:
                 bar.update(line, description=f"{title(task.name)}: pictures", completed=done, total=total)
 
-            reports.append(verify_task(task, backbone, ledger, published, options.tolerate, options.workers, advance))
+            own = options.tolerate, options.workers
+            reports.append(verify_task(task, backbone, ledger, published, *own, advance, unusable))
             bar.remove_task(line)
     return reports
 

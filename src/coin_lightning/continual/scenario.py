@@ -11,6 +11,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.errors import ConfigError, DataError
+from coin_lightning.evaluation.usable_references import unusable
 from coin_lightning.metrics.score_matrix import ZERO_SHOT
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.joint import JointTask
@@ -163,6 +164,7 @@ class Scenario:
             try:
                 task.connect(backbone, seed, position)
                 task.read()
+                problems += unusable(task.name, task.test_rows, task.references)
                 task.check(partial(report, task.name))
             except DataError as error:
                 problems += error.problems

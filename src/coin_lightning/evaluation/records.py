@@ -68,14 +68,17 @@ def write_records(path: str | Path, records: Iterable[AnswerRecord]) -> int:
     count = 0
     with replacing(Path(path)) as out:
         for record in records:
-            out.write(_line(record))
+            out.write(record_line(record))
             count += 1
     return count
 
 
-def _line(record: AnswerRecord) -> str:
+def record_line(record: AnswerRecord) -> str:
+    """A record as its file has it; raises as `write_records`."""
     try:
-        return json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False) + "\n"
+        line = json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False) + "\n"
+        line.encode()  # half a character (a lone surrogate) is none that a file can keep
+        return line
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{record.task}, question {record.question_id}: the record cannot be written as JSON: {error}"

@@ -12,6 +12,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from coin_lightning.pillow_warnings import listening
+from coin_lightning.pixel_depth import as_rgb
 from coin_lightning.reporting.run_artifacts import RunArtifacts
 
 Scorer = Callable[[dict[str, Any]], float]
@@ -117,9 +119,9 @@ def thumbnail(folder: Path | None, record: dict[str, Any], later: dict[str, Any]
     if not path.is_relative_to(folder.resolve()):
         return None
     try:
-        with Image.open(path) as source:
+        with listening(), Image.open(path) as source:
             source.draft("RGB", (2 * size, 2 * size))
-            picture = source.convert("RGB")
+            picture = as_rgb(source)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None  # the page shows "no picture": a report must not depend on the data still being there
     picture.thumbnail((size, size))

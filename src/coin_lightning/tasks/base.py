@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader
@@ -14,11 +15,11 @@ from coin_lightning.backbones.pictures import open_picture
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import FeatureStore
+from coin_lightning.tasks.lengths import row_lengths
 from coin_lightning.tasks.loaders import Batches, Rows, TrainLoader
-from coin_lightning.tasks.prompt_sizes import PromptSizes
 from coin_lightning.tasks.row_checks import broken_pictures, too_long
 from coin_lightning.tasks.row_sequence import as_rows
-from coin_lightning.tasks.row_table import RawRows
+from coin_lightning.tasks.row_table import LazyRows, RawRows
 from coin_lightning.tasks.rows import TestRow, TrainRow, read_test, read_train, repeated
 from coin_lightning.tasks.sampler import LengthBucketSampler, answer_batches
 from coin_lightning.tasks.sources import JsonSource, Source
@@ -127,7 +128,9 @@ class InstructionTask(L.LightningDataModule):
         self.references: list[Reference] = []
         self.notes: list[str] = []
         self._raw: dict[str, RawRows] = {}
+        self._whole: dict[str, LazyRows[Any]] = {}
         self._subsets: dict[str, Any] = {}
+        self._measured: dict[int, tuple[Sequence[Any], np.ndarray]] = {}
         self._sampler: LengthBucketSampler | None = None
         self._resume = (0, 0)
 
@@ -155,7 +158,7 @@ class InstructionTask(L.LightningDataModule):
         self.encoder = Encoder(
             backbone, self.image_root, store(None), self.answer_frame, answers, self.boxes, self.cuts_long_rows
         )
-        self.key = f"{seed}/{position}"
+        self.key, self._measured = f"{seed}/{position}", {}
 
     def read(self) -> None:
         """Read both files, draw the subsets and join the truth.
@@ -164,7 +167,7 @@ class InstructionTask(L.LightningDataModule):
             DataError: with every problem of the task's rows, also those outside the subset.
         """
         problems: list[str] = []
-        self.notes = []
+        self.notes, self._measured = [], {}
         for part in (self._read_train, self._read_test) if self.trains else (self._read_test,):
             try:
                 part()
@@ -172,10 +175,21 @@ class InstructionTask(L.LightningDataModule):
                 problems += error.problems
         if problems:
             raise DataError(problems)
+        self._note_oddities()
+
+    def _note_oddities(self) -> None:
+        """Say which fields nothing reads, and how many rows lack a picture where others have one."""
+        any_pictured = any(rows.images for rows in self._whole.values())
+        for name, rows in self._whole.items():
+            for field, count in rows.columns.unread.most_common():
+                self.notes.append(f"{self.name}: {count} {name} rows have a field {field!r}, which nothing reads.")
+            without = rows.without_picture()
+            if without and any_pictured:
+                self.notes.append(f"{self.name}: {without} of {len(rows)} {name} rows have no picture.")
 
     def _read_train(self) -> None:
         self._raw["train"] = self.source.rows(self.directory, self.instructions, "train")
-        rows = read_train(self._raw["train"], self.image_root, self.repeated_train_ids)
+        self._whole["training"] = rows = read_train(self._raw["train"], self.image_root, self.repeated_train_ids)
         if count := repeated(rows):
             self.notes.append(f"{self.name}: {count} training rows have the id of an earlier row; all are used.")
         chosen = drawn(len(rows), self.fraction, self.limit_train, f"{self.subset_seed}/{self.name}/train")
@@ -184,7 +198,7 @@ class InstructionTask(L.LightningDataModule):
 
     def _read_test(self) -> None:
         self._raw["test"] = self.source.rows(self.directory, self.instructions, self.test_split)
-        rows = read_test(self._raw["test"], self.image_root)
+        self._whole["test"] = rows = read_test(self._raw["test"], self.image_root)
         truth = self.truth(rows, self.image_root)
         kept = listed(rows, self.test_ids, self.name) if self.test_ids else list(range(len(rows)))
         chosen = drawn(len(kept), 1.0, self.limit_test, f"{self.subset_seed}/{self.name}/test")
@@ -209,13 +223,19 @@ class InstructionTask(L.LightningDataModule):
         trains, tests = as_rows(self.train_rows), as_rows(self.test_rows)
         problems: list[str] = []
         cut = 0
+        broken, survey = broken_pictures(tests, trains, self.image_root, self.features, report)
+        self.encoder.hashes.update({image: facts.sha256.hex() for image, facts in survey.facts.items()})
+        self.encoder.sizes.update({image: (facts.width, facts.height) for image, facts in survey.facts.items()})
+        if broken and self.encoder.converts_boxes:  # lengths depend on the pictures
+            raise DataError(broken)
         for rows in (trains, tests):
-            lines, count = too_long(rows, self.encoder, self.max_new_tokens)
+            lines, count = too_long(rows, self._lengths(rows), self.encoder, self.max_new_tokens)
             problems, cut = problems + lines, cut + count
         if cut:
             self.notes.append(f"{self.name}: {cut} training rows are cut at {self.encoder.backbone.max_length} tokens.")
-        broken, hashes = broken_pictures(tests, trains, self.image_root, self.features, report)
-        self.encoder.hashes.update(hashes)
+        if warned := survey.warned:
+            image, text = next(iter(warned.items()))
+            self.notes.append(f"{self.name}: Pillow warns of {len(warned)} pictures, as of {image}: {text}")
         if problems + broken:
             raise DataError(problems + broken)
 
@@ -277,6 +297,12 @@ class InstructionTask(L.LightningDataModule):
     def prepare_data(self) -> None:
         """Nothing is left to do: rows are read and features computed for the whole scenario before the first fit."""
 
+    def _lengths(self, rows: Sequence[Any]) -> np.ndarray:
+        """Tokens of each row, uncut; counted once per start."""
+        if id(rows) not in self._measured:
+            self._measured[id(rows)] = rows, row_lengths(rows, self.encoder, self.features)
+        return self._measured[id(rows)][1]
+
     # training
 
     def steps_per_epoch(self, world_size: int = 1) -> int:
@@ -289,13 +315,15 @@ class InstructionTask(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches of `Encoder.train_batch`, in the order of `LengthBucketSampler`."""
-        lengths = PromptSizes(self.encoder).characters(self.train_rows)
+        lengths = self._lengths(self.train_rows)
+        if self.encoder.cuts:
+            lengths = lengths.clip(max=self.encoder.backbone.max_length)
         rank, world, accumulation = 0, 1, 1
         if self.trainer:
             rank, world = self.trainer.global_rank, self.trainer.world_size
             accumulation = self.trainer.accumulate_grad_batches
         self._sampler = LengthBucketSampler(
-            lengths, self.batch_size, f"{self.key}/{self.name}", rank, world, accumulation
+            lengths.tolist(), self.batch_size, f"{self.key}/{self.name}", rank, world, accumulation
         )
         epoch, batch = self._resume
         self._sampler.set_epoch(epoch)
@@ -315,7 +343,7 @@ class InstructionTask(L.LightningDataModule):
 
     def answer_loader(self, done: frozenset[str] = frozenset(), rank: int = 0, world_size: int = 1) -> DataLoader:
         """Batches of `Encoder.answer_batch`, the longest first, without those whose ids are all in `done`."""
-        lengths, ids = PromptSizes(self.encoder).characters(self.test_rows), as_rows(self.test_rows).ids
+        lengths, ids = self._lengths(self.test_rows).tolist(), as_rows(self.test_rows).ids
         batches = [
             batch
             for batch in answer_batches(lengths, self.answer_batch_size)[rank::world_size]

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coin_lightning.assets import file_sha256
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.box_formats import box_on_disk
-from coin_lightning.backbones.pictures import check_frame, check_header, open_picture
+from coin_lightning.backbones.pictures import check_frame, check_header, open_picture, picture_hash
 from coin_lightning.backbones.prompts import Turn, without_placeholder
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.features import FeatureStore
@@ -34,7 +33,8 @@ class Encoder:
         cuts: cut training rows at the end of the backbone's context.
 
     Attributes:
-        hashes: sha256 of pictures by path, as far as known; others are read when they are asked for.
+        hashes: `picture_hash` of pictures by path, as far as known; others are read when they are asked for.
+        sizes: width and height, likewise.
 
     Raises:
         ConfigError: an unknown frame or way with boxes.
@@ -58,7 +58,7 @@ class Encoder:
         self.converts_boxes = boxes == "converted" and not backbone.box_format.as_on_disk
         self.cuts = cuts
         self.hashes: dict[str, str] = {}
-        self._sizes: dict[str, tuple[int, int]] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
 
     def turns(self, row: TrainRow | TestRow) -> list[Turn]:
         """The conversation, the row's picture with its first question, boxes in the backbone's format."""
@@ -76,9 +76,7 @@ class Encoder:
             return turn
         if row.image is None:
             raise DataError(f"{row.where}: a box without a picture cannot be converted; set protocol.boxes=as_written")
-        if row.image not in self._sizes:
-            self._sizes[row.image] = check_header(self.images / row.image)
-        answer = self.backbone.box_format.write(box, self._sizes[row.image])
+        answer = self.backbone.box_format.write(box, self.size_of(row.image))
         return replace(turn, answer=answer, tags=True)
 
     def reference(self, reference: dict[str, Any]) -> dict[str, Any]:
@@ -121,10 +119,16 @@ class Encoder:
         """Token ids and labels, however many there are."""
         return self.backbone.tokens(*self.backbone.prompt.render(self.turns(row)))
 
+    def size_of(self, image: str) -> tuple[int, int]:
+        """Width and height of a picture of this task, read once."""
+        if image not in self.sizes:
+            self.sizes[image] = check_header(self.images / image)
+        return self.sizes[image]
+
     def hash_of(self, image: str) -> str:
-        """sha256 of a picture of this task, read once."""
+        """`picture_hash` of a picture of this task, read once."""
         if image not in self.hashes:
-            self.hashes[image] = file_sha256(self.images / image)
+            self.hashes[image] = picture_hash(self.images / image)
         return self.hashes[image]
 
     def picture(self, image: str, answering: bool = False) -> Tensor:

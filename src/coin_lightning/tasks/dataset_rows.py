@@ -112,10 +112,16 @@ class DatasetRows:
         """All rows in order.
 
         Raises:
-            DataError: there are none.
+            DataError: there are none, or a column holds the pictures themselves.
         """
         if not len(self.data):
             raise DataError(f"{self.place}: must hold rows, found none")
+        media = [name for name, feature in self.data.features.items() if hasattr(feature, "decode_example")]
+        if media:
+            raise DataError(
+                f"{self.place}: column {media[0]!r} holds {type(self.data.features[media[0]]).__name__} data itself; "
+                "write them to files below the image folder, and their paths into column 'image'"
+            )
         digest = hashlib.sha256()
         for batch in self.data.iter(batch_size=BATCH):
             for values in zip(*batch.values(), strict=True):

@@ -43,5 +43,6 @@ class JointTask(InstructionTask):
         self.encoder = self.members[0].encoder
         for member in self.members:
             self.encoder.hashes.update(member.encoder.hashes)
+            self.encoder.sizes.update(member.encoder.sizes)
         self.key = f"{seed}/{position}"
         self.train_rows = JoinedRows([member.train_rows for member in self.members])

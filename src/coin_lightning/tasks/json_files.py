@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import DataError
+from coin_lightning.tasks.text_encodings import advice, other_encoding
 
 MISSING = "file is missing; check paths.data and the task's folder and split"
 CUT = "the file may be cut off, fetch or build it again"
@@ -17,10 +18,12 @@ def load_json(file: Path) -> Any:
         DataError: the file is missing, is no UTF-8, or is malformed; the message has line and column.
     """
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise unreadable(file, error) from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise malformed(file, str(error), error.start) from None
+    except (json.JSONDecodeError, RecursionError) as error:
         raise malformed(file, str(error)) from None
 
 
@@ -32,13 +35,27 @@ def load_object(file: Path) -> dict[str, Any]:
     return data
 
 
+def list_in(file: Path, key: str) -> list[Any]:
+    """The list under a key of an object that a JSON file holds; raises as `load_object`, and when there is none."""
+    found = load_object(file).get(key)
+    if not isinstance(found, list):
+        raise DataError(
+            f"{file}: must hold a list under {key!r}, found {type(found).__name__}; fetch or build it again"
+        )
+    return found
+
+
 def unreadable(file: Path, error: OSError) -> DataError:
     """The error for a file that cannot be opened or read."""
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{file}: {MISSING}")
+        others = sorted(file.parent.glob(f"{file.stem}[.-]*"))
+        beside = f"; beside it lies {others[0].name}: rename it, or set source=datasets for parquet" if others else ""
+        return DataError(f"{file}: {MISSING}{beside}")
     return DataError(f"{file}: file cannot be read ({error}); check paths.data and the file's permissions")
 
 
-def malformed(file: Path, reason: str) -> DataError:
-    """The error for a file that is no JSON."""
+def malformed(file: Path, reason: str, place: int | None = None) -> DataError:
+    """The error for a file that is no JSON; `place` is its first byte that is no UTF-8."""
+    if encoding := other_encoding(file, place):
+        return DataError(advice(file, encoding))
     return DataError(f"{file}: malformed JSON ({reason}); {CUT}")

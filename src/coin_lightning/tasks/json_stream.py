@@ -16,6 +16,7 @@ from coin_lightning.tasks.json_files import load_json, malformed
 
 SPACE = re.compile(r"[ \t\n\r]*")
 COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
+MARK = "\ufeff"
 EDGE = 16
 """More than the characters of any literal (`-Infinity`), escape (a pair of `\\uXXXX`) or beginning of an exponent."""
 parse = json.JSONDecoder().raw_decode
@@ -30,7 +31,9 @@ class Item(NamedTuple):
 
 
 def list_items(file: Path, pieces: Iterable[bytes]) -> Iterator[Item]:
-    """Items of the list that the file holds.
+    """Items of the list that the file holds, or of its lines where it has an object on each (JSON lines).
+
+    A byte order mark is passed over.
 
     Args:
         file: for messages.
@@ -40,8 +43,12 @@ def list_items(file: Path, pieces: Iterable[bytes]) -> Iterator[Item]:
         DataError: at the place where the file is no JSON, with line and column; or it holds no list, or an empty one.
     """
     window = Window(file, pieces)
+    window.pass_mark()
+    if window.symbol() == "{":
+        yield from _lines(window)
+        return
     if window.symbol() != "[":
-        raise no_list(file, "dict" if window.symbol() == "{" else type(load_json(file)).__name__)
+        raise no_list(file, type(load_json(file)).__name__)
     window.take(1)
     if window.symbol() == "]":
         raise no_list(file, "list")
@@ -57,6 +64,16 @@ def list_items(file: Path, pieces: Iterable[bytes]) -> Iterator[Item]:
             break
     if window.symbol():
         raise window.malformed("Extra data", window.at)
+
+
+def _lines(window: "Window") -> Iterator[Item]:
+    """Objects behind one another; a file that holds but one is no list of rows."""
+    first = window.item()
+    if not window.symbol():
+        raise no_list(window.file, "dict")
+    yield first
+    while window.symbol():
+        yield window.item()
 
 
 def no_list(file: Path, found: str) -> DataError:
@@ -79,6 +96,13 @@ class Window:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._fed = 0
         self._characters, self._line, self._column = 0, 1, 1  # place of text[0] in the file
+
+    def pass_mark(self) -> None:
+        """Go past a byte order mark at the beginning of the file."""
+        while not self.text and not self.finished:
+            self.grow()
+        if self.text.startswith(MARK):
+            self.at, self.offset = 1, len(MARK.encode())
 
     def symbol(self) -> str:
         """The next character that is no space, which stays where it is; empty at the end of the file."""
@@ -155,7 +179,7 @@ class Window:
             return self._decoder.decode(piece, final=not piece)
         except UnicodeDecodeError as error:
             place = self._fed - len(error.object) + error.start
-            raise malformed(self.file, f"'utf-8' codec cannot decode byte {place}: {error.reason}") from None
+            raise malformed(self.file, f"'utf-8' codec cannot decode byte {place}: {error.reason}", place) from None
 
     def _go(self, end: int) -> int:
         """Go to `text[end]`; gives the bytes on the way."""

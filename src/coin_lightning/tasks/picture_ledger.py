@@ -18,15 +18,15 @@ from typing import Any, NamedTuple, TypeVar
 
 from filelock import FileLock, Timeout
 
-from coin_lightning.assets import file_sha256
-from coin_lightning.backbones.pictures import open_picture
+from coin_lightning.backbones.pictures import open_picture, picture_hash
 from coin_lightning.errors import DataError
+from coin_lightning.pillow_warnings import listening
 
-VERSION = 1
-"""Of the table; a file of another version is set aside."""
+VERSION = 2
+"""Of the table and of what counts as sound; a file of another version is set aside."""
 TABLE = """CREATE TABLE IF NOT EXISTS pictures (
     path TEXT PRIMARY KEY, bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    width INTEGER NOT NULL, height INTEGER NOT NULL, sha256 BLOB NOT NULL
+    width INTEGER NOT NULL, height INTEGER NOT NULL, sha256 BLOB NOT NULL, warning TEXT NOT NULL
 ) WITHOUT ROWID"""
 PATIENCE = 60.0
 """Seconds to wait for another process's transaction; each takes milliseconds."""
@@ -44,11 +44,12 @@ Result = TypeVar("Result")
 
 
 class PictureFacts(NamedTuple):
-    """What a decoded picture has told: width and height in pixels, and the sha256 of the file's bytes."""
+    """What a decoded picture has told: width and height in pixels, `picture_hash`, and what Pillow warns of."""
 
     width: int
     height: int
     sha256: bytes
+    warning: str = ""
 
 
 class Stamp(NamedTuple):
@@ -64,6 +65,11 @@ class Survey:
 
     facts: dict[str, PictureFacts] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def warned(self) -> dict[str, str]:
+        """What Pillow warns of in sound pictures."""
+        return {image: facts.warning for image, facts in self.facts.items() if facts.warning}
 
 
 class UnusableLedger(Exception):
@@ -224,8 +230,9 @@ def decoded(folder: str, images: Sequence[str], workers: int) -> Generator[tuple
 def decode(path: Path) -> PictureFacts | str:
     """Facts of a picture file, or the text about what is wrong with it."""
     try:
-        width, height = open_picture(path).size
-        return PictureFacts(width, height, bytes.fromhex(file_sha256(path)))
+        with listening() as said:
+            width, height = open_picture(path).size
+        return PictureFacts(width, height, bytes.fromhex(picture_hash(path)), "; ".join(dict.fromkeys(said)))
     except DataError as error:
         return "; ".join(error.problems)
     except Exception as error:  # a decoder on hostile bytes raises anything: EOFError, struct.error, KeyError, ...
@@ -267,7 +274,7 @@ def _matching(
     for start in range(0, len(images), QUERY):
         paths = {os.path.join(folder, image): image for image in images[start : start + QUERY]}
         marks = ",".join("?" * len(paths))
-        question = f"SELECT path, bytes, mtime_ns, width, height, sha256 FROM pictures WHERE path IN ({marks})"
+        question = f"SELECT path, bytes, mtime_ns, width, height, sha256, warning FROM pictures WHERE path IN ({marks})"
         for path, size, mtime, *facts in connection.execute(question, list(paths)):
             if stamps[paths[path]] == (size, mtime):
                 found[paths[path]] = PictureFacts(*facts)
@@ -275,7 +282,7 @@ def _matching(
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> bool:
-    connection.executemany("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?)", rows)
+    connection.executemany("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
     return True
 
 

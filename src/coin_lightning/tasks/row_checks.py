@@ -1,7 +1,6 @@
 """Checks of the rows a run uses against the backbone's context and the pictures on disk."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +8,27 @@ import numpy as np
 
 from coin_lightning.backbones.base import IGNORE
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.picture_ledger import LEDGER, PictureLedger, cores
-from coin_lightning.tasks.prompt_sizes import PromptSizes
+from coin_lightning.tasks.picture_ledger import LEDGER, PictureLedger, Survey
 from coin_lightning.tasks.row_format import TestRow, TrainRow
 from coin_lightning.tasks.row_sequence import RowSequence
-from coin_lightning.tasks.subsets import chunks
-
-TOGETHER = 256
-"""Rows per call of the tokenizer."""
 
 
-def too_long(rows: RowSequence[Any], encoder: Encoder, max_new_tokens: int) -> tuple[list[str], int]:
+def too_long(
+    rows: RowSequence[Any], lengths: np.ndarray, encoder: Encoder, max_new_tokens: int
+) -> tuple[list[str], int]:
     """Rows that do not fit the context, with their lengths, and how many training rows are cut to fit.
 
-    Only rows that might not fit are tokenised. A row is refused, too, when nothing to learn is left before the cut, or
-    not the whole of its picture.
+    A row is refused, too, when nothing to learn is left before the cut, or not the whole of its picture.
+
+    Args:
+        lengths: tokens of each row, uncut.
+        max_new_tokens: room that a test row must leave.
     """
     kept = max_new_tokens if len(rows) and isinstance(rows[0], TestRow) else 0
-    room = encoder.backbone.max_length - kept
-    suspects = _suspects(rows, encoder, room)
-
-    def count(part: Sequence[int]) -> list[int]:
-        pages = [encoder.backbone.prompt.render(encoder.turns(rows[index])) for index in part]
-        return encoder.backbone.token_counts(pages)
-
-    with ThreadPoolExecutor(cores()) as pool:  # the tokenizer works outside the interpreter's lock
-        counts = [number for part in pool.map(count, chunks(suspects, TOGETHER)) for number in part]
-    long = [index for index, number in zip(suspects, counts, strict=True) if number > room]
+    long = [rows[index] for index in np.flatnonzero(lengths > encoder.backbone.max_length - kept).tolist()]
     if kept or not encoder.cuts:
-        return [_too_long(rows[index], encoder, kept) for index in long], 0
-    lines = [line for index in long if (line := _spoilt(rows[index], encoder)) is not None]
+        return [_too_long(row, encoder, kept) for row in long], 0
+    lines = [line for row in long if (line := _spoilt(row, encoder)) is not None]
     return lines, len(long) - len(lines)
 
 
@@ -53,13 +43,6 @@ def _spoilt(row: TrainRow, encoder: Encoder) -> str | None:
         f"{row.where}: cut at backbone.max_length={encoder.backbone.max_length} tokens it loses {lost}; raise it or "
         "shorten the row"
     )
-
-
-def _suspects(rows: RowSequence[Any], encoder: Encoder, room: int) -> list[int]:
-    """Rows that might take more than `room` tokens: by their bytes, then by their words."""
-    sizes = PromptSizes(encoder)
-    long = np.flatnonzero(sizes.token_bounds(rows) > room).tolist()
-    return [index for index in long if (bound := sizes.closer_bound(rows[index])) is None or bound > room]
 
 
 def _too_long(row: TrainRow | TestRow, encoder: Encoder, kept: int) -> str:
@@ -78,12 +61,11 @@ def broken_pictures(
     images: Path,
     features: Path,
     report: Callable[[int], None] = lambda done: None,
-) -> tuple[list[str], dict[str, str]]:
-    """Pictures that cannot be decoded, each with a row that shows it; and the sha256 of the others.
+) -> tuple[list[str], Survey]:
+    """Pictures that cannot be decoded, each with a row that shows it; and what is known of all.
 
     Those that were decoded before, by any run that shares the folder `features`, are not opened again.
     """
     survey = PictureLedger(features / LEDGER).survey(images, [*tests.images, *trains.images], report=report)
     users = {**tests.users(survey.problems), **trains.users(survey.problems)}
-    hashes = {image: facts.sha256.hex() for image, facts in survey.facts.items()}
-    return [f"{users[image]}: {problem}" for image, problem in survey.problems.items()], hashes
+    return [f"{users[image]}: {problem}" for image, problem in survey.problems.items()], survey

@@ -1,12 +1,19 @@
 """What a row of CoIN's files is (`coin_reference.md` section 3.2): its classes, its parsing, what is wrong with it."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from coin_lightning.backbones.prompts import IMAGE, Turn, without_placeholder
+from coin_lightning.tasks.reference_fields import READ_FIELDS
 
 SPEAKERS = ("human", "gpt")
+OWN_FIELDS = frozenset({"id", "question_id", "image"})
+TRAIN_FIELDS = OWN_FIELDS | {"conversations"}
+TEST_FIELDS = OWN_FIELDS | {"text"} | READ_FIELDS
+"""What is read of a row; whatever else it has is counted."""
+_MEDIA = re.compile("image|img|picture|photo|video", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -36,16 +43,10 @@ Row = TypeVar("Row", bound=TrainRow | TestRow)
 
 
 class Facts(NamedTuple):
-    """What is kept of every row: id, picture as the file writes it, and the size of its texts.
-
-    Sizes are sums over what `texts` gives.
-    """
+    """What is kept of every row: id, and picture as the file writes it."""
 
     id: str
     image: str | None
-    turns: int
-    characters: int
-    bytes: int
 
 
 def identity(raw: dict[str, Any]) -> str | None:
@@ -66,10 +67,54 @@ def row_problems(raw: Any) -> list[str]:
 def train_problems(raw: dict[str, Any]) -> list[str]:
     """What is wrong with the conversation of a training row, the whole list."""
     parts = raw.get("conversations")
+    if isinstance(parts, list) and (problem := _other_speakers(parts)):
+        return [problem]
     if not isinstance(parts, list) or not parts or len(parts) % 2:
         return ["field 'conversations' must be a list of question and answer pairs"]
     found = ((at, _part_problem(part, at % 2)) for at, part in enumerate(parts))
-    return [f"conversations[{at}] {problem}" for at, problem in found if problem]
+    lines = [f"conversations[{at}] {problem}" for at, problem in found if problem]
+    return lines or media_problems(raw, [part["value"] for part in parts[::2]], needed=True)
+
+
+def _other_speakers(parts: list[Any]) -> str | None:
+    """One sentence about turns in the form of other projects."""
+    said = [part for part in parts if isinstance(part, dict)]
+    if any("role" in part and "from" not in part for part in said):
+        return "field 'conversations' has turns with a 'role'; write {'from': 'human' or 'gpt', 'value': text}"
+    speakers = list(dict.fromkeys(part.get("from") for part in said if isinstance(part.get("from"), str)))
+    if "system" in speakers:
+        return "field 'conversations' has a system turn; remove it: what the system says is part of the prompt"
+    if others := [speaker for speaker in speakers if speaker not in SPEAKERS]:
+        return f"field 'conversations' has speakers {', '.join(map(repr, others))}; write 'human' and 'gpt'"
+    return None
+
+
+def media_problems(raw: dict[str, Any], questions: Sequence[str], needed: bool) -> list[str]:
+    """How the placeholders of a row and its picture disagree.
+
+    Args:
+        raw: the row.
+        questions: its texts in which `<image>` may stand.
+        needed: whether a picture must have one, as in CoIN's training rows; its test rows mostly have none
+            (`coin_reference.md` section 3.2).
+    """
+    count, pictured = sum(text.count(IMAGE) for text in questions), raw.get("image") is not None
+    if not pictured:
+        lines = [
+            f"field {name!r} is not read: the path of a row's one picture belongs in field 'image'"
+            for name in raw
+            if name != "image" and _MEDIA.search(str(name)) and isinstance(raw[name], str | list | dict) and raw[name]
+        ]
+        if count:
+            lines.append(f"has {count} {IMAGE}, but no picture; name its path in field 'image', or remove {IMAGE}")
+        return lines
+    if count > 1:
+        return [f"has {count} {IMAGE}, but shows one picture; several in one row are not supported, make rows of one"]
+    if needed and not count:
+        return [f"has a picture, but no {IMAGE}; put it in front of the first question, or remove field 'image'"]
+    if count and IMAGE in without_placeholder(questions[0]) + "".join(questions[1:]):
+        return [f"has {IMAGE} within a text or behind the first question; put it in front of the first question"]
+    return []
 
 
 def _part_problem(part: Any, position: int) -> str | None:
@@ -88,7 +133,9 @@ def question_problems(raw: dict[str, Any]) -> list[str]:
     text = raw.get("text")
     if not isinstance(text, str) or not text.strip():
         return ["field 'text' is missing or empty"]
-    return ["field 'text' has half a character (a lone surrogate); write it anew"] if is_broken(text) else []
+    if is_broken(text):
+        return ["field 'text' has half a character (a lone surrogate); write it anew"]
+    return media_problems(raw, [text], needed=False)
 
 
 def is_broken(text: str) -> bool:
@@ -114,28 +161,11 @@ def question_row(raw: dict[str, Any], image: str | None, where: str) -> TestRow:
     return TestRow(identity(raw) or "", raw["text"], image, fields, where)
 
 
-def facts_of(row: TrainRow | TestRow) -> Facts:
-    """Facts of a row that is at hand."""
-    said = list(texts(row))
-    count = 1 if isinstance(row, TestRow) else len(row.turns)
-    return Facts(row.id, row.image, count, sum(map(len, said)), sum(len(text.encode()) for text in said))
-
-
-def texts(row: TrainRow | TestRow) -> Iterator[str]:
-    """Questions without picture mark and outer blanks, and answers."""
-    if isinstance(row, TestRow):
-        yield without_placeholder(row.text)
-        return
-    for turn in row.turns:
-        yield without_placeholder(turn.question)
-        yield turn.answer or ""
-
-
 _SPEAKERS_OF = {count: list(SPEAKERS) * count for count in range(1, 100)}
 
 
 def train_facts(raw: Any) -> Facts | None:
-    """Facts of a training row of the usual form; None leaves it to `train_problems` and `facts_of`.
+    """Facts of a training row of the usual form; None leaves it to `train_problems`.
 
     A file has hundreds of thousands of rows; this looks at a row in the time that its parsing takes.
     """
@@ -147,7 +177,7 @@ def train_facts(raw: Any) -> Facts | None:
         said = [part["value"].strip() for part in parts]
     except (KeyError, TypeError, AttributeError):
         return None
-    return _facts(raw, said, count)
+    return _facts(raw, said, TRAIN_FIELDS)
 
 
 def question_facts(raw: Any) -> Facts | None:
@@ -156,20 +186,21 @@ def question_facts(raw: Any) -> Facts | None:
         said = [raw["text"].strip()]
     except (KeyError, TypeError, AttributeError):
         return None
-    return _facts(raw, said, 1)
+    return _facts(raw, said, TEST_FIELDS)
 
 
-def _facts(raw: dict[str, Any], said: list[str], turns: int) -> Facts | None:
+def _facts(raw: dict[str, Any], said: list[str], fields: frozenset[str]) -> Facts | None:
     id_, image = raw.get("question_id", raw.get("id")), raw.get("image")
     if type(id_) not in (str, int) or id_ == "" or not (image is None or (type(image) is str and image)):
         return None
-    if not all(said):
+    if not all(said) or (image is None and not raw.keys() <= fields):
         return None
-    if IMAGE in said[0]:
+    marked = IMAGE in said[0]
+    if marked != (image is not None) and (marked or fields is TRAIN_FIELDS):
+        return None
+    if marked:
         said[0] = without_placeholder(said[0])
     text = "".join(said)
     if IMAGE in text:
         return None
-    if text.isascii():
-        return Facts(str(id_), image, turns, len(text), len(text))
-    return None if is_broken(text) else Facts(str(id_), image, turns, len(text), len(text.encode()))
+    return Facts(str(id_), image) if text.isascii() or not is_broken(text) else None

@@ -1,35 +1,14 @@
-"""Sequences of rows that also tell ids, pictures and sizes of all their rows, if they can without decoding them."""
+"""Sequences of rows that also tell ids and pictures of all their rows, if they can without decoding them."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
-from coin_lightning.tasks.row_format import Facts, Row, facts_of
+from coin_lightning.tasks.row_format import Row
 
 Indices = Sequence[int] | np.ndarray
 Self = TypeVar("Self", bound="RowSequence[Any]")
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Arrays `[rows]`: whether there is a picture, turns, and characters and bytes of the texts (see `Facts`)."""
-
-    pictured: np.ndarray
-    turns: np.ndarray
-    characters: np.ndarray
-    bytes: np.ndarray
-
-    @classmethod
-    def of(cls, facts: Sequence[Facts]) -> "Sizes":
-        """Sizes of rows whose facts are at hand."""
-        table = np.array([(one.image is not None, *one[2:]) for one in facts], dtype=np.int64).reshape(len(facts), 4)
-        return cls(table[:, 0] == 1, table[:, 1], table[:, 2], table[:, 3])
-
-    def __getitem__(self, indices: Indices) -> "Sizes":
-        at = np.asarray(indices, dtype=np.int64)
-        return Sizes(self.pictured[at], self.turns[at], self.characters[at], self.bytes[at])
 
 
 class RowSequence(Sequence[Row], Generic[Row]):
@@ -75,10 +54,6 @@ class RowSequence(Sequence[Row], Generic[Row]):
     def images(self) -> list[str]:
         """Each picture once, in the order of first use."""
         return list(dict.fromkeys(row.image for row in self if row.image is not None))
-
-    def sizes(self) -> Sizes:
-        """Sizes of all rows."""
-        return Sizes.of([facts_of(row) for row in self])
 
     def where(self, index: int) -> str:
         """File and row for messages."""
@@ -148,12 +123,6 @@ class JoinedRows(RowSequence[Row]):
     def images(self) -> list[str]:
         """Each picture once, part by part."""
         return list(dict.fromkeys(image for part in self._chosen_parts() for image in part.images))
-
-    def sizes(self) -> Sizes:
-        """Sizes of all rows."""
-        sizes = [part.sizes() for part in self.parts]
-        names = ("pictured", "turns", "characters", "bytes")
-        return Sizes(*(np.concatenate([getattr(each, name) for each in sizes]) for name in names))[self.chosen]
 
     def where(self, index: int) -> str:
         """File and row for messages."""

@@ -1,6 +1,7 @@
 """Rows that are decoded when they are asked for; what is needed of all of them at once is kept in arrays."""
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -8,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from coin_lightning.tasks.row_format import Facts, Row
-from coin_lightning.tasks.row_sequence import Indices, RowSequence, Sizes
+from coin_lightning.tasks.row_sequence import Indices, RowSequence
 
 NO_PICTURE = -1
 
@@ -43,21 +44,23 @@ class Columns:
     Attributes:
         pictures: each path once.
         ids: of the rows.
-        numbers: five per row: its number in the file, number of its picture in `pictures`, turns, characters, bytes.
+        numbers: two per row: its number in the file, and the number of its picture in `pictures`.
+        unread: how many rows have a field that nothing reads, by field.
     """
 
     pictures: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     numbers: array = field(default_factory=lambda: array("q"))
+    unread: Counter[str] = field(default_factory=Counter)
 
     def add(self, number: int, facts: Facts, picture: int) -> None:
         """Append row `number` of the file."""
         self.ids.append(facts.id)
-        self.numbers.extend((number, picture, facts.turns, facts.characters, facts.bytes))
+        self.numbers.extend((number, picture))
 
     def table(self) -> np.ndarray:
-        """The numbers as `[rows, 5]`."""
-        return np.frombuffer(self.numbers, dtype=np.int64).reshape(-1, 5)
+        """The numbers as `[rows, 2]`."""
+        return np.frombuffer(self.numbers, dtype=np.int64).reshape(-1, 2)
 
 
 class LazyRows(RowSequence[Row]):
@@ -86,7 +89,7 @@ class LazyRows(RowSequence[Row]):
     def row(self, index: int) -> Row:
         """Decode a row; raises `DataError` when the file was changed."""
         at = self.chosen[index]
-        number, picture = self.columns.numbers[5 * at], self.columns.numbers[5 * at + 1]
+        number, picture = self.columns.numbers[2 * at : 2 * at + 2]
         image = None if picture == NO_PICTURE else self.columns.pictures[picture]
         return self.make(self.raw[number], image, self.raw.where(number))
 
@@ -105,14 +108,13 @@ class LazyRows(RowSequence[Row]):
         used, first = np.unique(self.columns.table()[self.chosen, 1], return_index=True)
         return [self.columns.pictures[number] for number in used[np.argsort(first)].tolist() if number != NO_PICTURE]
 
-    def sizes(self) -> Sizes:
-        """Sizes of all rows."""
-        table = self.columns.table()[self.chosen]
-        return Sizes(table[:, 1] != NO_PICTURE, table[:, 2], table[:, 3], table[:, 4])
+    def without_picture(self) -> int:
+        """How many rows show none."""
+        return int((self.columns.table()[self.chosen, 1] == NO_PICTURE).sum())
 
     def where(self, index: int) -> str:
         """File and row for messages."""
-        return self.raw.where(self.columns.numbers[5 * self.chosen[index]])
+        return self.raw.where(self.columns.numbers[2 * self.chosen[index]])
 
     def users(self, images: Collection[str]) -> dict[str, str]:
         """`where` of the last row that shows a picture, for those of `images` that a row shows."""

@@ -4,6 +4,7 @@ All problems of a file are collected before an error is raised, so that a data s
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any, Generic
 from coin_lightning.errors import DataError
 from coin_lightning.tasks.json_rows import JsonRows
 from coin_lightning.tasks.row_format import (
+    TEST_FIELDS,
+    TRAIN_FIELDS,
     Facts,
     Row,
     TestRow,
     TrainRow,
-    facts_of,
+    identity,
     question_facts,
     question_problems,
     question_row,
@@ -34,6 +37,7 @@ class Kind(Generic[Row]):
 
     Attributes:
         name, text: what they are called, and the field that holds what they say.
+        fields: all fields that are read.
         facts: facts of a row of the usual form, else None.
         problems: what is wrong with a row apart from id and picture.
         make: builds the row.
@@ -42,6 +46,7 @@ class Kind(Generic[Row]):
 
     name: str
     text: str
+    fields: frozenset[str]
     facts: Callable[[Any], Facts | None]
     problems: Callable[[dict[str, Any]], list[str]]
     make: Callable[[dict[str, Any], str | None, str], Row]
@@ -49,11 +54,11 @@ class Kind(Generic[Row]):
 
 
 LEARN: Kind[TrainRow] = Kind(
-    "training conversations", "conversations", train_facts, train_problems, train_row,
+    "training conversations", "conversations", TRAIN_FIELDS, train_facts, train_problems, train_row,
     "ids must be unique, or set scenario.repeated_train_ids=allow",
 )  # fmt: skip
 ASK: Kind[TestRow] = Kind(
-    "evaluation questions", "text", question_facts, question_problems, question_row, "ids must be unique"
+    "evaluation questions", "text", TEST_FIELDS, question_facts, question_problems, question_row, "ids must be unique"
 )
 
 
@@ -77,15 +82,20 @@ def read_test(source: Path | RawRows, images: Path) -> LazyRows[TestRow]:
 
 
 def scan_train(
-    source: Path | RawRows, images: Path, repeated_ids: str = "refuse"
+    source: Path | RawRows, images: Path, repeated_ids: str = "refuse", unread: Counter[str] | None = None
 ) -> Iterator[tuple[int, TrainRow | DataError]]:
-    """Every row of a `train.json` by number, or what is wrong with it; goes on behind rows with problems."""
-    return _scan(source, images, LEARN, repeated_ids == "allow")
+    """Every row of a `train.json` by number, or what is wrong with it; goes on behind rows with problems.
+
+    `unread` counts the fields that nothing reads.
+    """
+    return _scan(source, images, LEARN, repeated_ids == "allow", unread)
 
 
-def scan_test(source: Path | RawRows, images: Path) -> Iterator[tuple[int, TestRow | DataError]]:
+def scan_test(
+    source: Path | RawRows, images: Path, unread: Counter[str] | None = None
+) -> Iterator[tuple[int, TestRow | DataError]]:
     """As `scan_train`."""
-    return _scan(source, images, ASK, False)
+    return _scan(source, images, ASK, False, unread)
 
 
 def repeated(rows: LazyRows[Row]) -> int:
@@ -96,7 +106,7 @@ def repeated(rows: LazyRows[Row]) -> int:
 def _read(source: Path | RawRows, images: Path, kind: Kind[Row], repeat: bool) -> LazyRows[Row]:
     raw, table = _raw(source), Columns()
     problems: list[str] = []
-    reader = Reader(images, kind, table.pictures, repeat)
+    reader = Reader(images, kind, table.pictures, repeat, table.unread)
     for number, value in enumerate(raw.scan()):
         try:
             table.add(number, *reader.look(number, value))
@@ -107,9 +117,11 @@ def _read(source: Path | RawRows, images: Path, kind: Kind[Row], repeat: bool) -
     return LazyRows(raw, kind.make, table)
 
 
-def _scan(source: Path | RawRows, images: Path, kind: Kind[Row], repeat: bool) -> Iterator[tuple[int, Row | DataError]]:
+def _scan(
+    source: Path | RawRows, images: Path, kind: Kind[Row], repeat: bool, unread: Counter[str] | None
+) -> Iterator[tuple[int, Row | DataError]]:
     raw, pictures = _raw(source), list[str]()
-    reader = Reader(images, kind, pictures, repeat)
+    reader = Reader(images, kind, pictures, repeat, Counter() if unread is None else unread)
     for number, value in enumerate(raw.scan()):
         where = raw.where(number)
         try:
@@ -132,10 +144,11 @@ class Reader(Generic[Row]):
         kind: what the rows should be.
         pictures: gets the path of each picture once.
         repeat: whether an id may come again.
+        unread: gets how many rows have a field that nothing reads, by field.
     """
 
-    def __init__(self, images: Path, kind: Kind[Row], pictures: list[str], repeat: bool) -> None:
-        self.images, self.kind, self.pictures, self.repeat = images, kind, pictures, repeat
+    def __init__(self, images: Path, kind: Kind[Row], pictures: list[str], repeat: bool, unread: Counter[str]) -> None:
+        self.images, self.kind, self.pictures, self.repeat, self.unread = images, kind, pictures, repeat, unread
         self._seen: dict[str, int] = {}
         self._written: dict[str, int | str] = {}  # picture number, or problem, by path as rows write it
         self._numbers: dict[str, int] = {}
@@ -148,6 +161,8 @@ class Reader(Generic[Row]):
             DataError: all its problems, without the row's place.
         """
         facts = self.kind.facts(raw) or self._look_closely(raw)
+        if not raw.keys() <= self.kind.fields:
+            self.unread.update(raw.keys() - self.kind.fields)
         picture = self._picture(facts.image)
         first = self._seen.setdefault(facts.id, number)
         if first != number and not self.repeat:
@@ -176,13 +191,16 @@ class Reader(Generic[Row]):
             lines += error.problems
         if lines:
             raise DataError(lines)
-        return facts_of(self.kind.make(raw, image, ""))
+        return Facts(identity(raw) or "", image)
 
     def _picture(self, written: Any) -> int:
         if written is None:
             return NO_PICTURE
+        if isinstance(written, list):
+            raise DataError("field 'image' is a list; several pictures in one row are not supported, write one path")
         if not isinstance(written, str) or not written:
-            raise DataError(f"field 'image' must be a path, found {written!r}")
+            holds = "the picture itself" if isinstance(written, dict | bytes) else ascii(written)[:80]
+            raise DataError(f"field 'image' must be a path below {self.images}, found {holds}")
         if written not in self._written:
             self._written[written] = self._find(written)
         found = self._written[written]

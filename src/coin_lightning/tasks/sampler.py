@@ -16,7 +16,7 @@ class LengthBucketSampler:
     may be short; with several ranks its last batch is filled from the front: all take equal steps.
 
     Args:
-        lengths: a number per row that grows with its tokens.
+        lengths: tokens per row.
         batch_size: rows per batch and rank.
         key: decides the order together with the epoch.
         rank, world_size: which part of each batch of all ranks is yielded.

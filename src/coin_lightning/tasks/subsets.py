@@ -79,7 +79,7 @@ def _content(file: Path) -> Any:
     if file.suffix == ".json":
         return load_json(file)
     try:
-        return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: the list of ids cannot be read ({error})") from None
 

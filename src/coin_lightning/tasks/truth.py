@@ -4,16 +4,18 @@ Each class is called with all test rows of a task and gives one reference per ro
 Paths are relative to the image root (`coin_reference.md` section 3.1).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import DataError
 from coin_lightning.tasks.checks.boxes import SLACK, read_box, read_size
-from coin_lightning.tasks.json_files import load_object
+from coin_lightning.tasks.json_files import list_in, load_object
+from coin_lightning.tasks.reference_fields import ANNOTATORS, Reference, converted, is_blank
 from coin_lightning.tasks.rows import TestRow
 
-Reference = dict[str, Any]
+Found = tuple[Reference, list[str]]
+"""The truth of a row, and what is wrong with it."""
 
 
 class RowFields:
@@ -30,23 +32,18 @@ class RowFields:
         """References of the rows.
 
         Raises:
-            DataError: rows that lack a required field, all listed.
+            DataError: rows that lack a required field, or have one of another type, all listed.
         """
-        references, problems = [], []
-        for row in rows:
-            problems += [f"{row.where}: {line}" for line in self.problems(row)]
-            references.append(_with_image(self.reference(row), row))
-        if problems:
-            raise DataError(problems)
-        return references
+        return _complete(rows, map(self._joined, rows))
 
-    def problems(self, row: TestRow) -> list[str]:
-        """What is wrong with the truth of a row."""
-        return [f"field {name!r} is missing" for name in self.required if row.fields.get(name) in (None, "")]
+    def _joined(self, row: TestRow) -> Found:
+        missing = [f"field {name!r} is missing" for name in self.required if is_blank(row.fields.get(name))]
+        reference, lines = ({}, missing) if missing else self.reference(row)
+        return reference, [f"{row.where}: {line}" for line in lines]
 
-    def reference(self, row: TestRow) -> Reference:
-        """The truth of a row, without its picture."""
-        return dict(row.fields)
+    def reference(self, row: TestRow) -> Found:
+        """The truth of a row without its picture, and what is wrong with it; no required field is missing."""
+        return converted(row.fields)
 
 
 class BoxFields(RowFields):
@@ -60,12 +57,10 @@ class BoxFields(RowFields):
     def __init__(self, required: Sequence[str] = ("answer_bbox", "size")) -> None:
         super().__init__(required)
 
-    def problems(self, row: TestRow) -> list[str]:
-        """Missing fields, numbers that cannot be read, and a box that lies outside of the square."""
-        missing = super().problems(row)
-        if missing:
-            return missing
-        wrong = [
+    def reference(self, row: TestRow) -> Found:
+        """The row's own fields with boxes as text; numbers that cannot be read, and a box outside of the square."""
+        fields, wrong = super().reference(row)
+        wrong += [
             f"field {name!r} is no box of four numbers: {row.fields[name]!r}"
             for name in self.BOXES
             if name in row.fields and read_box(row.fields[name]) is None
@@ -75,12 +70,8 @@ class BoxFields(RowFields):
         x1, y1, x2, y2 = box = read_box(row.fields["answer_bbox"]) or (0, 0, 1, 1)
         if min(box) < -SLACK or max(box) > 1 + SLACK or x2 < x1 or y2 < y1:
             wrong.append(f"field 'answer_bbox' lies outside its picture or has swapped corners: {list(box)}")
-        return wrong
-
-    def reference(self, row: TestRow) -> Reference:
-        """The row's own fields with boxes as text."""
         boxes = {name: row.fields[name] for name in self.BOXES if isinstance(row.fields.get(name), list)}
-        return {**row.fields, **{name: f"[{','.join(map(str, box))}]" for name, box in boxes.items()}}
+        return {**fields, **{name: f"[{','.join(map(str, box))}]" for name, box in boxes.items()}}, wrong
 
 
 class ScienceQAProblems:
@@ -96,36 +87,29 @@ class ScienceQAProblems:
     def __call__(self, rows: Sequence[TestRow], images: Path) -> list[Reference]:
         """See `RowFields`; raises when an id is not in the split, or a problem has no valid answer index."""
         problems = load_object(images / self.problems)
-        allowed = set(map(str, load_object(images / self.splits).get(self.split, [])))
-        references, wrong = [], []
-        for row in rows:
+        allowed = set(map(str, list_in(images / self.splits, self.split)))
+
+        def join(row: TestRow) -> Found:
             problem = problems.get(row.id)
-            if not isinstance(problem, dict) or row.id not in allowed:
-                wrong.append(
-                    f"{row.where}: id {row.id!r} is not in {self.problems} and split {self.split!r} of {self.splits}"
-                )
-                continue
-            choices, index = problem.get("choices"), problem.get("answer")
-            if not isinstance(choices, list) or not isinstance(index, int) or not 0 <= index < min(len(choices), 5):
-                wrong.append(f"{images / self.problems} id {row.id!r}: answer {index!r} is no index into its choices")
-                continue
-            reference = {
-                "answer": self.LETTERS[index],
-                "choices": choices,
-                "answer_index": index,
-                "subject": problem.get("subject", ""),
-                **_for_the_breakdown(problem),
-            }
-            references.append(_with_image(reference, row))
-        if wrong:
-            raise DataError(wrong)
-        return references
+            if isinstance(problem, dict) and row.id in allowed:
+                reference, lines = self.reference(problem)
+                return reference, [f"{images / self.problems} id {row.id!r}: {line}" for line in lines]
+            where = f"{self.problems} and split {self.split!r} of {self.splits}"
+            return {}, [f"{row.where}: id {row.id!r} is not in {where}"]
 
+        return _complete(rows, map(join, rows))
 
-def _for_the_breakdown(problem: dict[str, Any]) -> Reference:
-    """Whether there is a hint, and the grade: ScienceQA's authors divide their results by them."""
-    hint = {"hint": bool(str(problem["hint"] or "").strip())} if "hint" in problem else {}
-    return hint | ({"grade": problem["grade"]} if problem.get("grade") else {})
+    def reference(self, problem: dict[str, Any]) -> Found:
+        """The truth of a problem, and what is wrong with it."""
+        choices, index = problem.get("choices"), problem.get("answer")
+        count = min(len(choices), len(self.LETTERS)) if isinstance(choices, list) else 0
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
+            return {}, [f"answer {index!r} is no index into its choices"]
+        # whether there is a hint, and the grade: ScienceQA's authors divide their results by them
+        hint = {"hint": bool(str(problem["hint"] or "").strip())} if "hint" in problem else {}
+        grade = {"grade": problem["grade"]} if problem.get("grade") else {}
+        own = {"answer": self.LETTERS[index], "choices": choices, "answer_index": index}
+        return converted({**own, "subject": problem.get("subject") or "", **hint, **grade})
 
 
 class TextVQAAnswers:
@@ -136,17 +120,17 @@ class TextVQAAnswers:
 
     def __call__(self, rows: Sequence[TestRow], images: Path) -> list[Reference]:
         """See `RowFields`; raises when an id does not join or has not ten answers."""
-        data = load_object(images / self.annotations).get("data", [])
+        data = list_in(images / self.annotations, "data")
         answers = {str(item.get("question_id")): item.get("answers") for item in data if isinstance(item, dict)}
-        complete = {id_ for id_, found in answers.items() if isinstance(found, list) and len(found) == 10}
-        wrong = [
-            f"{row.where}: id {row.id!r} has no ten answers in {self.annotations}"
-            for row in rows
-            if row.id not in complete
-        ]
-        if wrong:
-            raise DataError(wrong)
-        return [_with_image({"answer": row.fields.get("answer", ""), "answers": answers[row.id]}, row) for row in rows]
+
+        def join(row: TestRow) -> Found:
+            found = answers.get(row.id)
+            if not isinstance(found, list) or len(found) != ANNOTATORS:
+                return {}, [f"{row.where}: id {row.id!r} has no ten answers in {self.annotations}"]
+            reference, lines = converted({"answer": row.fields.get("answer", ""), "answers": found})
+            return reference, [f"{row.where}, id {row.id!r} of {self.annotations}: {line}" for line in lines]
+
+        return _complete(rows, map(join, rows))
 
 
 class GQAAnswers:
@@ -158,15 +142,28 @@ class GQAAnswers:
     def __call__(self, rows: Sequence[TestRow], images: Path) -> list[Reference]:
         """See `RowFields`; raises when an id does not join."""
         questions = load_object(images / self.questions)
-        wrong = [
-            f"{row.where}: id {row.id!r} is not in {self.questions}"
-            for row in rows
-            if not isinstance(questions.get(row.id), dict) or "answer" not in questions[row.id]
-        ]
-        if wrong:
-            raise DataError(wrong)
-        return [_with_image({"answer": questions[row.id]["answer"]}, row) for row in rows]
+
+        def join(row: TestRow) -> Found:
+            found = questions.get(row.id)
+            if not isinstance(found, dict) or is_blank(found.get("answer")):
+                lack = "has no answer" if isinstance(found, dict) else "is not"
+                return {}, [f"{row.where}: id {row.id!r} {lack} in {self.questions}"]
+            reference, lines = converted({"answer": found["answer"]})
+            return reference, [f"{images / self.questions} id {row.id!r}: {line}" for line in lines]
+
+        return _complete(rows, map(join, rows))
 
 
-def _with_image(reference: Reference, row: TestRow) -> Reference:
-    return reference if row.image is None else {**reference, "image": row.image}
+def _complete(rows: Sequence[TestRow], found: Iterable[Found]) -> list[Reference]:
+    """References with the rows' pictures beside them.
+
+    Raises:
+        DataError: every problem found.
+    """
+    references, problems = [], []
+    for row, (reference, lines) in zip(rows, found, strict=True):
+        references.append(reference if row.image is None else {**reference, "image": row.image})
+        problems += lines
+    if problems:
+        raise DataError(problems)
+    return references

@@ -4,6 +4,7 @@ Rows are read once and not kept; every picture is decoded, in parallel, unless t
 hold, the answer is a report: a file that cannot be used is an error in it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -20,8 +21,10 @@ from coin_lightning.tasks.checks.questions import Shared, repeated, shared
 from coin_lightning.tasks.checks.scan import Scan, Scanner, given_answer
 from coin_lightning.tasks.expected_counts import Expected, expected_counts
 from coin_lightning.tasks.picture_ledger import PictureLedger, Survey
+from coin_lightning.tasks.reference_fields import Reference
 from coin_lightning.tasks.rows import TestRow, TrainRow, scan_test, scan_train
 
+Unusable = Callable[[str, Sequence[TestRow], Sequence[Reference]], list[str]]
 SPLITS = ("train", "test")
 SAMPLES = 6
 """Rows per file that the page shows."""
@@ -60,6 +63,7 @@ def verify_task(
     tolerate: Collection[str] = (),
     workers: int | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
+    unusable: Unusable = lambda task, rows, references: [],
 ) -> TaskReport:
     """Check one task.
 
@@ -71,18 +75,19 @@ def verify_task(
         tolerate: kinds of errors that count as warnings (`tasks/checks/findings.py`).
         workers: threads that decode pictures.
         report: gets pictures done and their total.
+        unusable: tells which references no rule can use (`evaluation.usable_references`, a layer above this one).
 
     Raises:
         ConfigError: `tolerate` names no kind of error.
     """
-    return _Verification(task, backbone, Findings(tolerate)).run(ledger, published, workers, report)
+    return _Verification(task, backbone, Findings(tolerate), unusable).run(ledger, published, workers, report)
 
 
 class _Verification:
     """One call of `verify_task`."""
 
-    def __init__(self, task: InstructionTask, backbone: Backbone, findings: Findings) -> None:
-        self.task, self.backbone, self.findings = task, backbone, findings
+    def __init__(self, task: InstructionTask, backbone: Backbone, findings: Findings, unusable: Unusable) -> None:
+        self.task, self.backbone, self.findings, self.unusable = task, backbone, findings, unusable
         self.files = {"train": task.train_file, "test": task.test_file}
         self.scans: dict[str, Scan] = {}
 
@@ -115,19 +120,25 @@ class _Verification:
             self._shared_ids()
 
     def _scan(self, scanner: Scanner, split: str, has_boxes: bool | None) -> None:
+        unread = Counter[str]()
         try:
-            self.scans[split] = scanner.scan(split, self._rows(split), has_boxes)
+            self.scans[split] = scanner.scan(split, self._rows(split, unread), has_boxes)
         except DataError as error:
             self.findings.add_all("rows", split, len(error.problems), error.problems)
             self.findings.add("not_checked", split, f"{self.files[split]}: its rows could not be read")
+        for name, count in unread.most_common():
+            self.findings.add("unread_field", split, f"{self.files[split]}: {name!r} in {count} rows", count)
 
-    def _rows(self, split: str) -> Iterator[tuple[int, TrainRow | TestRow | DataError]]:
+    def _rows(
+        self, split: str, unread: Counter[str] | None = None
+    ) -> Iterator[tuple[int, TrainRow | TestRow | DataError]]:
         task = self.task
         if split == "test":
-            yield from scan_test(task.source.rows(task.directory, task.instructions, task.test_split), task.image_root)
+            rows = task.source.rows(task.directory, task.instructions, task.test_split)
+            yield from scan_test(rows, task.image_root, unread)
         else:
             rows = task.source.rows(task.directory, task.instructions, "train")
-            yield from scan_train(rows, task.image_root, task.repeated_train_ids)
+            yield from scan_train(rows, task.image_root, task.repeated_train_ids, unread)
 
     def _truth(self) -> None:
         tests = [row for _, row in self._rows("test") if isinstance(row, TestRow)]
@@ -136,9 +147,8 @@ class _Verification:
         except DataError as error:
             self.findings.add_all("truth", "test", len(error.problems), error.problems)
             return
-        except (TypeError, ValueError, LookupError, AttributeError) as error:  # valid JSON of another structure
-            self.findings.add("truth", "test", f"{self.files['test']}: the ground truth has another form ({error!r})")
-            return
+        lines = self.unusable(self.task.name, tests, references)
+        self.findings.add_all("truth", "test", len(lines), lines)
         for row, reference in zip(tests, references, strict=True):
             stated, true = given_answer(row).strip(), str(reference.get("answer", "")).strip()
             if "answer_bbox" not in row.fields and stated and stated.casefold() != true.casefold():
@@ -189,6 +199,10 @@ class _Verification:
         if len(self.scans) == len(SPLITS):
             self._leaks(shared(self.scans["train"].questions, self.scans["test"].questions, survey.facts))
         without = {f"{split}_without": scan.without_picture for split, scan in self.scans.items()}
+        for split, scan in self.scans.items():
+            if images and scan.without_picture:
+                line = f"{self.files[split]}: {scan.without_picture} of {scan.rows} rows"
+                self.findings.add("no_picture", split, line, scan.without_picture)
         return {"distinct": len(images), "sound": len(survey.facts), **without}
 
     def _broken(self, split: str, scan: Scan, survey: Survey) -> None:
@@ -196,6 +210,10 @@ class _Verification:
             if image in scan.questions.pictures:
                 row = scan.questions.row_of(image)
                 self.findings.add("picture", split, f"{self.files[split]} row {row}: {text}")
+        for image, text in survey.warned.items():
+            if image in scan.questions.pictures:
+                row = scan.questions.row_of(image)
+                self.findings.add("picture_warning", split, f"{self.files[split]} row {row}: {image}: {text}")
 
     def _repeated(self, split: str, scan: Scan, survey: Survey) -> None:
         pairs = repeated(scan.questions, survey.facts)

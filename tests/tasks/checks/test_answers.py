@@ -2,10 +2,8 @@
 
 from collections import Counter
 
-import pytest
-
 from coin_lightning.backbones import tiny
-from coin_lightning.tasks.checks.answers import TOGETHER, annotators_problem, answer_tokens, balance, lengths
+from coin_lightning.tasks.checks.answers import TOGETHER, answer_tokens, balance, lengths
 
 
 def test_balance_by_hand():
@@ -66,22 +64,3 @@ def test_an_answer_of_the_limit_does_not_exceed_it():
 def test_no_answers_have_no_length():
     found = lengths({}, Counter(), limit=4)
     assert (found.longest, found.p95, found.over, sum(found.histogram)) == (0, 0, 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("value", "problem"),
-    [
-        (["a"] * 10, None),
-        ([{"answer": "a", "answer_confidence": "yes"}] * 10, None),
-        (["a"] * 9, "has 9 entries, not 10"),
-        (["a"] * 11, "has 11 entries, not 10"),
-        ([], "has 0 entries"),
-        ("yes", "is a str, not a list"),
-        (None, "is a NoneType"),
-        (["a"] * 9 + [3], "holds something that is no text"),
-        ([{"text": "a"}] * 10, "holds something that is no text"),
-    ],
-)
-def test_ten_annotators(value, problem):
-    found = annotators_problem(value)
-    assert found == problem if problem is None else problem in str(found)

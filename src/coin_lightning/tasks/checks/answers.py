@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,6 @@ TOP = 10
 """Most frequent answers that are named."""
 TOGETHER = 1000
 """Answers per call of the tokenizer."""
-ANNOTATORS = 10
 AREAS = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
 """Bins for the share of the frame that a box covers."""
 
@@ -104,13 +102,3 @@ def lengths(tokens: dict[str, int], answers: Counter[str], limit: int) -> Length
         over=int(bins[limit + 1 :].sum()),
         histogram=[*bins[:shown].tolist(), int(bins[shown:].sum())],
     )
-
-
-def annotators_problem(value: Any) -> str | None:
-    """What is wrong with a list of annotators' answers (texts, or objects with `answer`), or None."""
-    if not isinstance(value, list):
-        return f"field 'answers' is a {type(value).__name__}, not a list"
-    if len(value) != ANNOTATORS:
-        return f"field 'answers' has {len(value)} entries, not {ANNOTATORS}"
-    texts = [entry.get("answer") if isinstance(entry, dict) else entry for entry in value]
-    return None if all(isinstance(text, str) for text in texts) else "field 'answers' holds something that is no text"

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from coin_lightning.backbones.prompts import IMAGE
+from coin_lightning.backbones.prompts import Rendered
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.checks.answers import annotators_problem
 from coin_lightning.tasks.checks.boxes import Boxes, BoxRow, frame_problem, read_box, read_size
 from coin_lightning.tasks.checks.findings import Findings
 from coin_lightning.tasks.checks.questions import Questions, hash64
@@ -19,8 +18,6 @@ from coin_lightning.tasks.rows import TestRow, TrainRow
 Row = TrainRow | TestRow
 TOGETHER = 500
 """Rows per call of the tokenizer."""
-NEAR = 0.9
-"""Part of the context from which on a row's tokens are counted exactly as in a run."""
 
 
 @dataclass
@@ -84,7 +81,7 @@ class Scanner:
     def __init__(self, encoder: Encoder, answer_room: int, findings: Findings, samples: int) -> None:
         self.backbone, self.encoder, self.findings = encoder.backbone, encoder, findings
         self.answer_room, self.samples = answer_room, samples
-        self._suspects: list[tuple[Row, str]] = []
+        self._pages: list[tuple[Row, Rendered]] = []
 
     def scan(self, split: str, rows: Iterable[tuple[int, Row | DataError]], has_boxes: bool | None = None) -> Scan:
         """Look at every row once.
@@ -106,7 +103,7 @@ class Scanner:
                 scan.has_boxes |= "answer_bbox" in row.fields
             self._row(scan, index, row)
             kept.offer(row)
-        self._tokenise(split)
+        self._count(split)
         scan.samples = [sample(split, row, scan.has_boxes) for row in kept.items]
         return scan
 
@@ -115,7 +112,7 @@ class Scanner:
         scan.ids.append(hash64(row.id))
         scan.id_rows.append(index)
         picture = scan.questions.picture_of(row.image, index)
-        self._suspect(scan.split, row)
+        self._render(scan.split, row)
         if isinstance(row, TestRow):
             scan.questions.add(row.text, picture, index)
             self._test_row(scan, index, row)
@@ -131,8 +128,6 @@ class Scanner:
         scan.take_answer(answer, index)
         if not answer.strip():
             self.findings.add("empty_answer", scan.split, row.where)
-        if "answers" in row.fields and (line := annotators_problem(row.fields["answers"])):
-            self.findings.add("annotators", scan.split, f"{row.where}: {line}")
         if "answer_bbox" in row.fields:
             entry = BoxRow(index, row.image, (0, 0, 0, 0), size=read_size(row.fields.get("size")))
             if "origin_answer_bbox" in row.fields:
@@ -157,47 +152,22 @@ class Scanner:
         kind = "box_unreadable" if isinstance(row, TestRow) else "box_answer"
         self.findings.add(kind, scan.split, f"{row.where}: {str(value)[:80]!r}")
 
-    def _suspect(self, split: str, row: Row) -> None:
-        """Put a row aside that may not fit; a few hundred together are tokenised faster than each alone."""
+    def _render(self, split: str, row: Row) -> None:
+        """Put a row's prompt aside; some hundreds together are counted faster than each alone."""
         try:
-            text = self.encoder.prompt(row)
+            self._pages.append((row, self.backbone.prompt.render(self.encoder.turns(row))))
         except DataError as error:  # a box cannot be converted: the picture whose size it needs is broken
             self.findings.add_all("rows", split, len(error.problems), error.problems)
-            return
-        if self.backbone.token_bound(text) > self._room(row):
-            self._suspects.append((row, text))
-        if len(self._suspects) >= TOGETHER:
-            self._tokenise(split)
+        if len(self._pages) >= TOGETHER:
+            self._count(split)
 
-    def _tokenise(self, split: str) -> None:
-        suspects, self._suspects = self._suspects, []
-        if not suspects:
-            return
-        encoded = self.backbone.tokenizer([text for _, text in suspects])["input_ids"]
-        markers = [marker for marker in self.backbone.tokenizer.get_added_vocab() if marker != IMAGE]
-        for (row, text), ids in zip(suspects, encoded, strict=True):
-            count = len(ids) + text.count(IMAGE) * (self.backbone.tokens_per_image - 1)
-            # a marker that a text quotes is one token here, but several in a run
-            if count > NEAR * self._room(row) or any(marker in words for words in texts_of(row) for marker in markers):
-                self._fits(split, row)
-
-    def _room(self, row: Row) -> int:
-        return self.backbone.max_length - (self.answer_room if isinstance(row, TestRow) else 0)
-
-    def _fits(self, split: str, row: Row) -> None:
-        needed = len(self.encoder.whole(row)[0])
-        if needed > self._room(row):
-            free = f" less {self.answer_room} for the answer" if isinstance(row, TestRow) else ""
-            self.findings.add(
-                "long_row", split, f"{row.where}: {needed} tokens, backbone.max_length={self.backbone.max_length}{free}"
-            )
-
-
-def texts_of(row: Row) -> list[str]:
-    """All that a row says."""
-    if isinstance(row, TestRow):
-        return [row.text]
-    return [text for turn in row.turns for text in (turn.question, turn.answer or "")]
+    def _count(self, split: str) -> None:
+        pages, self._pages = self._pages, []
+        for (row, _), needed in zip(pages, self.backbone.token_counts([page for _, page in pages]), strict=True):
+            if needed > self.backbone.max_length - (self.answer_room if isinstance(row, TestRow) else 0):
+                free = f" less {self.answer_room} for the answer" if isinstance(row, TestRow) else ""
+                line = f"{row.where}: {needed} tokens, backbone.max_length={self.backbone.max_length}{free}"
+                self.findings.add("long_row", split, line)
 
 
 def given_answer(row: TestRow) -> str:

@@ -1,0 +1,85 @@
+"""Rows whose placeholders and pictures disagree are refused by run and verify; what is only odd is counted, shown."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from coin_lightning.cli import data_verify
+from small_coin import answer_file, edit_rows, overrides, train_file, write_suite
+
+TASKS = "gqa,imagenet"
+
+
+def spoil(root: Path) -> None:
+    """Every way to lose a picture without a word."""
+
+    def train(rows):
+        rows[0]["images"] = [rows[0].pop("image")]
+        rows[1]["conversations"][0]["value"] = "Compare <image> with <image>."
+        rows[2]["conversations"][0]["value"] = "<image> stands where?"
+        del rows[2]["image"]
+        rows[3]["conversations"][0]["value"] = "And without?"
+
+    edit_rows(train_file(root, "gqa"), train)
+    edit_rows(answer_file(root, "imagenet"), lambda rows: rows[1].update(image_path=rows[1].pop("image")))
+
+
+def mend(root: Path) -> None:
+    """What the messages ask for."""
+
+    def train(rows):
+        rows[0]["image"] = rows[0].pop("images")[0]
+        rows[1]["conversations"][0]["value"] = "<image>\nCompare it with nothing."
+        rows[2]["conversations"][0]["value"] = "stands where?"
+        rows[3]["conversations"][0]["value"] = "<image>\nAnd without?"
+
+    edit_rows(train_file(root, "gqa"), train)
+    edit_rows(answer_file(root, "imagenet"), lambda rows: rows[1].update(image=rows[1].pop("image_path"), licence=""))
+
+
+WORDS = [
+    ("GQA/train.json row 0", "'images' is not read: the path of a row's one picture belongs in field 'image'"),
+    ("GQA/train.json row 1", "has 2 <image>, but shows one picture"),
+    ("GQA/train.json row 2", "has 1 <image>, but no picture"),
+    ("GQA/train.json row 3", "has a picture, but no <image>"),
+    ("ImageNet/test.json row 1", "'image_path' is not read"),
+]
+
+
+def missing(text: str) -> list[tuple[str, str]]:
+    lines = text.splitlines()
+    return [words for words in WORDS if not any(all(word in line for word in words) for line in lines)]
+
+
+def verified(root: Path, tmp_path: Path) -> list[dict]:
+    command = overrides(root, tmp_path / "features", tmp_path / "run", "scenario.builder=null", tasks=TASKS)
+    data_verify.main([*command, f"output={tmp_path / 'page.html'}"])
+    return [each for task in json.loads((tmp_path / "page.json").read_text())["tasks"] for each in task["findings"]]
+
+
+def test_disagreements_are_refused_and_the_remedies_work(place, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    root = write_suite(tmp_path / "suite", train=4, test=2)
+    spoil(root)
+    command = overrides(root, place.cache, tmp_path / "run", tasks=TASKS)
+    status, text = place.runs.run(command)
+    assert status == 1
+    assert missing(text) == [], text
+    rows = [each for each in verified(root, tmp_path) if each["kind"] == "rows"]
+    assert missing("\n".join(line for each in rows for line in each["examples"])) == []
+    mend(root)
+    status, text = place.runs.run(command)
+    assert status == 0, text
+    notes = json.loads((tmp_path / "run" / "matrix.json").read_text())["notes"]
+    assert "gqa: 1 of 4 training rows have no picture." in notes
+    assert "imagenet: 1 test rows have a field 'licence', which nothing reads." in notes
+    found = {(each["kind"], each["split"]): each for each in verified(root, tmp_path)}
+    assert (found["no_picture", "train"]["level"], found["no_picture", "train"]["count"]) == ("note", 1)
+    assert found["unread_field", "test"]["examples"] == [f"{answer_file(root, 'imagenet')}: 'licence' in 1 rows"]
+
+
+def test_scienceqa_may_have_rows_without_a_picture(place, undisturbed: Path):
+    assert (
+        "scienceqa: 10 of 20 training rows have no picture."
+        in json.loads((undisturbed / "matrix.json").read_text())["notes"]
+    )
