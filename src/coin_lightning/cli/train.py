@@ -129,7 +129,7 @@ def _continue(
 ) -> None:
     names = config.experiment_name, config.method.name, config.backbone.name
     console.print(run_header(*names, config.seed, run.tasks, run.path, scenario.notes, run.learned))
-    parts = assemble(config, resolved, scenario, run, console, judge)
+    parts = assemble(config, resolved, scenario, run, console, judge, interruption)
     _show_plan(config, parts, console)
 
     def on_row(matrix: ScoreMatrix, row: int) -> None:
