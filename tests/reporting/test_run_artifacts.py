@@ -39,11 +39,15 @@ def test_partial_run_has_only_finished_rows(make_run: MakeRun) -> None:
     assert list(load_run(make_run("nothing", finished=-1)).finished) == []
 
 
-@pytest.mark.parametrize("name", ["environment.json", "matrix.json"])
-def test_missing_file_is_named(make_run: MakeRun, name: str) -> None:
+def test_a_missing_matrix_is_named_and_a_missing_environment_says_less(make_run: MakeRun) -> None:
     root = make_run(answers=4, finished=1)
-    (root / name).unlink()
-    with pytest.raises(RunError, match=name):
+    (root / "environment.json").unlink()
+    assert load_run(root).environment == {}
+    (root / "environment.json").write_text("{")
+    with pytest.raises(RunError, match=r"environment\.json: .*restore or remove it"):
+        load_run(root)
+    (root / "matrix.json").unlink()
+    with pytest.raises(RunError, match=r"matrix\.json: is missing"):
         load_run(root)
 
 

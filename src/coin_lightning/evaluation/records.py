@@ -76,9 +76,7 @@ def write_records(path: str | Path, records: Iterable[AnswerRecord]) -> int:
 def record_line(record: AnswerRecord) -> str:
     """A record as its file has it; raises as `write_records`."""
     try:
-        line = json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False) + "\n"
-        line.encode()  # half a character (a lone surrogate) is none that a file can keep
-        return line
+        return json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{record.task}, question {record.question_id}: the record cannot be written as JSON: {error}"
