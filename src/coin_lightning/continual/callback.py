@@ -164,7 +164,6 @@ class ContinualLoop(L.Callback):
 
         What draws random numbers is seeded right before it draws, so that nothing else can move them.
         """
-        self.interruption.install()  # Lightning has just put its own handlers there
         if stage != "fit":
             return
         experience, module = self._current(), _module(pl_module)
@@ -209,6 +208,7 @@ class ContinualLoop(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the weights, to prove later that they moved; each rank draws its own numbers from here on."""
+        self.interruption.install()  # Lightning has put its own handlers there behind `setup`
         module = _module(pl_module)
         self._before = {name: parameter.detach().clone() for name, parameter in module.trainable().items()}
         self._still = set(self._before)
@@ -297,6 +297,10 @@ class ContinualLoop(L.Callback):
         if trainer.is_global_zero:
             self._score(experience, tasks, writer, time.monotonic() - started, ranks)
         trainer.strategy.barrier()
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """As `on_train_start`: signals are ours again."""
+        self.interruption.install()
 
     def on_predict_batch_end(
         self,
