@@ -26,7 +26,7 @@ run: assets ## Train MoELoRA through CoIN-mini's eight tasks and write the repor
 	$(BIN)/python -m coin_lightning +experiment=moelora_llava $(ARGS)
 
 test: assets ## Run all tests, a process per core (ARGS="..." goes to pytest)
-	$(BIN)/python -m pytest -m "not gpu" -n auto --maxprocesses 8 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not gpu" -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## Check style
 	$(BIN)/python -m ruff check src tests experiments

@@ -26,6 +26,12 @@ from small_coin import overrides, write_suite
 COLOURS = ("red", "green", "blue", "white", "black", "orange")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run whole commands first, so that no worker is left alone with them at the end."""
+    slow = {item.path for item in items if "place" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def backbone() -> Backbone:
     """A fresh tiny backbone, which a test may wrap with an adapter."""

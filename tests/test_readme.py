@@ -98,7 +98,7 @@ def replaced(words: list[str], places: dict[str, Path]) -> list[str]:
 @pytest.mark.parametrize("line", TRAINS)
 def test_training_commands(line: str, place: Any, models: dict[str, Path]) -> None:
     name = str(TRAINS.index(line))
-    status, text = place.runs.run(small(line, place, models, name), WANDB_MODE="offline", PAGE="1")
+    status, text = place.runs.run(small(line, place, models, name), WANDB_MODE="offline")
     assert status == 0, text
     matrices = list((place.folder / "readme" / name).rglob("matrix.json"))
     assert len(matrices) == (6 if "coin_lightning -m " in line else 1), text
@@ -114,7 +114,7 @@ def test_report_commands(
 ) -> None:
     for method in ("moelora", "lora"):
         line = f"python -m coin_lightning +experiment=moelora_llava method={method}"
-        status, text = place.runs.run(small(line, place, models, "reports"), PAGE="1")
+        status, text = place.runs.run(small(line, place, models, "reports"))
         assert status == 0, text
     made = [path.parent for path in (place.folder / "readme" / "reports").rglob("matrix.json")]
     runs = {("method=lora" in str(run)): str(run) for run in made}

@@ -50,9 +50,9 @@ def test_dtype_and_prompt():
 
 
 def test_more_positions_than_it_has_are_refused():
-    with pytest.raises(ConfigError, match=r"backbone\.max_length=2049 is more than .*=2048 .*; set backbone"):
-        tiny.load(max_length=2049)
-    assert tiny.load(max_length=2048).max_length == 2048
+    with pytest.raises(ConfigError, match=r"backbone\.max_length=16385 is more than .*=16384 .*; set backbone"):
+        tiny.load(max_length=16385)
+    assert tiny.load(max_length=16384).max_length == 16384
 
 
 def test_nothing_in_it_is_instruction_tuned():

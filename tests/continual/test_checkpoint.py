@@ -43,7 +43,7 @@ def test_no_checkpoint_is_written_in_the_middle_of_a_step(place):
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize(("every", "kill", "saved"), [(5, 8, 5), (5, 28, 25), (10, 28, 20), (100, 28, None)])
+@pytest.mark.parametrize(("every", "kill", "saved"), [(5, 8, 5), (5, 28, 25), (100, 7, None)])
 def test_saves_that_fall_on_the_end_of_an_epoch_are_made(place, every, kill, saved):
     more = ["scenario.epochs=6", f"callbacks.checkpoint.every_n_steps={every}", "scenario.limit_test=2"]
     name = f"epochs_{every}_{kill}"
@@ -65,7 +65,7 @@ def test_an_unreadable_checkpoint_is_named_and_the_remedy_works(place):
     place.runs.run([*command, *place.kill(1, "train", 5)])
     file = place.folder / "ckpt_broken" / "task_01_imagenet" / "last.ckpt"
     sound = file.read_bytes()
-    for damaged in (b"", sound[: len(sound) // 2], b"<html>no</html>"):
+    for damaged in (b"", sound[: len(sound) // 2]):
         file.write_bytes(damaged)
         status, text = place.runs.run(command)
         assert status == 1, text

@@ -26,14 +26,15 @@ def last_line(text: str) -> str:
     return text.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("number", STATUS, ids=lambda number: number.name)
 @pytest.mark.parametrize(
-    ("position", "moment", "step", "left"),
+    ("number", "position", "moment", "step", "left"),
     [
-        (1, "train", 3, "task_01_scienceqa/last.ckpt"),  # between two checkpoints
-        (2, "train", 5, "task_02_textvqa/last.ckpt"),  # the last step of an epoch
-        (2, "train", 10, "task_02_textvqa/train.json"),  # the last step of the task
-        (1, "predict", 2, "task_01_scienceqa/records/.partial/scienceqa.0.jsonl"),
+        (signal.SIGUSR1, 1, "train", 3, "task_01_scienceqa/last.ckpt"),  # between two checkpoints
+        (signal.SIGTERM, 2, "train", 5, "task_02_textvqa/last.ckpt"),  # the last step of an epoch
+        (signal.SIGTERM, 2, "train", 10, "task_02_textvqa/train.json"),  # the last step of the task
+        (signal.SIGINT, 2, "train", 3, "task_02_textvqa/last.ckpt"),
+        (signal.SIGTERM, 1, "predict", 2, "task_01_scienceqa/records/.partial/scienceqa.0.jsonl"),
+        (signal.SIGINT, 0, "predict", 3, "task_00_zero_shot/records/.partial/scienceqa.0.jsonl"),
     ],
 )
 def test_a_signal_ends_a_run_and_the_same_command_goes_on(place, undisturbed, number, position, moment, step, left):

@@ -60,7 +60,9 @@ def test_exactly_the_trainable_weights_move_in_every_task(contract: Contract):
 def test_mid_task_checkpoint_holds_trainable_weights_only(contract: Contract):
     assert set(contract.checkpoint["state_dict"]) == set(contract.recorded[1]["trainable"])
     assert contract.checkpoint["global_step"] == 8
-    assert set(contract.checkpoint["random_state"]) >= {"torch"}
+    (rank,) = contract.checkpoint["ranks"]
+    assert set(rank["random_state"]) >= {"torch"}
+    assert rank["learned"]["steps"] == 8
 
 
 def test_task_checkpoint_holds_the_adapter_and_no_frozen_weight(contract: Contract):

@@ -116,7 +116,7 @@ def test_run_ends_with_a_matrix_over_all_eight_tasks(place, overrides: list[str]
     run = place.folder / "raw_to_matrix"
     more = ["scenario.batch_size=4", "scenario.answer_batch_size=4", "optimizer.lr=1e-2", f"run_dir={run}"]
     small = ["adapter.rank=8", "adapter.alpha=16", "scenario.limit_train=8", "trainer.log_every_n_steps=1"]
-    status, text = place.runs.run([*overrides, *more, *small], PAGE="1")
+    status, text = place.runs.run([*overrides, *more, *small])
     assert status == 0, text
     matrix = json.loads((run / "matrix.json").read_text())
     assert matrix["tasks"] == list(RAW_TASKS)

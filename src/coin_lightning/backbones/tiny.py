@@ -64,7 +64,7 @@ def config(vocabulary: int, width: int = 32, layers: int = 2) -> LlavaConfig:
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=2048,
+        max_position_embeddings=16384,
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=2,
