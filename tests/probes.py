@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,9 @@ class FailAt(L.Callback):
             return
         if self.signal_sweep:
             os.kill(os.getppid(), signal.SIGTERM)
-            signal.pause()
+            while _loop(trainer).interruption.received is None:  # until the sweep has handed it on
+                time.sleep(0.01)
+            return
         torch.use_deterministic_algorithms(True)
         torch.set_default_dtype(torch.float64)
         os.environ["WANDB_MODE"] = "online"
