@@ -84,6 +84,10 @@ class Place:
         """Arguments of the run that writes to `<folder>/<name>`."""
         return overrides(self.suite, self.cache, self.folder / name, *more, tasks=tasks)
 
+    def short(self, name: str, *more: str) -> list[str]:
+        """As `command`, of two tasks, lower triangle, two answers each."""
+        return self.command(name, "scenario.limit_test=2", *more, tasks="scienceqa,textvqa")
+
     def kill(self, position: int, moment: str, step: int = 0) -> list[str]:
         """Arguments that end a run with SIGKILL; see `probes.KillAt`."""
         values = {"_target_": "probes.KillAt", "position": position, "moment": moment, "step": step}
@@ -112,6 +116,14 @@ def undisturbed(place: Place) -> Path:
     assert status == 0, text
     (place.folder / "undisturbed.txt").write_text(text)
     return place.folder / "undisturbed"
+
+
+@pytest.fixture(scope="session")
+def short(place: Place) -> Path:
+    """Run folder of `place.short`, never killed."""
+    status, text = place.runs.run(place.short("short"))
+    assert status == 0, text
+    return place.folder / "short"
 
 
 @dataclass(frozen=True)

@@ -98,11 +98,12 @@ def replaced(words: list[str], places: dict[str, Path]) -> list[str]:
 @pytest.mark.parametrize("line", TRAINS)
 def test_training_commands(line: str, place: Any, models: dict[str, Path]) -> None:
     name = str(TRAINS.index(line))
-    status, text = place.runs.run(small(line, place, models, name), WANDB_MODE="offline")
+    page = {"PAGE": "1"} if name == "0" else {}  # of all alike
+    status, text = place.runs.run(small(line, place, models, name), WANDB_MODE="offline", **page)
     assert status == 0, text
     matrices = list((place.folder / "readme" / name).rglob("matrix.json"))
     assert len(matrices) == (6 if "coin_lightning -m " in line else 1), text
-    assert (matrices[0].parent / "report.html").stat().st_size > 20_000
+    assert (matrices[0].parent / "report.html").stat().st_size > (20_000 if page else 0)
 
 
 def test_report_commands(

@@ -144,6 +144,41 @@ def test_accumulation_steps_once_per_group_of_batches(world):
     assert method.steps == 2
 
 
+def test_a_method_sees_the_gradients_of_a_step_once_and_as_they_are_applied(world):
+    """Summed up over the batches of the step; what it changes is what the optimizer takes."""
+
+    class Halving(Method):
+        def __init__(self) -> None:
+            super().__init__("halving")
+            self.seen: list[dict] = []
+
+        def before_step(self, model):
+            self.seen.append({name: weight.grad.clone() for name, weight in model.trainable().items()})
+            for weight in model.trainable().values():
+                weight.grad.mul_(0.5)
+
+    applied: list[dict] = []
+
+    class Applied(L.Callback):
+        def on_train_start(self, trainer, module) -> None:
+            def keep(*_) -> None:
+                applied.append({name: weight.grad.clone() for name, weight in module.trainable().items()})
+
+            trainer.optimizers[0].register_step_post_hook(keep)
+
+    method = Halving()
+    here = world(method)
+    here.skip_zero_shot()
+    experience = here.loop.next_experience(here.module)
+    experience.folder.mkdir(parents=True)
+    trainer = here.trainer(accumulate=2)
+    trainer.callbacks.append(Applied())
+    trainer.fit(here.module, datamodule=experience.task)
+    assert len(method.seen) == len(applied) == 1  # two batches, one step
+    assert all(torch.equal(applied[0][name], 0.5 * grad) for name, grad in method.seen[0].items())
+    assert any(grad.any() for grad in method.seen[0].values())
+
+
 def test_state_of_the_method_is_saved_and_given_to_a_new_process(world, tmp_path: Path):
     here = world(Doubling())
     here.skip_zero_shot()

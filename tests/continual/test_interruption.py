@@ -33,13 +33,13 @@ def last_line(text: str) -> str:
         (signal.SIGTERM, 2, "train", 5, "task_02_textvqa/last.ckpt"),  # the last step of an epoch
         (signal.SIGTERM, 2, "train", 10, "task_02_textvqa/train.json"),  # the last step of the task
         (signal.SIGINT, 2, "train", 3, "task_02_textvqa/last.ckpt"),
-        (signal.SIGTERM, 1, "predict", 2, "task_01_scienceqa/records/.partial/scienceqa.0.jsonl"),
-        (signal.SIGINT, 0, "predict", 3, "task_00_zero_shot/records/.partial/scienceqa.0.jsonl"),
+        (signal.SIGTERM, 1, "predict", 1, "task_01_scienceqa/records/.partial/scienceqa.0.jsonl"),
+        (signal.SIGINT, 0, "predict", 2, "task_00_zero_shot/records/.partial/textvqa.0.jsonl"),
     ],
 )
-def test_a_signal_ends_a_run_and_the_same_command_goes_on(place, undisturbed, number, position, moment, step, left):
+def test_a_signal_ends_a_run_and_the_same_command_goes_on(place, short, number, position, moment, step, left):
     name = f"signal_{number.name}_{position}_{moment}_{step}"
-    command = place.command(name, "evaluation=full")
+    command = place.short(name)
     status, text = place.runs.run([*command, *send(position, moment, step, number)])
     assert status == STATUS[number], text
     assert last_line(text) == f"stopped by {number.name}; what was done is kept, the same command goes on from here"
@@ -50,7 +50,7 @@ def test_a_signal_ends_a_run_and_the_same_command_goes_on(place, undisturbed, nu
     assert not list(run.rglob("*.tmp"))
     status, text = place.runs.run(command)
     assert status == 0, text
-    assert results(run) == results(undisturbed)
+    assert results(run) == results(short)
 
 
 def test_nothing_is_learned_twice_behind_a_signal(place):
@@ -64,19 +64,19 @@ def test_nothing_is_learned_twice_behind_a_signal(place):
     assert saved["ranks"][0]["learned"]["samples"] == 12
 
 
-def test_a_requeue_signal_of_slurm_is_ours(place, undisturbed):
-    command = place.command("slurm", "evaluation=full")
+def test_a_requeue_signal_of_slurm_is_ours(place, short):
+    command = place.short("slurm")
     status, text = place.runs.run([*command, *send(1, "train", 3, signal.SIGUSR1)], **SLURM)
     assert status == 143, text
     run = place.folder / "slurm"
     assert not list(run.rglob("hpc_ckpt*"))
     status, text = place.runs.run(command, **SLURM)
     assert status == 0, text
-    assert results(run) == results(undisturbed)
+    assert results(run) == results(short)
 
 
-def test_a_requeueing_checkpoint_of_lightning_is_refused_and_the_remedy_works(place, undisturbed, tmp_path: Path):
-    command = place.command("foreign", "evaluation=full")
+def test_a_requeueing_checkpoint_of_lightning_is_refused_and_the_remedy_works(place, short, tmp_path: Path):
+    command = place.short("foreign")
     status, text = place.runs.run([*command, *place.kill(2, "train", 3)])
     assert status == -signal.SIGKILL, text
     run = place.folder / "foreign"
@@ -91,7 +91,7 @@ def test_a_requeueing_checkpoint_of_lightning_is_refused_and_the_remedy_works(pl
     foreign.rename(tmp_path / foreign.name)
     status, text = place.runs.run(command)
     assert status == 0, text
-    assert results(run) == results(undisturbed)
+    assert results(run) == results(short)
 
 
 @pytest.mark.parametrize("number", STATUS, ids=lambda number: number.name)

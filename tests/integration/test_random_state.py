@@ -31,14 +31,14 @@ def test_a_model_that_is_put_together_first_does_not_move_the_adapter(place, tmp
     assert found[0] == found[1]
 
 
-def test_a_run_started_again_behind_its_zero_shot_row_is_the_same(place, undisturbed: Path):
+def test_a_run_started_again_behind_its_zero_shot_row_is_the_same(place, short: Path):
     """What is drawn before a task does not reach it: each task is seeded where it draws."""
-    command = place.command("seeded", "evaluation=full")
+    command = place.short("seeded")
     place.runs.run([*command, *place.kill(1, "train", 1)])
     (place.folder / "seeded" / "task_00_zero_shot" / "scores.json").unlink()  # answered anew in the same process
     status, text = place.runs.run(command)
     assert status == 0, text
-    assert results(place.folder / "seeded") == results(undisturbed)
+    assert results(place.folder / "seeded") == results(short)
 
 
 def test_a_projector_drawn_anew_leaves_the_frozen_one_alone(place):

@@ -302,16 +302,10 @@ class ContinualLoop(L.Callback):
         """As `on_train_start`: signals are ours again."""
         self.interruption.install()
 
-    def on_predict_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+    def on_predict_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Stop when asked to: the answers so far are on disk.
+        """Stop when asked to: the answers before this batch are on disk.
 
         Raises:
             Stopped: the process was asked to end.
