@@ -299,3 +299,8 @@ class BreakWeights(L.Callback):
         """Lightning's hook."""
         if trainer.global_step == self.step:
             next(iter(pl_module.trainable().values())).data.view(-1)[0] = float("inf")
+
+
+def fading(optimizer: Any, total_steps: int) -> Any:
+    """A schedule whose last two steps have the rate 0."""
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: float(step < total_steps - 2))

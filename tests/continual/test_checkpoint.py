@@ -81,3 +81,10 @@ def test_an_unreadable_checkpoint_is_named_and_the_remedy_works(place):
 def test_a_wrong_interval_is_refused():
     with pytest.raises(ConfigError, match=r"callbacks\.checkpoint\.every_n_steps=0"):
         TaskCheckpoint(every_n_steps=0)
+
+
+def test_what_moved_before_a_kill_need_not_move_behind_it(place):
+    """At the end of a schedule the rate is too small to move a weight: that the task has learned stands in its file."""
+    more = ["schedule._target_=probes.fading", "~schedule.warmup_ratio", "scenario.limit_test=2"]
+    whole = kills(place, "fading_whole", more, [])
+    assert results(kills(place, "fading_killed", more, [(1, "train", 9)])) == results(whole)

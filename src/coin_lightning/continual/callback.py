@@ -17,7 +17,7 @@ from coin_lightning import processes
 from coin_lightning.adapters.build import load_adapter, read_state, save_adapter
 from coin_lightning.continual.experience_scores import keep_scores
 from coin_lightning.continual.interruption import Interruption
-from coin_lightning.continual.learned import check_learned, check_moved
+from coin_lightning.continual.learned import check_learned, check_moved, moved
 from coin_lightning.continual.plan import Rates, check_optimizer, check_step, optimizer_steps, planned_rates
 from coin_lightning.continual.protocol import Protocol
 from coin_lightning.continual.run_dir import RunDir
@@ -77,6 +77,7 @@ class ContinualLoop(L.Callback):
         self._checked = False
         self._before: dict[str, torch.Tensor] = {}
         self._still: set[str] = set()
+        self._moved: set[str] = set()
         self._started = 0.0
         self._earlier = 0.0
 
@@ -168,7 +169,7 @@ class ContinualLoop(L.Callback):
             return
         experience, module = self._current(), _module(pl_module)
         assert experience.task is not None
-        module.learned, self._earlier = Learned(), 0.0
+        module.learned, self._earlier, self._moved = Learned(), 0.0, set()
         seed_everything(self.seed + experience.index)
         if module.projector == "reinitialised" and self.run.previous(experience.index) > 0:
             module.reset_projector()
@@ -223,12 +224,13 @@ class ContinualLoop(L.Callback):
             self.interruption.check()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the seconds that the part before a kill took."""
+        """Keep the seconds that the part before a kill took, and the names of the weights that it has moved."""
         checkpoint["seconds"] = time.monotonic() - self._started
+        checkpoint["moved"] = sorted(self._moved | moved(_module(pl_module), self._before))
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Undo of `on_save_checkpoint`."""
-        self._earlier = checkpoint["seconds"]
+        self._earlier, self._moved = checkpoint["seconds"], set(checkpoint["moved"])
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Let the method finish while the model is on its device; then save the experience.
@@ -241,7 +243,8 @@ class ContinualLoop(L.Callback):
         seconds = time.monotonic() - self._started
         check_learned(experience.task, module, trainer.world_size)
         module.check_finite()
-        check_moved(experience.task.name, module, self._before, self._still)
+        self._moved |= moved(module, self._before)
+        check_moved(experience.task.name, module, self._moved, self._still)
         module.method.after_experience(module, experience.name, experience.index)
         if trainer.is_global_zero:
             self._save(module, experience, seconds)

@@ -37,7 +37,12 @@ def check_learned(task: InstructionTask, module: ContinualMLLM, ranks: int) -> N
         )
 
 
-def check_moved(task: str, module: ContinualMLLM, before: Mapping[str, Tensor], still: Collection[str]) -> None:
+def moved(module: ContinualMLLM, before: Mapping[str, Tensor]) -> set[str]:
+    """Names of trainable tensors that are not what they were before."""
+    return {name for name, weight in module.trainable().items() if not torch.equal(weight.detach(), before[name])}
+
+
+def check_moved(task: str, module: ContinualMLLM, moved: Collection[str], still: Collection[str]) -> None:
     """Every trainable tensor has moved, unless it never had anything to learn from.
 
     That is so of a router over one expert, of an A whose B was zero until the only step, and of a projector without
@@ -46,21 +51,22 @@ def check_moved(task: str, module: ContinualMLLM, before: Mapping[str, Tensor], 
     Args:
         task: for the message.
         module: after the task.
-        before: trainable tensors before it, by name.
+        moved: names of tensors that the task has moved, before a kill or since.
         still: names of those that never had a gradient other than zero.
 
     Raises:
         RunError: names tensors that did not move.
     """
-    same = [name for name, weight in module.trainable().items() if torch.equal(weight.detach(), before[name])]
+    same = [name for name in module.trainable() if name not in moved]
     unreached = [name for name in same if name in still and _is_cut_off(module, name)]
     unmoved = [name for name in same if name not in still]
     wrong = unreached + unmoved
-    if not wrong and len(same) < len(before):
+    if not wrong and moved:
         return
     found = wrong or same
     reason = "their rate is too small; check optimizer.lr" if unmoved else "no gradient comes; check adapter.targets"
-    raise RunError(f"{task}: {len(found)} of {len(before)} trainable tensors did not move, e.g. {found[0]}: {reason}")
+    total = len(module.trainable())
+    raise RunError(f"{task}: {len(found)} of {total} trainable tensors did not move, e.g. {found[0]}: {reason}")
 
 
 def _is_cut_off(module: ContinualMLLM, name: str) -> bool:
