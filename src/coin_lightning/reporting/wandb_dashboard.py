@@ -19,6 +19,7 @@ import wandb
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
+from coin_lightning import processes
 from coin_lightning.errors import ConfigError
 from coin_lightning.reporting.figures import matrix_figure
 from coin_lightning.reporting.names import title
@@ -115,13 +116,13 @@ class SequenceWandbLogger(WandbLogger):
     @property
     def experiment(self) -> Any:
         """The W&B run (on rank 0; a stand-in that ignores every call elsewhere)."""
-        if self._experiment is None and _is_rank_zero():
+        if self._experiment is None and processes.is_first():
             self._experiment = wandb.run if wandb.run is not None else init_run(**self._start)
         return super().experiment
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """Log with ``sequence_step`` = W&B's own step = ``offset`` + ``step``."""
-        if not _is_rank_zero():
+        if not processes.is_first():
             return
         if step is None:
             self.experiment.log(dict(metrics), commit=False)  # with the next step
@@ -195,12 +196,6 @@ def _run_id(file: Path) -> str:
     if not file.exists():
         file.write_text(secrets.token_hex(4), encoding="utf-8")
     return file.read_text(encoding="utf-8").strip()
-
-
-def _is_rank_zero() -> bool:
-    from lightning.pytorch.utilities import rank_zero_only
-
-    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def _answers(url: str, timeout: float) -> bool:
