@@ -91,7 +91,7 @@ def table(results: Path, scripts: Sequence[str]) -> list[list[str]]:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=[*SCRIPTS, "llava_7b_shape"])
+    parser.add_argument("--only", nargs="+", choices=[*SCRIPTS, "gpu"])
     parser.add_argument("--summary", action="store_true", help="measure nothing, read the results that are there")
     return parser.parse_args(argv)
 
@@ -99,7 +99,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Run, then print the table; exit status 1 when a script failed."""
     args = parse(argv)
-    names = args.only or [*SCRIPTS, *(["llava_7b_shape"] if torch.cuda.is_available() else [])]
+    names = args.only or [*SCRIPTS, *(["gpu"] if torch.cuda.is_available() else [])]
     failed = []
     for name in [] if args.summary else names:
         print(f"\n== {name}", flush=True)

@@ -1,7 +1,13 @@
-"""A LLaVA-shaped random model in bfloat16 on a GPU: learns, answers, and goes on after a kill."""
+"""A LLaVA-shaped random model in bfloat16 on a GPU: learns, answers, and goes on after a kill.
+
+Each run is a process of its own: a process that has looked for a GPU cannot be forked and use it.
+"""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,9 +24,18 @@ def settings(place, name: str, *more: str) -> list[str]:
     return place.command(name, "+backbone.dtype=bfloat16", "trainer.accelerator=gpu", *more, tasks="imagenet,textvqa")
 
 
+def run(place, argv: list[str]) -> tuple[int, str]:
+    """Exit status and text of a run."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-m", "coin_lightning", *argv], env=env, cwd=place.folder, capture_output=True, text=True
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
 def on_gpu(place) -> Path:
-    status, text = place.runs.run(settings(place, "gpu", *place.record("gpu_recorded")))
+    status, text = run(place, settings(place, "gpu", *place.record("gpu_recorded")))
     assert status == 0, text
     return place.folder / "gpu"
 
@@ -42,8 +57,8 @@ def test_trainable_weights_move_and_others_do_not(place, on_gpu: Path):
 
 
 def test_goes_on_after_a_kill(place, on_gpu: Path):
-    assert place.runs.run([*settings(place, "gpu_killed"), *place.kill(2, "train", 9)])[0] == -signal.SIGKILL
-    status, text = place.runs.run(settings(place, "gpu_killed"))
+    assert run(place, [*settings(place, "gpu_killed"), *place.kill(2, "train", 9)])[0] == -signal.SIGKILL
+    status, text = run(place, settings(place, "gpu_killed"))
     assert status == 0, text
     file = Path("task_02_textvqa", "adapter", "adapter_model.safetensors")
     one, two = load_file(on_gpu / file), load_file(place.folder / "gpu_killed" / file)
