@@ -47,7 +47,11 @@ def matrix_peak(device: str, size: int = 8192, repeats: int = 10) -> float:
 def checkpointing(module: ContinualMLLM, on: bool) -> None:
     """Recompute the language model's layers in the backward pass, or keep their activations."""
     language = module.backbone.core.language_model
-    language.gradient_checkpointing_enable({"use_reentrant": False}) if on else language.gradient_checkpointing_disable()
+    if on:
+        language.gradient_checkpointing_enable({"use_reentrant": False})
+    for part in language.modules():
+        if hasattr(part, "gradient_checkpointing"):
+            part.gradient_checkpointing = on
 
 
 class Stepper:

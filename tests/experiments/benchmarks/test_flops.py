@@ -3,6 +3,8 @@
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
+from coin_lightning.adapters.build import moelora
+
 
 def test_parts_worked_by_hand(script):
     flops, tiny = script("flops"), __import__("coin_lightning.backbones.tiny", fromlist=["tiny"])
@@ -19,12 +21,12 @@ def test_parts_worked_by_hand(script):
 
 
 def test_linear_parts_equal_what_is_executed(script):
-    flops, shape = script("flops"), script("llava_7b_shape")
-    args = shape.parse(["--tiny", "--rank", "8", "--experts", "4"])
-    module = shape.build(args).eval()  # without dropout, behind which the counter misses products done in place
+    flops, shapes = script("flops"), script("gpu_shapes")
+    adapter = moelora(rank=8, alpha=16, num_experts=4, dropout=0.0)  # behind dropout the counter misses products
+    module = shapes.build(adapter, "cpu", True, 0)
     module.backbone.core.language_model.set_attn_implementation("eager")  # whose products the counter sees
     step = flops.Step(rows=2, length=12, picture_tokens=4, learned=3)
-    batch = shape.batch_of(module, step)
+    batch = shapes.train_batch(module, step)
     with FlopCounterMode(display=False) as counter:
         loss = script("bare_loop").loss_of(module, batch, script("bare_loop").Recipe())
         loss.backward()
