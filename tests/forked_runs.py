@@ -25,7 +25,8 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         self.folder, self.count = folder, 0
         here = str(Path(__file__).parent)
-        env = {**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "1", "COIN_LIGHTNING_CACHE": str(folder / "cache")}
+        path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+        env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COIN_LIGHTNING_CACHE": str(folder / "cache")}
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.server = subprocess.Popen([sys.executable, __file__], env=env, cwd=folder, **pipes)
 

@@ -1,5 +1,6 @@
 import copy
 import io
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -98,8 +99,8 @@ def test_a_loss_that_is_no_number_names_the_rows(batch):
 
 def test_a_loss_of_the_method_that_is_no_number_is_told_apart(batch):
     class Broken(Method):
-        def extra_loss(self, model, batch, logits, targets):
-            return logits.sum() * float("inf")
+        def loss(self, step, batch):
+            return step.logits.sum() * float("inf")
 
     with pytest.raises(RunError, match=r"training diverged: loss \d.*, added by the method "):
         build(method=Broken()).training_step(batch, 0)
@@ -226,65 +227,81 @@ def test_a_reset_projector_is_drawn_anew_from_the_global_state():
 
 
 class Spy(Method):
-    """Notes what is called, and adds twice the mean of the logits to the loss."""
+    """Notes what is called, adds twice the mean of the logits to the loss, and may route every row to one slot."""
 
-    def __init__(self) -> None:
+    def __init__(self, slot: int | None = None) -> None:
         super().__init__()
         self.calls: list[str] = []
-        self.restored: dict = {}
+        self.slot = slot
+        self.register_buffer("importance", torch.tensor([1.0, 2.0], dtype=torch.float64))
 
-    def batch_context(self, batch):
-        from contextlib import contextmanager
+    def slot_weights(self, batch):
+        self.calls.append("slot_weights")
+        return None if self.slot is None else torch.full((len(batch["ids"]),), self.slot)
 
-        @contextmanager
-        def context():
-            self.calls.append("open")
-            yield
-            self.calls.append("close")
+    def inputs(self, inputs, batch):
+        self.calls.append("inputs")
+        if inputs.embeds.requires_grad:
+            inputs.embeds.register_hook(lambda grad: self.calls.append("backward"))
+        return replace(inputs, embeds=inputs.embeds * 1.0)
 
-        return context()
-
-    def transform_inputs(self, embeds, batch):
-        self.calls.append("transform_inputs")
-        embeds.register_hook(lambda grad: self.calls.append("backward"))
-        return embeds * 1.0
-
-    def extra_loss(self, model, batch, logits, targets):
-        self.calls.append("extra_loss")
-        return 2 * logits.mean()
+    def loss(self, step, batch):
+        self.calls.append("loss")
+        return 2 * step.logits.mean()
 
     def before_step(self, model):
         self.calls.append("before_step")
 
-    def state_dict(self):
-        return {"importance": torch.tensor([1.0, 2.0])}
 
-    def load_state_dict(self, state):
-        self.restored = state
-
-
-def test_hooks_run_in_order_and_the_context_stays_open_for_the_backward_pass(batch):
-    spy, plain = Spy(), build().eval()
-    module = build(method=spy).eval()
+def test_hooks_run_in_order_of_the_config_and_add_up(batch):
+    method, plugin, plain = Spy(), Spy(), build().eval()
+    plugin.calls = method.calls
+    module = build(method=method, plugins={"second": plugin}).eval()
     plain_loss = plain.training_step(batch, 0)
     loss = module.training_step(batch, 0)
     logits, _ = plain.backbone.answer_logits(
         plain.backbone.hidden_states(plain.backbone.embed(batch["input_ids"], plain.pictures(batch))), batch["labels"]
     )
-    assert loss.item() == pytest.approx((plain_loss + 2 * logits.mean()).item(), abs=1e-6)
+    assert loss.item() == pytest.approx((plain_loss + 4 * logits.mean()).item(), abs=1e-6)
     assert module.learned.loss_first == plain_loss.item()  # the reported loss is the task's own
     loss.backward()
     module.on_after_backward()
     module.on_before_optimizer_step(None)
-    assert spy.calls == ["open", "transform_inputs", "extra_loss", "backward", "close", "before_step"]
+    hooks = ["inputs", "inputs", "loss", "loss"]
+    assert method.calls == ["slot_weights", *hooks, "backward", "backward", "before_step", "before_step"]
 
 
-def test_a_batch_without_a_backward_pass_does_not_leave_its_context_open(batch):
-    spy = Spy()
-    module = build(method=spy)
-    for _ in range(2):
-        module.training_step(batch, 0)
-    assert [call for call in spy.calls if call in ("open", "close")] == ["open", "close", "open"]
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_method_routes_training_answers_and_recomputed_layers(batch, task, recompute):
+    """Slot 1 alone: the other one gets no gradient, and what lies in it changes no answer."""
+    module = build(method=Spy(slot=1))
+    disturb(module)
+    if recompute:
+        module.backbone.core.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+    module.train()
+    module.training_step(batch, 0).backward()
+    module.on_after_backward()
+    slots = [weight for name, weight in module.trainable().items() if "moelora_B" in name]
+    assert slots
+    for weight in slots:
+        assert weight.grad[1].any()
+        assert not weight.grad[0].any()
+    before = answer(module.eval(), task, task.test_rows)["answers"]
+    for weight in slots:
+        weight.data[0] = 5.0
+    assert answer(module, task, task.test_rows)["answers"] == before
+
+
+def test_a_forward_pass_gives_every_learned_token_with_its_row(batch):
+    module = build().eval()
+    step = module(batch)
+    learned = [(batch["labels"][row, 1:] != IGNORE).sum().item() for row in range(len(batch["ids"]))]
+    assert step.sample_of_target.bincount().tolist() == learned
+    assert step.targets.tolist() == [id_ for row in batch["labels"][:, 1:].tolist() for id_ in row if id_ != IGNORE]
+    pairs = zip(step.logits.float().log_softmax(-1), step.targets, strict=True)
+    direct = torch.stack([-logits[id_] for logits, id_ in pairs])
+    assert torch.allclose(step.losses, direct, atol=1e-5)
+    assert step.loss.item() == pytest.approx(direct.mean().item(), abs=1e-5)
 
 
 # answering
@@ -364,28 +381,38 @@ def test_a_checkpoint_holds_trainable_weights_method_state_and_random_state_only
     module = build(method=Spy())
     checkpoint = saved(module)
     assert set(checkpoint["state_dict"]) == set(module.trainable())
-    assert checkpoint["method_state"]["importance"].tolist() == [1.0, 2.0]
+    assert checkpoint["method_state"]["method.importance"].tolist() == [1.0, 2.0]
+    assert checkpoint["method_state"]["method.importance"].dtype == torch.float64
     small = sum(tensor.numel() for tensor in checkpoint["state_dict"].values())
     assert small < 0.3 * sum(tensor.numel() for tensor in module.state_dict().values())
 
 
 def test_it_puts_all_of_that_back():
-    spy = Spy()
-    module = build(method=spy)
+    module = build(method=Spy())
+    module.method.importance[0] = 7.0
     disturb(module)
     checkpoint = saved(module)
     expected = torch.rand(4)
-    fresh = build(method=spy)
+    fresh = build(method=Spy())
     fresh.on_load_checkpoint(checkpoint)
     fresh.load_state_dict(checkpoint["state_dict"], strict=fresh.strict_loading)
     assert all(torch.equal(fresh.trainable()[name], parameter) for name, parameter in module.trainable().items())
-    assert spy.restored["importance"].tolist() == [1.0, 2.0]
+    assert fresh.method.importance.tolist() == [7.0, 2.0]
     torch.rand(9)
     fresh.on_train_batch_start(None, 0)
     assert torch.equal(torch.rand(4), expected)
     state = torch.get_rng_state()
     fresh.on_train_batch_start(None, 1)  # the first batch only
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_state_of_other_methods_is_refused():
+    checkpoint = saved(build(method=Spy()))
+    with pytest.raises(RunError, match=r"fit those of the config, e\.g\. method\.importance; give the command"):
+        build().on_load_checkpoint(checkpoint)
+    checkpoint["method_state"]["method.importance"] = torch.zeros(3)
+    with pytest.raises(RunError, match=r"e\.g\. method\.importance"):
+        build(method=Spy()).on_load_checkpoint(checkpoint)
 
 
 def test_what_was_learned_goes_on_where_it_was(batch):

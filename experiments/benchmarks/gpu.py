@@ -236,8 +236,8 @@ def answers(module: ContinualMLLM, args: argparse.Namespace) -> list[dict[str, A
         times = interleaved(sides, repeats=args.rounds_of_answers, warmup=1, own_clock=True)
         counts = [*args.answer_batch, args.alone]
         rates = {name: rows / median(times[name]) for name, rows in zip(sides, counts, strict=True)}
-        best = max(rate for name, rate in rates.items() if name != "one by one")
-        results.append({"new_tokens": tokens, "answers_per_second": rates, "best_over_alone": best / rates["one by one"]})
+        over = max(rate for name, rate in rates.items() if name != "one by one") / rates["one by one"]
+        results.append({"new_tokens": tokens, "answers_per_second": rates, "best_over_alone": over})
     return results
 
 
@@ -317,8 +317,8 @@ def main(argv: list[str] | None = None) -> None:
         "seed": args.seed,
         "image_tokens": module.backbone.tokens_per_image,
         "text_tokens": args.text_tokens,
-        "compares": "forward, backward, clipping and fused AdamW on random rows; ours from cached features, the Trainer "
-        "from pixels; bytes beside weights are the peak of a step less what lies on the card before it",
+        "compares": "forward, backward, clipping and fused AdamW on random rows; ours from cached features, the "
+        "Trainer from pixels; bytes beside weights are the peak of a step less what lies on the card before it",
         "trainable_parameters": {
             name: sum(parameter.numel() for parameter in one.trainable().values()) for name, one in modules.items()
         },

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 import coin_lightning  # noqa: F401  (registers the adapters)
 from coin_lightning.backbones.base import Backbone
+from coin_lightning.cli.assembly import make_module
 from coin_lightning.cli.build import build, conf_dir
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.module import ContinualMLLM
@@ -61,16 +62,7 @@ def continual(config: DictConfig) -> ContinualMLLM:
     """Backbone, adapter and projector, as a run has them before its first task."""
     seed_everything(config.seed)
     backbone = build(config.backbone)
-    return ContinualMLLM(
-        backbone,
-        build(config.adapter),
-        build(config.method),
-        build(config.optimizer),
-        build(config.schedule),
-        config.protocol.projector,
-        config.protocol.projector_lr,
-        config.protocol.loss_weighting,
-    )
+    return make_module(config, backbone, ())
 
 
 def cross_section(task: InstructionTask, steps: int) -> list[TrainRow]:

@@ -28,26 +28,22 @@ class Doubling(Method):
 
     def __init__(self) -> None:
         super().__init__("doubling")
-        self.steps, self.order = 0, []
+        self.order: list[str] = []
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def prepare_data(self, task, position, rows):
-        self.order.append("prepare_data")
-        return [*rows, *rows]
+    def samples(self, context, samples):
+        self.order.append("samples")
+        return [*samples, *samples]
 
-    def before_experience(self, model, task, position):
+    def before_experience(self, context):
         self.order.append("before_experience")
 
-    def after_step(self, model, optimizer):
+    def after_step(self, model):
         self.steps += 1
 
-    def after_experience(self, model, task, position):
+    def after_experience(self, context):
         self.order.append("after_experience")
-
-    def state_dict(self):
-        return {"steps": torch.tensor(float(self.steps))}
-
-    def load_state_dict(self, state):
-        self.steps = int(state["steps"])
+        self.memory["tasks"] = [*self.memory.get("tasks", []), context.task]
 
 
 class World:
@@ -127,7 +123,7 @@ def test_a_method_that_changes_the_rows_gets_its_own_number_of_steps(world):
     experience = here.fit()
     trained = read_json(experience.folder / "train.json")
     assert (trained["steps"], trained["samples"]) == (4, 16)  # 8 rows twice, in batches of 4
-    assert method.order == ["before_experience", "prepare_data", "after_experience"]
+    assert method.order == ["before_experience", "samples", "after_experience"]
     assert method.steps == 4
     here.score(1)
     assert here.loop.steps_until(1) == 4
@@ -192,6 +188,7 @@ def test_state_of_the_method_is_saved_and_given_to_a_new_process(world, tmp_path
     again = ContinualLoop(here.scenario, Suite(), here.run, seed=0)
     again.next_experience(here.module)
     assert fresh.steps == 4
+    assert fresh.memory == {"tasks": ["imagenet"]}
     assert all(torch.equal(value, weights[name]) for name, value in here.module.trainable().items())
 
 

@@ -266,9 +266,21 @@ class Backbone(nn.Module):
         max_new_tokens: int,
         on_step: Callable[[Tensor], None] = lambda unfinished: None,
     ) -> list[str]:
+        """`answer` of token ids and picture features."""
+        return self.answer(self.embed(input_ids, pictures), attention_mask, max_new_tokens, on_step)
+
+    @torch.no_grad()
+    def answer(
+        self,
+        embeds: Tensor,
+        attention_mask: Tensor,
+        max_new_tokens: int,
+        on_step: Callable[[Tensor], None] = lambda unfinished: None,
+    ) -> list[str]:
         """Greedy answers of a left-padded batch, without the end-of-turn marker and outer blanks.
 
-        `on_step` gets, after each token, which rows go on: bool `[b, 1]`.
+        `embeds` is `[b, l, h]`, `attention_mask` `[b, l]`. `on_step` gets, after each token, which rows go on: bool
+        `[b, 1]`.
         """
 
         def watch(ids: Tensor, scores: Any, **_: Any) -> Tensor:
@@ -277,7 +289,7 @@ class Backbone(nn.Module):
             return finished
 
         output = self.model.generate(
-            inputs_embeds=self.embed(input_ids, pictures),
+            inputs_embeds=embeds,
             attention_mask=attention_mask,
             max_new_tokens=max_new_tokens,
             do_sample=False,

@@ -1,6 +1,6 @@
 """From a composed config to everything that a run is made of, without training anything yet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.status import Status
 
 from coin_lightning import processes
+from coin_lightning.backbones.base import Backbone
 from coin_lightning.cli.build import build
 from coin_lightning.cli.facts import run_facts
 from coin_lightning.cli.trainers import TrainerFactory, accumulation, protocol_of
@@ -106,10 +107,7 @@ def assemble(
     scenario.compute_features(progress.features)
     seed_everything(config.seed)  # right before the adapter draws: a model that is put together first draws, too
     protocol = protocol_of(config)
-    module = ContinualMLLM(
-        backbone, build(config.adapter), build(config.method), build(config.optimizer), build(config.schedule),
-        protocol.projector, protocol.projector_lr, protocol.loss_weighting,
-    )  # fmt: skip
+    module = make_module(config, backbone, [task.name for task in scenario.lessons.values()])
     processes.decide(partial(_claim_data, scenario, run))
 
     def warn(text: str) -> None:
@@ -124,6 +122,30 @@ def assemble(
     )  # fmt: skip
     progress.follow(loop)
     return Assembly(scenario, run, module, loop, TrainerFactory(config, resolved, loop, progress, module), progress)
+
+
+def make_module(config: DictConfig, backbone: Backbone, tasks: Sequence[str]) -> ContinualMLLM:
+    """What learns, made of the parts that the config names; the adapter and methods draw their first weights here.
+
+    Args:
+        config: composed.
+        backbone: built.
+        tasks: names of what will be learned, in order.
+    """
+    protocol = protocol_of(config)
+    return ContinualMLLM(
+        backbone,
+        build(config.adapter),
+        build(config.method),
+        build(config.optimizer),
+        build(config.schedule),
+        protocol.projector,
+        protocol.projector_lr,
+        protocol.loss_weighting,
+        plugins={name: build(plugin) for name, plugin in config.plugin.items()},
+        objective=build(config.objective),
+        tasks=tasks,
+    )
 
 
 def _claim_data(scenario: Scenario, run: RunDir) -> None:

@@ -21,6 +21,8 @@ from coin_lightning.errors import CoinLightningError, ConfigError
 
 run_names.register()
 
+CHECKED = ("adapter", "method", "plugin", "objective", "evaluation", "callbacks")
+"""Groups whose classes check what annotations cannot say."""
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -79,7 +81,7 @@ def check_config(config: DictConfig) -> None:
         raise ConfigError(str(error).strip()) from error
     if problems:
         raise ConfigError("\n".join(problems))
-    for name in ("adapter", "method", "evaluation", "callbacks"):  # classes check what annotations cannot say
+    for name in CHECKED:
         build(config[name])
     Protocol.of(OmegaConf.to_container(config.protocol, resolve=True))  # type: ignore[arg-type]
     _try_optimizer(config)

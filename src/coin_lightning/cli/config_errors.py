@@ -17,11 +17,18 @@ GROUP_VALUE = "Config group override must be"
 OPTION = re.compile(r"Could not find '([^']+)/([^'/]+)'")
 
 
+SHOWN = 40
+"""Names that a message lists."""
+
+
 def hint(name: str, known: Iterable[str]) -> str:
-    """`did you mean a or b?`, or the whole list when nothing is near."""
+    """`did you mean a or b?`, or the list when nothing is near; of very many keys those of the top."""
     names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=3)
-    return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(names)}"
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    top = sorted({key.split(".", 1)[0] for key in names})
+    return f"choose from {', '.join(names if len(names) <= SHOWN else top)}"
 
 
 def explain(error: Exception, conf: Path) -> ConfigError:

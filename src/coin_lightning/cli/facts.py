@@ -26,7 +26,7 @@ def run_facts(config: DictConfig, scenario: Scenario, module: ContinualMLLM, jud
     """
     return {
         "experiment": config.experiment_name,
-        "method": module.method.name,
+        "method": " + ".join(method.name for method in module.methods.values()),
         "backbone": module.backbone.name,
         "seed": config.seed,
         "published": config.published,

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from coin_lightning import processes
 from coin_lightning.adapters.build import load_adapter, read_state, save_adapter
+from coin_lightning.continual.context import ExperienceContext
 from coin_lightning.continual.experience_scores import keep_scores
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.learned import check_learned, check_moved, moved
@@ -34,6 +35,7 @@ from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.whole_files import write_json
 
 STATE = "method_state.safetensors"
+MEMORY = "memory.json"
 LAST = "last.ckpt"
 
 
@@ -154,8 +156,10 @@ class ContinualLoop(L.Callback):
             return
         folder = self.run.folder(index)
         load_adapter(module.peft, folder / "adapter")
-        state = folder / STATE
-        module.method.load_state_dict(read_state(state) if state.exists() else {})
+        module.restore(index)
+        state, memory = folder / STATE, folder / MEMORY
+        module.load_method_state(read_state(state) if state.exists() else {}, str(state))
+        module.memory = read_json(memory) if memory.exists() else {}
         self._loaded = index
 
     # training
@@ -173,9 +177,13 @@ class ContinualLoop(L.Callback):
         seed_everything(self.seed + experience.index)
         if module.projector == "reinitialised" and self.run.previous(experience.index) > 0:
             module.reset_projector()
-        module.method.before_experience(module, experience.name, experience.index)
-        rows = module.method.prepare_data(experience.name, experience.index, experience.task.train_rows)
-        experience.task.train_rows = rows
+        context = self._context(trainer, module)
+        for method in module.methods.values():
+            method.before_experience(context)
+        rows = context.samples()
+        for method in module.methods.values():
+            rows = method.samples(context, rows)
+        experience.task.learn_from(rows)
         self._check_batch(trainer, experience.task)
         module.total_steps = optimizer_steps(experience.task, trainer.accumulate_grad_batches, trainer.world_size)
         self._rates, self._checked = planned_rates(module, module.total_steps), False
@@ -245,7 +253,9 @@ class ContinualLoop(L.Callback):
         module.check_finite()
         self._moved |= moved(module, self._before)
         check_moved(experience.task.name, module, self._moved, self._still)
-        module.method.after_experience(module, experience.name, experience.index)
+        context = self._context(trainer, module)
+        for method in module.methods.values():
+            method.after_experience(context)
         if trainer.is_global_zero:
             self._save(module, experience, seconds)
         trainer.strategy.barrier()
@@ -254,8 +264,8 @@ class ContinualLoop(L.Callback):
     def _save(self, module: ContinualMLLM, experience: Experience, seconds: float) -> None:
         folder, seen = experience.folder, module.learned
         size = save_adapter(module.peft, folder / "adapter")
-        state = {name: tensor.float().cpu().contiguous() for name, tensor in module.method.state_dict().items()}
-        save_file(state, folder / STATE)
+        save_file({name: tensor.cpu().contiguous() for name, tensor in module.method_state().items()}, folder / STATE)
+        write_json(folder / MEMORY, module.memory)
         trained = {
             "experience": experience.index,
             "task": experience.name,
@@ -265,7 +275,7 @@ class ContinualLoop(L.Callback):
             "seconds": seconds,
             "loss_first": seen.loss_first,
             "loss_last": seen.loss_last,
-            "trainable_parameters": sum(parameter.numel() for parameter in module.trainable().values()),
+            "trainable_parameters": sum(module.learning().values()),
             "checkpoint_bytes": size,
             "peak_memory_bytes": peak_memory(module.device),
         }
@@ -330,6 +340,9 @@ class ContinualLoop(L.Callback):
     def position(self) -> int:
         """Index of the experience that the loop is at."""
         return self._current().index
+
+    def _context(self, trainer: L.Trainer, module: ContinualMLLM) -> ExperienceContext:
+        return ExperienceContext(self.scenario, self._current(), module, trainer, self.seed)
 
     def _current(self) -> Experience:
         if self.experience is None:

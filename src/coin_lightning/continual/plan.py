@@ -12,6 +12,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from coin_lightning.errors import RunError
+from coin_lightning.methods.base import overriding
 from coin_lightning.module import PROJECTOR, ContinualMLLM
 from coin_lightning.schedules import sampled_rates, warmup_steps
 from coin_lightning.tasks.base import InstructionTask
@@ -55,6 +56,7 @@ def make_plan(
         "trainable": trainable_parts(module),
         "parameters": sum(parameter.numel() for parameter in module.parameters()),
         "adapted_layers": len(getattr(module.peft.base_model, "targeted_module_names", [])),
+        "mixed_in_by": [method.name for method in overriding(list(module.methods.values()), "samples")],
         "tasks": tasks,
     }
 
@@ -74,9 +76,9 @@ def warmup_ratio(module: ContinualMLLM) -> float | None:
 def trainable_parts(module: ContinualMLLM) -> dict[str, int]:
     """Trainable numbers in adapter, router and projector; a part that has none is left out."""
     parts = {"adapter": 0, "router": 0, "projector": 0}
-    for name, parameter in module.trainable().items():
+    for name, count in module.learning().items():
         part = "projector" if PROJECTOR in name else "router" if "router" in name else "adapter"
-        parts[part] += parameter.numel()
+        parts[part] += count
     return {part: count for part, count in parts.items() if count}
 
 

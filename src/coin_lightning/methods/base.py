@@ -1,42 +1,85 @@
 """`Method`: what a continual-learning algorithm may do, and when. The base class: plain sequential tuning."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar, Protocol
 
+from peft import PeftConfig
 from torch import Tensor, nn
-from torch.optim import Optimizer
+
+from coin_lightning.methods.step import Inputs, StepOutput
 
 HOOKS = (
-    "prepare_data",
+    "adapter",
+    "restore",
     "before_experience",
-    "batch_context",
-    "transform_inputs",
-    "extra_loss",
+    "samples",
+    "inputs",
+    "slot_weights",
+    "loss",
     "before_step",
     "after_step",
     "after_experience",
-    "route",
-    "state_dict",
-    "load_state_dict",
 )
 """In the order in which they are called."""
 
 
-class Method:
+class Context(Protocol):
+    """What a method sees of an experience; made by `continual.context.ExperienceContext`.
+
+    Attributes:
+        module: the `ContinualMLLM` on its device.
+        task: name of the task that is learned.
+        position: of the experience, from 1.
+        seed: of the run.
+        learned: names of the tasks learned before, in order.
+    """
+
+    module: Any
+    task: str
+    position: int
+    seed: int
+    learned: tuple[str, ...]
+
+    def samples(self, task: str | None = None) -> Any:
+        """Training samples of a task so far, default this one's: what its data set gives, nothing mixed in."""
+
+    def joined(self, parts: Sequence[Any]) -> Any:
+        """Samples of several such sequences behind one another."""
+
+    def batches(self, samples: Sequence[Any], batch_size: int | None = None) -> Iterator[dict[str, Any]]:
+        """This process's share of batches, on the device."""
+
+    def forward(self, batch: dict[str, Any]) -> StepOutput:
+        """As in training, in the run's precision."""
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Within it the module is in evaluation mode: no dropout."""
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Sum over all processes."""
+
+
+class Method(nn.Module):
     """Sequential fine-tuning: each task simply goes on with the weights of the one before.
 
-    A method overrides some of the hooks below. Its state is float32 tensors and plain types, given by `state_dict`.
-    Tasks are known by name and position only; methods never see a data module.
+    A method overrides some of the hooks below; a plugin is the same class, and several of them may join one method.
+    Parameters are optimised with the adapter; parameters and buffers are moved, saved and restored with the module and
+    keep their dtypes. What is not a tensor and small goes into `memory`: ids and plain facts, never images.
 
     Args:
         name: shown in reports and run folders.
+
+    Attributes:
+        memory: JSON values, kept with the weights of each task.
     """
 
     hooks: ClassVar[tuple[str, ...]] = HOOKS
 
     def __init__(self, name: str = "sequential") -> None:
+        super().__init__()
         self.name = name
+        self.memory: dict[str, Any] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse a public method that nothing calls: most likely a misspelt hook.
@@ -45,51 +88,82 @@ class Method:
             TypeError: names the method and lists the hooks.
         """
         super().__init_subclass__(**options)
+        known = {*HOOKS, *dir(nn.Module)}
         wrong = [
             name
             for name, member in vars(cls).items()
-            if callable(member) and not name.startswith("_") and name not in HOOKS
+            if callable(member) and not name.startswith("_") and name not in known
         ]
         if wrong:
             raise TypeError(
                 f"{cls.__name__}.{wrong[0]} is no hook and would never be called; hooks are: {', '.join(HOOKS)}"
             )
 
-    def prepare_data(self, task: str, position: int, rows: Sequence[Any]) -> Sequence[Any]:
-        """Training rows of a task, which may be mixed with stored ones. Called before the loader is built."""
-        return rows
+    def adapter(self, config: PeftConfig, tasks: Sequence[str]) -> PeftConfig:
+        """Structure for the whole sequence, e.g. one slot per task. Before anything is made.
 
-    def before_experience(self, model: nn.Module, task: str, position: int) -> None:
-        """Add, freeze or reset trainable parts. Called before optimizers are made and a checkpoint is restored."""
+        Args:
+            config: of the adapter, as configured.
+            tasks: that will be learned, in order.
+        """
+        return config
 
-    def batch_context(self, batch: dict[str, Any]) -> AbstractContextManager[None]:
-        """Entered around the forward and backward pass of a batch: where per-sample routing travels."""
-        return nullcontext()
+    def restore(self, model: Any, position: int) -> None:
+        """Bring model and method into the structure that they have behind `position` experiences: what is frozen, which
+        buffers there are. Called on every path, before the weights of that position are loaded.
 
-    def transform_inputs(self, embeds: Tensor, batch: dict[str, Any]) -> Tensor:
-        """Input embeddings `[b, l, h]`, before the language model."""
-        return embeds
+        Args:
+            model: the `ContinualMLLM`.
+            position: 0 before the first experience.
+        """
 
-    def extra_loss(self, model: nn.Module, batch: dict[str, Any], logits: Tensor, targets: Tensor) -> Tensor | None:
-        """Added to the loss; None adds nothing. `logits [n, vocabulary]` and `targets [n]` of the learned tokens."""
+    def before_experience(self, context: Context) -> None:
+        """Structure for the coming task; may pass over data. Before optimizers are made and a checkpoint is restored.
+
+        Called again when a killed task is continued: it must then do the same.
+        """
+
+    def samples(self, context: Context, samples: Any) -> Any:
+        """What this experience learns from, instead of `samples`: replay mixes earlier ones in."""
+        return samples
+
+    def inputs(self, inputs: Inputs, batch: dict[str, Any]) -> Inputs:
+        """What enters the language model, in training and in generation."""
+        return inputs
+
+    def slot_weights(self, batch: dict[str, Any]) -> Any:
+        """Weights of the adapter's slots per sample, in training and in generation; None leaves it to its router.
+
+        See `adapters.moelora.routing.slot_weights` for the shapes.
+        """
         return None
 
-    def before_step(self, model: nn.Module) -> None:
+    def loss(self, step: StepOutput, batch: dict[str, Any]) -> Tensor | None:
+        """Added to the objective's loss; None adds nothing."""
+        return None
+
+    def before_step(self, model: Any) -> None:
         """May change gradients. Once per optimizer step: they are summed up, synchronised and unscaled, not clipped."""
 
-    def after_step(self, model: nn.Module, optimizer: Optimizer) -> None:
+    def after_step(self, model: Any) -> None:
         """After each optimizer step."""
 
-    def after_experience(self, model: nn.Module, task: str, position: int) -> None:
+    def after_experience(self, context: Context) -> None:
         """Importances, merges, buffers; the model is still on its device."""
 
-    def route(self, batch: dict[str, Any]) -> AbstractContextManager[None]:
-        """Entered around generation."""
-        return nullcontext()
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """State that the next task needs, as tensors."""
-        return {}
+def overriding(methods: Sequence[Method], hook: str) -> list[Method]:
+    """Those of the methods that have a hook of their own."""
+    return [method for method in methods if getattr(type(method), hook) is not getattr(Method, hook)]
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Undo of `state_dict`."""
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for all parts; afterwards each has the mode that it had."""
+    before = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in before.items():
+            part.training = training

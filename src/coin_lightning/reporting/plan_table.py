@@ -26,6 +26,8 @@ def run_plan(plan: Mapping[str, Any]) -> RenderableType:
     for group in plan["groups"]:
         facts.add_row(f"rate of {group['name']}", Text(f"{group['lr']:g} ({group['tensors']} tensors)"))
     facts.add_row("schedule", Text(_schedule(plan)))
+    for name in plan.get("mixed_in_by", []):
+        facts.add_row(name, Text("mixes rows into later tasks; their steps are counted when they begin"))
     return Padding(Group(facts, _steps(plan)), (0, 0, 1, 0))
 
 

@@ -3,6 +3,8 @@
 A fresh Trainer per task counts steps from 0. ``SequenceWandbLogger`` adds the steps of the tasks before, in the field
 ``sequence_step``, which is the x axis of every chart. W&B's own step is the same: a run that is killed and goes on
 logs on behind what it has, also in another offline part, and steps that it takes again fall on those it took before.
+
+The library is imported where it is used: runs that log elsewhere do without.
 """
 
 import io
@@ -15,7 +17,6 @@ from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
-import wandb
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
@@ -50,6 +51,8 @@ def resolve_mode(mode: str = "auto", timeout: float = 2.0) -> str:
     chosen = os.environ.get("WANDB_MODE", "").lower()
     if chosen:
         return {"dryrun": "offline"}.get(chosen, chosen if chosen in MODES[1:] else "online")
+    import wandb
+
     settings = wandb.Settings()
     has_key = bool(settings.api_key or wandb.api.api_key)
     return "online" if has_key and _answers(str(settings.base_url), timeout) else "offline"
@@ -76,6 +79,8 @@ def init_run(run_dir: Path | str, project: str, config: dict[str, Any], mode: st
     logs.mkdir(parents=True, exist_ok=True)
     use_folders(logs / "wandb")
     mode = resolve_mode(mode)
+    import wandb
+
     run = wandb.init(
         project=project,
         id=_run_id(logs / "wandb_id.txt"),
@@ -117,6 +122,8 @@ class SequenceWandbLogger(WandbLogger):
     def experiment(self) -> Any:
         """The W&B run (on rank 0; a stand-in that ignores every call elsewhere)."""
         if self._experiment is None and processes.is_first():
+            import wandb
+
             self._experiment = wandb.run if wandb.run is not None else init_run(**self._start)
         return super().experiment
 
@@ -168,6 +175,8 @@ def log_to_wandb(run: Any, matrix: RunMatrix, row: int, sequence_step: int) -> N
     Raises:
         RunError: the row is not in the matrix yet.
     """
+    import wandb
+
     scalars = experience_scalars(matrix, row)
     values = {
         **scalars,
@@ -179,8 +188,10 @@ def log_to_wandb(run: Any, matrix: RunMatrix, row: int, sequence_step: int) -> N
     run.log(values, step=sequence_step)
 
 
-def wandb_table(matrix: RunMatrix) -> wandb.Table:
+def wandb_table(matrix: RunMatrix) -> Any:
     """The matrix as a W&B table: column ``after``, then one per task; missing cells are None."""
+    import wandb
+
     data = [
         [name, *(None if np.isnan(value) else float(value) for value in scores)]
         for name, scores in zip(matrix.rows, matrix.scores, strict=True)

@@ -124,6 +124,7 @@ class InstructionTask(L.LightningDataModule):
         self.num_workers, self.cache_features = num_workers, cache_features
         self.features, self.max_cache_gigabytes = Path(features), max_cache_gigabytes
         self.train_rows: Sequence[TrainRow] = []
+        self._own_rows: Sequence[TrainRow] | None = None
         self.test_rows: Sequence[TestRow] = []
         self.references: list[Reference] = []
         self.notes: list[str] = []
@@ -189,7 +190,9 @@ class InstructionTask(L.LightningDataModule):
 
     def _read_train(self) -> None:
         self._raw["train"] = self.source.rows(self.directory, self.instructions, "train")
-        self._whole["training"] = rows = read_train(self._raw["train"], self.image_root, self.repeated_train_ids)
+        self._whole["training"] = rows = read_train(
+            self._raw["train"], self.image_root, self.repeated_train_ids, self.name
+        )
         if count := repeated(rows):
             self.notes.append(f"{self.name}: {count} training rows have the id of an earlier row; all are used.")
         chosen = drawn(len(rows), self.fraction, self.limit_train, f"{self.subset_seed}/{self.name}/train")
@@ -198,7 +201,7 @@ class InstructionTask(L.LightningDataModule):
 
     def _read_test(self) -> None:
         self._raw["test"] = self.source.rows(self.directory, self.instructions, self.test_split)
-        self._whole["test"] = rows = read_test(self._raw["test"], self.image_root)
+        self._whole["test"] = rows = read_test(self._raw["test"], self.image_root, self.name)
         truth = self.truth(rows, self.image_root)
         kept = listed(rows, self.test_ids, self.name) if self.test_ids else list(range(len(rows)))
         chosen = drawn(len(kept), 1.0, self.limit_test, f"{self.subset_seed}/{self.name}/test")
@@ -206,6 +209,29 @@ class InstructionTask(L.LightningDataModule):
         used = rows.select(kept)
         self.test_rows, self._subsets["test"] = used, subset(used, len(rows))
         self.references = [self.encoder.reference(truth[index]) for index in kept]
+
+    @property
+    def own_rows(self) -> Sequence[TrainRow]:
+        """Training rows of the task's own data set, whatever `learn_from` has put in their place."""
+        return self.train_rows if self._own_rows is None else self._own_rows
+
+    def learn_from(self, rows: Sequence[TrainRow]) -> None:
+        """Train on these rows, which may hold rows of other tasks."""
+        self._own_rows, self.train_rows = self.own_rows, rows
+
+    def know_images_of(self, other: "InstructionTask") -> None:
+        """Be able to learn from rows of another task.
+
+        Raises:
+            ConfigError: its images lie below another root.
+        """
+        if other.image_root != self.image_root:
+            raise ConfigError(
+                f"task.{self.name} and task.{other.name}: rows of one cannot be learned in the other, their images lie "
+                f"in {self.image_root} and {other.image_root}; give both one root"
+            )
+        self.encoder.hashes.update(other.encoder.hashes)
+        self.encoder.sizes.update(other.encoder.sizes)
 
     def subsets(self) -> dict[str, Any]:
         """By split: how many rows there are, and the ids of those that are used; null means all (`subsets.json`)."""

@@ -145,7 +145,7 @@ class Encoder:
         return {name: torch.stack(found)} if found else {}
 
     def train_batch(self, rows: Sequence[TrainRow]) -> dict[str, Any]:
-        """`input_ids`, `labels` `[b, l]` padded on the right, picture inputs, and the rows' ids."""
+        """`input_ids`, `labels` `[b, l]` padded on the right, picture inputs, and what `spoken` says of the rows."""
         encoded = [self.encode(row) for row in rows]
         width = max(len(ids) for ids, _ in encoded)
         ids = torch.full((len(rows), width), self.backbone.end_id)
@@ -153,10 +153,10 @@ class Encoder:
         for at, (row_ids, row_labels) in enumerate(encoded):
             ids[at, : len(row_ids)] = torch.tensor(row_ids)
             labels[at, : len(row_labels)] = torch.tensor(row_labels)
-        return {"input_ids": ids, "labels": labels, "ids": [row.id for row in rows], **self.pictures(rows)}
+        return {"input_ids": ids, "labels": labels, **spoken(rows), **self.pictures(rows)}
 
     def answer_batch(self, rows: Sequence[TestRow]) -> dict[str, Any]:
-        """`input_ids`, `attention_mask` `[b, l]` padded on the left, picture inputs, and the rows' ids."""
+        """`input_ids`, `attention_mask` `[b, l]` padded on the left, picture inputs, and what `spoken` says."""
         encoded = [self.encode(row)[0] for row in rows]
         width = max(map(len, encoded))
         ids = torch.full((len(rows), width), self.backbone.end_id)
@@ -165,4 +165,18 @@ class Encoder:
             ids[at, width - len(row_ids) :] = torch.tensor(row_ids)
             mask[at, width - len(row_ids) :] = 1
         pictures = self.pictures(rows, answering=True)
-        return {"input_ids": ids, "attention_mask": mask, "ids": [row.id for row in rows], **pictures}
+        return {"input_ids": ids, "attention_mask": mask, **spoken(rows), **pictures}
+
+
+def spoken(rows: Sequence[TrainRow | TestRow]) -> dict[str, list[str]]:
+    """Of each row: `ids`, which tasks may share; `tasks`; `texts`, its questions as the data set words them."""
+    return {
+        "ids": [row.id for row in rows],
+        "tasks": [row.task for row in rows],
+        "texts": [_question(row) for row in rows],
+    }
+
+
+def _question(row: TrainRow | TestRow) -> str:
+    parts = [row.text] if isinstance(row, TestRow) else [turn.question for turn in row.turns]
+    return "\n".join(map(without_placeholder, parts))

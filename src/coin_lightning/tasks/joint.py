@@ -42,7 +42,6 @@ class JointTask(InstructionTask):
         """Take over the members' rows once they are read; `seed` and `position` decide the order of the batches."""
         self.encoder = self.members[0].encoder
         for member in self.members:
-            self.encoder.hashes.update(member.encoder.hashes)
-            self.encoder.sizes.update(member.encoder.sizes)
+            self.know_images_of(member)
         self.key = f"{seed}/{position}"
         self.train_rows = JoinedRows([member.train_rows for member in self.members])

@@ -18,12 +18,13 @@ _MEDIA = re.compile("image|img|picture|photo|video", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class TrainRow:
-    """A conversation to learn from. `where` names file and row for messages."""
+    """A conversation to learn from. `where` names file and row for messages, `task` the task that it was read for."""
 
     id: str
     turns: tuple[Turn, ...]
     image: str | None
     where: str
+    task: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class TestRow:
     image: str | None
     fields: dict[str, Any]
     where: str
+    task: str = ""
 
 
 Row = TypeVar("Row", bound=TrainRow | TestRow)
@@ -147,18 +149,18 @@ def is_broken(text: str) -> bool:
     return False
 
 
-def train_row(raw: dict[str, Any], image: str | None, where: str) -> TrainRow:
+def train_row(raw: dict[str, Any], image: str | None, where: str, task: str = "") -> TrainRow:
     """The row of a value without problems; `image` is its path below the image root."""
     parts = raw["conversations"]
     pairs = zip(parts[::2], parts[1::2], strict=True)
     turns = tuple(Turn(question["value"], answer["value"].strip()) for question, answer in pairs)
-    return TrainRow(identity(raw) or "", turns, image, where)
+    return TrainRow(identity(raw) or "", turns, image, where, task)
 
 
-def question_row(raw: dict[str, Any], image: str | None, where: str) -> TestRow:
+def question_row(raw: dict[str, Any], image: str | None, where: str, task: str = "") -> TestRow:
     """As `train_row`."""
     fields = {key: value for key, value in raw.items() if key not in ("question_id", "id", "text", "image")}
-    return TestRow(identity(raw) or "", raw["text"], image, fields, where)
+    return TestRow(identity(raw) or "", raw["text"], image, fields, where, task)
 
 
 _SPEAKERS_OF = {count: list(SPEAKERS) * count for count in range(1, 100)}

@@ -68,19 +68,21 @@ class LazyRows(RowSequence[Row]):
 
     Args:
         raw: decodes a row.
-        make: builds the row from its raw value, the picture's path and `where`.
+        make: builds the row from its raw value, the picture's path, `where` and the task.
         columns: facts of all rows.
         chosen: which of them, in order; default: all.
+        task: that the rows are read for.
     """
 
     def __init__(
         self,
         raw: RawRows,
-        make: Callable[[Any, str | None, str], Row],
+        make: Callable[[Any, str | None, str, str], Row],
         columns: Columns,
         chosen: Indices | None = None,
+        task: str = "",
     ) -> None:
-        self.raw, self.make, self.columns = raw, make, columns
+        self.raw, self.make, self.columns, self.task = raw, make, columns, task
         self.chosen = np.arange(len(columns.ids)) if chosen is None else np.asarray(chosen, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -91,11 +93,12 @@ class LazyRows(RowSequence[Row]):
         at = self.chosen[index]
         number, picture = self.columns.numbers[2 * at : 2 * at + 2]
         image = None if picture == NO_PICTURE else self.columns.pictures[picture]
-        return self.make(self.raw[number], image, self.raw.where(number))
+        return self.make(self.raw[number], image, self.raw.where(number), self.task)
 
     def select(self, indices: Indices) -> "LazyRows[Row]":
         """A view."""
-        return LazyRows(self.raw, self.make, self.columns, self.chosen[np.asarray(indices, dtype=np.int64)])
+        chosen = self.chosen[np.asarray(indices, dtype=np.int64)]
+        return LazyRows(self.raw, self.make, self.columns, chosen, self.task)
 
     @property
     def ids(self) -> list[str]:

@@ -49,7 +49,7 @@ class Kind(Generic[Row]):
     fields: frozenset[str]
     facts: Callable[[Any], Facts | None]
     problems: Callable[[dict[str, Any]], list[str]]
-    make: Callable[[dict[str, Any], str | None, str], Row]
+    make: Callable[..., Row]
     once: str
 
 
@@ -62,23 +62,26 @@ ASK: Kind[TestRow] = Kind(
 )
 
 
-def read_train(source: Path | RawRows, images: Path, repeated_ids: str = "refuse") -> LazyRows[TrainRow]:
+def read_train(
+    source: Path | RawRows, images: Path, repeated_ids: str = "refuse", task: str = ""
+) -> LazyRows[TrainRow]:
     """Rows of a `train.json`.
 
     Args:
         source: a JSON file, or the rows of another source.
         images: image root.
         repeated_ids: `refuse`, or `allow`: nothing joins on the ids of training rows.
+        task: that the rows are read for.
 
     Raises:
         DataError: with every problem of the file: fields, speakers, empty answers, repeated ids, picture paths.
     """
-    return _read(source, images, LEARN, repeated_ids == "allow")
+    return _read(source, images, LEARN, repeated_ids == "allow", task)
 
 
-def read_test(source: Path | RawRows, images: Path) -> LazyRows[TestRow]:
+def read_test(source: Path | RawRows, images: Path, task: str = "") -> LazyRows[TestRow]:
     """Rows of a `test.json` or `val.json`; raises as `read_train`."""
-    return _read(source, images, ASK, False)
+    return _read(source, images, ASK, False, task)
 
 
 def scan_train(
@@ -103,7 +106,7 @@ def repeated(rows: LazyRows[Row]) -> int:
     return len(rows) - len(set(rows.ids))
 
 
-def _read(source: Path | RawRows, images: Path, kind: Kind[Row], repeat: bool) -> LazyRows[Row]:
+def _read(source: Path | RawRows, images: Path, kind: Kind[Row], repeat: bool, task: str) -> LazyRows[Row]:
     raw, table = _raw(source), Columns()
     problems: list[str] = []
     reader = Reader(images, kind, table.pictures, repeat, table.unread)
@@ -114,7 +117,7 @@ def _read(source: Path | RawRows, images: Path, kind: Kind[Row], repeat: bool) -
             problems += [f"{raw.where(number)}: {line}" for line in error.problems]
     if problems:
         raise DataError(reader.wrong_file(raw, number + 1) or problems)
-    return LazyRows(raw, kind.make, table)
+    return LazyRows(raw, kind.make, table, task=task)
 
 
 def _scan(

@@ -1,5 +1,6 @@
 """One target Linear with its MoELoRA branch."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -161,6 +162,17 @@ class MoELoraLinear(nn.Module, BaseTunerLayer):
             weights = weights.masked_fill(inactive, 0.0)
         scaled = b * (config.scaling * weights).view(-1, 1, 1)
         return torch.einsum("eok,eki->oi", scaled, a.expand(b.shape[0], -1, -1))
+
+    def frozen_numbers(self) -> Iterator[tuple[nn.Parameter, int]]:
+        """Each tensor of the adapters with how many of its numbers lie in slots that do not learn."""
+        for name, config in self.moelora_config.items():
+            slots = config.trainable_slots
+            frozen = 0 if slots is None else config.num_experts - len(slots)
+            for tensors in (self.moelora_A, self.moelora_B, self.moelora_router):
+                if name in tensors:
+                    tensor = tensors[name]
+                    own = tensor.shape[0] == config.num_experts  # a shared A belongs to all slots
+                    yield tensor, tensor.numel() // config.num_experts * frozen if own else 0
 
     def check_mergeable(self) -> None:
         """`ConfigError` when the base is quantised (rounding again would change all of it) or something is merged."""

@@ -1,0 +1,81 @@
+"""`ExperienceContext`: what a method sees of the task that is being learned, and of those before it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from coin_lightning import processes
+from coin_lightning.continual.scenario import Experience, Scenario
+from coin_lightning.errors import RunError
+from coin_lightning.methods.base import evaluation_mode
+from coin_lightning.methods.step import StepOutput
+from coin_lightning.module import ContinualMLLM
+from coin_lightning.tasks.row_sequence import JoinedRows
+
+
+class ExperienceContext:
+    """See `methods.base.Context`.
+
+    Args:
+        scenario: read and prepared.
+        experience: that is learned.
+        module: what learns.
+        trainer: of the fit.
+        seed: of the run.
+    """
+
+    def __init__(
+        self, scenario: Scenario, experience: Experience, module: ContinualMLLM, trainer: L.Trainer, seed: int
+    ) -> None:
+        assert experience.task is not None
+        self.module, self.trainer, self.seed = module, trainer, seed
+        self.task, self.position = experience.name, experience.index
+        self._lesson = experience.task
+        lessons = [lesson for index, lesson in scenario.lessons.items() if index < experience.index]
+        self.learned = tuple(lesson.name for lesson in lessons)
+        self._lessons = {lesson.name: lesson for lesson in [*lessons, experience.task]}
+
+    def samples(self, task: str | None = None) -> Any:
+        """Training samples of this task, or of one learned before.
+
+        Raises:
+            RunError: the task is not learned yet, or its images lie elsewhere.
+        """
+        name = task or self.task
+        if name not in self._lessons:
+            raise RunError(f"{self.task}: {name} has not been learned yet; there are: {', '.join(self._lessons)}")
+        self._lesson.know_images_of(self._lessons[name])
+        return self._lessons[name].own_rows
+
+    def joined(self, parts: Sequence[Any]) -> Any:
+        """Samples of several such sequences behind one another."""
+        return JoinedRows(parts)
+
+    def batches(self, samples: Sequence[Any], batch_size: int | None = None) -> Iterator[dict[str, Any]]:
+        """Batches in order, on the device; of several processes each gets every n-th."""
+        size = batch_size or self._lesson.batch_size
+        starts = range(0, len(samples), size)[processes.rank() :: processes.world_size()]
+        for start in starts:
+            rows = [samples[index] for index in range(start, min(start + size, len(samples)))]
+            batch = self._lesson.encoder.train_batch(rows)
+            yield {name: part.to(self.module.device) if torch.is_tensor(part) else part for name, part in batch.items()}
+
+    def forward(self, batch: dict[str, Any]) -> StepOutput:
+        """`ContinualMLLM.forward` in the trainer's precision."""
+        with self.trainer.precision_plugin.forward_context():
+            return self.module(batch)
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Evaluation mode for the module within it."""
+        return evaluation_mode(self.module)
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """The sum over all processes, in a tensor of its own."""
+        total = tensor.clone()
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(total)
+        return total

@@ -1,0 +1,103 @@
+"""O-LoRA: a new low-rank pair for each task, orthogonal to those before, which stay and are not changed.
+
+Wang et al., "Orthogonal Subspace Learning for Language Model Continual Learning", Findings of EMNLP 2023 (arXiv
+2310.14152).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, PeftConfig, PeftType
+from pydantic import NonNegativeFloat
+from torch import Tensor
+
+from coin_lightning.adapters.moelora import MoELoraConfig, moelora_layers, set_active_slots, set_trainable_slots
+from coin_lightning.errors import ConfigError
+from coin_lightning.methods.base import Context, Method
+from coin_lightning.methods.step import StepOutput
+
+
+class OLoRA(Method):
+    """y = W x + sum over tasks i <= t of s B_i A_i x in training and in answering; only A_t and B_t learn.
+
+    Added to the loss: `orthogonal` * sum over layers and i < t of the sum of |A_t A_i^T|, as in the authors' code, or
+    of its squares, as in the paper (equation 8); and `norm` * sum over layers of ||A_t|| + ||B_t||. The pairs are slots
+    of one bank, each of weight 1; first values of A are the bank's, N(0, 0.01^2).
+
+    Args:
+        orthogonal: lambda_1.
+        norm: lambda_2.
+        penalty: `absolute` or `squared` entries.
+        name: shown in reports.
+    """
+
+    def __init__(
+        self,
+        orthogonal: NonNegativeFloat = 0.5,
+        norm: NonNegativeFloat = 0.0,
+        penalty: Literal["absolute", "squared"] = "absolute",
+        name: str = "olora",
+    ) -> None:
+        super().__init__(name)
+        self.orthogonal, self.norm, self.penalty = orthogonal, norm, penalty
+        self._slots, self._slot = 1, 0
+        self._layers: tuple[Any, ...] = ()
+
+    def adapter(self, config: PeftConfig, tasks: Sequence[str]) -> PeftConfig:
+        """A slot per task, each of the rank and scale of the configured LoRA.
+
+        Raises:
+            ConfigError: the adapter is no LoRA.
+        """
+        if not isinstance(config, LoraConfig):
+            kind = PeftType(config.peft_type).value
+            raise ConfigError(f"method=olora keeps a LoRA pair per task, not {kind}; use adapter=lora")
+        self._slots = max(len(tasks), 1)
+        return MoELoraConfig(
+            r=config.r * self._slots,
+            alpha=config.lora_alpha * self._slots,  # alpha / r is one pair's
+            num_experts=self._slots,
+            dropout=config.lora_dropout,
+            target_modules=config.target_modules,
+            exclude_modules=config.exclude_modules,
+            modules_to_save=config.modules_to_save,
+            layers_to_transform=config.layers_to_transform,
+            layers_pattern=config.layers_pattern,
+            task_type=config.task_type,
+            mixing="given",
+            fixed_weights=[1.0] * self._slots,
+        )
+
+    def restore(self, model: Any, position: int) -> None:
+        """The slots of the tasks so far take part; before the first, whose B is zero, that slot.
+
+        Raises:
+            ConfigError: the optimizer's weight decay would change the slots that must stay.
+        """
+        if decay := model.optimizer_default("weight_decay"):
+            raise ConfigError(f"optimizer.weight_decay={decay:g} shrinks the pairs of earlier tasks; set it to 0")
+        self._layers = tuple(moelora_layers(model.peft).values())
+        self._choose(model, max(position, 1))
+
+    def before_experience(self, context: Context) -> None:
+        """One more slot takes part, and learns."""
+        self._choose(context.module, context.position)
+
+    def loss(self, step: StepOutput, batch: dict[str, Any]) -> Tensor | None:
+        """Both penalties; nothing when there are none."""
+        parts = []
+        for layer in self._layers:
+            a, b = layer.moelora_A["default"], layer.moelora_B["default"]
+            if self.orthogonal and self._slot:
+                overlap = a[self._slot] @ a[: self._slot].detach().flatten(0, 1).t()
+                entries = overlap.abs() if self.penalty == "absolute" else overlap.square()
+                parts.append(self.orthogonal * entries.sum())
+            if self.norm:
+                parts.append(self.norm * (a[self._slot].norm() + b[self._slot].norm()))
+        return torch.stack(parts).sum() if parts else None
+
+    def _choose(self, model: Any, position: int) -> None:
+        self._slot = min(position, self._slots) - 1  # joint training is one lesson at the last position
+        set_active_slots(model.peft, range(self._slot + 1))
+        set_trainable_slots(model.peft, [self._slot])

@@ -1,0 +1,1 @@
+"""Token losses, one of which a run has (`conf/objective`)."""
