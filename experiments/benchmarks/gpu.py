@@ -245,7 +245,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--toy", action="store_true", help="toy sizes on the CPU")
-    parser.add_argument("--compare-rows", type=int, default=4, help="rows of a step where the sides take turns")
+    parser.add_argument("--compare-rows", nargs="+", type=int, default=[4, 16], help="where the sides take turns")
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 4, 8, 16, 32], help="until memory is full")
     parser.add_argument("--text-tokens", type=int, default=96)
     parser.add_argument("--learned-tokens", type=int, default=8)
@@ -273,12 +273,11 @@ def built(args: argparse.Namespace) -> dict[str, ContinualMLLM]:
 
 def tables(content: dict[str, Any]) -> None:
     """Print what was measured."""
-    turns, peak = content["compared"], content["measured_peak_flops_per_second"]
-    rows: list[Sequence[Any]] = [
-        [name, milliseconds, turns["milliseconds_per_step"][TRAINER] / milliseconds]
-        for name, milliseconds in turns["milliseconds_per_step"].items()
-    ]
-    show(f"{content['backbone']}, {turns['rows']} rows in turns", ["side", "ms / step", "x Trainer"], rows)
+    peak, rows = content["measured_peak_flops_per_second"], list[Sequence[Any]]()
+    for turns in content["compared"]:
+        times = turns["milliseconds_per_step"]
+        rows += [[name, turns["rows"], time, times[TRAINER] / time] for name, time in times.items()]
+    show(f"{content['backbone']}, in turns", ["side", "rows", "ms / step", "x Trainer"], rows)
     rows = [
         [
             r["rows"],
@@ -325,7 +324,7 @@ def main(argv: list[str] | None = None) -> None:
         "measured_peak_flops_per_second": peak,
         "data_sheet_peak_flops_per_second": peak_flops(found.get("gpu", "")),
     }
-    content["compared"] = compared(modules, step_of(module, args.compare_rows, args), args)
+    content["compared"] = [compared(modules, step_of(module, rows, args), args) for rows in args.compare_rows]
     modules.pop(LORA)
     if not args.toy:
         torch.cuda.empty_cache()

@@ -40,7 +40,7 @@ def test_figures_follow_from_time_and_work(result):
 
 
 def test_sides_learn_and_are_compared_with_the_trainer(result):
-    turns = result["compared"]
+    (turns,) = result["compared"]
     times = turns["milliseconds_per_step"]
     assert len(times) == 3
     assert all(seconds > 0 for seconds in times.values())
@@ -93,5 +93,6 @@ def test_committed_figures_say_where_they_come_from(script):
     assert committed["measured_peak_flops_per_second"] <= committed["data_sheet_peak_flops_per_second"]
     rates = [case["flops_per_second"] for case in committed["scaling"]]
     assert all(0 < rate < committed["measured_peak_flops_per_second"] for rate in rates)
+    assert [turns["rows"] for turns in committed["compared"]] == [4, 16]
     kept = [case["bytes_beside_weights"] for case in committed["scaling"] if not case["checkpointing"]]
     assert all(one < two for one, two in pairwise(kept))
