@@ -16,12 +16,14 @@ BASE = frozenset(
     }
 )  # fmt: skip
 MODELS = frozenset({"backbones", "adapters"})
-MIDDLE = frozenset({"methods", "tasks", "evaluation", "benchmarks"})
+MIDDLE = frozenset({"methods", "plugins", "objectives", "tasks", "evaluation", "benchmarks"})
 ALLOWED = {
     **dict.fromkeys(BASE, BASE),
     "backbones": BASE,
     "adapters": BASE,
-    "methods": BASE | MODELS,
+    "methods": BASE | {"adapters"},
+    "plugins": BASE | {"adapters", "methods"},
+    "objectives": BASE,
     "tasks": BASE | MODELS,
     "benchmarks": BASE | MODELS,
     "evaluation": BASE | MODELS | {"tasks"},

@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 import torch
+import torch.nn.functional as F
 from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -159,6 +160,26 @@ class ContinualMLLM(L.LightningModule):
             return self.backbone.encode_pictures(batch["pixels"])
         return batch.get("features")
 
+    @torch.no_grad()
+    def frozen_features(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """What no task changes, for keys and prototypes: of each row the mean tower feature of its images
+        `[b, width]`, zero without one, and the mean embedding of its text without the answers `[b, h]`; both float32
+        of norm 1. The same in training and in answering, up to the markers at the end of a conversation.
+        """
+        ids = batch["input_ids"]
+        image = ids == self.backbone.image_token_id
+        text = ~image & (ids != self.backbone.end_id)
+        if "labels" in batch:
+            text &= batch["labels"] == IGNORE
+        images = ids.new_zeros((len(ids), self.backbone.feature_shape[1]), dtype=torch.float32)
+        pictures = self.pictures(batch)
+        if pictures is not None and len(pictures):
+            rows = image.nonzero()[:: self.backbone.tokens_per_image, 0]
+            images.index_add_(0, rows, pictures.float().mean(dim=1).to(images.device))
+        table = self.backbone.model.get_input_embeddings()
+        texts = (table(ids).float() * text.unsqueeze(-1)).sum(dim=1)
+        return F.normalize(images, dim=1), F.normalize(texts, dim=1)
+
     def forward(self, batch: dict[str, Any]) -> StepOutput:
         """What a training batch gives: for training itself, teachers and Fisher passes.
 
@@ -291,11 +312,11 @@ class ContinualMLLM(L.LightningModule):
             method.after_step(self)
 
     def optimizer_groups(self) -> list[dict[str, Any]]:
-        """Parameter groups with their learning rates: the adapter, and the projector where it is trained."""
-        parts: dict[str, list[nn.Parameter]] = {"adapter": [], "projector": []}
+        """Parameter groups with their learning rates: adapter, projector, and what methods have of their own."""
+        parts: dict[str, list[nn.Parameter]] = {"adapter": [], "projector": [], "method": []}
         for name, parameter in self.trainable().items():
-            parts["projector" if PROJECTOR in name else "adapter"].append(parameter)
-        rates = {"adapter": None, "projector": self.projector_lr}
+            parts[part_of(name)].append(parameter)
+        rates = {"adapter": None, "projector": self.projector_lr, "method": None}
         groups = [{"name": name, "params": params} for name, params in parts.items() if params]
         default = self.optimizer_default("lr")
         return [
@@ -308,7 +329,7 @@ class ContinualMLLM(L.LightningModule):
         return self.optimizer([{"params": [torch.zeros(1, requires_grad=True)]}]).defaults.get(key)
 
     def configure_optimizers(self) -> Any:
-        """One group for the adapter, one for the projector with its own rate; the schedule scales both.
+        """A group for each part that learns, the projector's with its own rate; the schedule scales them all.
 
         Raises:
             RunError: nothing is trainable, or the number of steps was not set.
@@ -419,6 +440,11 @@ class ContinualMLLM(L.LightningModule):
         state = self.__dict__.pop("_restored_random_state", None)
         if state is not None:
             restore_random_state(state)
+
+
+def part_of(name: str) -> str:
+    """`projector`, `method` (what methods and plugins have of their own) or `adapter`: where a trainable tensor is."""
+    return "projector" if PROJECTOR in name else "adapter" if name.startswith("backbone.") else "method"
 
 
 def _pictures(batch: Mapping[str, Any]) -> int:

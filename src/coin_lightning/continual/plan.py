@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from coin_lightning.errors import RunError
 from coin_lightning.methods.base import overriding
-from coin_lightning.module import PROJECTOR, ContinualMLLM
+from coin_lightning.module import ContinualMLLM, part_of
 from coin_lightning.schedules import sampled_rates, warmup_steps
 from coin_lightning.tasks.base import InstructionTask
 
@@ -74,11 +74,11 @@ def warmup_ratio(module: ContinualMLLM) -> float | None:
 
 
 def trainable_parts(module: ContinualMLLM) -> dict[str, int]:
-    """Trainable numbers in adapter, router and projector; a part that has none is left out."""
-    parts = {"adapter": 0, "router": 0, "projector": 0}
+    """Trainable numbers in adapter, router, projector and methods; a part that has none is left out."""
+    parts = {"adapter": 0, "router": 0, "projector": 0, "method": 0}
     for name, count in module.learning().items():
-        part = "projector" if PROJECTOR in name else "router" if "router" in name else "adapter"
-        parts[part] += count
+        part = part_of(name)
+        parts["router" if part == "adapter" and "router" in name else part] += count
     return {part: count for part, count in parts.items() if count}
 
 

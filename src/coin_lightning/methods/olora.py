@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftType
+from peft import PeftConfig
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from coin_lightning.adapters.moelora import MoELoraConfig, moelora_layers, set_active_slots, set_trainable_slots
+from coin_lightning.adapters.moelora import moelora_layers, set_active_slots, set_trainable_slots
 from coin_lightning.errors import ConfigError
 from coin_lightning.methods.base import Context, Method
 from coin_lightning.methods.step import StepOutput
+from coin_lightning.methods.task_slots import slot_per_task
 
 
 class OLoRA(Method):
@@ -45,29 +46,10 @@ class OLoRA(Method):
         self._layers: tuple[Any, ...] = ()
 
     def adapter(self, config: PeftConfig, tasks: Sequence[str]) -> PeftConfig:
-        """A slot per task, each of the rank and scale of the configured LoRA.
-
-        Raises:
-            ConfigError: the adapter is no LoRA.
-        """
-        if not isinstance(config, LoraConfig):
-            kind = PeftType(config.peft_type).value
-            raise ConfigError(f"method=olora keeps a LoRA pair per task, not {kind}; use adapter=lora")
-        self._slots = max(len(tasks), 1)
-        return MoELoraConfig(
-            r=config.r * self._slots,
-            alpha=config.lora_alpha * self._slots,  # alpha / r is one pair's
-            num_experts=self._slots,
-            dropout=config.lora_dropout,
-            target_modules=config.target_modules,
-            exclude_modules=config.exclude_modules,
-            modules_to_save=config.modules_to_save,
-            layers_to_transform=config.layers_to_transform,
-            layers_pattern=config.layers_pattern,
-            task_type=config.task_type,
-            mixing="given",
-            fixed_weights=[1.0] * self._slots,
-        )
+        """A slot per task; raises as `slot_per_task`."""
+        bank = slot_per_task(self.name, config, tasks)
+        self._slots = bank.num_experts
+        return bank
 
     def restore(self, model: Any, position: int) -> None:
         """The slots of the tasks so far take part; before the first, whose B is zero, that slot.

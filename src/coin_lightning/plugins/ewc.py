@@ -7,6 +7,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
+from coin_lightning.errors import ConfigError
 from coin_lightning.methods.base import Context, Method
 from coin_lightning.methods.step import StepOutput
 
@@ -36,8 +37,17 @@ class EWC(Method):
         self._watched: tuple[Mapping[str, nn.Parameter], ...] = ()
 
     def restore(self, model: Any, position: int) -> None:
-        """Importances of every learned weight, as zeros, behind the first task."""
+        """Importances of every learned weight, as zeros, behind the first task.
+
+        Raises:
+            ConfigError: nothing learns that it could hold.
+        """
         self._watched = (_weights(model),)
+        if not self._watched[0]:
+            raise ConfigError(
+                f"plugin.ewc holds weights of adapter and projector, and with method={model.method.name} and "
+                f"protocol.projector={model.projector} none of them learns; leave it out"
+            )
         if position > 0:
             for name, weight in self._watched[0].items():
                 self.fisher.hold(name, torch.zeros_like(weight, dtype=torch.float32))

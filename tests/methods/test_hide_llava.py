@@ -1,0 +1,118 @@
+"""Routing by prototypes against a slow direct version, on a real module; runs are in `contracts/test_methods.py`."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from coin_lightning.adapters.build import lora
+from coin_lightning.adapters.moelora import moelora_layers
+from coin_lightning.backbones import tiny
+from coin_lightning.methods.hide_llava import HiDeLLaVA
+from coin_lightning.module import ContinualMLLM
+from coin_lightning.schedules import constant
+from coin_lightning.tasks.base import InstructionTask
+
+TASKS = ("a", "b", "c")
+
+
+@pytest.fixture
+def task(write_task, tmp_path) -> InstructionTask:
+    made = InstructionTask("toy", write_task(test=6), "Toy", tmp_path / "features", cache_features=False)
+    made.connect(tiny.load(max_length=256))
+    made.read()
+    return made
+
+
+def build(known: int) -> ContinualMLLM:
+    """Random slots and prototypes, of which the first `known` are learned."""
+    torch.manual_seed(0)
+    adapter = lora(rank=2, alpha=4, dropout=0.0)
+    module = ContinualMLLM(
+        tiny.load(max_length=256), adapter, HiDeLLaVA(), torch.optim.SGD, constant, loss_weighting="micro_batch",
+        tasks=TASKS,
+    )  # fmt: skip
+    for layer in moelora_layers(module.peft).values():
+        layer.moelora_A["default"].data.normal_(std=0.3)
+        layer.moelora_B["default"].data.normal_(std=0.3)
+    for prototypes in (module.method.images, module.method.texts):
+        prototypes.copy_(torch.nn.functional.normalize(torch.randn_like(prototypes), dim=1))
+    module.restore(known)
+    module.log = lambda *_, **__: None
+    return module.eval()
+
+
+def cosine(one: torch.Tensor, two: torch.Tensor) -> float:
+    return float((one @ two) / (one.norm() * two.norm()))
+
+
+def direct(module: ContinualMLLM, task: InstructionTask, row, known: int) -> list[float]:
+    """Weights of one sample, from its own image and its own words."""
+    backbone, method = module.backbone, module.method
+    ids = [id_ for id_ in task.encoder.encode(row)[0] if id_ not in (backbone.image_token_id, backbone.end_id)]
+    text = backbone.model.get_input_embeddings()(torch.tensor(ids)).mean(dim=0)
+    scores = [cosine(text, method.texts[slot]) for slot in range(known)]
+    if row.image is not None:
+        image = backbone.encode_pictures(task.encoder.picture(row.image)[None])[0].float().mean(dim=0)
+        scores = [(score + cosine(image, method.images[slot])) / 2 for slot, score in enumerate(scores)]
+    powers = [math.exp(score / 0.1) for score in scores]
+    return [power / sum(powers) for power in powers] + [0.0] * (len(TASKS) - known)
+
+
+@pytest.mark.parametrize("known", [1, 2, 3])
+def test_the_last_layer_is_mixed_by_similarity_and_the_others_are_fused(task, known):
+    module = build(known)
+    weights = module.method.slot_weights(task.encoder.answer_batch(task.test_rows))
+    expected = torch.tensor([direct(module, task, row, known) for row in task.test_rows])
+    for name, weight in weights.items():
+        if ".layers.1." in name:  # of two
+            assert torch.allclose(weight, expected, atol=1e-3), name  # features are kept in float16
+        else:
+            assert weight.tolist() == [1.0] * known + [0.0] * (3 - known)
+    assert len(weights) == 14
+
+
+def test_before_anything_is_learned_one_slot_takes_part():
+    weights = build(0).method.slot_weights({"ids": ["x"]})
+    assert {tuple(weight.tolist()) for weight in weights.values()} == {(1.0, 0.0, 0.0)}
+
+
+def test_a_batch_answers_as_its_samples_do_alone(task):
+    module = build(3)
+
+    def answers(rows) -> list[str]:
+        return module.predict_step({**task.encoder.answer_batch(rows), "max_new_tokens": 6}, 0)["answers"]
+
+    together = answers(task.test_rows)
+    assert together == [answers([row])[0] for row in task.test_rows]
+    assert len(set(together)) > 1
+
+
+def test_prototypes_are_mean_directions_of_the_tasks_samples(task):
+    module = build(1)
+    before = module.method.images[0].clone()
+    context = SimpleNamespace(
+        module=module,
+        samples=lambda: task.train_rows,
+        batches=lambda rows: (task.encoder.train_batch(rows[start : start + 3]) for start in range(0, len(rows), 3)),
+        all_reduce=lambda tensor: tensor,
+        position=2,
+    )
+    module.method.before_experience(context)
+    module.method.after_experience(context)
+    alone = [module.frozen_features(task.encoder.train_batch([row])) for row in task.train_rows]
+    for kept, part in ((module.method.images, 0), (module.method.texts, 1)):
+        total = sum(features[part][0] for features in alone)
+        assert torch.allclose(kept[1], total / total.norm(), atol=1e-5)
+    assert torch.equal(module.method.images[0], before)
+
+
+def test_only_the_tasks_own_slot_learns(task):
+    module = build(1)
+    module.method.before_experience(SimpleNamespace(module=module, position=2))
+    module.train().training_step(task.encoder.train_batch(task.train_rows[:4]), 0).backward()
+    for layer in moelora_layers(module.peft).values():
+        gradient = layer.moelora_B["default"].grad
+        assert gradient[1].any()
+        assert not gradient[[0, 2]].any()
