@@ -66,6 +66,7 @@ def _child(job: dict[str, Any]) -> None:
     os.dup2(stream, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.update(job["env"])
+    sys.path[:0] = filter(None, job["env"].get("PYTHONPATH", "").split(os.pathsep))
     sys.argv = ["coin_lightning", *job["argv"]]
     if "PAGE" not in job["env"]:
         train.write_report = _no_page
