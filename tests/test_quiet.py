@@ -3,7 +3,7 @@ import warnings
 
 import pytest
 
-from coin_lightning.quiet import HARMLESS, quiet_libraries
+from coin_lightning.quiet import quiet_libraries
 
 LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "transformers")
 
@@ -40,11 +40,3 @@ def test_device_notices_are_silenced_but_errors_pass():
     for name in LOGGERS:
         assert not logging.getLogger(name).isEnabledFor(logging.WARNING)
         assert logging.getLogger(name).isEnabledFor(logging.ERROR)
-
-
-def test_no_pattern_is_so_wide_that_it_would_hide_anything():
-    import re
-
-    for pattern in HARMLESS:
-        assert not re.match(pattern, "loss is nan")
-        assert len(pattern.replace(".*", "")) > 15
