@@ -7,7 +7,6 @@ import pytest
 from coin_lightning.errors import DataError
 from coin_lightning.evaluation.records import (
     AnswerRecord,
-    merge_record_files,
     merge_records,
     read_records,
     write_records,
@@ -101,9 +100,10 @@ def test_merge_restores_the_data_set_order_and_drops_repeats(tmp_path):
     paths = [tmp_path / f"rank{rank}.jsonl" for rank in range(2)]
     for path, keys in zip(paths, shares, strict=True):
         write_records(path, [record(key) for key in keys])
-    assert [r.question_id for r in merge_record_files(paths, order)] == order
-    assert [r.question_id for r in merge_record_files(paths)] == ["q3", "q4", "q5", "q1", "q2"]
-    assert [r.question_id for r in merge_record_files(reversed(paths), order)] == order
+    parts = [read_records(path) for path in paths]
+    assert [r.question_id for r in merge_records(parts, order)] == order
+    assert [r.question_id for r in merge_records(parts)] == ["q3", "q4", "q5", "q1", "q2"]
+    assert [r.question_id for r in merge_records(parts[::-1], order)] == order
 
 
 def test_conflicting_answers_are_refused():

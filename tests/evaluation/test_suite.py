@@ -55,12 +55,6 @@ def test_records_follow_the_data_set_whatever_the_order_of_the_answers(writer):
     assert read_records(writer.folder.parent / "gqa.jsonl") == records
 
 
-def test_scores_are_percent_by_the_tasks_rule(writer):
-    write(writer, [f"gqa{at}" for at in range(4)], ["A0.", "a1", "nothing", ""])
-    score = Suite().score(writer.collect(writer.tasks[0]), "gqa")
-    assert (score.score, score.count, score.variant) == (50.0, 4, "corrected")
-
-
 def test_each_task_and_rank_has_its_own_partial_file(writer):
     write(writer, ["gqa0"], ["a"])
     write(writer, ["vqav20"], ["b"], at=1)

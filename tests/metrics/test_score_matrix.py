@@ -24,7 +24,6 @@ def test_empty_matrix_has_a_zero_shot_row_and_no_score():
     assert matrix.rows == ("zero_shot", "gqa", "vizwiz", "vqav2")
     assert matrix.scores.shape == (4, 3)
     assert np.isnan(matrix.scores).all()
-    assert matrix.finished_rows == 0
     assert matrix.to_json()["counts"] == [[None] * 3] * 4
 
 
@@ -35,7 +34,6 @@ def test_with_row_leaves_the_original_alone_and_replaces_the_whole_row():
     assert math.isnan(second.score("gqa", "gqa"))
     assert second.score(1, "vizwiz") == 3.0
     assert second.to_json()["counts"][1] == [None, None]
-    assert (first.finished_rows, second.finished_rows) == (2, 2)
 
 
 def test_json_core_fields():
@@ -70,14 +68,11 @@ def test_csv_quotes_a_task_name_with_a_comma():
     assert lines == [["after", "a,b"], ["zero_shot", ""], ["a,b", ""]]
 
 
-def test_summary_is_that_of_the_scores_and_of_the_prefix():
+def test_summary_is_that_of_the_scores():
     rng = np.random.default_rng(3)
     scores = rng.uniform(0, 100, (5, 4))
     matrix = ScoreMatrix(tuple("abcd"), scores, np.ones((5, 4), dtype=np.int64))
     np.testing.assert_equal(matrix.summary(joint=[50.0] * 4), summarize(scores, joint=[50.0] * 4))
-    np.testing.assert_equal(matrix.prefix(2).summary(), summarize(scores[:3, :2]))
-    assert matrix.prefix(2).tasks == ("a", "b")
-    assert matrix.prefix(2).to_json()["counts"] == [[1, 1]] * 3
 
 
 def test_a_joint_matrix_has_its_last_row_and_only_the_metrics_of_the_end():
@@ -172,9 +167,3 @@ def test_bad_json_is_refused(change, message):
 def test_absent_json_fields_are_named():
     with pytest.raises(ConfigError, match="no field rows, counts"):
         ScoreMatrix.from_json({"tasks": ["a"], "scores": [[None], [None]]})
-
-
-@pytest.mark.parametrize("count", [0, 3])
-def test_prefix_outside_the_matrix_is_refused(count):
-    with pytest.raises(ConfigError, match="the matrix has 2"):
-        two_rows().prefix(count)

@@ -140,8 +140,3 @@ def merge_records(groups: Iterable[Sequence[AnswerRecord]], order: Sequence[str]
     if problems:
         raise DataError(problems)
     return list(kept.values()) if order is None else [kept[key] for key in dict.fromkeys(order)]
-
-
-def merge_record_files(paths: Iterable[str | Path], order: Sequence[str] | None = None) -> list[AnswerRecord]:
-    """`read_records` of every path, then `merge_records`."""
-    return merge_records([read_records(path) for path in paths], order)

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 
 from coin_lightning.errors import ConfigError
 from coin_lightning.evaluation.records import AnswerRecord, merge_records, write_records
-from coin_lightning.evaluation.task_scores import Scoring, TaskScore
+from coin_lightning.evaluation.task_scores import Scoring
 from coin_lightning.tasks.base import InstructionTask
 
 CELLS = ("seen", "full")
@@ -34,10 +34,6 @@ class Suite:
     def tasks_after(self, position: int, tasks: Sequence[Named]) -> list[Named]:
         """Tasks, or names of tasks, evaluated after experience `position` (0 is zero-shot)."""
         return list(tasks if self.cells == "full" or position == 0 else tasks[:position])
-
-    def score(self, records: Sequence[AnswerRecord], task: str) -> TaskScore:
-        """Score of a task's answers in percent."""
-        return self.scoring.score(records, task)
 
 
 class AnswerWriter(BasePredictionWriter):

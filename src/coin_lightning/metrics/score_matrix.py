@@ -108,11 +108,6 @@ class ScoreMatrix:
         """Names of the T+1 rows; see `row_names`."""
         return row_names(self.tasks, self.learned)
 
-    @property
-    def finished_rows(self) -> int:
-        """How many rows hold at least one score."""
-        return int((~np.isnan(self.scores)).any(axis=1).sum())
-
     def score(self, row: str | int, task: str) -> float:
         """Score on `task` after `row` (a row name, or 0 for zero-shot and k for the k-th task); NaN where not
         evaluated."""
@@ -140,16 +135,6 @@ class ScoreMatrix:
                 raise ConfigError(f"{where}: {number!r}; give a positive integer for a scored task")
             numbers[index, self._column(task)] = number
         return ScoreMatrix(self.tasks, table, numbers, self.learned)
-
-    def prefix(self, count: int) -> "ScoreMatrix":
-        """The matrix of the first `count` tasks: what `summary` needs in the middle of a run.
-
-        Raises:
-            ConfigError: `count` is not in 1..T.
-        """
-        if not 1 <= count <= len(self.tasks):
-            raise ConfigError(f"prefix of {count} tasks: the matrix has {len(self.tasks)}")
-        return ScoreMatrix(self.tasks[:count], self.scores[: count + 1, :count], self.counts[: count + 1, :count])
 
     def summary(self, individual: TaskVector | None = None, joint: TaskVector | None = None) -> dict[str, float]:
         """All metrics of `metrics.continual.summarize`; NaN where cells are missing.

@@ -123,10 +123,6 @@ class RouterLoad:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, Tensor | float] = {}
 
-    def means(self) -> dict[str, Tensor]:
-        """Mean gate per expert over all real tokens so far, {layer: [E] fp32 on CPU}; layers not run are absent."""
-        return {name: (total / self._counts[name]).float().cpu() for name, total in self._sums.items()}
-
     def totals(self) -> dict[str, tuple[Tensor, float]]:
         """Summed gates per expert ([E] fp64 on CPU) and the number of tokens behind them, by layer: can be added up."""
         return {name: (total.double().cpu(), float(self._counts[name])) for name, total in self._sums.items()}
