@@ -165,7 +165,7 @@ def test_a_wrong_or_hostile_file_is_an_error(raw: Path):
     with pytest.raises(DataError, match=r"must hold a list of references, found dict"):
         list(rows(raw, "train"))
     file.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(DataError, match=r"refs\(unc\)\.p: byte 0: global os\.system is refused"):
+    with pytest.raises(DataError, match=r"refs\(unc\)\.p: global os\.system is refused"):
         list(rows(raw, "train"))
     file.write_bytes(pickle.dumps([reference(1, "train", 5, "x")]))
     (raw / "refcoco" / "instances.json").write_text('{"images": [{"id": 5')

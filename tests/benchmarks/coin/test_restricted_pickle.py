@@ -14,7 +14,6 @@ from random import Random
 import numpy
 import pytest
 
-from coin_lightning.benchmarks.coin import restricted_pickle
 from coin_lightning.benchmarks.coin.restricted_pickle import PlainPickleError, load_plain, loads_plain
 from coin_lightning.errors import DataError
 
@@ -65,6 +64,67 @@ def test_files_of_python_2(program):
     assert pickle.loads(program, encoding="utf-8") == PYTHON2_VALUE  # the hand-written programs are sound
 
 
+@pytest.mark.parametrize(
+    ("program", "value"),
+    [
+        (b"N", None),
+        (b"\x88", True),
+        (b"\x89", False),
+        (b"I01\n", True),
+        (b"I00\n", False),
+        (b"I-17\n", -17),
+        (b"L12345678901234567890L\n", 12345678901234567890),
+        (b"J\xfe\xff\xff\xff", -2),
+        (b"K\xff", 255),
+        (b"M\x00\x01", 256),
+        (b"\x8a\x02\x00\xff", -256),
+        (b"\x8a\x00", 0),
+        (b"F1.5\n", 1.5),
+        (b"G\xbf\xf0\x00\x00\x00\x00\x00\x00", -1.0),
+        (b"S'caf\\xc3\\xa9 \\'x\\' \\\\n'\n", "café 'x' \\n"),
+        (b'S"it\'s"\n', "it's"),
+        (b"U\x03abc", "abc"),
+        (b"T\x03\x00\x00\x00abc", "abc"),
+        (b"Vcaf\\u00e9\n", "café"),
+        (b"X\x02\x00\x00\x00\xc3\xa9", "é"),
+        (b"\x8c\x01a", "a"),
+        (b"\x8d\x01\x00\x00\x00\x00\x00\x00\x00a", "a"),
+        (b"C\x02\x00\xff", b"\x00\xff"),
+        (b"(K\x01K\x02t", (1, 2)),
+        (b"K\x01K\x02K\x03\x87", (1, 2, 3)),
+        (b")", ()),
+        (b"(K\x01l", [1]),
+        (b"](K\x01K\x02e", [1, 2]),
+        (b"]K\x07a", [7]),
+        (b"}(U\x01aK\x01U\x01bK\x02u", {"a": 1, "b": 2}),
+        (b"}U\x01aNs", {"a": None}),
+        (b"(U\x01aK\x05d", {"a": 5}),
+        (b"K\x01K\x020", 1),
+        (b"K\x01(K\x02K\x031", 1),
+        (b"\x95\x08\x00\x00\x00\x00\x00\x00\x00K\x09", 9),
+    ],
+)
+def test_instruction_gives(program, value):
+    found = loads_plain(program + b".")
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [b"e.", b"K\x01K\x02a.", b"K\x01U\x01aK\x02s.", b"}(U\x01au.", b"](a.", b"0.", b"S'abc\n.", b"\x80\x09.", b"h\x05.",
+     b"I" + b"9" * 5000 + b"\n.", b"."],
+)  # fmt: skip
+def test_what_makes_no_sense_is_malformed(program):
+    with pytest.raises(PlainPickleError, match="malformed"):
+        loads_plain(program)
+
+
+def test_keys_are_texts():
+    with pytest.raises(PlainPickleError, match="a key is no text"):
+        loads_plain(pickle.dumps([{1: "a"}]))
+
+
 class Payload:
     """Unpickling calls `function(*arguments)`."""
 
@@ -105,7 +165,7 @@ def test_hostile_pickle_is_refused_by_name_and_runs_nothing(tmp_path, name, prot
     program = pickle.dumps([{"ref_id": 1}, hostile(marker)[name]], protocol)
     file.write_bytes(program)
     with pytest.raises(
-        DataError, match=rf"refs\(unc\)\.p: byte \d+: global \S*{name}\S* is refused.*nothing of it was run"
+        DataError, match=rf"refs\(unc\)\.p: global \S*{name}\S* is refused.*nothing of it was run"
     ):
         load_plain(file)
     assert not marker.exists()
@@ -126,8 +186,8 @@ def test_these_payloads_would_have_run(tmp_path):
         (b"c__builtin__\neval\n(S'1'\ntR.", "global __builtin__.eval is refused"),
         (b"ccopy_reg\n_reconstructor\n(", "global copy_reg._reconstructor is refused"),
         (b"\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.", "global os.system is refused"),
-        (b"]q\x00]\x93.", "global list.list is refused"),
-        (b"\x93.", "global  is refused"),
+        (b"]q\x00]\x93.", "malformed"),
+        (b"\x93.", "malformed"),
         (b"c\x1b[31mos\nsystem\n.", r"global '\\x1b\[31mos.system' is refused"),
         (b"U\x02os(U\x04trueo.", "instruction OBJ is refused"),
         (b"]]b.", "instruction BUILD is refused"),
@@ -139,7 +199,7 @@ def test_these_payloads_would_have_run(tmp_path):
         (b"]Q.", "instruction BINPERSID is refused"),
         (b"\x97.", "instruction NEXT_BUFFER is refused"),
         (b"\x8b\xff\xff\xff\x7f.", "instruction LONG4 is refused"),
-        (b"\xff.", r"instruction b'\\xff' is refused"),
+        (b"\xff.", "malformed"),
     ],
 )
 def test_instructions_by_hand_are_refused(tmp_path, program, message):
@@ -177,13 +237,6 @@ def test_great_numbers_in_a_small_file_take_no_memory(program):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**20
-
-
-def test_endless_programs_end(monkeypatch):
-    monkeypatch.setattr(restricted_pickle, "MAX_INSTRUCTIONS", 1000)
-    assert loads_plain(b"]0" * 499 + b"].") == []
-    with pytest.raises(PlainPickleError, match="more than 1000 instructions"):
-        loads_plain(b"]0" * 500 + b"].")
 
 
 def test_a_large_file_is_refused_unread(tmp_path):
