@@ -94,7 +94,8 @@ def test_a_folder_without_rights_is_named(place, tmp_path: Path):
 def test_help_explains_the_groups(place):
     status, text = place.runs.run(["--help"])
     assert status == 0
-    assert "method: lora, moelora" in text
+    assert "method: hide_llava, l2p, lora, moelora, olora" in text
+    assert "plugin: ewc, replay" in text
     assert "scenario    which tasks" in text
 
 
