@@ -1,4 +1,4 @@
-"""`python -m coin_lightning.cli.data`: which command is meant."""
+"""`python -m coin_lightning data`: which command is meant."""
 
 import pytest
 

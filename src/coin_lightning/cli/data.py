@@ -1,4 +1,4 @@
-"""`python -m coin_lightning.cli.data build|verify [key=value ...]`: make a data set from raw files, or check one.
+"""`python -m coin_lightning data build|verify [key=value ...]`: make a data set from raw files, or check one.
 
   build    instruction files in CoIN's layout from the ten raw data sets
   verify   counts, ids, pictures, leakage and lengths, before a run uses the data
@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from coin_lightning.cli.config_errors import hint
+from coin_lightning.cli.ending import ended
+from coin_lightning.errors import ConfigError
 
 COMMANDS = ("build", "verify")
 
@@ -27,9 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from coin_lightning.cli.data_verify import main as verify
 
         return verify(rest)
-    print(f"error: {command}: there is no such command; {hint(command, COMMANDS)}", file=sys.stderr)
-    return 1
+    return ended(lambda interruption: _unknown(command))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _unknown(command: str) -> None:
+    raise ConfigError(f"{command}: there is no such command; {hint(command, COMMANDS)}")
