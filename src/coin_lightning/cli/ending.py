@@ -59,9 +59,7 @@ def deliberate(error: Exception) -> CoinLightningError | None:
     """An error in our words, if it is about a config, data or a place; None for a bug."""
     if isinstance(error, CoinLightningError):
         return error
-    if isinstance(error, OSError):
-        return unusable_place(error)
     known = isinstance(error, HydraException | OmegaConfBaseException)
     if known or (isinstance(error, ValueError) and GROUP_VALUE in str(error)):
         return explain(error, conf_dir())
-    return None
+    return unusable_place(error) if isinstance(error, OSError) else None  # last: some of Hydra's are OSErrors, too
