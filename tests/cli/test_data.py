@@ -22,6 +22,11 @@ def test_help(capsys, arguments):
     assert "verify" in printed
 
 
+def test_help_of_verify(capsys):
+    assert main(["verify", "--help"]) == 0
+    assert "tolerate=KIND" in capsys.readouterr().out
+
+
 def test_arguments_come_from_the_command_line(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["data", "build", "--help"])
     assert main() == 0

@@ -13,6 +13,14 @@ from coin_lightning.cli.ending import ended
 from coin_lightning.errors import ConfigError
 
 COMMANDS = ("build", "verify")
+VERIFY = """python -m coin_lightning data verify [key=value ...]: check a data set before a run uses it.
+
+Arguments are those of a run (scenario=coin backbone=llava_1_5_7b paths.coin=/data/coin scenario.order=[gqa] ...), and
+  output=FILE.html   where the page goes; default: <root>/verify/<instructions>.html
+  tolerate=KIND,...  kinds of errors that count as warnings, e.g. shared_question
+  workers=N          threads that decode pictures; default: one per core
+Of the backbone all but weights is read and compared. Exit status: 0 a run may start, 1 it may not, 2 could not check.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return build(rest)
     if command == "verify":
+        if {"-h", "--help"} & set(rest):  # said here, because what checks needs models and pictures
+            print(VERIFY)
+            return 0
         from coin_lightning.cli.data_verify import main as verify
 
         return verify(rest)

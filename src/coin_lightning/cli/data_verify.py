@@ -1,11 +1,4 @@
-"""`python -m coin_lightning data verify [key=value ...]`: check a data set before a run uses it.
-
-Arguments are those of a run (scenario=coin backbone=llava_1_5_7b paths.coin=/data/coin scenario.order=[gqa] ...), and
-  output=FILE.html   where the page goes; default: <root>/verify/<instructions>.html
-  tolerate=KIND,...  kinds of errors that count as warnings, e.g. shared_question
-  workers=N          threads that decode pictures; default: one per core
-Of the backbone all but weights is read and compared. Exit status: 0 a run may start, 1 it may not, 2 could not check.
-"""
+"""Checking a data set before a run uses it: what `python -m coin_lightning data verify` does; `data` has its help."""
 
 import time
 from collections.abc import Sequence
@@ -54,10 +47,7 @@ class Options:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; returns the exit status (see the module's text)."""
-    if {"-h", "--help"} & set(arguments):
-        print(__doc__)
-        return OK
+    """Run the command; returns the exit status (see `data.VERIFY`)."""
 
     def command(interruption: Interruption) -> int:
         options, overrides = split_options(arguments)
