@@ -59,7 +59,7 @@ def _no_page(run: Path, **_: Any) -> Path:
 
 
 def _child(job: dict[str, Any]) -> None:
-    from coin_lightning.cli import train
+    from coin_lightning.cli import run, train
 
     stream = os.open(job["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(stream, 1)
@@ -69,7 +69,7 @@ def _child(job: dict[str, Any]) -> None:
     sys.path[:0] = filter(None, job["env"].get("PYTHONPATH", "").split(os.pathsep))
     sys.argv = ["coin_lightning", *job["argv"]]
     if "PAGE" not in job["env"]:
-        train.write_report = _no_page
+        run.write_report = _no_page
     status = 0
     try:
         train.main()
@@ -85,9 +85,9 @@ def _child(job: dict[str, Any]) -> None:
 
 def _warm_up() -> None:
     """One run of the server's own: what a run imports and compiles, its forks find done. A third of their time."""
-    from coin_lightning.cli import train
+    from coin_lightning.cli import run, train
 
-    page, train.write_report = train.write_report, _no_page
+    page, run.write_report = run.write_report, _no_page
     with tempfile.TemporaryDirectory() as text, open(os.devnull, "w") as nobody:
         folder, tasks = Path(text), "gqa"
         suite = write_suite(folder / "suite", train=8, test=1)
@@ -98,7 +98,7 @@ def _warm_up() -> None:
         except SystemExit as ended:
             if ended.code:
                 raise RuntimeError("the server's own run failed; start it alone to see why") from ended
-    train.write_report = page
+    run.write_report = page
 
 
 def _serve() -> None:

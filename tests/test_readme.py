@@ -34,10 +34,11 @@ def commands() -> list[str]:
 
 
 COMMANDS = commands()
-TRAINS = [line for line in COMMANDS if re.match(r"python -m coin_lightning( |$)", line)]
-REPORTS = [line for line in COMMANDS if line.startswith("python -m coin_lightning.cli.report")]
-AFTERWARDS = [line for line in COMMANDS if re.match(r"python -m coin_lightning\.cli\.(judge|score|evaluate) ", line)]
-DATA = [line for line in COMMANDS if line.startswith("python -m coin_lightning.cli.data ")]
+OTHERS = [line for line in COMMANDS if re.match(r"python -m coin_lightning [a-z]+ ", line)]
+TRAINS = [line for line in COMMANDS if line.startswith("python -m coin_lightning") and line not in OTHERS]
+REPORTS = [line for line in OTHERS if line.split()[3] == "report"]
+AFTERWARDS = [line for line in OTHERS if line.split()[3] in ("judge", "score", "evaluate")]
+DATA = [line for line in OTHERS if line.split()[3] == "data"]
 MAKES = [line for line in COMMANDS if line.startswith("make ")]
 TORCHRUNS = [line for line in COMMANDS if line.startswith("torchrun ")]
 
@@ -121,7 +122,7 @@ def test_report_commands(
     runs = {("method=lora" in str(run)): str(run) for run in made}
     monkeypatch.chdir(tmp_path)
     for line in REPORTS:
-        assert report.main([runs["method=lora" in path] for path in shlex.split(line)[3:]]) == 0
+        assert report.main([runs["method=lora" in path] for path in shlex.split(line)[4:]]) == 0
         assert "report.html" in (printed := capsys.readouterr().out) or "comparison.html" in printed
 
 
@@ -135,8 +136,8 @@ def test_commands_on_a_finished_run(place: Any, models: dict[str, Path], capsys:
     with FakeServer(lambda number, request: completion("7")) as server:
         places = {**models, "runs/moelora_llava/seed_0": run, "http://127.0.0.1:8000/v1": Path(server.url)}
         for line in AFTERWARDS:
-            words = [word.replace("http:/127", "http://127") for word in replaced(shlex.split(line)[2:], places)]
-            assert tools[words[0].rsplit(".", 1)[1]](words[1:]) == 0, capsys.readouterr().err
+            words = [word.replace("http:/127", "http://127") for word in replaced(shlex.split(line)[3:], places)]
+            assert tools[words[0]](words[1:]) == 0, capsys.readouterr().err
     matrix = json.loads((run / "matrix.json").read_text())
     assert set(matrix["judges"]) == {"embedding", "hf_judge", "openai_judge"}
     assert all(cell is not None for row in matrix["scores"] for cell in row)
@@ -150,7 +151,7 @@ def test_data_commands(models: dict[str, Path], tmp_path: Path) -> None:
     write_raw(tmp_path / "mini", tmp_path / "raw")
     places = {**models, "/data/raw": tmp_path / "raw", "/data/coin": tmp_path / "coin"}
     for line in DATA:
-        words = replaced(shlex.split(line)[3:], places)
+        words = replaced(shlex.split(line)[4:], places)
         extra = (
             [f"classes={both_splits(tmp_path / 'raw')}"]
             if words[0] == "build"

@@ -13,7 +13,6 @@ from harness import CLOCK, clock
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig
 
-import coin_lightning  # noqa: F401  (registers the adapters)
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.cli.assembly import make_module
 from coin_lightning.cli.build import build, conf_dir

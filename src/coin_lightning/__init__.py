@@ -1,8 +1,5 @@
 """Continual instruction tuning of multimodal LLMs: CoIN and MoELoRA on PyTorch Lightning, composed with Hydra.
 
-Importing the package registers its adapters with PEFT, so that `PeftModel.from_pretrained` reads them.
+Importing the package alone imports nothing else, so that the command line answers at once. Its types become known to
+PEFT with `import coin_lightning.adapters`, which every module that makes or loads adapters does.
 """
-
-from coin_lightning import adapters
-
-__all__ = ["adapters"]

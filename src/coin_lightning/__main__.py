@@ -1,6 +1,6 @@
-"""`python -m coin_lightning` is `python -m coin_lightning.cli.train`."""
+"""`python -m coin_lightning`."""
 
-from coin_lightning.cli.train import main
+from coin_lightning.cli.commands import main
 
 if __name__ == "__main__":
     main()

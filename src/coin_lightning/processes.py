@@ -3,32 +3,34 @@
 Ranks come from Lightning's own cluster environments (torchrun, srun, LSF, MPI), in the order in which a `Trainer` looks
 for them, so that both always mean the same. Each process that reads the run folder for itself would see another state
 of it: the first one decides, and the others are told.
+
+Torch and Lightning are imported where they are used: `alone` is asked before it is known that they are needed.
 """
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
-
-import torch
-import torch.distributed as dist
-from lightning.fabric.plugins.environments import (
-    ClusterEnvironment,
-    LSFEnvironment,
-    MPIEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
+from typing import TYPE_CHECKING, TypeVar
 
 from coin_lightning.errors import CoinLightningError, ConfigError
 
+if TYPE_CHECKING:
+    from lightning.fabric.plugins.environments import ClusterEnvironment
+
 Found = TypeVar("Found")
+LAUNCHERS = ("TORCHELASTIC_", "SLURM_", "LSB_", "JSM_", "OMPI_", "PMI_", "PMIX_", "MPI", "MV2_", "RANK", "WORLD_SIZE")
+"""How the names of variables begin that launchers of several processes set."""
 
 
 class DecidedElsewhereError(CoinLightningError):
     """The first process of the job has refused to go on, and says why."""
 
 
-def cluster() -> ClusterEnvironment | None:
+def alone() -> bool:
+    """Whether surely nobody has started this process together with others. No library is asked: see `cluster`."""
+    return not any(name.startswith(LAUNCHERS) for name in os.environ)
+
+
+def cluster() -> "ClusterEnvironment | None":
     """The environment that has started this process; None when it was started by itself.
 
     SLURM's requeueing by Lightning is off: it would write a checkpoint that every later task loads again. Signals are
@@ -37,6 +39,13 @@ def cluster() -> ClusterEnvironment | None:
     Raises:
         ConfigError: the variables of the environment contradict each other.
     """
+    from lightning.fabric.plugins.environments import (
+        LSFEnvironment,
+        MPIEnvironment,
+        SLURMEnvironment,
+        TorchElasticEnvironment,
+    )
+
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
     try:
@@ -70,6 +79,9 @@ def connect() -> None:
     Raises:
         ConfigError: the others did not come.
     """
+    import torch
+    import torch.distributed as dist
+
     environment = cluster()
     if environment is None or environment.world_size() == 1 or dist.is_initialized():
         return
@@ -90,6 +102,9 @@ def decide(find: Callable[[], Found]) -> Found:
     Raises:
         CoinLightningError: what `find` raises in the first process; in the others `DecidedElsewhereError`.
     """
+    import torch
+    import torch.distributed as dist
+
     if not dist.is_initialized():
         return find()
     box: list[Found | CoinLightningError | None] = [None]
@@ -109,6 +124,8 @@ def decide(find: Callable[[], Found]) -> Found:
 
 def gather(mine: Found) -> list[Found]:
     """What each process has, by rank, in all of them."""
+    import torch.distributed as dist
+
     if not dist.is_initialized():
         return [mine]
     found: list[Found | None] = [None] * dist.get_world_size()

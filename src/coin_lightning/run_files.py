@@ -18,7 +18,7 @@ REMEDIES = {
     "train.json": f"restore it, or remove its folder and those of later tasks, and {AGAIN}: they are learned again",
 }
 """Name of a file -> what to do when it cannot be read."""
-JUDGED = f"remove it and judge again ({AGAIN}, or coin_lightning.cli.judge): replies are kept, nothing is asked twice"
+JUDGED = f"remove it and judge again ({AGAIN}, or coin_lightning judge): replies are kept, nothing is asked twice"
 RECORDS = f"restore it, or remove scores.json of its experience and {AGAIN}: the questions are answered again"
 
 

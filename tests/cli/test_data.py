@@ -1,4 +1,4 @@
-"""`python -m coin_lightning.cli.data`: which command is meant."""
+"""`python -m coin_lightning data`: which command is meant."""
 
 import pytest
 
@@ -20,6 +20,11 @@ def test_help(capsys, arguments):
     printed = capsys.readouterr().out
     assert "build" in printed
     assert "verify" in printed
+
+
+def test_help_of_verify(capsys):
+    assert main(["verify", "--help"]) == 0
+    assert "tolerate=KIND" in capsys.readouterr().out
 
 
 def test_arguments_come_from_the_command_line(monkeypatch, capsys):

@@ -122,11 +122,6 @@ def test_nothing_at_all_where_the_data_should_be(arguments, tmp_path, capsys):
     assert "folder is missing" in " ".join(capsys.readouterr().out.split())
 
 
-def test_help(capsys):
-    assert main(["--help"]) == 0
-    assert "tolerate=KIND" in capsys.readouterr().out
-
-
 def test_own_options_and_overrides_are_told_apart():
     options, overrides = split_options(
         ["workers=3", "seed=1", "output=a/b.html", "tolerate=picture,rows", "+x.y=[1,2]"]

@@ -1,4 +1,4 @@
-"""``python -m coin_lightning.cli.evaluate``: what a run with `evaluation=seen` left out, as if it had not."""
+"""``python -m coin_lightning evaluate``: what a run with `evaluation=seen` left out, as if it had not."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""``python -m coin_lightning.cli.judge`` on finished, unfinished, busy and damaged runs."""
+"""``python -m coin_lightning judge`` on finished, unfinished, busy and damaged runs."""
 
 import json
 import sys

@@ -17,5 +17,5 @@ def test_variables_of_lightning_are_named():
 
 
 def test_ranges_are_those_of_a_node():
-    assert set(ranges_of("optimizer")) == {"weight_decay"}
+    assert set(ranges_of("optimizer")) == {"lr", "weight_decay"}
     assert ranges_of("adapter") == {}

@@ -1,4 +1,4 @@
-"""``python -m coin_lightning.cli.report`` on one run, several, and damaged ones."""
+"""``python -m coin_lightning report`` on one run, several, and damaged ones."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``python -m coin_lightning.cli.score``: a run is scored again without a model."""
+"""``python -m coin_lightning score``: a run is scored again without a model."""
 
 import json
 import sys

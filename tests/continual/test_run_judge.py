@@ -56,7 +56,7 @@ def test_a_judge_that_fails_is_told_and_made_up_for(run: RunDir):
     assert not RunJudge(run, FixedJudge(answers=1), warn=warnings.append).experience(0)
     assert len(warnings) == 1
     assert "judge: the server does not answer" in warnings[0]
-    assert f"python -m coin_lightning.cli.judge {run.path}" in warnings[0]
+    assert f"python -m coin_lightning judge {run.path}" in warnings[0]
     judging = RunJudge(run, FixedJudge())
     assert judging.missing() == [0, 1]
     assert judging.rest()

@@ -35,7 +35,7 @@ def test_training_and_scoring_went_on_and_the_gap_is_shown(place, unjudged: Path
     assert matrix["metrics"]["judge/acc"] is None
     text = (place.folder / "unjudged.txt").read_text()
     assert "judge: the server does not answer" in text
-    assert f"python -m coin_lightning.cli.judge {unjudged}" in text
+    assert f"python -m coin_lightning judge {unjudged}" in text
 
 
 def test_the_same_command_makes_up_for_it_without_a_model(place, unjudged: Path):

@@ -14,6 +14,7 @@ from transformers import (
     LlavaForConditionalGeneration,
 )
 
+import coin_lightning.adapters  # noqa: F401  (registers the PEFT types: loading a saved adapter begins with this module)
 from coin_lightning.backbones.attention import use_cpu_training_attention
 from coin_lightning.backbones.base import Backbone, native_dtype
 from coin_lightning.backbones.chat_templates import prompt_for

@@ -1,11 +1,11 @@
-"""`python -m coin_lightning.cli.assets`: fetch and convert everything the embedded default needs, once.
+"""`python -m coin_lightning assets`: fetch and convert everything the embedded default needs, once.
 
 Afterwards no command of the project needs a network.
 """
 
 import os
-import sys
 import time
+from collections.abc import Sequence
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
@@ -14,7 +14,8 @@ from rich.console import Console
 from coin_lightning.assets import WHEELS, cache_root, unpack
 from coin_lightning.backbones.llava_smol import checkpoint
 from coin_lightning.benchmarks import coin_mini
-from coin_lightning.errors import CoinLightningError
+from coin_lightning.cli.ending import ended
+from coin_lightning.cli.parsers import assets_parser
 from coin_lightning.quiet import quiet_libraries
 
 
@@ -33,16 +34,8 @@ def prepare(console: Console) -> None:
     console.print(f"assets are ready in {cache_root()} ({seconds:.0f} s)", highlight=False, soft_wrap=True)
 
 
-def main() -> int:
-    """Command line; the exit status is 1 with an explanation when something is missing."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status, 1 with an explanation when something is missing."""
+    assets_parser().parse_args(arguments)
     quiet_libraries()
-    try:
-        prepare(Console())
-    except CoinLightningError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return ended(lambda interruption: prepare(Console()))

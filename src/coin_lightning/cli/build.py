@@ -1,21 +1,21 @@
 """From a composed config to objects, with errors that name the key and the nearest valid names."""
 
-import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import torch
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from coin_lightning.cli import run_names
 from coin_lightning.cli.config_errors import hint, missing_groups, unread_keys
 from coin_lightning.cli.own_keys import environment_problems, ranges_of, set_by_the_run
-from coin_lightning.cli.value_types import RunKeys, Text, checked, hints_of
+from coin_lightning.cli.signatures import Signature, imported_signature
+from coin_lightning.cli.source_signatures import source_signature
+from coin_lightning.cli.value_types import RunKeys, Text, checked
 from coin_lightning.continual.protocol import Protocol
 from coin_lightning.errors import CoinLightningError, ConfigError
 
@@ -23,7 +23,8 @@ run_names.register()
 
 CHECKED = ("adapter", "method", "plugin", "objective", "evaluation", "callbacks")
 """Groups whose classes check what annotations cannot say."""
-VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+Look = Callable[[str], Signature | None]
+"""From a `_target_` to what it takes; None when that is not known."""
 
 
 def conf_dir() -> Path:
@@ -64,8 +65,21 @@ def targets(config: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
         yield from targets(config[key], f"{path}.{name}" if path else name)
 
 
+def check_early(config: DictConfig) -> None:
+    """Find what is wrong in a config as far as keys and values tell it. Nothing that the config names is imported.
+
+    What each `_target_` takes is read from its source (see `source_signatures`). What classes check when they are made
+    (`rank` is divided by `num_experts`), and values that are annotated with classes, wait for `check_config`.
+
+    Raises:
+        ConfigError: all problems together.
+    """
+    _refuse_problems(config, source_signature)
+    _protocol(config)
+
+
 def check_config(config: DictConfig) -> None:
-    """Find everything that is wrong in a config before anything is loaded.
+    """Find everything that is wrong in a config before anything is loaded; imports all that the config names.
 
     Each `_target_` must exist and take the keys beside it, with values of the annotated types and ranges. A key that
     nothing reads is wrong too, and one that the run sets itself. Whole numbers given for text become text in `config`.
@@ -73,18 +87,26 @@ def check_config(config: DictConfig) -> None:
     Raises:
         ConfigError: all problems together.
     """
+    _refuse_problems(config, imported_signature)
+    for name in CHECKED:
+        build(config[name])
+    _protocol(config)
+    _try_optimizer(config)
+
+
+def _refuse_problems(config: DictConfig, look: Look) -> None:
     try:
         OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         problems = missing_groups(config, conf_dir()) or unread_keys(config, conf_dir()) + _group_problems(config)
-        problems += [line for path, node in targets(config) for line in node_problems(path, node)]
+        problems += [line for path, node in targets(config) for line in node_problems(path, node, look)]
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).strip()) from error
     if problems:
         raise ConfigError("\n".join(problems))
-    for name in CHECKED:
-        build(config[name])
+
+
+def _protocol(config: DictConfig) -> None:
     Protocol.of(OmegaConf.to_container(config.protocol, resolve=True))  # type: ignore[arg-type]
-    _try_optimizer(config)
 
 
 def _group_problems(config: DictConfig) -> list[str]:
@@ -96,19 +118,22 @@ def _group_problems(config: DictConfig) -> list[str]:
     return environment_problems(os.environ) + lines
 
 
-def node_problems(path: str, node: DictConfig) -> list[str]:
+def node_problems(path: str, node: DictConfig, look: Look = imported_signature) -> list[str]:
     """What keeps a node from being called with the values that it has, as lines."""
     keys = [str(key) for key in node if not str(key).startswith("_")]
-    if problems := set_by_the_run(f"{path}.{key}" for key in keys) or binding_problems(path, node):
+    if problems := set_by_the_run(f"{path}.{key}" for key in keys) or binding_problems(path, node, look):
         return problems
-    hints = {**hints_of(get_object(str(node["_target_"]))), **ranges_of(path)}
+    signature = look(str(node["_target_"])) or Signature()
+    hints = {**signature.hints, **ranges_of(path)}
     if path == "trainer" and node.get("precision") == "auto":  # our word; see `native_precision`
-        del hints["precision"]
+        hints.pop("precision", None)
     return list(checked(node, path, hints))
 
 
 def _try_optimizer(config: DictConfig) -> None:
     """Optimizers check their own ranges, but only when they are made."""
+    import torch
+
     try:
         optimizer = build(config.optimizer)([{"params": [torch.zeros(1, requires_grad=True)]}])
         build(config.schedule)(optimizer, total_steps=1)
@@ -118,37 +143,21 @@ def _try_optimizer(config: DictConfig) -> None:
         raise ConfigError(f"optimizer or schedule: {error}") from error
 
 
-def binding_problems(path: str, node: DictConfig) -> list[str]:
+def binding_problems(path: str, node: DictConfig, look: Look = imported_signature) -> list[str]:
     """What keeps a node from being called, as lines."""
     target = str(node["_target_"])
     try:
-        called = get_object(target)
+        signature = look(target)
     except (ImportError, ValueError) as error:
         reason = str(error).split("\n", 1)[0]
         return [f"{path}._target_: {target} cannot be imported ({reason})"]
-    names = accepted(called)
+    if signature is None:
+        return []
     given = [str(key) for key in node if not str(key).startswith("_")]
-    if names is not None:
-        wrong = [key for key in given if key not in names]
+    if signature.options is not None:
+        wrong = [key for key in given if key not in signature.options]
         if wrong:
-            return [f"{path}.{key}: {target} has no such option; {hint(key, names)}" for key in wrong]
+            return [f"{path}.{key}: {target} has no such option; {hint(key, signature.options)}" for key in wrong]
     if node.get("_partial_", False):
         return []
-    parameters = inspect.signature(called).parameters.values()
-    needed = [each.name for each in parameters if each.default is each.empty and each.kind not in VARIADIC]
-    return [f"{path}.{name}: {target} needs this option" for name in needed if name not in given]
-
-
-def accepted(called: Any) -> set[str] | None:
-    """Keywords that a callable takes; None when it takes any.
-
-    A function with `**options` that says which class it returns hands them on to that class.
-    """
-    signature = inspect.signature(called)
-    names = {name for name, parameter in signature.parameters.items() if parameter.kind not in VARIADIC}
-    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
-        return names
-    result = signature.return_annotation
-    known = inspect.isfunction(called) and inspect.isclass(result) and result is not signature.empty
-    further = accepted(result) if known else None
-    return None if further is None else names | further
+    return [f"{path}.{name}: {target} needs this option" for name in signature.needed if name not in given]

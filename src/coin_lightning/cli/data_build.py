@@ -1,4 +1,4 @@
-"""`python -m coin_lightning.cli.data build task=gqa raw=/data/GQA out=/data/coin [key=value ...]`
+"""`python -m coin_lightning data build task=gqa raw=/data/GQA out=/data/coin [key=value ...]`
 
 Writes CoIN's instruction files from a raw data set, and links to its pictures. A build that was stopped goes on; what
 is finished is not built again.
@@ -15,7 +15,6 @@ is finished is not built again.
 Exit status: 0 all built, 1 something could not be built.
 """
 
-import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -26,6 +25,7 @@ from coin_lightning.benchmarks.coin.options import BuildOptions, BuiltSplit
 from coin_lightning.benchmarks.coin.suite import RAW_TASKS
 from coin_lightning.cli.build_progress import BuildBar
 from coin_lightning.cli.build_request import Request, parse
+from coin_lightning.cli.ending import ended, tell
 from coin_lightning.errors import CoinLightningError
 
 
@@ -34,10 +34,7 @@ def main(arguments: list[str]) -> int:
     if {"-h", "--help"} & set(arguments) or not arguments:
         print(help_text())
         return 0
-    try:
-        return build(parse(arguments), Console())
-    except CoinLightningError as error:
-        return _failed(error)
+    return ended(lambda interruption: build(parse(arguments), Console()))
 
 
 def build(request: Request, console: Console) -> int:
@@ -58,7 +55,9 @@ def build(request: Request, console: Console) -> int:
         console.print(f"{task.folder}: no folder {' or '.join(task.raw_folders)} there, so it is not built")
     if any(split.skipped for split in built):
         console.print(f"skipped records are listed in {request.out / RECORDS}/<Task>/skipped.json", soft_wrap=True)
-    return max([_failed(error) for error in failures], default=0)
+    for failure in failures:
+        tell(failure)
+    return 1 if failures else 0
 
 
 def _table(built: Sequence[BuiltSplit]) -> Table:
@@ -71,11 +70,6 @@ def _table(built: Sequence[BuiltSplit]) -> Table:
         state = "built" if split.fresh else "was there"
         table.add_row(split.folder, split.split, *(f"{count:,}" for count in counts), state)
     return table
-
-
-def _failed(error: CoinLightningError) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 1
 
 
 def help_text() -> str:

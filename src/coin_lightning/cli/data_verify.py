@@ -1,11 +1,4 @@
-"""`python -m coin_lightning.cli.data verify [key=value ...]`: check a data set before a run uses it.
-
-Arguments are those of a run (scenario=coin backbone=llava_1_5_7b paths.coin=/data/coin scenario.order=[gqa] ...), and
-  output=FILE.html   where the page goes; default: <root>/verify/<instructions>.html
-  tolerate=KIND,...  kinds of errors that count as warnings, e.g. shared_question
-  workers=N          threads that decode pictures; default: one per core
-Of the backbone all but weights is read and compared. Exit status: 0 a run may start, 1 it may not, 2 could not check.
-"""
+"""Checking a data set before a run uses it: what `python -m coin_lightning data verify` does; `data` has its help."""
 
 import time
 from collections.abc import Sequence
@@ -15,20 +8,20 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-import coin_lightning  # noqa: F401  (registers the adapters)
 from coin_lightning.backbones.base import Backbone
-from coin_lightning.cli.build import accepted, build, check_config, conf_dir
-from coin_lightning.cli.config_errors import explain, understood
+from coin_lightning.cli.build import build, check_config, conf_dir
+from coin_lightning.cli.config_errors import understood
+from coin_lightning.cli.ending import ended
+from coin_lightning.cli.signatures import accepted
+from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.scenario import Scenario
-from coin_lightning.errors import CoinLightningError, ConfigError
+from coin_lightning.errors import ConfigError
 from coin_lightning.evaluation.usable_references import unusable
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.reporting.data_page import write_data_page
@@ -54,19 +47,15 @@ class Options:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; returns the exit status (see the module's text)."""
-    if {"-h", "--help"} & set(arguments):
-        print(__doc__)
-        return OK
-    try:
+    """Run the command; returns the exit status (see `data.VERIFY`)."""
+
+    def command(interruption: Interruption) -> int:
         options, overrides = split_options(arguments)
         config = composed(overrides)
         check_config(config)
         return verify(config, options, Console())
-    except (HydraException, OmegaConfBaseException) as error:
-        return _not_checked(explain(error, conf_dir()))
-    except CoinLightningError as error:
-        return _not_checked(error)
+
+    return ended(command, failure=NOT_CHECKED)
 
 
 def split_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
@@ -179,8 +168,3 @@ def _write(report: dict[str, Any], page: Path, console: Console) -> None:
         console.print(f"page not written ({error}); name another place with output=FILE.html", style="yellow")
         return
     console.print(Text.assemble("page ", (str(page), f"bold link file://{page.resolve()}")), soft_wrap=True)
-
-
-def _not_checked(error: CoinLightningError) -> int:
-    Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True, highlight=False)
-    return NOT_CHECKED

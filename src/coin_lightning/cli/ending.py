@@ -1,18 +1,65 @@
-"""How a command ends when it is asked to: one line, and the status that schedulers know."""
+"""How every command ends: with its status, one red line for what a user can mend, or a traceback for what is a bug.
+
+Status 0: done. 1: a wrong config, unusable data, a place that cannot be written to, with `error: ...` on stderr.
+143 and 130: it was asked to end, by SIGTERM or SIGUSR1, by Ctrl-C.
+"""
 
 import sys
 from collections.abc import Callable
 
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from coin_lightning import processes
+from coin_lightning.cli.build import conf_dir
+from coin_lightning.cli.config_errors import GROUP_VALUE, explain
+from coin_lightning.cli.places import unusable_place
 from coin_lightning.continual.interruption import Interruption, Stopped
+from coin_lightning.errors import CoinLightningError
 
 
-def until_stopped(interruption: Interruption, command: Callable[[], object]) -> int:
-    """Exit status of a command: what it gives if that is a number, else 0; when it was asked to end 143 (SIGTERM,
-    SIGUSR1) or 130 (Ctrl-C)."""
+def ended(command: Callable[[Interruption], object], failure: int = 1) -> int:
+    """Exit status of a command, after its last word.
+
+    Args:
+        command: gets the signals that ask the process to end. A number that it returns is its status, else that is 0.
+        failure: status of a deliberate error.
+
+    Raises:
+        Exception: everything that is neither a deliberate error nor one of a place.
+    """
+    interruption = Interruption()
     try:
         with interruption:
-            given = command()
+            given = command(interruption)
         return given if isinstance(given, int) else 0
     except Stopped as stopped:
         print(stopped, file=sys.stderr, flush=True)
         return stopped.status
+    except Exception as error:
+        tell(error)
+        return failure
+
+
+def tell(error: Exception) -> None:
+    """Say in a red line what is wrong.
+
+    Raises:
+        Exception: the error itself, when it is nothing that a user can mend; so it keeps its traceback.
+    """
+    told = deliberate(error)
+    if told is None:
+        raise error
+    if not isinstance(told, processes.DecidedElsewhereError):  # the first process says it for all
+        Console(stderr=True).print(f"error: {told}", style="red", markup=False, soft_wrap=True, highlight=False)
+
+
+def deliberate(error: Exception) -> CoinLightningError | None:
+    """An error in our words, if it is about a config, data or a place; None for a bug."""
+    if isinstance(error, CoinLightningError):
+        return error
+    known = isinstance(error, HydraException | OmegaConfBaseException)
+    if known or (isinstance(error, ValueError) and GROUP_VALUE in str(error)):
+        return explain(error, conf_dir())
+    return unusable_place(error) if isinstance(error, OSError) else None  # last: some of Hydra's are OSErrors, too

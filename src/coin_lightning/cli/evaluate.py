@@ -1,12 +1,10 @@
-"""`python -m coin_lightning.cli.evaluate RUN [evaluation=full] [experience=3]`: evaluate what a run has left out.
+"""`python -m coin_lightning evaluate RUN [evaluation=full] [experience=3]`: evaluate what a run has left out.
 
 Loads the backbone and, for each finished experience, the weights that the run has kept; answers and scores only the
 cells of the score matrix that are missing. Interrupted, the same command goes on.
 """
 
-import argparse
 import os
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -20,21 +18,21 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-import coin_lightning  # noqa: F401  (registers the adapters)
 from coin_lightning import processes
 from coin_lightning.cli.assembly import assemble, make_scenario
 from coin_lightning.cli.build import build, check_config
 from coin_lightning.cli.config_errors import hint
-from coin_lightning.cli.ending import until_stopped
+from coin_lightning.cli.ending import ended
+from coin_lightning.cli.parsers import FREE, evaluate_parser
 from coin_lightning.cli.trainers import check_processes
 from coin_lightning.continual.filling import Gap, fill, gaps
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.run_dir import RunDir
-from coin_lightning.errors import CoinLightningError, ConfigError, RunError
+from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.evaluation.judges.base import Judge
 from coin_lightning.evaluation.judges.judging import check_judge
-from coin_lightning.evaluation.suite import CELLS, Suite
-from coin_lightning.metrics.score_matrix import ScoreMatrix, row_names
+from coin_lightning.evaluation.suite import Suite
+from coin_lightning.metrics.score_matrix import CELLS, ScoreMatrix, row_names
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.reporting.html import write_report
 from coin_lightning.reporting.names import title
@@ -43,16 +41,9 @@ from coin_lightning.reporting.terminal import matrix_table
 
 NO_JUDGE = {"_target_": "coin_lightning.evaluation.judges.base.no_judge"}
 OWN = ("evaluation", "experience")
-FREE = (
-    "num_threads", "scenario.root", "scenario.features", "scenario.builder", "scenario.num_workers",
-    "trainer.accelerator", "trainer.devices",
-)  # fmt: skip
-"""Config keys that say where something lies or what computes it. All others are the run's own."""
 
 
-def evaluate(
-    path: Path, overrides: Sequence[str], console: Console, interruption: Interruption | None = None
-) -> None:
+def evaluate(path: Path, overrides: Sequence[str], interruption: Interruption | None = None) -> None:
     """Fill the missing cells of a run, bring `matrix.json` and the page up to date, and print the matrix.
 
     Raises:
@@ -60,6 +51,7 @@ def evaluate(
             was answered so far is kept.
     """
     quiet_libraries()
+    console = Console(quiet=not processes.is_first())  # of several processes one speaks
     run = RunDir.open(path)
     config, positions = run_config(path, overrides)
     check_processes(config)
@@ -158,35 +150,6 @@ def _conclude(run: RunDir) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; the exit status is 1 with an explanation when the run cannot be evaluated."""
-    options = _parser().parse_args(arguments)
-    interruption = Interruption()
-
-    def command() -> int:
-        try:
-            console = Console(quiet=not processes.is_first())
-            evaluate(options.run, options.overrides, console, interruption)
-        except processes.DecidedElsewhereError:  # the first process says it for all
-            return 1
-        except (CoinLightningError, OmegaConfBaseException) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        return 0
-
-    return until_stopped(interruption, command)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m coin_lightning.cli.evaluate", description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder; its experiences so far are finished")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help=f"evaluation={'|'.join(CELLS)} (default {CELLS[1]}), experience=3 or [1,3], and {', '.join(FREE)}",
-    )
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    """Command line; returns the exit status, 1 with an explanation when the run cannot be evaluated."""
+    options = evaluate_parser().parse_args(arguments)
+    return ended(lambda interruption: evaluate(options.run, options.overrides, interruption))

@@ -1,27 +1,22 @@
-"""`python -m coin_lightning.cli.judge RUN judge=embedding`: grade the answers of a run, finished or not.
+"""`python -m coin_lightning judge RUN judge=embedding`: grade the answers of a run, finished or not.
 
 Reads the answers that the run has kept; no backbone and no data set is needed. Several judges stand side by side.
 """
 
-import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from coin_lightning.cli.build import build, conf_dir
-from coin_lightning.cli.config_errors import explain
-from coin_lightning.cli.ending import until_stopped
+from coin_lightning.cli.build import build
+from coin_lightning.cli.ending import ended
 from coin_lightning.cli.judge_config import judge_config
 from coin_lightning.cli.judge_progress import JudgeProgress
-from coin_lightning.continual.interruption import Interruption
+from coin_lightning.cli.parsers import judge_parser
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import CoinLightningError, ConfigError
 from coin_lightning.evaluation.judges.base import Judge
@@ -76,35 +71,7 @@ def show(path: Path, name: str, console: Console) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; the exit status is 1 with an explanation when the run cannot be judged to the end."""
-    options = _parser().parse_args(arguments)
+    """Command line; returns the exit status, 1 with an explanation when the run cannot be judged to the end."""
+    options = judge_parser().parse_args(arguments)
     quiet_libraries()
-
-    def command() -> int:
-        try:
-            judge(options.run, options.overrides, Console())
-        except CoinLightningError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        except (HydraException, OmegaConfBaseException) as error:
-            print(f"error: {explain(error, conf_dir())}", file=sys.stderr)
-            return 1
-        return 0
-
-    return until_stopped(Interruption(), command)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m coin_lightning.cli.judge", description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="judge=...",
-        help="judge=embedding|hf|hf_published|openai and options like judge.model=...; default: the run's own judge",
-    )
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return ended(lambda interruption: judge(options.run, options.overrides, Console()))

@@ -56,6 +56,7 @@ RANGES: dict[str, Any] = {
     "trainer.gradient_clip_val": NonNegativeFloat | None,
     "trainer.log_every_n_steps": NonNegativeInt | None,
     "trainer.num_nodes": PositiveInt,
+    "optimizer.lr": float,
     "optimizer.weight_decay": NonNegativeFloat,
 }
 """What the annotations of libraries leave open."""

@@ -1,16 +1,15 @@
-"""``python -m coin_lightning.cli.report RUN [RUN ...]``: re-make the page of a run, or compare several.
+"""``python -m coin_lightning report RUN [RUN ...]``: re-make the page of a run, or compare several.
 
 Reads artefacts only: no model, no data set and no GPU is needed.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from coin_lightning.errors import CoinLightningError
+from coin_lightning.cli.ending import ended
+from coin_lightning.cli.parsers import report_parser
 from coin_lightning.reporting.comparison import split_by_tasks, write_comparison
 from coin_lightning.reporting.html import write_report
 from coin_lightning.reporting.names import title
@@ -20,18 +19,21 @@ from coin_lightning.reporting.terminal import final_summary
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status, 1 with one line of explanation when a run cannot be read."""
-    options = _parser().parse_args(arguments)
-    console = Console()
-    try:
-        if len(options.runs) == 1:
-            _report(console, options.runs[0])
-        else:
-            _compare(console, [load_matrix(run) for run in options.runs], options.output)
-    except CoinLightningError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Command line; returns the exit status, 1 with an explanation when a run cannot be read."""
+    options = report_parser().parse_args(arguments)
+    return ended(lambda interruption: report(options.runs, options.output, Console()))
+
+
+def report(runs: Sequence[Path], folder: Path, console: Console) -> None:
+    """Make the page of one run, or a comparison of several in `folder`.
+
+    Raises:
+        CoinLightningError: a run cannot be read.
+    """
+    if len(runs) == 1:
+        _report(console, runs[0])
+    else:
+        _compare(console, [load_matrix(run) for run in runs], folder)
 
 
 def _report(console: Console, run: Path) -> None:
@@ -45,16 +47,3 @@ def _compare(console: Console, runs: Sequence[RunMatrix], folder: Path) -> None:
         console.print(comparison_table(members))
     for file in write_comparison(runs, folder):
         console.print(str(file), soft_wrap=True)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m coin_lightning.cli.report", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder (or its matrix.json)")
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("comparison"), help="folder for comparison.html and its figures"
-    )
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,16 +1,16 @@
-"""`python -m coin_lightning.cli.score RUN [evaluation.scorers=reference]`: score the kept answers of a run again.
+"""`python -m coin_lightning score RUN [evaluation.scorers=reference]`: score the kept answers of a run again.
 
 Needs no model, no data set and no GPU. Both variants of every rule are computed; `evaluation.scorers` says which one is
 printed and written to `RUN/rescored/<variant>/`. The variant that the run itself uses stays what it is.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from coin_lightning.cli.ending import ended
+from coin_lightning.cli.parsers import score_parser
 from coin_lightning.continual.rescoring import (
     CHANGES,
     DIFFERENCES,
@@ -22,7 +22,7 @@ from coin_lightning.continual.rescoring import (
     write_variant,
 )
 from coin_lightning.continual.run_dir import RunDir
-from coin_lightning.errors import CoinLightningError, ConfigError
+from coin_lightning.errors import ConfigError
 from coin_lightning.evaluation.scorer import VARIANTS
 from coin_lightning.evaluation.side_by_side import BothScores, RowDifference, variant_rows
 from coin_lightning.metrics.score_matrix import row_names
@@ -117,24 +117,6 @@ def _changes(found: Rescored) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; the exit status is 1 with an explanation when the run cannot be scored."""
-    options = _parser().parse_args(arguments)
-    try:
-        score(options.run, options.overrides, Console())
-    except CoinLightningError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m coin_lightning.cli.score", description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, finished or not")
-    parser.add_argument(
-        "overrides", nargs="*", metavar=f"{KEY}=...", help=f"{' or '.join(VARIANTS)}; default: the run's own"
-    )
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    """Command line; returns the exit status, 1 with an explanation when the run cannot be scored."""
+    options = score_parser().parse_args(arguments)
+    return ended(lambda interruption: score(options.run, options.overrides, Console()))

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from typing import Any, NoReturn
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from rich.console import Console
 
-from coin_lightning.continual.interruption import STATUS
+from coin_lightning.cli.ending import ended
+from coin_lightning.continual.interruption import STATUS, Interruption
 from coin_lightning.errors import CoinLightningError
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -30,19 +31,18 @@ class Sweep:
     def __init__(self) -> None:
         self.members: list[tuple[list[str], str | None]] = []
 
-    def member(self, work: Callable[[], object], fail: Callable[[Exception], NoReturn]) -> None:
+    def member(self, work: Callable[[Interruption], object]) -> None:
         """Run one member and keep how it ended. A signal that ends it, or the sweep, ends both.
 
         Args:
-            work: the run.
-            fail: says in the member's process what went wrong, and exits or raises.
+            work: the run; see `ended`.
 
         Raises:
             SystemExit: with the status of the signal.
         """
         context = multiprocessing.get_context("fork")  # this process only composes: no threads, no accelerator
         reader, writer = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(work, fail, writer))
+        process = context.Process(target=_work, args=(work, writer))
         with _handing_on(process) as received:
             process.start()
             writer.close()
@@ -71,20 +71,22 @@ def is_member() -> bool:
     return hydra.mode == RunMode.MULTIRUN and hydra.launcher._target_ == BASIC
 
 
-def _work(work: Callable[[], object], fail: Callable[[Exception], NoReturn], reason: Connection) -> None:
+def _work(work: Callable[[Interruption], object], reason: Connection) -> None:
     """In the member's process."""
     for number in STATUS:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGTERM)  # a killed sweep leaves no member behind
-    try:
-        work()
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
-    except Exception as error:
-        kind = "" if isinstance(error, CoinLightningError) else f"{type(error).__name__}: "
-        reason.send(f"{kind}{str(error).strip() or 'without a message'}")
-        fail(error)
+
+    def reported(interruption: Interruption) -> object:
+        try:
+            return work(interruption)
+        except Exception as error:
+            kind = "" if isinstance(error, CoinLightningError) else f"{type(error).__name__}: "
+            reason.send(f"{kind}{str(error).strip() or 'without a message'}")
+            raise
+
+    sys.exit(ended(reported))
 
 
 def _reason(status: int, reader: Connection) -> str | None:

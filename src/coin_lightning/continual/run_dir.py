@@ -10,7 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from filelock import FileLock, Timeout
 
@@ -293,6 +292,8 @@ def _git_commit() -> str | None:
 
 def machine() -> dict[str, Any]:
     """Machine class: processor, cores, memory, accelerator."""
+    import torch  # here alone: a finished run is recognised without it
+
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -39,7 +39,7 @@ class RunJudge:
         except CoinLightningError as error:
             self.warn(
                 f"judge: {error}\nThe run goes on without this judgement; make up for it with the same command, or "
-                f"with python -m coin_lightning.cli.judge {self.run.path}"
+                f"with python -m coin_lightning judge {self.run.path}"
             )
             return False
         finally:

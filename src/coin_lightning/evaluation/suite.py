@@ -12,9 +12,9 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from coin_lightning.errors import ConfigError
 from coin_lightning.evaluation.records import AnswerRecord, merge_records, write_records
 from coin_lightning.evaluation.task_scores import Scoring
+from coin_lightning.metrics.score_matrix import CELLS
 from coin_lightning.tasks.base import InstructionTask
 
-CELLS = ("seen", "full")
 Named = TypeVar("Named", InstructionTask, str)
 
 

@@ -16,6 +16,8 @@ from coin_lightning.metrics.continual import TaskVector, summarize
 ZERO_SHOT = "zero_shot"
 JOINT = "joint"
 LEARNED = ("sequence", "joint", "nothing")
+CELLS = ("seen", "full")
+"""Which cells are filled after task k: those of the tasks 1..k, or all."""
 """What a run learns: one task after the other, the union of all tasks at once, or nothing (zero-shot only)."""
 OF_THE_END_ALONE = ("acc", "zero_shot", "retention", "retention_individual")
 """Metrics that need no score right after a task's own training; a joint run has only these."""

@@ -1,0 +1,69 @@
+"""Whether a run is finished, read from its folder alone: neither a model nor the data are looked at.
+
+The same command again is how a run is continued, so it is given again when there is nothing left to do. Then the
+answer comes at once, because nothing that the config names is imported.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from coin_lightning import processes
+from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.errors import RunError
+from coin_lightning.run_files import read_json
+
+ALIKE = ("callbacks", "judge")
+"""Groups that change no result, but whose values only their classes can check: here they must be the run's own."""
+NO_JUDGE = "coin_lightning.evaluation.judges.base.no_judge"
+
+
+def is_finished(config: DictConfig, path: Path) -> bool:
+    """Whether nothing is left to train, to evaluate, to judge and to draw in a run of this config; writes nothing.
+
+    False also when that cannot be said for sure: one of several processes, other callbacks or another judge than the
+    run was started with, a damaged file. The long way then finds out, and has the message.
+
+    Args:
+        config: composed; its keys and values are sound.
+        path: the run folder.
+    """
+    if not processes.alone() or not all((path / name).is_file() for name in ("config.yaml", "matrix.json")):
+        return False
+    resolved: Any = OmegaConf.to_container(config, resolve=True)
+    try:
+        run = RunDir.open(path)
+        return _same(run, resolved) and _complete(run) and _judged(run, resolved["judge"]) and _drawn(path)
+    except RunError:
+        return False
+
+
+def _same(run: RunDir, resolved: dict[str, Any]) -> bool:
+    if not run.started():
+        return False
+    run.claim(resolved)  # of a run that has been started it only compares
+    stored = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
+    return all(stored.get(group) == resolved[group] for group in ALIKE)
+
+
+def _complete(run: RunDir) -> bool:
+    return run.finished() and run.summary_is_current()
+
+
+def _judged(run: RunDir, judge: dict[str, Any]) -> bool:
+    """Whether the run's own judge has judged every answer that has a score."""
+    if judge["_target_"] == NO_JUDGE:
+        return True
+    name = run.facts().get("protocol", {}).get("judge")
+    for index, scores in run.scores().items():
+        file = run.folder(index) / "judged" / f"{name}.json"
+        if not file.is_file() or not set(scores["scores"]) <= set(read_json(file)["counts"]):
+            return False
+    return True
+
+
+def _drawn(path: Path) -> bool:
+    page = path / "report.html"
+    return page.exists() and page.stat().st_mtime_ns >= (path / "matrix.json").stat().st_mtime_ns

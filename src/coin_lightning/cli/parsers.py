@@ -1,0 +1,76 @@
+"""Arguments of the commands beside `train`: their `--help` needs nothing of what they do, and answers at once."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from coin_lightning.evaluation.scorer import VARIANTS
+from coin_lightning.metrics.score_matrix import CELLS
+
+PROGRAM = "python -m coin_lightning"
+FREE = (
+    "num_threads", "scenario.root", "scenario.features", "scenario.builder", "scenario.num_workers",
+    "trainer.accelerator", "trainer.devices",
+)  # fmt: skip
+"""Config keys of a run that say where something lies or what computes it; `evaluate` takes no other."""
+
+
+def evaluate_parser() -> argparse.ArgumentParser:
+    """Of `evaluate RUN [KEY=VALUE ...]`."""
+    keys = f"evaluation={'|'.join(CELLS)} (default {CELLS[1]}), experience=3 or [1,3], and {', '.join(FREE)}"
+    text = """Evaluate what a run has left out. Loads the backbone and, for each finished experience, the weights that
+        the run has kept; answers and scores only the cells of the score matrix that are missing. Interrupted, the same
+        command goes on."""
+    return _of_run("evaluate", text, "run folder; its experiences so far are finished", "KEY=VALUE", keys)
+
+
+def score_parser() -> argparse.ArgumentParser:
+    """Of `score RUN [evaluation.scorers=...]`."""
+    keys = f"{' or '.join(VARIANTS)}; default: the run's own"
+    text = """Score the kept answers of a run again. Needs no model, no data set and no GPU. Both variants of every rule
+        are computed; evaluation.scorers says which one is printed and written to RUN/rescored/<variant>/. The variant
+        that the run itself uses stays what it is."""
+    return _of_run("score", text, "run folder, finished or not", "evaluation.scorers=...", keys)
+
+
+def judge_parser() -> argparse.ArgumentParser:
+    """Of `judge RUN [judge=...]`."""
+    keys = "judge=embedding|hf|hf_published|openai and options like judge.model=...; default: the run's own judge"
+    text = """Grade the answers of a run, finished or not. Reads the answers that the run has kept; no backbone and no
+        data set is needed. Several judges stand side by side."""
+    return _of_run("judge", text, "run folder", "judge=...", keys)
+
+
+def report_parser() -> argparse.ArgumentParser:
+    """Of `report RUN [RUN ...]`."""
+    text = """Re-make the page of a run, or compare several. Reads artefacts only: no model, no data set and no GPU is
+        needed."""
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} report", description=text)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder (or its matrix.json)")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("comparison"), help="folder for comparison.html and its figures"
+    )
+    return parser
+
+
+def assets_parser() -> argparse.ArgumentParser:
+    """Of `assets`."""
+    text = """Fetch and convert everything the embedded default needs, once. Afterwards no command of the project needs
+        a network."""
+    return argparse.ArgumentParser(prog=f"{PROGRAM} assets", description=text)
+
+
+PARSERS: Mapping[str, Callable[[], argparse.ArgumentParser]] = {
+    "evaluate": evaluate_parser,
+    "score": score_parser,
+    "judge": judge_parser,
+    "report": report_parser,
+    "assets": assets_parser,
+}
+
+
+def _of_run(command: str, text: str, folder: str, override: str, keys: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {command}", description=text)
+    parser.add_argument("run", type=Path, metavar="RUN", help=folder)
+    parser.add_argument("overrides", nargs="*", metavar=override, help=keys)
+    return parser

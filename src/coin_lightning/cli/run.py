@@ -1,0 +1,147 @@
+"""The run itself: train through a scenario, evaluate after every task, write the report.
+
+Everything heavy comes with this module. `train` imports it once it knows that there is something to do.
+"""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# quiet before the libraries are imported: their bars would break ours, and forked loaders need no tokenizer threads
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from coin_lightning import processes
+from coin_lightning.cli.assembly import Assembly, assemble, make_scenario
+from coin_lightning.cli.build import build, check_config
+from coin_lightning.cli.places import check_places
+from coin_lightning.cli.trainers import accumulation, check_processes
+from coin_lightning.continual.interruption import Interruption
+from coin_lightning.continual.loop import run_sequence
+from coin_lightning.continual.plan import make_plan
+from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.continual.run_judge import RunJudge
+from coin_lightning.continual.scenario import Scenario
+from coin_lightning.errors import JudgeError
+from coin_lightning.evaluation.judges.base import Judge
+from coin_lightning.evaluation.judges.judging import check_judge
+from coin_lightning.metrics.score_matrix import ScoreMatrix
+from coin_lightning.quiet import quiet_libraries
+from coin_lightning.reporting.html import write_report
+from coin_lightning.reporting.plan_table import run_plan
+from coin_lightning.reporting.run_matrix import load_matrix
+from coin_lightning.reporting.terminal import final_summary, matrix_table, run_header
+from coin_lightning.reporting.wandb_dashboard import log_experience
+from coin_lightning.whole_files import write_json
+
+
+def train(config: DictConfig, run_path: Path, interruption: Interruption | None = None) -> Path:
+    """Run or continue the sequence; returns the path of the report.
+
+    Args:
+        config: composed.
+        run_path: the run folder.
+        interruption: signals that ask the process to end.
+
+    Raises:
+        CoinLightningError: a wrong config, unusable data, missing assets, or a run folder of another config.
+    """
+    quiet_libraries()
+    console = Console(quiet=not processes.is_first())  # of several processes one speaks
+    check_config(config)
+    check_places(config, run_path)
+    check_processes(config)
+    processes.connect()
+    scenario = make_scenario(config)
+    run = RunDir(run_path, [task.name for task in scenario.tasks], scenario.learned)
+    resolved: Any = OmegaConf.to_container(config, resolve=True)
+    judge = _judge(config, run, console)
+    if not processes.decide(partial(_is_complete, run, resolved)):
+        with run.working():
+            processes.decide(partial(run.claim, resolved))
+            _continue(config, resolved, scenario, run, console, judge, interruption)
+    report = run.path / "report.html"
+    if processes.is_first():
+        if RunJudge(run, judge).missing():
+            with run.working():
+                _judge_rest(run, judge, console)
+        if not report.exists() or report.stat().st_mtime_ns < (run.path / "matrix.json").stat().st_mtime_ns:
+            write_report(run.path)
+        console.print(final_summary(run.path))
+    return report
+
+
+def _is_complete(run: RunDir, resolved: dict[str, Any]) -> bool:
+    """Whether nothing is left to train and to evaluate in a run of this config; writes nothing.
+
+    Raises:
+        RunError: it is complete, but of another config.
+    """
+    if not run.finished() or not run.summary_is_current():
+        return False
+    run.claim(resolved)
+    return True
+
+
+def _judge(config: DictConfig, run: RunDir, console: Console) -> Judge | None:
+    """The configured judge; refused when its name stands for another one in this run."""
+    judge: Judge | None = build(config.judge)
+    try:
+        if judge is not None:
+            check_judge(run.path, judge)
+    except JudgeError as error:  # it cannot be asked now; the run does not need it
+        console.print(f"judge: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    return judge
+
+
+def _judge_rest(run: RunDir, judge: Judge | None, console: Console) -> None:
+    """Judge a finished run that another judge, or none, has judged so far; no model of the run is loaded."""
+
+    def warn(text: str) -> None:
+        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    with console.status("judging"):
+        RunJudge(run, judge, warn=warn).rest()
+    run.refresh(judge=None if judge is None else judge.name)
+
+
+def _continue(
+    config: DictConfig,
+    resolved: dict[str, Any],
+    scenario: Scenario,
+    run: RunDir,
+    console: Console,
+    judge: Judge | None,
+    interruption: Interruption | None,
+) -> None:
+    names = config.experiment_name, config.method.name, config.backbone.name
+    console.print(run_header(*names, config.seed, run.tasks, run.path, scenario.notes, run.learned))
+    parts = assemble(config, resolved, scenario, run, console, judge, interruption)
+    _show_plan(config, parts, console)
+
+    def on_row(matrix: ScoreMatrix, row: int) -> None:
+        parts.progress.pause()
+        written = load_matrix(run.path)
+        console.print(matrix_table(written, row))
+        log_experience(parts.make.loggers, written, row, parts.loop.steps_until(row))
+        write_report(run.path, figures=run.finished())
+
+    parts.loop.on_row = on_row
+    try:
+        run_sequence(parts.loop, parts.module, parts.make)
+    finally:
+        parts.progress.pause()
+        parts.make.close()
+
+
+def _show_plan(config: DictConfig, parts: Assembly, console: Console) -> None:
+    """Work out what is going to happen, keep it as `plan.json` and print it."""
+    lessons = parts.scenario.lessons
+    plan = make_plan(parts.module, lessons, lambda task: accumulation(config, task), processes.world_size())
+    if processes.is_first():
+        write_json(parts.run.path / "plan.json", plan)
+    console.print(run_plan(plan))

@@ -1,0 +1,122 @@
+"""What must answer at once imports nothing heavy: the real command in a fresh process, which says what it holds."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "transformers", "peft", "lightning", "matplotlib", "datasets", "wandb")
+CODE = f"""
+import runpy, sys
+try:
+    runpy.run_module("coin_lightning", run_name="__main__", alter_sys=True)
+finally:
+    print("HOLDS", *[name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
+"""
+SEVERAL = ("TORCHELASTIC_", "SLURM_", "LSB_", "PMI", "OMPI_", "RANK", "WORLD_SIZE")
+
+
+def command(*words: object, folder: Path, **env: str) -> tuple[int, str, list[str]]:
+    """Exit status, text of both streams, and which of `HEAVY` were imported."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(SEVERAL)}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *map(str, words)], env={**own, "COIN_LIGHTNING_CACHE": str(folder), **env},
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    text, _, held = done.stderr.rpartition("HOLDS")
+    return done.returncode, done.stdout + text, held.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["--help"], "evaluate  fill the cells"),
+        (["train", "--help"], "method: "),
+        (["--cfg", "job"], "experiment_name: "),
+        (["--hydra-help"], "--multirun"),
+        (["evaluate", "--help"], "experience=3"),
+        (["score", "--help"], "evaluation.scorers"),
+        (["judge", "--help"], "judge=embedding"),
+        (["report", "--help"], "comparison.html"),
+        (["assets", "--help"], "needs a network"),
+        (["data", "--help"], "verify"),
+        (["data", "build", "--help"], "task=NAME"),
+        (["data", "verify", "--help"], "output=FILE.html"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_help(tmp_path: Path, words: list[str], shown: str):
+    status, text, held = command(*words, folder=tmp_path)
+    assert status == 0, text
+    assert shown in " ".join(text.split()) or shown in text
+    assert held == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["adapter.rnk=3"], "error: adapter.rnk: there is no such config key; did you mean adapter.rank"),
+        (["+adapter.rnak=3"], "error: adapter.rnak: coin_lightning.adapters.build.moelora has no such option; did you"),
+        (["+trainer.presicion=16"], "error: trainer.presicion: lightning.Trainer has no such option; did you mean pre"),
+        (["method=moelra"], "error: method=moelra: there is no method/moelra.yaml; did you mean moelora"),
+        (["scenario.limit_train=10.5"], "error: scenario.limit_train=10.5: must be a valid integer"),
+        (["optimizer.lr=fast"], 'error: optimizer.lr="fast": must be a valid number'),
+        (["protocol.projector=lost"], "error: protocol.projector='lost' is unknown"),
+        (["published=coin_radar/llava"], "error: published='coin_radar/llava' names no row"),
+        (["judge=null"], "error: "),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_a_wrong_key_or_value(tmp_path: Path, words: list[str], message: str):
+    status, text, held = command(*words, f"run_dir={tmp_path / 'run'}", folder=tmp_path)
+    assert status == 1
+    assert text.startswith(message)
+    assert "Traceback" not in text
+    assert held == []
+
+
+@pytest.fixture(scope="module")
+def finished(place) -> list[str]:
+    """Arguments of a run that is finished."""
+    words = place.command("start_up", tasks="gqa")
+    status, text = place.runs.run(words, PAGE="1")
+    assert status == 0, text
+    return words
+
+
+def test_a_finished_run(place, finished: list[str]):
+    run = place.folder / "start_up"
+    before = {file: file.stat().st_mtime_ns for file in run.rglob("*") if file.is_file()}
+    status, text, held = command(*finished, folder=place.folder)
+    assert status == 0, text
+    assert "Final accuracy (ACC)" in text
+    assert held == []
+    assert {file: file.stat().st_mtime_ns for file in run.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["callbacks.checkpoint.every_n_steps=0"], "callbacks.checkpoint.every_n_steps=0 must be at least 1"),
+        (["optimizer.lr=1e-3"], "was started with another config"),
+    ],
+    ids=["a value that only its class checks", "another config"],
+)
+def test_a_finished_run_is_not_taken_for_one_of_a_wrong_or_another_config(place, finished, words, message):
+    status, text = place.runs.run([*finished, *words])
+    assert status == 1
+    assert message in text
+
+
+def test_a_run_needs_no_wandb(place, tmp_path: Path):
+    """With a `wandb` in front of the installed one that cannot be imported."""
+    (tmp_path / "wandb.py").write_text("raise ImportError('there is no wandb here')")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    words = place.command("without_wandb", "logger=csv", tasks="gqa")
+    status, text, held = command(*words, folder=place.folder, PYTHONPATH=path)
+    assert status == 0, text
+    assert "Final accuracy (ACC)" in text
+    assert "wandb" not in held
+    assert "torch" in held
