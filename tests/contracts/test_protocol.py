@@ -197,10 +197,9 @@ def test_long_rows_are_refused_or_cut(place):
 
 
 def test_the_scorers_decide_the_headline_score():
-    blank = [AnswerRecord("imagenet", "1", "What?", "", {"answer": "cat"})]
-    scores = [build(composed(f"protocol.scorers={value}").evaluation).score(blank, "imagenet").score
-              for value in ("corrected", "reference")]  # fmt: skip
-    assert scores == [0, 100]
+    blank = AnswerRecord("imagenet", "1", "What?", "", {"answer": "cat"})
+    suites = [build(composed(f"protocol.scorers={value}").evaluation) for value in ("corrected", "reference")]
+    assert [suite.scoring.scorer("imagenet").read(blank) for suite in suites] == [0.0, 1.0]
 
 
 def test_the_divisor_decides_which_backward_transfer_comes_first(ran):

@@ -110,11 +110,11 @@ def test_file_holds_adapter_tensors_only(tmp_path):
     assert found == {"moelora_A": (4, 2, 16), "moelora_B": (4, 16, 2), "moelora_router": (4, 16)}
 
 
-def test_a_fresh_process_loads_after_importing_the_package(tmp_path):
+def test_a_fresh_process_loads_after_importing_the_adapters(tmp_path):
     model = get_peft_model(nn.Sequential(nn.Linear(4, 4)), _config(target_modules=["0"]))
     model.save_pretrained(tmp_path)
     code = (
-        "import sys, torch, coin_lightning, peft\n"
+        "import sys, torch, coin_lightning.adapters, peft\n"
         "model = peft.PeftModel.from_pretrained(torch.nn.Sequential(torch.nn.Linear(4, 4)), sys.argv[1])\n"
         "print(model.base_model.model[0].moelora_A['default'].double().sum().item())\n"
     )
