@@ -12,7 +12,7 @@ SOURCE = Path(coin_lightning.__file__).parent
 BASE = frozenset(
     {
         "metrics", "errors", "assets", "seeding", "quiet", "schedules", "whole_files", "weight_files", "run_files",
-        "processes", "pixel_depth", "pillow_warnings",
+        "processes", "task_progress", "pixel_depth", "pillow_warnings",
     }
 )  # fmt: skip
 MODELS = frozenset({"backbones", "adapters"})
@@ -27,7 +27,8 @@ ALLOWED = {
     "tasks": BASE | MODELS,
     "benchmarks": BASE | MODELS,
     "evaluation": BASE | MODELS | {"tasks"},
-    "module": BASE | MODELS | MIDDLE,
+    "module_state": BASE | {"methods"},
+    "module": BASE | MODELS | MIDDLE | {"module_state"},
     "reporting": BASE | {"evaluation"},
     "continual": BASE | MODELS | MIDDLE | {"module"},
     "cli": BASE | MODELS | MIDDLE | {"module", "continual", "reporting"},

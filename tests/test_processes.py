@@ -4,7 +4,9 @@ import json
 import signal
 
 import pytest
+import torch
 
+from coin_lightning.processes import peak_memory
 from ranks import srun, together, torchrun
 from results import results
 
@@ -82,3 +84,9 @@ def test_position_is_decided_once(place, ranked):
     assert results(place.folder / "late") == results(ranked.undisturbed)
     written = json.loads((place.folder / "late" / "task_01_scienceqa" / "train.json").read_text())
     assert written["steps"] == 10
+
+
+def test_peak_memory_is_in_bytes():
+    before = peak_memory(torch.device("cpu"))
+    held = bytearray(300_000_000)
+    assert peak_memory(torch.device("cpu")) >= max(before, len(held))

@@ -22,7 +22,7 @@ from trainer_side import make_trainer, plain
 from transformers import TrainerCallback
 
 from coin_lightning.adapters.build import save_adapter
-from coin_lightning.module import peak_memory
+from coin_lightning.processes import peak_memory
 from coin_lightning.seeding import seed_everything
 
 SIDES = {"ours": "moelora", "trainer": "lora"}

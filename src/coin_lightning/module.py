@@ -1,60 +1,31 @@
 """`ContinualMLLM`: backbone, adapter and method as one LightningModule."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
 from typing import Any
 
-import lightning as L
 import torch
 import torch.nn.functional as F
 from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from coin_lightning import processes
-from coin_lightning.adapters.moelora import MoELoraLinear, router_load, slot_weights
+from coin_lightning.adapters.routing import slot_layers, slot_weights
 from coin_lightning.adapters.targets import put_adapter
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.methods.base import Method
 from coin_lightning.methods.step import Inputs, StepOutput
+from coin_lightning.module_state import ModuleState
 from coin_lightning.objectives.cross_entropy import CrossEntropy
-from coin_lightning.seeding import random_state, restore_random_state
+from coin_lightning.task_progress import TaskProgress, pictures
 
 PROJECTOR = "multi_modal_projector"
 PROJECTOR_MODES = ("carried", "reinitialised", "frozen")
 LOSS_WEIGHTINGS = ("exact", "micro_batch")
-DIVERGED = (
-    "Nothing of this step is kept. Lower optimizer.lr, or look at these rows; a changed setting needs a run folder of "
-    "its own (experiment_name=...)"
-)
 
 
-@dataclass
-class Learned:
-    """What this process has really learned from in the present task, counted where it happens.
-
-    Attributes:
-        steps: optimizer steps.
-        batches: forward passes with a finite loss.
-        samples: rows in them.
-        pictures: pictures in them.
-        tokens: input tokens, padding included.
-        loss_first, loss_last: the task's own loss in the first and the last of them.
-    """
-
-    steps: int = 0
-    batches: int = 0
-    samples: int = 0
-    pictures: int = 0
-    tokens: int = 0
-    loss_first: float | None = None
-    loss_last: float | None = None
-
-
-class ContinualMLLM(L.LightningModule):
+class ContinualMLLM(ModuleState):
     """A frozen multimodal LLM with trainable layers.
 
     Args:
@@ -74,7 +45,9 @@ class ContinualMLLM(L.LightningModule):
         tasks: names of what will be learned, in order.
 
     Attributes:
-        learned: what the present task has seen so far.
+        progress: what the present task has seen so far.
+        watchers: called while answering, before each pass through the language model, with which of the positions that
+            enter it are real ones: `[b, l]`, then `[b, 1]` for each further token.
     """
 
     def __init__(
@@ -104,7 +77,7 @@ class ContinualMLLM(L.LightningModule):
         self.loss_weighting = loss_weighting
         self.total_steps = 0
         self.first_step = 0
-        self.learned = Learned()
+        self.progress = TaskProgress()
         self._context = ExitStack()
         # a task may have fewer answer batches than there are ranks, or none left after a kill
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -118,28 +91,17 @@ class ContinualMLLM(L.LightningModule):
         self.restore(0)
         for parameter in self.trainable().values():
             parameter.data = parameter.data.float()
-        layers = [layer for layer in self.peft.modules() if isinstance(layer, MoELoraLinear)]
-        self.has_router = any(len(layer.moelora_router) for layer in layers)
+        self.watchers: list[Callable[[Tensor], None]] = []
 
     @property
     def peft(self) -> PeftModel:
         """The backbone's model as PEFT sees it: saves and loads the adapter."""
         return self._peft[0]
 
-    @property
-    def methods(self) -> dict[str, Method]:
-        """The method and the plugins, by the names of their state, in the order of their hooks."""
-        plugins: Any = self.plugins.items()
-        return {"method": self.method, **{f"plugins.{name}": plugin for name, plugin in plugins}}
-
-    def trainable(self) -> dict[str, nn.Parameter]:
-        """Trainable parameters by name."""
-        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
-
     def learning(self) -> dict[str, int]:
         """How many numbers of each trainable tensor learn now: of a bank of slots those of the frozen ones do not."""
         trainable = self.trainable()
-        layers = [layer for layer in self.peft.modules() if isinstance(layer, MoELoraLinear)]
+        layers = slot_layers(self.peft).values()
         frozen = {id(tensor): count for layer in layers for tensor, count in layer.frozen_numbers()}
         return {name: tensor.numel() - frozen.get(id(tensor), 0) for name, tensor in trainable.items()}
 
@@ -239,12 +201,12 @@ class ContinualMLLM(L.LightningModule):
         extra = self.extra_loss(step, batch)
         total = step.losses.sum()
         mean = step.loss.detach()
-        self._count(batch, mean, extra)
+        self.progress.count(batch, mean, extra)
         self.log("train/loss", mean, prog_bar=True)
         if extra is not None:
             self.log("train/extra_loss", extra.detach())
         loss = self._weighted(total, len(step.targets), extra, batch)
-        if torch.distributed.is_initialized() and not _pictures(batch):
+        if torch.distributed.is_initialized() and not pictures(batch):
             loss = loss + self._no_gradient_of_projector()
         return loss
 
@@ -260,35 +222,6 @@ class ContinualMLLM(L.LightningModule):
         divided = self.trainer.accumulate_grad_batches
         loss = total * divided / count.clamp(min=1.0)
         return loss if extra is None else loss + extra * divided / batch["step_batches"]
-
-    def _count(self, batch: dict[str, Any], loss: Tensor, extra: Tensor | None) -> None:
-        """Add a batch to `learned`."""
-        value = loss.item()
-        if not math.isfinite(value) or not (extra is None or math.isfinite(extra.item())):
-            kind = f"loss {value}" if extra is None else f"loss {value}, added by the method {extra.item()}"
-            ids = ", ".join(map(str, batch["ids"]))
-            raise RunError(
-                f"training diverged: {kind} in step {self.learned.steps + 1} of the task, rows {ids}. {DIVERGED}"
-            )
-        seen = self.learned
-        seen.batches, seen.samples = seen.batches + 1, seen.samples + len(batch["ids"])
-        seen.pictures += _pictures(batch)
-        seen.tokens += batch["input_ids"].numel()
-        seen.loss_first = value if seen.loss_first is None else seen.loss_first
-        seen.loss_last = value
-
-    def check_finite(self) -> None:
-        """Nothing that is not a number is kept.
-
-        Raises:
-            RunError: a trainable weight is not finite.
-        """
-        wrong = [name for name, weight in self.trainable().items() if not torch.isfinite(weight).all()]
-        if wrong:
-            raise RunError(
-                f"training diverged: {len(wrong)} trainable tensors are not finite behind step {self.learned.steps} of "
-                f"the task, e.g. {wrong[0]}. {DIVERGED}"
-            )
 
     def _no_gradient_of_projector(self) -> Tensor:
         """Zero that depends on the projector: DDP waits for its gradient also where no row has a picture."""
@@ -307,7 +240,7 @@ class ContinualMLLM(L.LightningModule):
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """Step, then pass on to the methods: before any callback saves, and once per step also when accumulating."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.learned.steps += 1
+        self.progress.steps += 1
         for method in self.methods.values():
             method.after_step(self)
 
@@ -345,119 +278,20 @@ class ContinualMLLM(L.LightningModule):
     # answering
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """Answers of a batch: `ids`, `answers`, and `gates`, the router's summed gates by layer (None: no router)."""
-        metered = router_load(self, batch["attention_mask"]) if self.has_router else nullcontext()
-        with self._routed(batch), metered as load:
+        """Answers of a batch: `ids` and `answers`."""
 
-            def unfinished(rows: Tensor) -> None:
-                if load is not None:
-                    load.mask = rows  # a row that has ended only goes on as padding
+        def watch(real: Tensor) -> None:
+            for watcher in self.watchers:
+                watcher(real)
 
+        with self._routed(batch):
             inputs = self._inputs(batch, None, batch["attention_mask"])
             assert inputs.mask is not None
-            answers = self.backbone.answer(inputs.embeds, inputs.mask, batch["max_new_tokens"], unfinished)
-        return {"ids": batch["ids"], "answers": answers, "gates": None if load is None else load.totals()}
-
-    # checkpoints
-
-    def restore(self, position: int) -> None:
-        """The structure that methods give the module behind `position` experiences; see `Method.restore`."""
-        for method in self.methods.values():
-            method.restore(self, position)
-
-    def method_state(self) -> dict[str, Tensor]:
-        """Parameters and buffers of the method and the plugins, by name, in their own dtypes."""
-        methods = self.methods.items()
-        return {f"{part}.{key}": value for part, method in methods for key, value in method.state_dict().items()}
-
-    def load_method_state(self, state: Mapping[str, Tensor], where: str) -> None:
-        """Undo of `method_state`, into the structure that `restore` has made.
-
-        Args:
-            state: tensors by name.
-            where: they come from, for the message.
-
-        Raises:
-            RunError: there are other tensors, or tensors of other shapes, than the methods have.
-        """
-        own = self.method_state()
-        wrong = sorted(own.keys() ^ state.keys()) or [
-            name for name, value in own.items() if value.shape != state[name].shape
-        ]
-        if wrong:
-            raise RunError(
-                f"{where}: its state of the method and the plugins does not fit those of the config, e.g. {wrong[0]}; "
-                "give the command that the run was started with"
-            )
-        for name, value in own.items():
-            value.copy_(state[name])
-
-    @property
-    def memory(self) -> dict[str, Any]:
-        """What the method and the plugins remember beside tensors, JSON values by their names."""
-        return {name: method.memory for name, method in self.methods.items()}
-
-    @memory.setter
-    def memory(self, memory: Mapping[str, Any]) -> None:
-        for name, method in self.methods.items():
-            method.memory = dict(memory.get(name, {}))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep trainable weights, method state, and of every rank its random state and what it has learned from.
-
-        All ranks take part; the frozen model is never written.
-        """
-        trainable = self.trainable()
-        checkpoint["state_dict"] = {
-            name: tensor for name, tensor in checkpoint["state_dict"].items() if name in trainable
-        }
-        checkpoint["method_state"] = self.method_state()
-        checkpoint["ranks"] = processes.gather({"random_state": random_state(), "learned": asdict(self.learned)})
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the checkpoint holds exactly the trainable weights, of as many ranks as there are.
-
-        Raises:
-            RunError: it does not.
-        """
-        wrong = set(self.trainable()).symmetric_difference(checkpoint["state_dict"])
-        if wrong:
-            raise RunError(f"checkpoint does not fit the model: {len(wrong)} names differ, e.g. {sorted(wrong)[0]}")
-        ranks = checkpoint["ranks"]
-        if len(ranks) != processes.world_size():
-            raise RunError(
-                f"the task was begun by {len(ranks)} processes and cannot be continued by {processes.world_size()}: "
-                f"each would go on with other rows. Start {len(ranks)}, or remove last.ckpt from the task's folder to "
-                "learn the task from its beginning"
-            )
-        self.load_method_state(checkpoint["method_state"], "the checkpoint")
-        mine = ranks[processes.rank()]
-        self.learned = Learned(**mine["learned"])
-        self._restored_random_state = mine["random_state"]
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Continue a killed task with the random numbers it would have drawn."""
-        state = self.__dict__.pop("_restored_random_state", None)
-        if state is not None:
-            restore_random_state(state)
+            watch(inputs.mask)
+            answers = self.backbone.answer(inputs.embeds, inputs.mask, batch["max_new_tokens"], watch)
+        return {"ids": batch["ids"], "answers": answers}
 
 
 def part_of(name: str) -> str:
     """`projector`, `method` (what methods and plugins have of their own) or `adapter`: where a trainable tensor is."""
     return "projector" if PROJECTOR in name else "adapter" if name.startswith("backbone.") else "method"
-
-
-def _pictures(batch: Mapping[str, Any]) -> int:
-    """Pictures of a batch."""
-    return next((len(batch[name]) for name in ("features", "pixels") if name in batch), 0)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Highest memory in bytes so far: of the device, or of the process (resident) on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from coin_lightning.errors import CoinLightningError, ConfigError
 
 if TYPE_CHECKING:
+    import torch
     from lightning.fabric.plugins.environments import ClusterEnvironment
 
 Found = TypeVar("Found")
@@ -131,3 +132,16 @@ def gather(mine: Found) -> list[Found]:
     found: list[Found | None] = [None] * dist.get_world_size()
     dist.all_gather_object(found, mine)
     return found  # type: ignore[return-value]
+
+
+def peak_memory(device: "torch.device") -> int:
+    """Highest memory in bytes so far: of the device, or of the process (resident) on a CPU."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -267,7 +267,7 @@ def test_what_was_really_learned_is_compared_with_the_plan(world, counter):
 
     class Forgetful(L.Callback):
         def on_train_epoch_end(self, trainer, module) -> None:
-            setattr(module.learned, counter, getattr(module.learned, counter) - 1)
+            setattr(module.progress, counter, getattr(module.progress, counter) - 1)
 
     here = world()
     here.skip_zero_shot()

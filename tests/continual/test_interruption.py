@@ -61,7 +61,7 @@ def test_nothing_is_learned_twice_behind_a_signal(place):
     place.runs.run([*command, *send(1, "train", 3, signal.SIGTERM)])
     saved = torch.load(place.folder / "signal_step" / "task_01_imagenet" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == 3
-    assert saved["ranks"][0]["learned"]["samples"] == 12
+    assert saved["ranks"][0]["progress"]["samples"] == 12
 
 
 def test_a_requeue_signal_of_slurm_is_ours(place, short):

@@ -81,7 +81,7 @@ def test_mid_task_checkpoint_holds_trainable_weights_only(contract: Contract):
     assert contract.checkpoint["global_step"] == 8
     (rank,) = contract.checkpoint["ranks"]
     assert set(rank["random_state"]) >= {"torch"}
-    assert rank["learned"]["steps"] == 8
+    assert rank["progress"]["steps"] == 8
 
 
 def test_task_checkpoint_holds_the_adapter_and_no_frozen_weight(contract: Contract):

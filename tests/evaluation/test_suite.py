@@ -1,8 +1,6 @@
-import json
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.evaluation.records import read_records
@@ -21,8 +19,8 @@ def writer(tmp_path) -> AnswerWriter:
     return AnswerWriter(tmp_path / "records", [task("gqa"), task("vqav2")])
 
 
-def write(writer: AnswerWriter, ids: list[str], answers: list[str], gates=None, at: int = 0, rank: int = 0) -> None:
-    prediction = {"ids": ids, "answers": answers, "gates": gates}
+def write(writer: AnswerWriter, ids: list[str], answers: list[str], at: int = 0, rank: int = 0) -> None:
+    prediction = {"ids": ids, "answers": answers}
     writer.write_on_batch_end(SimpleNamespace(global_rank=rank), None, prediction, None, None, 0, at)
 
 
@@ -93,28 +91,6 @@ def test_missing_and_contradicting_answers_are_refused(writer):
     write(writer, ["gqa3", "gqa0"], ["three", "null"], rank=1)
     with pytest.raises(DataError, match=r"question gqa0: two answers, 'zero' .* and 'null'"):
         writer.collect(writer.tasks[0])
-
-
-def gates(**layers: tuple[list[float], float]) -> dict:
-    return {name: (torch.tensor(total, dtype=torch.float64), count) for name, (total, count) in layers.items()}
-
-
-def test_router_load_weighs_batches_and_ranks_by_their_tokens(writer):
-    write(writer, ["gqa0"], ["a"], gates(q=([6.0, 4.0], 10), v=([10.0, 0.0], 10)))
-    write(writer, ["gqa1"], ["a"], gates(q=([0.0, 30.0], 30), v=([15.0, 15.0], 30)))
-    write(writer, ["gqa2"], ["a"], gates(q=([14.0, 46.0], 60), v=([25.0, 35.0], 60)), rank=1)
-    write(writer, ["vqav20"], ["a"], gates(q=([1.0, 3.0], 4), v=([4.0, 0.0], 4)), at=1)
-    load = writer.router_load()
-    assert (load["num_experts"], load["layers"]) == (2, ["q", "v"])
-    assert load["load"]["gqa"] == [pytest.approx([0.2, 0.8]), pytest.approx([0.5, 0.5])]
-    assert load["load"]["vqav2"] == [[0.25, 0.75], [1.0, 0.0]]
-
-
-def test_without_a_router_there_is_no_load(writer):
-    write(writer, ["gqa0"], ["a"])
-    assert writer.router_load() == {}
-    line = json.loads((writer.folder / "gqa.0.jsonl").read_text())
-    assert line == {"ids": ["gqa0"], "answers": ["a"], "gates": {}}
 
 
 def test_clearing_leaves_the_records_only(writer):

@@ -30,11 +30,12 @@ def disturb(module: ContinualMLLM) -> dict[str, MoELoraLinear]:
 @pytest.mark.parametrize(("position", "active"), [(0, 1), (1, 1), (2, 2), (3, 3)])
 def test_the_pairs_of_the_tasks_so_far_add_up(position, active):
     module = build(OLoRA())
-    layer = next(iter(disturb(module).values()))
     module.restore(position)
+    layer = next(iter(disturb(module).values()))
+    assert layer.num_slots == active
     x = torch.randn(5, layer.in_features)
-    a, b = layer.moelora_A["default"], layer.moelora_B["default"]
-    wanted = layer.base_layer(x) + sum(12 / 4 * x @ a[slot].t() @ b[slot].t() for slot in range(active))
+    pairs = [layer.slot("default", slot) for slot in range(active)]
+    wanted = layer.base_layer(x) + sum(12 / 4 * x @ a.t() @ b for a, b in pairs)
     assert torch.allclose(layer(x), wanted, atol=1e-4)
 
 
@@ -42,12 +43,13 @@ def test_the_pairs_of_the_tasks_so_far_add_up(position, active):
 def test_the_penalty_is_its_definition_and_moves_the_new_pair_only(penalty):
     method = OLoRA(orthogonal=0.5, norm=0.25, penalty=penalty)
     module = build(method)
-    layers = disturb(module).values()
     module.restore(3)
+    layers = disturb(module).values()
     found = method.loss(None, {})
     wanted = 0.0
     for layer in layers:
-        a, b = layer.moelora_A["default"].detach(), layer.moelora_B["default"].detach()
+        pairs = [layer.slot("default", slot) for slot in range(3)]
+        a, b = ([part.detach() for part in parts] for parts in zip(*pairs, strict=True))
         for earlier in (0, 1):
             for new in a[2]:
                 for old in a[earlier]:
@@ -58,8 +60,8 @@ def test_the_penalty_is_its_definition_and_moves_the_new_pair_only(penalty):
     found.backward()
     for layer in layers:
         gradient = layer.moelora_A["default"].grad
-        assert gradient[2].any()
-        assert not gradient[:2].any()
+        assert gradient[8:].any()
+        assert not gradient[:8].any()
 
 
 def test_the_first_task_has_nothing_to_be_orthogonal_to():
@@ -72,8 +74,18 @@ def test_joint_training_is_one_pair():
     method = OLoRA()
     module = build(method, tasks=("joint",))
     module.restore(8)
-    assert next(iter(disturb(module).values())).num_experts == 1
+    assert next(iter(disturb(module).values())).num_slots == 1
     assert method.loss(None, {}) is None
+
+
+def test_the_bank_shrinks_when_an_earlier_task_is_gone_back_to():
+    module = build(OLoRA())
+    module.restore(3)
+    layer = next(iter(disturb(module).values()))
+    first = layer.slot("default", 0)[0].clone()
+    module.restore(1)
+    assert layer.num_slots == 1
+    assert torch.equal(layer.moelora_A["default"], first)
 
 
 def test_weight_decay_is_refused_before_anything_is_learned(place):

@@ -1,6 +1,7 @@
 """A slot per task: the bank that is made of a LoRA, and what a run changes in it."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,22 +10,19 @@ from safetensors.torch import load_file
 
 from coin_lightning.adapters.build import lora, moelora
 from coin_lightning.errors import ConfigError
-from coin_lightning.methods.task_slots import slot_per_task
-
-TASKS = ("a", "b", "c")
+from coin_lightning.methods.task_slots import bank_of_one
 
 
-def test_each_slot_has_the_rank_and_the_scale_of_the_lora():
-    bank = slot_per_task("olora", lora(rank=4, alpha=12, dropout=0.25, targets=["q_proj"]), TASKS)
-    assert (bank.num_experts, bank.expert_rank, bank.scaling, bank.dropout) == (3, 4, 3.0, 0.25)
+def test_the_slot_has_the_rank_and_the_scale_of_the_lora():
+    bank = bank_of_one("olora", lora(rank=4, alpha=12, dropout=0.25, targets=["q_proj"]))
+    assert (bank.num_experts, bank.r, bank.scaling, bank.dropout) == (1, 4, 3.0, 0.25)
     assert bank.target_modules == ["q_proj"]
-    assert bank.fixed_weights == [1.0, 1.0, 1.0]
-    assert slot_per_task("olora", lora(rank=4), ()).num_experts == 1
+    assert bank.fixed_weights == [1.0]
 
 
 def test_another_adapter_is_refused():
     with pytest.raises(ConfigError, match="method=olora keeps a LoRA pair per task, not MOELORA; use adapter=lora"):
-        slot_per_task("olora", moelora(rank=4, num_experts=2), TASKS)
+        bank_of_one("olora", moelora(rank=4, num_experts=2))
 
 
 @pytest.mark.parametrize("method", ["olora", "hide_llava"])
@@ -36,14 +34,16 @@ def test_a_run_changes_the_new_slot_only_and_counts_only_that(place, method):
     saved = [load_file(run / name / "adapter" / "adapter_model.safetensors") for name in names]
     slots = [key for key in saved[0] if "moelora" in key]
     assert slots
+    rank = 8
     for key in slots:
-        for before, after, slot in ((saved[0], saved[1], 1), (saved[1], saved[2], 2)):
-            changed = [index for index in range(3) if not torch.equal(before[key][index], after[key][index])]
-            assert changed == [slot], key
+        assert [len(weights[key]) for weights in saved] == [rank, 2 * rank, 3 * rank], key
+        for before, after in pairwise(saved):
+            assert torch.equal(after[key][: len(before[key])], before[key]), key
+            assert after[key][len(before[key]) :].any(), key
     trained = json.loads((run / "task_02_textvqa" / "train.json").read_text())
     plan = json.loads((run / "plan.json").read_text())
     bank = sum(saved[0][key].numel() for key in slots)
     projector = sum(value.numel() for key, value in saved[0].items() if "moelora" not in key)
-    assert trained["trainable_parameters"] == sum(plan["trainable"].values()) == bank // 3 + projector
+    assert trained["trainable_parameters"] == sum(plan["trainable"].values()) == bank + projector
     flags = json.loads(Path(run / "task_02_textvqa" / "adapter" / "adapter_config.json").read_text())
-    assert (flags["active_slots"], flags["trainable_slots"]) == ([0, 1], [1])
+    assert (flags["num_experts"], flags["fixed_weights"], flags["trainable_slots"]) == (2, [1.0, 1.0], [1])

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from peft import LoraConfig, PeftModel, PeftType
-from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, set_peft_model_state_dict
+from peft.utils import (
+    CONFIG_NAME,
+    SAFETENSORS_WEIGHTS_NAME,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
@@ -84,44 +89,48 @@ def _targets(targets: str | Sequence[str]) -> str | list[str]:
 
 
 def save_adapter(model: PeftModel, folder: Path) -> int:
-    """Write the adapter in PEFT's format (safetensors and JSON) and return its size in bytes.
+    """Write the adapters in PEFT's format (safetensors and JSON) and return their size in bytes.
 
-    `README.md` beside it says how it is loaded; it takes the place of the card that PEFT writes.
+    The one named `default` goes into the folder itself, any other into a folder of its name below. `README.md` says how
+    they are loaded; it takes the place of the card that PEFT writes.
     """
     model.save_pretrained(str(folder), save_embedding_layers=False)
     config = model.peft_config["default"]
     kind, base = PeftType(config.peft_type).value, config.base_model_name_or_path
     write_text(folder / "README.md", CARD.format(kind=kind, base=repr(base or BASE)))
-    return sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".safetensors", ".json"))
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.suffix in (".safetensors", ".json"))
 
 
 def load_adapter(model: PeftModel, folder: Path) -> None:
-    """Put saved weights into the model's active adapter, in place.
+    """Put saved weights into the model's adapters, in place.
 
     Args:
-        model: with an adapter of the same settings.
+        model: with adapters of the same names and settings.
         folder: `adapter` in the folder of a task.
 
     Raises:
-        RunError: a file is missing or damaged, or the adapter has another type, lacks a weight or has one too many.
+        RunError: a file is missing or damaged, or an adapter has another type, lacks a weight or has one too many.
     """
-    saved, own = _saved_type(folder / CONFIG_NAME), PeftType(model.peft_config["default"].peft_type).value
+    for name in model.peft_config:
+        _load_one(model, name, folder if name == "default" else folder / name, _train_again(folder.parent))
+
+
+def _load_one(model: PeftModel, name: str, folder: Path, remedy: str) -> None:
+    saved, own = _saved_type(folder / CONFIG_NAME, remedy), PeftType(model.peft_config[name].peft_type).value
     if saved != own:
         raise RunError(f"{folder}: holds a {saved} adapter, the run uses {own}; check adapter and method")
     file = folder / SAFETENSORS_WEIGHTS_NAME
-    weights = read_safetensors(file, "adapter", _train_again(folder.parent), RunError)
-    try:
-        result: Any = set_peft_model_state_dict(model, weights)
-    except (ValueError, RuntimeError, KeyError) as error:
-        raise RunError(f"{file}: adapter cannot be loaded ({error}); {_train_again(folder.parent)}") from error
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    missing = sorted(trained.intersection(result.missing_keys))
-    unexpected = list(result.unexpected_keys)
+    weights = read_safetensors(file, "adapter", remedy, RunError)
+    expected = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False).keys()
+    missing, unexpected = sorted(expected - weights.keys()), sorted(weights.keys() - expected)
     if missing or unexpected:
         raise RunError(
-            f"{file}: adapter does not fit the model; missing {missing[:3]}, unexpected {unexpected[:3]}; "
-            + _train_again(folder.parent)
+            f"{file}: adapter does not fit the model; missing {missing[:3]}, unexpected {unexpected[:3]}; {remedy}"
         )
+    try:
+        set_peft_model_state_dict(model, weights, adapter_name=name)
+    except RuntimeError as error:
+        raise RunError(f"{file}: adapter cannot be loaded ({error}); {remedy}") from error
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
@@ -136,12 +145,11 @@ def read_state(file: Path) -> dict[str, Tensor]:
     return read_safetensors(file, "state of the method", _train_again(file.parent), RunError)
 
 
-def _saved_type(file: Path) -> str:
+def _saved_type(file: Path, remedy: str) -> str:
     try:
         return str(json.loads(file.read_text(encoding="utf-8"))["peft_type"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise RunError(f"{file}: adapter cannot be read ({reason}); {_train_again(file.parent.parent)}") from error
+        raise RunError(f"{file}: adapter cannot be read ({type(error).__name__}: {error}); {remedy}") from error
 
 
 def _train_again(task: Path) -> str:

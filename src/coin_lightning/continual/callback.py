@@ -18,19 +18,21 @@ from coin_lightning.adapters.build import load_adapter, read_state, save_adapter
 from coin_lightning.continual.context import ExperienceContext
 from coin_lightning.continual.experience_scores import keep_scores
 from coin_lightning.continual.interruption import Interruption
-from coin_lightning.continual.learned import check_learned, check_moved, moved
 from coin_lightning.continual.plan import Rates, check_optimizer, check_step, optimizer_steps, planned_rates
 from coin_lightning.continual.protocol import Protocol
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Experience, Scenario
+from coin_lightning.continual.task_checks import check_learned, check_moved, moved
 from coin_lightning.errors import RunError
+from coin_lightning.evaluation.router_load import RouterMeter, mean_load
 from coin_lightning.evaluation.side_by_side import score_both
 from coin_lightning.evaluation.suite import AnswerWriter, Suite
 from coin_lightning.metrics.score_matrix import ScoreMatrix
-from coin_lightning.module import ContinualMLLM, Learned, peak_memory
+from coin_lightning.module import ContinualMLLM
 from coin_lightning.run_files import read_json
 from coin_lightning.seeding import seed_everything, seed_rank
+from coin_lightning.task_progress import TaskProgress
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.whole_files import write_json
 
@@ -155,8 +157,8 @@ class ContinualLoop(L.Callback):
         if index < 1 or index == self._loaded:
             return
         folder = self.run.folder(index)
-        load_adapter(module.peft, folder / "adapter")
         module.restore(index)
+        load_adapter(module.peft, folder / "adapter")
         state, memory = folder / STATE, folder / MEMORY
         module.load_method_state(read_state(state) if state.exists() else {}, str(state))
         module.memory = read_json(memory) if memory.exists() else {}
@@ -173,7 +175,7 @@ class ContinualLoop(L.Callback):
             return
         experience, module = self._current(), _module(pl_module)
         assert experience.task is not None
-        module.learned, self._earlier, self._moved = Learned(), 0.0, set()
+        module.progress, self._earlier, self._moved = TaskProgress(), 0.0, set()
         seed_everything(self.seed + experience.index)
         if module.projector == "reinitialised" and self.run.previous(experience.index) > 0:
             module.reset_projector()
@@ -262,7 +264,7 @@ class ContinualLoop(L.Callback):
         self._loaded = experience.index
 
     def _save(self, module: ContinualMLLM, experience: Experience, seconds: float) -> None:
-        folder, seen = experience.folder, module.learned
+        folder, seen = experience.folder, module.progress
         size = save_adapter(module.peft, folder / "adapter")
         save_file({name: tensor.cpu().contiguous() for name, tensor in module.method_state().items()}, folder / STATE)
         write_json(folder / MEMORY, module.memory)
@@ -277,7 +279,7 @@ class ContinualLoop(L.Callback):
             "loss_last": seen.loss_last,
             "trainable_parameters": sum(module.learning().values()),
             "checkpoint_bytes": size,
-            "peak_memory_bytes": peak_memory(module.device),
+            "peak_memory_bytes": processes.peak_memory(module.device),
         }
         write_json(folder / "train.json", trained)  # last: its presence says that the weights are complete
         (folder / LAST).unlink(missing_ok=True)
@@ -302,10 +304,11 @@ class ContinualLoop(L.Callback):
         rank, ranks = trainer.global_rank, trainer.world_size
         loaders = [task.answer_loader(writer.done(task.name), rank, ranks) for task in tasks]
         callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        callbacks.append(writer)
+        callbacks += (meter := RouterMeter()), writer
         with self.interruption.at_next_step():
             trainer.predict(module, dataloaders=loaders, return_predictions=False)
-        callbacks.remove(writer)
+        for added in (meter, writer):
+            callbacks.remove(added)
         trainer.strategy.barrier()
         if trainer.is_global_zero:
             self._score(experience, tasks, writer, time.monotonic() - started, ranks)
@@ -329,7 +332,7 @@ class ContinualLoop(L.Callback):
         self, experience: Experience, tasks: list[Any], writer: AnswerWriter, seconds: float, ranks: int
     ) -> None:
         results = {task.name: score_both(writer.collect(task), task.name) for task in tasks}
-        variant, load = self.suite.scoring.variant, writer.router_load()
+        variant, load = self.suite.scoring.variant, mean_load(writer.answered())
         keep_scores(experience, results, variant, seconds, load, self.run.tasks)
         writer.clear()
         if ranks == 1:  # of several, the others would wait in a barrier; they leave judging to the end of the run

@@ -27,7 +27,7 @@ def keep_scores(
         results: scores of the tasks evaluated now.
         variant: the one that fills the score matrix.
         seconds: that the evaluation took.
-        router: `AnswerWriter.router_load` of the same tasks; may be empty.
+        router: `evaluation.router_load.mean_load` of the same tasks; may be empty.
         order: all tasks of the scenario.
     """
     if router:

@@ -39,7 +39,7 @@ class Suite:
 class AnswerWriter(BasePredictionWriter):
     """Appends each batch's answers to `<folder>/.partial/<task>.<rank>.jsonl`, so that a killed evaluation goes on.
 
-    A line is one batch: ids, answers, and the router's summed gates by layer where the adapter has a router.
+    A line is one batch: ids, answers, and what other callbacks have added to the prediction.
 
     Args:
         folder: the experience's `records` folder.
@@ -53,6 +53,10 @@ class AnswerWriter(BasePredictionWriter):
     def batches(self, task: str) -> list[list[dict[str, Any]]]:
         """Answered batches of a task, per rank."""
         return [_whole_lines(file) for file in sorted(self.folder.glob(f"{task}.*.jsonl"))]
+
+    def answered(self) -> dict[str, list[dict[str, Any]]]:
+        """Answered batches of each task, of all ranks."""
+        return {task.name: [batch for rank in self.batches(task.name) for batch in rank] for task in self.tasks}
 
     def done(self, task: str) -> frozenset[str]:
         """Ids that an interrupted evaluation has already answered, over all ranks."""
@@ -71,8 +75,7 @@ class AnswerWriter(BasePredictionWriter):
         """Lightning's hook."""
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{self.tasks[dataloader_idx].name}.{trainer.global_rank}.jsonl"
-        gates = {name: [total.tolist(), count] for name, (total, count) in (prediction["gates"] or {}).items()}
-        line = json.dumps({"ids": prediction["ids"], "answers": prediction["answers"], "gates": gates})
+        line = json.dumps(prediction)
         cut = file.exists() and _ends_within_a_line(file)
         with file.open("a", encoding="utf-8") as stream:
             stream.write(("\n" if cut else "") + line + "\n")
@@ -92,20 +95,6 @@ class AnswerWriter(BasePredictionWriter):
         records = merge_records(groups, order=list(rows))
         write_records(self.folder.parent / f"{task.name}.jsonl", records)
         return records
-
-    def router_load(self) -> dict[str, Any]:
-        """Mean gate per expert by layer and task (`router.json`); empty for adapters without a router."""
-        load, layers, experts = {}, [], 0
-        for task in self.tasks:
-            sums: dict[str, tuple[list[float], float]] = {}
-            for batch in (batch for rank in self.batches(task.name) for batch in rank):
-                for name, (total, count) in batch["gates"].items():
-                    before, tokens = sums.get(name, ([0.0] * len(total), 0.0))
-                    sums[name] = [a + b for a, b in zip(before, total, strict=True)], tokens + count
-            if sums:
-                layers, experts = list(sums), len(next(iter(sums.values()))[0])
-                load[task.name] = [[value / tokens for value in total] for total, tokens in sums.values()]
-        return {"num_experts": experts, "layers": layers, "load": load} if load else {}
 
     def clear(self) -> None:
         """Remove the partial files once the scores are written."""

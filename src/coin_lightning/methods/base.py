@@ -134,7 +134,7 @@ class Method(nn.Module):
     def slot_weights(self, batch: dict[str, Any]) -> Any:
         """Weights of the adapter's slots per sample, in training and in generation; None leaves it to its router.
 
-        See `adapters.moelora.routing.slot_weights` for the shapes.
+        See `adapters.routing.slot_weights` for the shapes.
         """
         return None
 

@@ -14,9 +14,9 @@ from peft import PeftConfig
 from pydantic import PositiveFloat
 from torch import Tensor
 
-from coin_lightning.adapters.moelora import moelora_layers, set_active_slots, set_trainable_slots
+from coin_lightning.adapters.moelora import moelora_layers
 from coin_lightning.methods.base import Context, Method
-from coin_lightning.methods.task_slots import slot_per_task
+from coin_lightning.methods.task_slots import bank_of_one, hold_slots
 
 LAYER = re.compile(r"\.layers\.(\d+)\.")
 
@@ -42,34 +42,32 @@ class HiDeLLaVA(Method):
     def __init__(self, temperature: PositiveFloat = 0.1, name: str = "hide_llava") -> None:
         super().__init__(name)
         self.temperature = temperature
-        self._slots, self._slot, self._known = 1, 0, 0
+        self._most, self._slot, self._known = 1, 0, 0
         self._model: tuple[Any, ...] = ()
         self._last: tuple[str, ...] = ()
 
     def adapter(self, config: PeftConfig, tasks: Sequence[str]) -> PeftConfig:
-        """A slot per task; raises as `slot_per_task`."""
-        bank = slot_per_task(self.name, config, tasks)
-        self._slots = bank.num_experts
-        return bank
+        """A bank of one slot, which will grow; raises as `bank_of_one`."""
+        self._most = max(len(tasks), 1)
+        return bank_of_one(self.name, config)
 
     def restore(self, model: Any, position: int) -> None:
-        """The slots of the tasks so far take part and have prototypes; before the first, whose B is zero, that slot."""
-        self._model, self._known = (model,), min(position, self._slots)
+        """The slots of the tasks so far have prototypes; before the first, whose B is zero, that slot has none."""
+        self._model, self._known = (model,), min(position, self._most)
         if not hasattr(self, "images"):
             self._make_prototypes(model)
         self._choose(model, max(self._known, 1) - 1)
 
     def before_experience(self, context: Context) -> None:
         """The task's own slot learns."""
-        self._choose(context.module, min(context.position, self._slots) - 1)
+        self._choose(context.module, min(context.position, self._most) - 1)
 
     def slot_weights(self, batch: dict[str, Any]) -> Any:
         """One slot in training; in answering 1 for each of the tasks so far, and the sample's own in the last layer."""
         if "labels" in batch:
             return self._slot
         (model,) = self._model
-        known = max(self._known, 1)
-        ones = F.pad(torch.ones(known, device=model.device), (0, self._slots - known))
+        ones = torch.ones(max(self._known, 1), device=model.device)
         weights: dict[str, Tensor] = dict.fromkeys(moelora_layers(model.peft), ones)
         if self._known:
             weights |= dict.fromkeys(self._last, self._by_similarity(*model.frozen_features(batch)))
@@ -87,22 +85,21 @@ class HiDeLLaVA(Method):
         self._known = self._slot + 1
 
     def _by_similarity(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Weights `[b, slots]`, zero for tasks to come."""
-        cosines = torch.stack([images @ self.images.t(), texts @ self.texts.t()])
+        """Weights `[b, slots]`."""
+        prototypes = self.images[: self._known], self.texts[: self._known]
+        cosines = torch.stack([images @ prototypes[0].t(), texts @ prototypes[1].t()])
         seen = images.any(dim=1, keepdim=True)
         similarity = torch.where(seen, cosines.mean(dim=0), cosines[1])
-        similarity[:, self._known :] = float("-inf")
         return (similarity / self.temperature).softmax(dim=1)
 
     def _make_prototypes(self, model: Any) -> None:
         backbone = model.backbone
         widths = backbone.feature_shape[1], backbone.model.get_input_embeddings().embedding_dim
         for name, width in zip(("images", "texts"), widths, strict=True):
-            self.register_buffer(name, torch.zeros(self._slots, width, device=model.device))
+            self.register_buffer(name, torch.zeros(self._most, width, device=model.device))
         numbers = {name: int(found[1]) for name in moelora_layers(model.peft) if (found := LAYER.search(name))}
         self._last = tuple(name for name, number in numbers.items() if number == max(numbers.values()))
 
     def _choose(self, model: Any, slot: int) -> None:
         self._slot = slot
-        set_active_slots(model.peft, range(slot + 1))
-        set_trainable_slots(model.peft, [slot])
+        hold_slots(model, slot + 1)

@@ -12,11 +12,11 @@ from peft import PeftConfig
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from coin_lightning.adapters.moelora import moelora_layers, set_active_slots, set_trainable_slots
+from coin_lightning.adapters.moelora import moelora_layers
 from coin_lightning.errors import ConfigError
 from coin_lightning.methods.base import Context, Method
 from coin_lightning.methods.step import StepOutput
-from coin_lightning.methods.task_slots import slot_per_task
+from coin_lightning.methods.task_slots import bank_of_one, hold_slots
 
 
 class OLoRA(Method):
@@ -24,7 +24,7 @@ class OLoRA(Method):
 
     Added to the loss: `orthogonal` * sum over layers and i < t of the sum of |A_t A_i^T|, as in the authors' code, or
     of its squares, as in the paper (equation 8); and `norm` * sum over layers of ||A_t|| + ||B_t||. The pairs are slots
-    of one bank, each of weight 1; first values of A are the bank's, N(0, 0.01^2).
+    of a bank that grows by one for each task, each of weight 1; first values of A are the bank's, N(0, 0.01^2).
 
     Args:
         orthogonal: lambda_1.
@@ -42,17 +42,16 @@ class OLoRA(Method):
     ) -> None:
         super().__init__(name)
         self.orthogonal, self.norm, self.penalty = orthogonal, norm, penalty
-        self._slots, self._slot = 1, 0
+        self._most, self._slot = 1, 0
         self._layers: tuple[Any, ...] = ()
 
     def adapter(self, config: PeftConfig, tasks: Sequence[str]) -> PeftConfig:
-        """A slot per task; raises as `slot_per_task`."""
-        bank = slot_per_task(self.name, config, tasks)
-        self._slots = bank.num_experts
-        return bank
+        """A bank of one slot, which will grow; raises as `bank_of_one`."""
+        self._most = max(len(tasks), 1)
+        return bank_of_one(self.name, config)
 
     def restore(self, model: Any, position: int) -> None:
-        """The slots of the tasks so far take part; before the first, whose B is zero, that slot.
+        """The slots of the tasks so far; before the first, whose B is zero, that slot.
 
         Raises:
             ConfigError: the optimizer's weight decay would change the slots that must stay.
@@ -63,23 +62,23 @@ class OLoRA(Method):
         self._choose(model, max(position, 1))
 
     def before_experience(self, context: Context) -> None:
-        """One more slot takes part, and learns."""
+        """One more slot, which learns."""
         self._choose(context.module, context.position)
 
     def loss(self, step: StepOutput, batch: dict[str, Any]) -> Tensor | None:
         """Both penalties; nothing when there are none."""
         parts = []
         for layer in self._layers:
-            a, b = layer.moelora_A["default"], layer.moelora_B["default"]
+            a, b = layer.slot("default", self._slot)
             if self.orthogonal and self._slot:
-                overlap = a[self._slot] @ a[: self._slot].detach().flatten(0, 1).t()
+                earlier = layer.moelora_A["default"][: -len(a)].detach()  # the new slot is the last
+                overlap = a @ earlier.t()
                 entries = overlap.abs() if self.penalty == "absolute" else overlap.square()
                 parts.append(self.orthogonal * entries.sum())
             if self.norm:
-                parts.append(self.norm * (a[self._slot].norm() + b[self._slot].norm()))
+                parts.append(self.norm * (a.norm() + b.norm()))
         return torch.stack(parts).sum() if parts else None
 
     def _choose(self, model: Any, position: int) -> None:
-        self._slot = min(position, self._slots) - 1  # joint training is one lesson at the last position
-        set_active_slots(model.peft, range(self._slot + 1))
-        set_trainable_slots(model.peft, [self._slot])
+        self._slot = min(position, self._most) - 1  # joint training is one lesson at the last position
+        hold_slots(model, self._slot + 1)

@@ -1,20 +1,19 @@
-"""A LoRA pair for each task, as the slots of one bank: what several methods begin with."""
+"""A LoRA pair for each task, as the slots of one bank that grows: what several methods begin with."""
 
-from collections.abc import Sequence
+from typing import Any
 
 from peft import LoraConfig, PeftConfig, PeftType
 
-from coin_lightning.adapters.moelora import MoELoraConfig
+from coin_lightning.adapters.moelora import MoELoraConfig, add_slots, drop_slots, moelora_layers, set_trainable_slots
 from coin_lightning.errors import ConfigError
 
 
-def slot_per_task(method: str, config: PeftConfig, tasks: Sequence[str]) -> MoELoraConfig:
-    """A bank without a router, every slot of the rank and scale of the configured LoRA and of weight 1.
+def bank_of_one(method: str, config: PeftConfig) -> MoELoraConfig:
+    """A bank without a router, with one slot of the configured LoRA's rank and scale, of weight 1.
 
     Args:
         method: for the message.
         config: of the adapter.
-        tasks: that will be learned, in order; none: one slot.
 
     Raises:
         ConfigError: the adapter is no LoRA.
@@ -22,11 +21,10 @@ def slot_per_task(method: str, config: PeftConfig, tasks: Sequence[str]) -> MoEL
     if not isinstance(config, LoraConfig):
         kind = PeftType(config.peft_type).value
         raise ConfigError(f"method={method} keeps a LoRA pair per task, not {kind}; use adapter=lora")
-    slots = max(len(tasks), 1)
     return MoELoraConfig(
-        r=config.r * slots,
-        alpha=config.lora_alpha * slots,  # alpha / r is one pair's
-        num_experts=slots,
+        r=config.r,
+        alpha=config.lora_alpha,
+        num_experts=1,
         dropout=config.lora_dropout,
         target_modules=config.target_modules,
         exclude_modules=config.exclude_modules,
@@ -35,5 +33,20 @@ def slot_per_task(method: str, config: PeftConfig, tasks: Sequence[str]) -> MoEL
         layers_pattern=config.layers_pattern,
         task_type=config.task_type,
         mixing="given",
-        fixed_weights=[1.0] * slots,
+        fixed_weights=[1.0],
     )
+
+
+def hold_slots(model: Any, count: int) -> None:
+    """Bring the bank to `count` slots: new ones like the first, or without the last. Only the last one learns.
+
+    Args:
+        model: the `ContinualMLLM`.
+        count: from 1.
+    """
+    config = next(iter(moelora_layers(model.peft).values())).moelora_config["default"]
+    if count > config.num_experts:
+        add_slots(model.peft, [config.slot_ranks[0]] * (count - config.num_experts), weight=1.0)
+    elif count < config.num_experts:
+        drop_slots(model.peft, range(count, config.num_experts))
+    set_trainable_slots(model.peft, [count - 1])

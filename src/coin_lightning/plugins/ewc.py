@@ -53,6 +53,13 @@ class EWC(Method):
                 self.fisher.hold(name, torch.zeros_like(weight, dtype=torch.float32))
                 self.anchor.hold(name, torch.zeros_like(weight, dtype=torch.float32))
 
+    def before_experience(self, context: Context) -> None:
+        """Numbers that the method has put behind the earlier ones for this task have no importance yet."""
+        self._watched = (_weights(context.module),)
+        for kept in (self.fisher, self.anchor) if len(self.fisher) else ():
+            for name, weight in self._watched[0].items():
+                kept.hold(name, _extended(kept[name], weight.shape))
+
     def loss(self, step: StepOutput, batch: dict[str, Any]) -> Tensor | None:
         """The penalty; nothing in the first task."""
         (weights,) = self._watched
@@ -98,6 +105,15 @@ def fisher_information(context: Context, count: int | None) -> dict[str, Tensor]
 def _weights(module: Any) -> dict[str, nn.Parameter]:
     """What the tasks change: the trained parts of the model, not those of methods."""
     return {name: weight for name, weight in module.trainable().items() if name.startswith("backbone.")}
+
+
+def _extended(tensor: Tensor, shape: torch.Size) -> Tensor:
+    """With zeros behind it, where the shape is larger."""
+    if tensor.shape == shape:
+        return tensor
+    whole = tensor.new_zeros(shape)
+    whole[tuple(slice(size) for size in tensor.shape)] = tensor
+    return whole
 
 
 class Tensors(nn.Module):

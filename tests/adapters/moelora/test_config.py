@@ -16,7 +16,7 @@ def test_defaults_are_the_papers_scripts():
     config = MoELoraConfig()
     assert (config.r, config.alpha, config.num_experts, config.dropout) == (128, 256.0, 8, 0.05)
     assert config.scaling == 2.0  # alpha / r_total, not alpha / (r / E) = 16
-    assert config.expert_rank == 16
+    assert config.slot_ranks == [16] * 8
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,17 @@ def test_defaults_are_the_papers_scripts():
         ({"trainable_slots": [-1]}, "0 to 7"),
         ({"fixed_weights": [1.0] * 8}, 'mixing="given"'),
         ({"fixed_weights": [1.0] * 7, "mixing": "given"}, "7 values for num_experts=8"),
+        ({"fixed_weights": [1.0, *[None] * 7], "active_slots": [0]}, 'mixing="given"'),
+        ({"ranks": [16] * 7}, "give num_experts=8 ranks from 1, of sum r=128"),
+        ({"ranks": [128] + [0] * 7}, "ranks from 1"),
+        ({"ranks": [9, 23, *[16] * 6], "shared_a": True}, "the rank of the one A"),
+        ({"groups": [[0, 1, 2, 3], [4, 5, 6]]}, "slot 7 is in no group"),
+        ({"groups": [[0, 1, 2, 3], [3, 4, 5, 6, 7]]}, "each slot is in one group"),
+        ({"groups": [list(range(8)), []]}, "each group has slots"),
+        ({"groups": [list(range(9))]}, "0 to 7"),
+        ({"top_k": 9}, "between 1 and num_experts=8"),
+        ({"top_k": 0}, "between 1 and"),
+        ({"top_k": 1, "mixing": "given"}, "there is none"),
     ],
 )
 def test_wrong_values_are_refused_with_the_remedy(values, remedy):
@@ -47,7 +58,10 @@ def test_names_are_kept_as_a_sorted_list_or_a_pattern():
 
 
 def test_saved_config_comes_back_equal_and_with_stable_bytes(tmp_path):
-    config = MoELoraConfig(r=16, num_experts=4, target_modules=["q", "k"], active_slots=[2, 0], mixing="token")
+    config = MoELoraConfig(
+        r=16, num_experts=4, ranks=[1, 2, 6, 7], groups=[[2, 0], [1, 3]], top_k=1, target_modules=["q", "k"],
+        active_slots=[2, 0], fixed_weights=[None, None, None, 2], mixing="token",
+    )  # fmt: skip
     config.save_pretrained(str(tmp_path))
     text = (tmp_path / "adapter_config.json").read_text()
     assert json.loads(text)["peft_type"] == "MOELORA"

@@ -107,7 +107,7 @@ def test_file_holds_adapter_tensors_only(tmp_path):
     found = {
         key.rsplit(".", 1)[1]: tuple(t.shape) for key, t in load_file(tmp_path / "adapter_model.safetensors").items()
     }
-    assert found == {"moelora_A": (4, 2, 16), "moelora_B": (4, 16, 2), "moelora_router": (4, 16)}
+    assert found == {"moelora_A": (8, 16), "moelora_B": (8, 16), "moelora_router": (4, 16)}
 
 
 def test_a_fresh_process_loads_after_importing_the_adapters(tmp_path):

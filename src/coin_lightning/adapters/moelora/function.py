@@ -1,13 +1,14 @@
 """Forward and backward of the MoELoRA branch as one autograd function, without a loop over experts.
 
-For tokens x [N, d_in] and experts e (rank k each, E * k = r):
+For tokens x [N, d_in] and slots s of ranks k_s (R = sum of k_s), whose rows stand behind one another in A [R, d_in] and
+B [R, d_out]:
 
-    low_e = A_e drop(x)        one product with A seen as [r, d_in]
-    gate  = softmax(R x)       fp32
-    out   = base + sum_e (scaling * gate_e * low_e) B_e^T     one product with B seen as [r, d_out], added as it goes
+    low  = drop(x) A^T         [N, R]
+    gate = softmax(router x)   [N, E], fp32
+    out  = base + (scaling * gate of the row's slot * low) B      added as it goes
 
-All gate work is on r-wide rows, so the d_out-wide tensors are touched once. Kept for the backward pass: x (shared with
-whoever made it), low [N, r], gates [N, E] and the dropout mask (a byte per value); all else is computed again.
+All gate work is on R-wide rows, so the d_out-wide tensors are touched once. Kept for the backward pass: x (shared with
+whoever made it), low [N, R], gates [N, E] and the dropout mask (a byte per value); all else is computed again.
 """
 
 from collections.abc import Callable
@@ -15,10 +16,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from coin_lightning.adapters.moelora.dropout import apply_mask, apply_mask_
+from coin_lightning.adapters.moelora.flags import PLAIN, Flags
 
 
 class Branch(NamedTuple):
@@ -28,16 +31,14 @@ class Branch(NamedTuple):
         scaling: alpha / r.
         dtype: dtype of the products with A and B (the autocast dtype under autocast, else that of A).
         keep: 1 - dropout probability; used when a mask is given.
-        inactive: bool [E], True = gate 0, or None.
-        frozen: bool [E], True = no gradient, or None.
+        flags: states of the slots.
         sink: called with the gates [N, E], for statistics.
     """
 
     scaling: float
     dtype: torch.dtype
     keep: float = 1.0
-    inactive: Tensor | None = None
-    frozen: Tensor | None = None
+    flags: Flags = PLAIN
     sink: Callable[[Tensor], None] | None = None
 
 
@@ -52,20 +53,15 @@ def _gate_dtype(x: Tensor, weights: Tensor) -> torch.dtype:
     return torch.promote_types(torch.promote_types(x.dtype, weights.dtype), torch.float32)
 
 
-def _gates(x: Tensor, router: Tensor | None, given: Tensor | None, inactive: Tensor | None) -> Tensor:
-    """[N, E], at least fp32: the router's softmax over active slots, or the given weights with inactive slots at 0."""
+def _gates(x: Tensor, router: Tensor | None, given: Tensor | None, flags: Flags) -> Tensor:
+    """[N, E], at least fp32: what the router decides, or the given weights with those of slots that are off at 0."""
     if router is None:
         assert given is not None
         gates = given.to(_gate_dtype(x, given))
-        return gates if inactive is None else gates.masked_fill(inactive, 0.0)
+        return gates if flags.off is None else gates.masked_fill(flags.off, 0.0)
     dtype = _gate_dtype(x, router)
     logits = x.to(dtype) @ router.to(dtype).t()
-    return (logits if inactive is None else logits.masked_fill_(inactive, float("-inf"))).softmax(-1)
-
-
-def _up_matrix(b: Tensor, dtype: torch.dtype) -> Tensor:
-    """B [E, d_out, k] as [E * k, d_out]."""
-    return b.to(dtype).transpose(1, 2).reshape(-1, b.shape[1])
+    return logits.softmax(-1) if flags.routing is None else flags.routing.gates(logits)
 
 
 def _masked(x: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -73,16 +69,28 @@ def _masked(x: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
     return x if mask is None else apply_mask(x, mask)
 
 
-def _mix(low: Tensor, weight: Tensor) -> Tensor:
-    """low [N, E or 1, k] times weight [N, E, 1], as [N, E * k]; the weight is broadcast, never written out r wide."""
-    return (low * weight).flatten(1)
+def _weighted(low: Tensor, weight: Tensor, rank: int, owner: Tensor | None) -> Tensor:
+    """low [N, R] (or the [N, rank] of a shared A) times the weight [N, E] of each column's slot, as [N, R].
+
+    Where all slots have the same rank the weight is broadcast, never written out R wide.
+    """
+    if owner is not None:
+        return low * weight.index_select(1, owner)
+    return (low.unflatten(1, (-1, rank)) * weight.unsqueeze(-1)).flatten(1)
+
+
+def _slot_products(x: Tensor, low: Tensor, rank: int, owner: Tensor | None, slots: int) -> Tensor:
+    """x [N, R] times low [N, R] (or the [N, rank] of a shared A), summed over the columns of each slot: [N, E]."""
+    if owner is None:
+        return (x.unflatten(1, (slots, rank)) * low.unflatten(1, (-1, rank))).sum(-1)
+    return (x * low) @ F.one_hot(owner, slots).to(x.dtype)  # sums by index would not repeat on a GPU
 
 
 def _forbid(grad: Tensor, frozen: Tensor | None) -> Tensor:
-    """Zero the rows of frozen slots (dimension 0)."""
+    """Zero the rows of frozen slots; those of a shared A belong to all."""
     if frozen is None or grad.shape[0] != frozen.shape[0]:
         return grad
-    return grad.masked_fill_(frozen.view(-1, *[1] * (grad.dim() - 1)), 0.0)
+    return grad.masked_fill_(frozen.unsqueeze(-1), 0.0)
 
 
 class MoEBranch(torch.autograd.Function):
@@ -104,12 +112,12 @@ class MoEBranch(torch.autograd.Function):
         rows, flat_base = x.reshape(-1, x.shape[-1]), base.reshape(-1, base.shape[-1])
         dtype = branch.dtype
         with _plain(x.device.type):
-            gates = _gates(rows, router, given, branch.inactive)
-            low = _masked(rows, mask, dtype) @ a.to(dtype).flatten(0, 1).t()
+            gates = _gates(rows, router, given, branch.flags)
+            low = _masked(rows, mask, dtype) @ a.to(dtype).t()
             if mask is not None:
                 low.mul_(1.0 / branch.keep)
-            mixed = _mix(low.unflatten(1, a.shape[:2]), (gates * branch.scaling).to(dtype).unsqueeze(-1))
-            up = _up_matrix(b, dtype)
+            rank, owner = b.shape[0] // gates.shape[1], branch.flags.owner
+            mixed, up = _weighted(low, (gates * branch.scaling).to(dtype), rank, owner), b.to(dtype)
             fits = base.dtype == dtype
             out = torch.addmm(flat_base, mixed, up) if fits else (flat_base + mixed @ up).to(base.dtype)
             if branch.sink is not None:
@@ -128,29 +136,34 @@ class MoEBranch(torch.autograd.Function):
         need_base, need_x, need_a, need_b, need_router, need_given = ctx.needs_input_grad[:6]
         rows, a, b, router, mask, low, gates = ctx.saved_tensors
         branch: Branch = ctx.branch
-        dtype, low = branch.dtype, low.unflatten(1, a.shape[:2])
+        dtype, flags, slots = branch.dtype, branch.flags, gates.shape[1]
+        rank, owner = b.shape[0] // slots, branch.flags.owner
         grad_x = grad_a = grad_b = grad_router = grad_given = grad_gates = None
         with _plain(grad.device.type):
             rows_out = grad.reshape(-1, grad.shape[-1]).to(dtype)
-            grad_mixed = (rows_out @ _up_matrix(b, dtype).t()).unflatten(1, (b.shape[0], b.shape[2]))
-            weight = (gates * branch.scaling).to(dtype).unsqueeze(-1)
+            grad_mixed = rows_out @ b.to(dtype).t()
+            weight = (gates * branch.scaling).to(dtype)
             if need_b:
-                flat = _mix(low, weight).t() @ rows_out
-                grad_b = flat.unflatten(0, (b.shape[0], b.shape[2])).transpose(1, 2)
+                grad_b = _weighted(low, weight, rank, owner).t() @ rows_out
             if need_x or need_router or need_given:
-                grad_gates = _gate_gradient(grad_mixed, low, gates, branch, softmax=router is not None)
+                at_gates = _slot_products(grad_mixed, low, rank, owner, slots).to(gates.dtype).mul_(branch.scaling)
+                grad_gates = _before_gates(at_gates, gates, flags, softmax=router is not None)
                 grad_given = grad_gates.to(ctx.given_dtype) if need_given else None
             if need_x or need_a or need_router:
-                grad_low = grad_mixed.mul_(weight)
-                grad_low = (grad_low.sum(1) if a.shape[0] < b.shape[0] else grad_low.flatten(1)).mul_(1.0 / branch.keep)
+                grad_low = _weighted(grad_mixed, weight, rank, owner)
+                if a.shape[0] < b.shape[0]:
+                    grad_low = grad_low.unflatten(1, (slots, rank)).sum(1)
                 grad_x, grad_a, grad_router = _input_side(
-                    grad_low, grad_gates, rows, a.to(dtype).flatten(0, 1), router, mask, need_x=need_x
+                    grad_low.mul_(1.0 / branch.keep), grad_gates, rows, a.to(dtype), router, mask, need_x=need_x
                 )
                 grad_x = grad_x.to(rows.dtype).view(ctx.x_shape) if grad_x is not None else None
-                grad_a = grad_a.view(a.shape) if need_a else None
         grads = [
-            None if g is None or not needed else _forbid(g, branch.frozen).to(like.dtype)
-            for g, needed, like in ((grad_a, need_a, a), (grad_b, need_b, b), (grad_router, need_router, router))
+            None if g is None or not needed else _forbid(g, frozen).to(like.dtype)
+            for g, needed, like, frozen in (
+                (grad_a, need_a, a, flags.frozen_ranks),
+                (grad_b, need_b, b, flags.frozen_ranks),
+                (grad_router, need_router, router, flags.frozen),
+            )
         ]
         return (grad if need_base else None), grad_x, *grads, grad_given, None, None
 
@@ -184,12 +197,13 @@ def _input_side(
     return grad_x, grad_low.t() @ _masked(rows, mask, dtype), gates.t() @ rows.to(dtype)
 
 
-def _gate_gradient(grad_mixed: Tensor, low: Tensor, gates: Tensor, branch: Branch, *, softmax: bool) -> Tensor:
-    """Gradient at the router logits (softmax) or at the given weights, [N, E]."""
-    grad = (grad_mixed * low).sum(-1).to(gates.dtype).mul_(branch.scaling)
-    if softmax:
-        return (grad - (grad * gates).sum(-1, keepdim=True)).mul_(gates)
-    return grad if branch.inactive is None else grad.masked_fill_(branch.inactive, 0.0)
+def _before_gates(grad: Tensor, gates: Tensor, flags: Flags, *, softmax: bool) -> Tensor:
+    """From the gradient at the gates [N, E] to that at the router's logits (softmax) or at the given weights."""
+    if not softmax:
+        return grad if flags.off is None else grad.masked_fill_(flags.off, 0.0)
+    if flags.routing is not None:
+        return flags.routing.backward(gates, grad)
+    return (grad - (grad * gates).sum(-1, keepdim=True)).mul_(gates)
 
 
 def moe_branch(
@@ -208,9 +222,9 @@ def moe_branch(
     Args:
         base: [..., d_out], output of the base layer.
         x: [..., d_in], its input.
-        a: [E, k, d_in], or [1, k, d_in] shared by all experts.
-        b: [E, d_out, k].
-        router: [E, d_in] (gates = softmax(R x)), or None with `given`.
+        a: [R, d_in], the rows of one slot behind those of the other, or [k, d_in] shared by all slots.
+        b: [R, d_out], in the same order.
+        router: [E, d_in] (gates = softmax(router x)), or None with `given`.
         given: [N, E] weights of the slots for each of the N rows of x.
         mask: [N, d_in] bool, True = kept by dropout.
         branch: the remaining settings.

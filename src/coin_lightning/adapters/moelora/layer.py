@@ -1,7 +1,7 @@
 """One target Linear with its MoELoRA branch."""
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -12,30 +12,21 @@ from transformers.pytorch_utils import Conv1D
 
 from coin_lightning.adapters.moelora.config import MoELoraConfig
 from coin_lightning.adapters.moelora.dropout import keep_mask
+from coin_lightning.adapters.moelora.flags import flags_of
 from coin_lightning.adapters.moelora.function import Branch, moe_branch
-from coin_lightning.adapters.moelora.routing import given_weights, sink_for, spread_weights
+from coin_lightning.adapters.routing import SlotLayer, given_weights, sink_for, spread_weights
 from coin_lightning.errors import ConfigError
 
 INIT_STD = 0.01  # of A, as the paper's code
 
 
-@lru_cache(maxsize=256)
-def _outside(slots: tuple[int, ...], num_experts: int, device: torch.device) -> Tensor:
-    """bool [E], True for slots that are not in `slots`; made once, also when first asked for in inference mode."""
-    with torch.inference_mode(False):
-        return torch.tensor([slot not in slots for slot in range(num_experts)], device=device)
-
-
-def _mask_outside(slots: list[int] | None, num_experts: int, device: torch.device) -> Tensor | None:
-    return None if slots is None else _outside(tuple(slots), num_experts, device)
-
-
-class MoELoraLinear(nn.Module, BaseTunerLayer):
+class MoELoraLinear(SlotLayer, BaseTunerLayer):
     """y = W x + b + (alpha / r) * sum_e softmax(R x)_e * B_e A_e dropout(x)   (CoIN, arXiv 2403.08350).
 
-    Parameters per adapter name: `moelora_A` [E, r/E, d_in] ([1, r/E, d_in] when shared), `moelora_B` [E, d_out, r/E],
-    `moelora_router` [E, d_in] (not with `mixing="given"`). The base layer is called as it is, so a quantised one stays
-    quantised. Slot flags are read from the adapter's config, the one place that is saved.
+    Parameters per adapter name: `moelora_A` [r, d_in] ([r/E, d_in] when shared) and `moelora_B` [r, d_out], the rows of
+    one slot behind those of the other, and `moelora_router` [E, d_in] (not with `mixing="given"`). The base layer is
+    called as it is, so a quantised one stays quantised. Slot flags are read from the adapter's config, the one place
+    that is saved.
 
     Args:
         base_layer: `nn.Linear`, `Conv1D` or a quantised linear layer that PEFT knows.
@@ -69,36 +60,64 @@ class MoELoraLinear(nn.Module, BaseTunerLayer):
         return inputs, outputs
 
     @property
-    def num_experts(self) -> int:
-        """Experts of the first active adapter that this layer has."""
+    def num_slots(self) -> int:
+        """Slots of the first active adapter that this layer has."""
         name = next((name for name in self.active_adapters if name in self.moelora_B), next(iter(self.moelora_B)))
-        return self.moelora_B[name].shape[0]
+        return self.moelora_config[name].num_experts
+
+    @property
+    def has_router(self) -> bool:
+        """Whether one of its adapters has one."""
+        return len(self.moelora_router) > 0
 
     def update_layer(self, adapter_name: str, config: MoELoraConfig) -> None:
         """Add the parameters of one more adapter, on the device of the base layer."""
-        experts, rank = config.num_experts, config.expert_rank
         self.moelora_config[adapter_name] = config
-        self.moelora_A[adapter_name] = nn.Parameter(
-            torch.empty(1 if config.shared_a else experts, rank, self.in_features)
-        )
-        self.moelora_B[adapter_name] = nn.Parameter(torch.empty(experts, self.out_features, rank))
+        rows = config.slot_ranks[0] if config.shared_a else config.r
+        self.moelora_A[adapter_name] = nn.Parameter(torch.empty(rows, self.in_features))
+        self.moelora_B[adapter_name] = nn.Parameter(torch.empty(config.r, self.out_features))
         if config.mixing == "token":
-            self.moelora_router[adapter_name] = nn.Parameter(torch.empty(experts, self.in_features))
+            self.moelora_router[adapter_name] = nn.Parameter(torch.empty(config.num_experts, self.in_features))
         self.reset_parameters(adapter_name)
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
+    def slot(self, adapter_name: str, slot: int) -> tuple[Tensor, Tensor]:
+        """A [k, d_in] and B [k, d_out] of one slot, views of the parameters."""
+        ranks = self.moelora_config[adapter_name].slot_ranks
+        rows = slice(sum(ranks[:slot]), sum(ranks[: slot + 1]))
+        a, b = self.moelora_A[adapter_name], self.moelora_B[adapter_name]
+        return (a if a.shape[0] < b.shape[0] else a[rows]), b[rows]
+
     @torch.no_grad()
-    def reset_parameters(self, adapter_name: str) -> None:
-        """A ~ N(0, 0.01^2), B = 0, R as `nn.Linear`; from torch's global generator."""
-        nn.init.normal_(self.moelora_A[adapter_name], std=INIT_STD)
-        if self.moelora_config[adapter_name].init_weights:
-            nn.init.zeros_(self.moelora_B[adapter_name])
-        else:
-            nn.init.normal_(self.moelora_B[adapter_name], std=INIT_STD)
+    def rearrange(self, adapter_name: str, ranks: Sequence[int], kept: Sequence[int], new: Sequence[int]) -> None:
+        """Of slots of these ranks keep some, in this order, with new ones of given ranks behind them, drawn as usual.
+
+        The parameters are new objects: optimizers are made afterwards.
+        """
+        config = self.moelora_config[adapter_name]
+        starts = list(accumulate(ranks, initial=0))
+        rows = [row for slot in kept for row in range(starts[slot], starts[slot + 1])]
+        old = {"moelora_B": self.moelora_B[adapter_name][rows]}
+        if not config.shared_a:
+            old["moelora_A"] = self.moelora_A[adapter_name][rows]
         if adapter_name in self.moelora_router:
-            bound = self.in_features**-0.5
-            nn.init.uniform_(self.moelora_router[adapter_name], -bound, bound)
+            old["moelora_router"] = self.moelora_router[adapter_name][list(kept)]
+        fresh = {
+            name: tensor.new_empty(len(new) if name == "moelora_router" else sum(new), tensor.shape[1])
+            for name, tensor in old.items()
+        }
+        _draw(fresh.get("moelora_A"), fresh["moelora_B"], fresh.get("moelora_router"), zero_b=config.init_weights)
+        for name, tensor in old.items():
+            parameters = getattr(self, name)
+            learns = parameters[adapter_name].requires_grad
+            parameters[adapter_name] = nn.Parameter(torch.cat([tensor, fresh[name]]), requires_grad=learns)
+
+    def reset_parameters(self, adapter_name: str) -> None:
+        """A ~ N(0, 0.01^2), B = 0, router as `nn.Linear`; from torch's global generator."""
+        router = self.moelora_router.get(adapter_name)
+        zero_b = self.moelora_config[adapter_name].init_weights
+        _draw(self.moelora_A[adapter_name], self.moelora_B[adapter_name], router, zero_b=zero_b)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Map x [..., d_in] to [..., d_out], in the dtype of the base layer's output."""
@@ -120,8 +139,7 @@ class MoELoraLinear(nn.Module, BaseTunerLayer):
             scaling=config.scaling,
             dtype=torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else a.dtype,
             keep=1.0 - config.dropout if self.training else 1.0,
-            inactive=_mask_outside(config.active_slots, config.num_experts, x.device),
-            frozen=_mask_outside(config.trainable_slots, config.num_experts, x.device),
+            flags=flags_of(config, x.device),
             sink=sink_for(self, x.shape[:-1]),
         )
         router = self.moelora_router[name] if given is None else None
@@ -146,33 +164,48 @@ class MoELoraLinear(nn.Module, BaseTunerLayer):
         return spread_weights(weights, x)
 
     def _fixed_weights(self, name: str) -> list[float]:
-        weights = self.moelora_config[name].fixed_weights
-        if weights is None:
+        config = self.moelora_config[name]
+        weights = config.fixed_weights
+        if weights is None or config.routed_slots:
             raise ConfigError(
                 f'adapter {name!r} has mixing="given" and no weights: open slot_weights(model, weights) around the '
                 "call (until backward has run, with activation checkpointing) or set fixed_weights."
             )
-        return weights
+        return [weight or 0.0 for weight in weights]  # None only where the slot is off
 
     def delta_weight(self, name: str, weights: Tensor) -> Tensor:
-        """(alpha / r) * sum_e w_e B_e A_e over active slots for fixed weights [E]; [d_out, d_in], dtype of A."""
+        """(alpha / r) * sum_s w_s B_s^T A_s over active slots for fixed weights [E]; [d_out, d_in], dtype of A."""
         config, a, b = self.moelora_config[name], self.moelora_A[name], self.moelora_B[name]
         weights = weights.to(a)
-        if (inactive := _mask_outside(config.active_slots, config.num_experts, a.device)) is not None:
-            weights = weights.masked_fill(inactive, 0.0)
-        scaled = b * (config.scaling * weights).view(-1, 1, 1)
-        return torch.einsum("eok,eki->oi", scaled, a.expand(b.shape[0], -1, -1))
+        if (off := flags_of(config, a.device).off) is not None:
+            weights = weights.masked_fill(off, 0.0)
+        of_rows = weights.repeat_interleave(torch.tensor(config.slot_ranks, device=a.device))
+        every_a = a.repeat(b.shape[0] // a.shape[0], 1)  # a shared one serves all slots
+        return (b * (config.scaling * of_rows).unsqueeze(-1)).t() @ every_a
 
     def frozen_numbers(self) -> Iterator[tuple[nn.Parameter, int]]:
         """Each tensor of the adapters with how many of its numbers lie in slots that do not learn."""
         for name, config in self.moelora_config.items():
-            slots = config.trainable_slots
-            frozen = 0 if slots is None else config.num_experts - len(slots)
-            for tensors in (self.moelora_A, self.moelora_B, self.moelora_router):
+            flags = flags_of(config, torch.device("cpu"))
+            for tensors, rows in (
+                (self.moelora_A, flags.frozen_ranks),
+                (self.moelora_B, flags.frozen_ranks),
+                (self.moelora_router, flags.frozen),
+            ):
                 if name in tensors:
                     tensor = tensors[name]
-                    own = tensor.shape[0] == config.num_experts  # a shared A belongs to all slots
-                    yield tensor, tensor.numel() // config.num_experts * frozen if own else 0
+                    if rows is None or len(rows) != len(tensor):  # a shared A belongs to all slots
+                        yield tensor, 0
+                    else:
+                        yield tensor, int(rows.sum()) * tensor.shape[1]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Also tensors from before slots could differ in rank: A [E, k, d_in] and B [E, d_out, k]."""
+        for key, tensor in state_dict.items():
+            if tensor.dim() == 3 and key.startswith(f"{prefix}moelora_"):
+                rows = tensor.transpose(1, 2) if key.startswith(f"{prefix}moelora_B") else tensor
+                state_dict[key] = rows.flatten(0, 1)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def check_mergeable(self) -> None:
         """`ConfigError` when the base is quantised (rounding again would change all of it) or something is merged."""
@@ -217,3 +250,16 @@ class MoELoraLinear(nn.Module, BaseTunerLayer):
         return ", ".join(
             f"{name}: E={c.num_experts} r={c.r} mixing={c.mixing}" for name, c in self.moelora_config.items()
         )
+
+
+@torch.no_grad()
+def _draw(a: Tensor | None, b: Tensor, router: Tensor | None, *, zero_b: bool) -> None:
+    """First values of a bank, or of the slots that are new in one."""
+    if a is not None:
+        nn.init.normal_(a, std=INIT_STD)
+    if zero_b:
+        nn.init.zeros_(b)
+    else:
+        nn.init.normal_(b, std=INIT_STD)
+    if router is not None:
+        nn.init.uniform_(router, -(router.shape[1] ** -0.5), router.shape[1] ** -0.5)

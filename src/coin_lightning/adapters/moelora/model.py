@@ -63,7 +63,9 @@ class MoELoraModel(BaseTuner):
         """Refuse before any weight is touched: a gate that depends on the token has no single merged weight."""
         super()._check_merge_allowed()
         for name in self.active_adapters:
-            if getattr(self.peft_config[name], "fixed_weights", None) is None:
+            config = self.peft_config[name]
+            assert isinstance(config, MoELoraConfig)
+            if config.fixed_weights is None or config.routed_slots:
                 raise ConfigError(
                     f"adapter {name!r} cannot be merged: its gate depends on the input, so no single weight matrix "
                     "equals it. Use unload() for the bare base model, keep the adapter at inference, use "

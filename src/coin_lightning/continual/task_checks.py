@@ -22,7 +22,7 @@ def check_learned(task: InstructionTask, module: ContinualMLLM, ranks: int) -> N
     """
     batches = task.steps_per_epoch(ranks) * task.epochs
     rows = len(task.train_rows) * task.epochs if ranks == 1 else batches * task.batch_size
-    seen = module.learned
+    seen = module.progress
     pairs = {
         "optimizer steps": (seen.steps, module.total_steps),
         "batches": (seen.batches, batches),
@@ -71,4 +71,4 @@ def check_moved(task: str, module: ContinualMLLM, moved: Collection[str], still:
 
 def _is_cut_off(module: ContinualMLLM, name: str) -> bool:
     """Whether a tensor has no gradient at all although the rows could have given it one."""
-    return module.trainable()[name].grad is None and not (PROJECTOR in name and module.learned.pictures == 0)
+    return module.trainable()[name].grad is None and not (PROJECTOR in name and module.progress.pictures == 0)

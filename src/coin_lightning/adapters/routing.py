@@ -1,4 +1,4 @@
-"""What travels beside a forward pass: slot weights given by a method, and statistics of the router.
+"""What travels beside a forward pass of adapters with slots: weights given by a method, and statistics of the gates.
 
 Both are context managers over a model. They leave no attribute on any layer: an open block is an entry in a table of
 this module, seen from every thread (autograd runs checkpointed layers again in its own), gone when the block closes.
@@ -6,44 +6,57 @@ this module, seen from every thread (autograd runs checkpointed layers again in 
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from coin_lightning.errors import ConfigError
 
-if TYPE_CHECKING:
-    from coin_lightning.adapters.moelora.layer import MoELoraLinear
+
+class SlotLayer(nn.Module):
+    """A layer that mixes slots: what the rest of the project knows of an adapter.
+
+    It asks `given_weights` in each forward pass, and sends its gates to `sink_for`.
+    """
+
+    @property
+    def num_slots(self) -> int:
+        """Slots of the first active adapter."""
+        raise NotImplementedError
+
+    @property
+    def has_router(self) -> bool:
+        """Whether a router decides where no weights are given."""
+        raise NotImplementedError
+
+    def frozen_numbers(self) -> Iterator[tuple[nn.Parameter, int]]:
+        """Each tensor of the adapters with how many of its numbers lie in slots that do not learn."""
+        raise NotImplementedError
+
 
 _WEIGHTS: dict[int, Tensor] = {}
 _COLLECTORS: list["RouterLoad"] = []
 
 
-def named_layers(model: nn.Module) -> dict[str, "MoELoraLinear"]:
-    """MoELoRA layers of `model` by module name.
-
-    Raises:
-        ConfigError: the model has none.
-    """
-    from coin_lightning.adapters.moelora.layer import MoELoraLinear
-
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, MoELoraLinear)}
-    if not layers:
-        raise ConfigError(
-            f"{type(model).__name__} has no MoELoRA layer; wrap it with get_peft_model(model, MoELoraConfig(...))."
-        )
-    return layers
+def slot_layers(model: nn.Module) -> dict[str, SlotLayer]:
+    """Layers with slots by module name, in the order of the model; may be none."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, SlotLayer)}
 
 
-def _as_weights(weights: Tensor | int, num_experts: int) -> Tensor:
+def _some_layers(model: nn.Module) -> dict[str, SlotLayer]:
+    if layers := slot_layers(model):
+        return layers
+    raise ConfigError(f"{type(model).__name__} has no layer with slots; wrap it with get_peft_model(model, ...).")
+
+
+def _as_weights(weights: Tensor | int, num_slots: int) -> Tensor:
     """Indices (an int, or integers [batch]) become one-hot rows; floats stay."""
     index = torch.as_tensor(weights)
     if index.is_floating_point():
         return index
-    if index.numel() and not (int(index.min()) >= 0 and int(index.max()) < num_experts):
-        raise ConfigError(f"slot index {index.tolist()}: slots are numbered 0 to {num_experts - 1}.")
-    return nn.functional.one_hot(index.long(), num_experts).float()
+    if index.numel() and not (int(index.min()) >= 0 and int(index.max()) < num_slots):
+        raise ConfigError(f"slot index {index.tolist()}: slots are numbered 0 to {num_slots - 1}.")
+    return nn.functional.one_hot(index.long(), num_slots).float()
 
 
 @contextmanager
@@ -60,19 +73,19 @@ def slot_weights(model: nn.Module, weights: Tensor | int | Mapping[str, Tensor |
     Raises:
         ConfigError: no such layer or slot; in the forward pass: the number of samples differs from the batch.
     """
-    layers = named_layers(model)
+    layers = _some_layers(model)
     by_name = dict(weights) if isinstance(weights, Mapping) else dict.fromkeys(layers, weights)
     if unknown := sorted(by_name.keys() - layers.keys()):
         raise ConfigError(
-            f"slot_weights: no MoELoRA layer is named {unknown[0]!r}; the first one is {next(iter(layers))!r}."
+            f"slot_weights: no layer with slots is named {unknown[0]!r}; the first one is {next(iter(layers))!r}."
         )
     entries: dict[int, Tensor] = {}
     ready: dict[tuple[int, int], Tensor] = {}
     for name, weight in by_name.items():
-        num_experts = layers[name].num_experts
-        key = (id(weight), num_experts)
+        num_slots = layers[name].num_slots
+        key = (id(weight), num_slots)
         if key not in ready:
-            ready[key] = _as_weights(weight, num_experts)
+            ready[key] = _as_weights(weight, num_slots)
         entries[id(layers[name])] = ready[key]
     before = {layer_id: _WEIGHTS[layer_id] for layer_id in entries if layer_id in _WEIGHTS}
     _WEIGHTS.update(entries)
@@ -155,16 +168,16 @@ class RouterLoad:
 
 @contextmanager
 def router_load(model: nn.Module, mask: Tensor | None = None) -> Iterator[RouterLoad]:
-    """Collect the mean gate of each expert in each MoELoRA layer while the block is open.
+    """Collect the mean gate of each expert in each layer with slots while the block is open.
 
     Args:
         model: holds the layers.
         mask: see `RouterLoad.mask`.
 
     Raises:
-        ConfigError: the model has no MoELoRA layer.
+        ConfigError: the model has no layer with slots.
     """
-    collector = RouterLoad(named_layers(model), mask)
+    collector = RouterLoad(_some_layers(model), mask)
     _COLLECTORS.append(collector)
     try:
         yield collector

@@ -5,8 +5,8 @@ import torch
 from peft import get_peft_model
 from torch import nn
 
-from coin_lightning.adapters.moelora import MoELoraConfig, moelora_layers, router_load, slot_weights
-from coin_lightning.adapters.moelora.routing import _COLLECTORS, _WEIGHTS, spread_weights
+from coin_lightning.adapters.moelora import MoELoraConfig, moelora_layers
+from coin_lightning.adapters.routing import _COLLECTORS, _WEIGHTS, router_load, slot_weights, spread_weights
 from coin_lightning.errors import ConfigError
 
 E = 4
@@ -87,9 +87,9 @@ def test_missing_or_misfit_weights_are_refused():
         model(x)
     with pytest.raises(ConfigError, match="0 to 3"), slot_weights(model, 4):
         pass
-    with pytest.raises(ConfigError, match="no MoELoRA layer is named 'nope'"), slot_weights(model, {"nope": 1}):
+    with pytest.raises(ConfigError, match="no layer with slots is named 'nope'"), slot_weights(model, {"nope": 1}):
         pass
-    with pytest.raises(ConfigError, match="has no MoELoRA layer"), slot_weights(nn.Linear(2, 2), 1):
+    with pytest.raises(ConfigError, match="has no layer with slots"), slot_weights(nn.Linear(2, 2), 1):
         pass
     assert not _WEIGHTS
 
