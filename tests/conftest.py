@@ -86,7 +86,7 @@ class Place:
 
     def short(self, name: str, *more: str) -> list[str]:
         """As `command`, of two tasks, lower triangle, two answers each."""
-        return self.command(name, "scenario.limit_test=2", *more, tasks="scienceqa,textvqa")
+        return self.command(name, "data.limit_test=2", *more, tasks="scienceqa,textvqa")
 
     def kill(self, position: int, moment: str, step: int = 0) -> list[str]:
         """Arguments that end a run with SIGKILL; see `probes.KillAt`."""
@@ -140,8 +140,8 @@ class Ranked:
 
 def ranked_command(place: Place, name: str, *more: str) -> list[str]:
     """See `Ranked.command`."""
-    devices = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "scenario.batch_size=2"]
-    return place.command(name, *devices, "scenario.limit_test=2", *more, tasks="scienceqa")
+    devices = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "batches.size=2"]
+    return place.command(name, *devices, "data.limit_test=2", *more, tasks="scienceqa")
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def overrides(root: Path, cache: Path, run: Path, *more: str, tasks: str = "scie
     """Command line of a run on the suite: tiny backbone, dropout, two epochs of five steps, checkpoints every two."""
     return [
         "backbone=tiny", f"scenario.order=[{tasks}]", f"paths.data={root}", f"paths.features={cache}", "num_threads=1",
-        "scenario.builder=null", "scenario.batch_size=4", "scenario.answer_batch_size=2", "scenario.epochs=2",
+        "scenario.builder=null", "batches.size=4", "answers.batch_size=2", "batches.epochs=2",
         "adapter.rank=8", "adapter.alpha=16", "adapter.dropout=0.1", "optimizer.lr=5e-2", "trainer.log_every_n_steps=1",
         "callbacks.checkpoint.every_n_steps=2", f"run_dir={run}", *more,
     ]  # fmt: skip

@@ -16,6 +16,7 @@ from coin_lightning.methods.base import Method
 from coin_lightning.module import PROJECTOR, ContinualMLLM
 from coin_lightning.schedules import constant, cosine
 from coin_lightning.tasks.base import InstructionTask
+from made_tasks import made_task
 
 TARGETS = r".*language_model.*\.(q_proj|down_proj)"
 
@@ -33,7 +34,7 @@ def build(adapter=None, method=None, lr: float = 0.1, schedule=constant, **optio
 
 @pytest.fixture
 def task(write_task, tmp_path) -> InstructionTask:
-    made = InstructionTask("toy", write_task(), "Toy", tmp_path / "features", batch_size=4, cache_features=False)
+    made = made_task("toy", write_task(), "Toy", tmp_path / "features", batch_size=4, cache_features=False)
     made.connect(tiny.load(max_length=256))
     made.read()
     return made

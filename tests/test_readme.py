@@ -76,14 +76,14 @@ def small(line: str, place: Any, models: dict[str, Path], name: str) -> list[str
     extra = {
         "paths.data": place.suite, "paths.features": place.cache, "paths.cache": place.folder,
         "paths.runs": runs, "scenario.builder": "null",
-        "scenario.limit_train": 4, "scenario.batch_size": 4, "scenario.num_workers": 0, "adapter.rank": 32,
+        "data.limit_train": 4, "batches.size": 4, "batches.num_workers": 0, "adapter.rank": 32,
         "adapter.alpha": 64, "num_threads": 1, "trainer": "cpu",
     }  # fmt: skip
     if "scenario.order" not in own:
         extra["scenario.order"] = "[gqa,vqav2]"
     if "backbone.path" in own:  # with the published batches, four rows would be one step, whose rate is 0
-        extra |= {"scenario.limit_train": 8, "protocol.global_batch": "null"}
-        extra |= {f"scenario.tasks.{task}.batch_size": 2 for task in ("gqa", "vqav2")}
+        extra |= {"data.limit_train": 8, "protocol.global_batch": "null"}
+        extra |= {f"scenario.tasks.{task}.batches.size": 2 for task in ("gqa", "vqav2")}
     elif "debug" not in own:
         extra["backbone"] = "tiny"
     return [*words, *(f"{key}={value}" for key, value in extra.items() if key not in own)]

@@ -134,7 +134,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def trained(args: argparse.Namespace) -> dict[str, torch.Tensor]:
     """Trainable weights after a few steps on rows of all the tasks, in the run's own dtype."""
-    config = config_for(args, "moelora", "scenario.limit_test=1", f"scenario.limit_train={args.train_rows}")
+    config = config_for(args, "moelora", "data.limit_test=1", f"data.limit_train={args.train_rows}")
     module = continual(config)
     tasks = prepared(config, module.backbone, args.tasks)
     tasks[0].train_rows = [row for task in tasks for row in task.train_rows]
@@ -159,7 +159,7 @@ def measured(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Result and settings with a model of one dtype and `rows` questions per task."""
     config = config_for(
-        args, "moelora", f"++backbone.dtype={dtype}", f"scenario.limit_test={rows}", "scenario.limit_train=1"
+        args, "moelora", f"++backbone.dtype={dtype}", f"data.limit_test={rows}", "data.limit_train=1"
     )
     module = continual(config)
     module.load_state_dict(weights, strict=False)
@@ -179,7 +179,7 @@ def measured(
         str(module.backbone.model.dtype).removeprefix("torch."),
         mixed_dtype(module) is not None,
     )
-    return result, {**common_facts(args, config, module), "answer_batch_size": config.scenario.answer_batch_size}
+    return result, {**common_facts(args, config, module), "answer_batch_size": config.answers.batch_size}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -140,7 +140,7 @@ def common_facts(args: argparse.Namespace, config: DictConfig, module: Continual
         "dtype": str(module.backbone.model.dtype).removeprefix("torch."),
         "rank": config.adapter.rank,
         "experts": config.adapter.get("num_experts"),
-        "batch_size": config.scenario.batch_size,
+        "batch_size": config.batches.size,
         "seed": args.seed,
         "rounds": args.rounds,
         "tasks": args.tasks,

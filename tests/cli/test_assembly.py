@@ -47,7 +47,7 @@ def test_a_batch_that_no_machine_makes_is_refused_with_the_task(place, tmp_path:
 
 def test_the_parts_know_each_other_and_nothing_is_trained_yet(place, tmp_path: Path):
     quiet_libraries()
-    config = composed(place, tmp_path / "run", "protocol.global_batch=8", "scenario.limit_test=2")
+    config = composed(place, tmp_path / "run", "protocol.global_batch=8", "data.limit_test=2")
     scenario = make_scenario(config)
     run = RunDir(tmp_path / "run", [task.name for task in scenario.tasks], scenario.learned)
     resolved: Any = OmegaConf.to_container(config)

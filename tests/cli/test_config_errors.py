@@ -16,7 +16,7 @@ def test_near_names_are_suggested_and_far_ones_listed():
 
 def test_known_keys_reach_into_groups():
     known = known_keys(conf_dir())
-    assert {"seed", "method", "adapter.rank", "scenario.limit_train", "callbacks.checkpoint.every_n_steps"} <= known
+    assert {"seed", "method", "adapter.rank", "data.limit_train", "callbacks.checkpoint.every_n_steps"} <= known
     assert not any("defaults" in key or "_target_" in key for key in known)
 
 
@@ -35,9 +35,9 @@ def test_callbacks_and_loggers_of_ones_own_are_no_typos():
 
 
 def test_a_value_with_an_equals_sign_gets_quotes_and_the_flag_goes_in_front():
-    words = ["paths.runs=runs/method=lora", "seed=0", "-m", "+scenario.test_ids=/x/a=b.json"]
+    words = ["paths.runs=runs/method=lora", "seed=0", "-m", "+data.test_ids=/x/a=b.json"]
     assert understood(words) == [
-        "-m", "paths.runs='runs/method=lora'", "seed=0", "+scenario.test_ids='/x/a=b.json'"
+        "-m", "paths.runs='runs/method=lora'", "seed=0", "+data.test_ids='/x/a=b.json'"
     ]  # fmt: skip
     for word in ("a='b=c'", "a={b:c}", "a=[b=c]", "a=b=c,d=e", "adapter.rank=8", "--config-dir=/x"):
         assert understood([word]) == [word]

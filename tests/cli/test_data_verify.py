@@ -96,10 +96,10 @@ def test_a_page_that_cannot_be_written_does_not_change_the_answer(arguments, tmp
     [
         ("scenario=coim", "scenario=coim: there is no scenario/coim.yaml; did you mean coin"),
         ("scenaro.order=[gqa]", "scenaro.order: there is no such config key"),
-        ("+scenario.batchsize=2", "did you mean batch_size"),
+        ("+batches.sizes=2", "did you mean size"),
         ("tolerate=shared_questions", "no such kind of error; choose from"),
         ("tolerate=shared_picture", "no such kind of error; choose from"),
-        ("scenario.limit_train=10.5", "scenario.limit_train=10.5: must be a valid integer"),
+        ("data.limit_train=10.5", "data.limit_train=10.5: must be a valid integer"),
         ("workers=0", "workers=0: must be a whole number from 1 on"),
         ("workers=many", "workers=many: must be"),
         ("scenario.order=[gqa,nothing]", "needs each name once"),
@@ -137,7 +137,7 @@ def test_composing_leaves_hydra_as_it_was(monkeypatch, tmp_path):
     monkeypatch.delenv("COIN_DATA", raising=False)
     before = HydraConfig.instance().cfg
     config = composed(["scenario=coin"])
-    assert config.scenario.root == str(tmp_path / "data" / "coin")
+    assert config.data.root == str(tmp_path / "data" / "coin")
     assert HydraConfig.instance().cfg is before
     assert "hydra" not in config
 

@@ -124,7 +124,7 @@ def test_nothing_missing_loads_nothing(
         (["experience=all"], "experience=all: give the number of an experience"),
         (["evaluation=upper"], "evaluation.cells='upper' is unknown; use seen or full"),
         (["adapter.rank=4"], "adapter.rank: cannot be set for a run that is there"),
-        (["scenario.num_workers=many"], 'scenario.num_workers="many": must be a valid integer'),
+        (["batches.num_workers=many"], 'batches.num_workers="many": must be a valid integer'),
         (["trainer.devices=0"], "trainer.devices=0: must be greater than 0"),
         (["experiense=1"], "did you mean experience"),
     ],
@@ -150,8 +150,8 @@ def test_a_run_without_its_config_is_refused(run: Path, capsys: pytest.CaptureFi
 
 
 def test_free_keys_reach_the_config(seen_run: Path) -> None:
-    config, positions = run_config(seen_run, ["scenario.root=/elsewhere", "num_threads=3", "experience=[2,1,2]"])
-    assert (config.scenario.root, config.num_threads, positions) == ("/elsewhere", 3, [1, 2])
+    config, positions = run_config(seen_run, ["data.root=/elsewhere", "num_threads=3", "experience=[2,1,2]"])
+    assert (config.data.root, config.num_threads, positions) == ("/elsewhere", 3, [1, 2])
     assert config.evaluation.cells == "full"
     with pytest.raises(ConfigError):
         run_config(seen_run, ["experience=true"])

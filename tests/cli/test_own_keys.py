@@ -6,7 +6,7 @@ from coin_lightning.cli.own_keys import environment_problems, ranges_of, set_by_
 def test_only_keys_of_the_list_are_refused_each_with_its_remedy():
     lines = set_by_the_run(["trainer.max_epochs", "trainer.precision", "logger.mine.config", "logger.mine.project"])
     assert lines == [
-        "trainer.max_epochs: cannot be set; use scenario.epochs=N",
+        "trainer.max_epochs: cannot be set; use batches.epochs=N",
         "logger.mine.config: cannot be set; it is the run's config",
     ]
 

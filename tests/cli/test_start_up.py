@@ -61,7 +61,7 @@ def test_help(tmp_path: Path, words: list[str], shown: str):
         (["+adapter.rnak=3"], "error: adapter.rnak: coin_lightning.adapters.build.moelora has no such option; did you"),
         (["+trainer.presicion=16"], "error: trainer.presicion: lightning.Trainer has no such option; did you mean pre"),
         (["method=moelra"], "error: method=moelra: there is no method/moelra.yaml; did you mean moelora"),
-        (["scenario.limit_train=10.5"], "error: scenario.limit_train=10.5: must be a valid integer"),
+        (["data.limit_train=10.5"], "error: data.limit_train=10.5: must be a valid integer"),
         (["optimizer.lr=fast"], 'error: optimizer.lr="fast": must be a valid number'),
         (["protocol.projector=lost"], "error: protocol.projector='lost' is unknown"),
         (["published=coin_radar/llava"], "error: published='coin_radar/llava' names no row"),

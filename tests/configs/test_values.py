@@ -22,6 +22,8 @@ VARIANTS = {
     "real": ["scenario=coin", "backbone=llava_1_5_7b", "source=datasets", "judge=hf", "method=lora"],
     "rest": ["backbone=tiny", "judge=embedding", "logger=tensorboard", "protocol=as_published"],
 }
+
+
 @cache
 def _composed(overrides: tuple[str, ...]) -> DictConfig:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -80,16 +82,16 @@ TAKEN: dict[str, dict[str, str]] = {
     "empty": {r"protocol\.test_subset\..*": OWN_CHECK},
     "part": {"adapter.alpha|judge.timeout": "any number; the default happens to be whole"},
     "negative": {
-        r"scenario\.(order|subset)_seed": "any whole number seeds a draw",
+        r"scenario\.order_seed|data\.subset_seed": "any whole number seeds a draw",
         r"optimizer\.lr|protocol\.projector_lr|callbacks\.checkpoint\.every_n_steps": OWN_CHECK,
         r"trainer\.devices": "all of them",
         r"judge\..*": OWN_CHECK,
         r"protocol\.test_subset\..*": OWN_CHECK,
     },
     "zero": {
-        r"seed|scenario\.(order|subset)_seed": "a seed",
+        r"seed|scenario\.order_seed|data\.subset_seed": "a seed",
         r"adapter\.dropout|schedule\.warmup_ratio|optimizer\.weight_decay|trainer\.gradient_clip_val": "none of it",
-        r"scenario\.num_workers|trainer\.log_every_n_steps": "none",
+        r"batches\.num_workers|trainer\.log_every_n_steps": "none",
         r"judge\.(backoff|prompt_price|reply_price|retries|temperature)": "none of it",
         r"optimizer\.lr|protocol\.projector_lr|callbacks\.checkpoint\.every_n_steps": OWN_CHECK,
         r"judge\.(batch_size|max_new_tokens|repetition_penalty|top_p)": OWN_CHECK,
@@ -100,7 +102,7 @@ TAKEN: dict[str, dict[str, str]] = {
         r"protocol\.projector_lr": "the optimizer's own",
         r"trainer\.(gradient_clip_val|log_every_n_steps|precision)": "Lightning's default",
         r"callbacks\.learning_rate\.logging_interval": "Lightning's default",
-        r"scenario\.source|scenario\.builder\.root": "JSON files, the cache",
+        r"data\.source|scenario\.builder\.root": "JSON files, the cache",
         r"backbone\.(name|pretrained\..*)": "the folder's name; only starting_weights=pretrained needs the parts",
     },
 }

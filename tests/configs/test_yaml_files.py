@@ -91,7 +91,7 @@ def test_a_row_is_what_its_published_protocol_says(file: Path):
     assert config.scenario.train == (row.protocol["method"] is not None)
     fields = ("evaluation_frame", "boxes", "scorers", "bwt_divisor")
     assert {name: config.protocol[name] for name in fields} == {name: row.protocol[name] for name in fields}
-    for name, ours in {"instructions": config.scenario.instructions, "fraction": config.scenario.fraction}.items():
+    for name, ours in {"instructions": config.data.instructions, "fraction": config.data.fraction}.items():
         assert row.protocol[name] in (ours, None) or str(row.protocol[name]).startswith(
             ("unknown", "Instructions_Qwen")
         )
@@ -104,14 +104,14 @@ def test_a_row_is_what_its_published_protocol_says(file: Path):
 def test_names_of_experts_ranks_and_volumes_are_their_values():
     for file in ROWS:
         config = row_of(file)
-        values = {"e": config.adapter.get("num_experts"), "r": config.adapter.rank, "v": 100 * config.scenario.fraction}
+        values = {"e": config.adapter.get("num_experts"), "r": config.adapter.rank, "v": 100 * config.data.fraction}
         for letter, number in re.findall(r"_([erv])(\d{2,}|[248])(?=_|$)", file.stem.removeprefix("minigpt_v2")):
             assert round(values[letter]) == int(number)
 
 
 def test_the_rows_learn_from_the_published_number_of_rows_per_step():
     config = composed("+experiment=coin/llava_7b_moelora_e8")
-    sizes = {name: task.get("batch_size", config.scenario.batch_size) for name, task in config.scenario.tasks.items()}
+    sizes = {name: task.batches.size for name, task in config.scenario.tasks.items()}
     assert list(sizes.values()) == [14, 14, 16, 6, 14, 6, 8, 10]
     assert {name: 8 * size for name, size in sizes.items()} == dict(config.protocol.global_batch)
 
@@ -184,8 +184,8 @@ def test_a_wrong_word_on_the_command_line_is_named_with_the_nearest(typed: str, 
     [
         ("+adapter.rnak=16", r"adapter\.rnak: coin_lightning\S+moelora has no such option; did you mean rank"),
         ("+optimizer.learning_rat=1", r"optimizer\.learning_rat: torch.optim.AdamW has no such option"),
-        ("+scenario.batchsize=2", r"scenario\.batchsize: .* did you mean batch_size"),
-        ("+scenario.tasks.gqa.max_token=2", r"scenario\.tasks\.gqa\.max_token: .* did you mean max_new_tokens"),
+        ("+batches.sizes=2", r"batches\.sizes: .* did you mean size"),
+        ("+scenario.tasks.gqa.answers.max_token=2", r"tasks\.gqa\.answers\.max_token: .* did you mean max_new_tokens"),
         ("+protocol.projectr=frozen", r"protocol\.projectr: there is no such config key; did you mean projector"),
         ("+sed=1", r"sed: there is no such config key; did you mean seed"),
         ("+paths.rums=x", r"paths\.rums: there is no such config key; did you mean runs"),
@@ -203,7 +203,7 @@ def test_a_typo_in_an_experiment_yaml_is_refused(tmp_path: Path):
     conf = tmp_path / "conf"
     shutil.copytree(CONF, conf)
     (conf / "experiment" / "wrong.yaml").write_text(
-        "# @package _global_\n# Three typos.\nadapter:\n  rnak: 16\nscenario:\n  limit_tran: 4\nexperimentname: x\n"
+        "# @package _global_\n# Three typos.\nadapter:\n  rnak: 16\ndata:\n  limit_tran: 4\nexperimentname: x\n"
     )
     with pytest.raises(ConfigError) as caught:
         check_config(composed("+experiment=wrong", folder=conf))
@@ -217,8 +217,8 @@ def test_a_typo_in_an_experiment_yaml_is_refused(tmp_path: Path):
 def test_a_missing_option_is_named():
     config = composed()
     with open_dict(config):
-        del config.scenario["features"]
-    with pytest.raises(ConfigError, match=r"scenario\.features: .*Scenario needs this option"):
+        del config.scenario["name"]
+    with pytest.raises(ConfigError, match=r"scenario\.name: .*Scenario needs this option"):
         check_config(config)
 
 

@@ -19,8 +19,8 @@ from coin_lightning.module import ContinualMLLM
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.run_files import read_json
 from coin_lightning.schedules import constant
-from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.whole_files import write_json
+from made_tasks import made_task
 
 
 class Doubling(Method):
@@ -52,8 +52,9 @@ class World:
     def __init__(self, tmp_path: Path, root: Path, backbone, method: Method, lr: float = 1e-2, adapter=None) -> None:
         quiet_libraries()
         L.seed_everything(0, verbose=False)
-        tasks = {name: partial(InstructionTask, name=name, directory="Toy") for name in ("imagenet", "gqa")}
-        self.scenario = Scenario("toys", tasks, root, tmp_path / "features", batch_size=4)
+        features = tmp_path / "features"
+        tasks = {name: made_task(name, root, "Toy", features, batch_size=4) for name in ("imagenet", "gqa")}
+        self.scenario = Scenario("toys", tasks)
         self.scenario.prepare(backbone, seed=0)
         self.scenario.compute_features()
         optimizer = partial(torch.optim.AdamW, lr=lr, weight_decay=0.0)

@@ -22,7 +22,7 @@ def kills(place, name: str, more: list[str], moments: list[tuple[int, str, int]]
     return place.folder / name
 
 
-ACCUMULATE = ["trainer.accumulate_grad_batches=2", "scenario.batch_size=2", "scenario.limit_test=2"]
+ACCUMULATE = ["trainer.accumulate_grad_batches=2", "batches.size=2", "data.limit_test=2"]
 
 
 def test_two_kills_under_accumulation_end_with_the_same_bits(place):
@@ -45,7 +45,7 @@ def test_no_checkpoint_is_written_in_the_middle_of_a_step(place):
 
 @pytest.mark.parametrize(("every", "kill", "saved"), [(5, 8, 5), (5, 28, 25), (100, 7, None)])
 def test_saves_that_fall_on_the_end_of_an_epoch_are_made(place, every, kill, saved):
-    more = ["scenario.epochs=6", f"callbacks.checkpoint.every_n_steps={every}", "scenario.limit_test=2"]
+    more = ["batches.epochs=6", f"callbacks.checkpoint.every_n_steps={every}", "data.limit_test=2"]
     name = f"epochs_{every}_{kill}"
     command = place.command(name, *more, tasks="imagenet")
     status, text = place.runs.run([*command, *place.kill(1, "train", kill)])
@@ -59,7 +59,7 @@ def test_saves_that_fall_on_the_end_of_an_epoch_are_made(place, every, kill, sav
 
 
 def test_an_unreadable_checkpoint_is_named_and_the_remedy_works(place):
-    more = ["scenario.limit_test=2"]
+    more = ["data.limit_test=2"]
     whole = kills(place, "ckpt_whole", more, [])
     command = place.command("ckpt_broken", *more, tasks="imagenet")
     place.runs.run([*command, *place.kill(1, "train", 5)])
@@ -85,6 +85,6 @@ def test_a_wrong_interval_is_refused():
 
 def test_what_moved_before_a_kill_need_not_move_behind_it(place):
     """At the end of a schedule the rate is too small to move a weight: that the task has learned stands in its file."""
-    more = ["schedule._target_=probes.fading", "~schedule.warmup_ratio", "scenario.limit_test=2"]
+    more = ["schedule._target_=probes.fading", "~schedule.warmup_ratio", "data.limit_test=2"]
     whole = kills(place, "fading_whole", more, [])
     assert results(kills(place, "fading_killed", more, [(1, "train", 9)])) == results(whole)

@@ -97,7 +97,7 @@ def test_a_requeueing_checkpoint_of_lightning_is_refused_and_the_remedy_works(pl
 @pytest.mark.parametrize("number", STATUS, ids=lambda number: number.name)
 def test_a_signal_ends_judging_and_the_same_command_goes_on(place, number):
     name = f"signal_judge_{number.name}"
-    judge = ["judge._target_=probes.FixedJudge", "scenario.limit_test=2"]
+    judge = ["judge._target_=probes.FixedJudge", "data.limit_test=2"]
     command = place.command(name, *judge, tasks="imagenet")
     status, text = place.runs.run([*command, f"+judge.sends={int(number)}"])
     assert status == STATUS[number], text

@@ -64,12 +64,12 @@ def test_accumulation_makes_the_global_batch():
 
 def test_numbers_that_do_not_divide_are_refused_with_those_that_would():
     message = (
-        r"global_batch=100 of gqa is no multiple of 112 = scenario.batch_size 14 x 8 devices; "
-        r"nearest that fit: 112, or scenario.batch_size=none on 8 devices"
+        r"global_batch=100 of gqa is no multiple of 112 = batches.size 14 x 8 devices; "
+        r"nearest that fit: 112, or batches.size=none on 8 devices"
     )
     with pytest.raises(ConfigError, match=message):
         protocol(global_batch=100).accumulation("gqa", 14, 8)
-    with pytest.raises(ConfigError, match=r"x 1 device; nearest that fit: 48 and 60, or scenario.batch_size=10$"):
+    with pytest.raises(ConfigError, match=r"x 1 device; nearest that fit: 48 and 60, or batches.size=10$"):
         protocol(global_batch=50).accumulation("gqa", 12, 1)
 
 

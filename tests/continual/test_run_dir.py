@@ -17,7 +17,9 @@ CONFIG = {
     "adapter": {"rank": 8, "alpha": 16},
     "paths": {"runs": "/a"},
     "run_dir": "/a/run",
-    "scenario": {"root": "/a/data", "order": "coin", "num_workers": 0},
+    "data": {"root": "/a/data"},
+    "batches": {"num_workers": 0},
+    "scenario": {"order": "coin", "tasks": {"gqa": {"data": {"root": "/a/data", "source": {"path": "/a"}}}}},
     "logger": {"csv": {"x": 1}},
 }
 
@@ -42,7 +44,7 @@ def test_differences_name_key_and_both_values():
 def test_keys_that_change_no_result_are_free():
     moved = json.loads(json.dumps(CONFIG).replace("/a", "/b"))
     moved["logger"] = {"wandb": {}}
-    moved["scenario"]["num_workers"] = 4
+    moved["batches"]["num_workers"] = 4
     assert differences(CONFIG, moved) == []
     moved["scenario"]["order"] = "reversed"
     assert differences(CONFIG, moved) == ["  scenario.order: 'coin' -> 'reversed'"]

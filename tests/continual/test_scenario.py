@@ -1,15 +1,14 @@
 """Orders, and what a scenario hands on to its tasks."""
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from coin_lightning.continual.scenario import ZERO_SHOT, Experience, Scenario, ordered
-from coin_lightning.continual.scenario import test_rows as rows_of_subset
 from coin_lightning.errors import ConfigError, DataError
-from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.options import BatchOptions
 from coin_lightning.tasks.sources import JsonSource
+from made_tasks import made_task
 
 NAMES = ["scienceqa", "textvqa", "imagenet", "gqa"]
 
@@ -47,21 +46,21 @@ def test_a_wrong_order_is_refused_with_the_names(order):
         ordered(NAMES, order, 0)
 
 
+SCENARIO = ("order", "builder", "notes", "joint", "train", "batches")
+
+
 def scenario(write_task, tmp_path: Path, count: int = 2, **options) -> Scenario:
     root = write_task(train=8, test=5)
-    tasks = {f"toy{at}": partial(InstructionTask, name=f"toy{at}", directory="Toy") for at in range(count)}
-    return Scenario("toys", tasks, root, tmp_path / "features", **options)
+    own = {key: options.pop(key) for key in SCENARIO if key in options}
+    options.setdefault("trains", own.get("train", True))
+    names = [f"toy{at}" for at in range(count)]
+    return Scenario(
+        "toys", {name: made_task(name, root, "Toy", tmp_path / "features", **options) for name in names}, **own
+    )
 
 
-def test_tasks_get_the_common_settings_and_keep_their_own(write_task, tmp_path: Path):
-    root = write_task()
-    tasks = {
-        "a": partial(InstructionTask, name="a", directory="Toy"),
-        "b": partial(InstructionTask, name="b", directory="Toy", batch_size=2, epochs=3),
-    }
-    made = Scenario("toys", tasks, root, tmp_path / "features", batch_size=4, epochs=1, order="reversed")
-    assert [task.name for task in made.tasks] == ["b", "a"]
-    assert [(task.batch_size, task.epochs) for task in made.tasks] == [(2, 3), (4, 1)]
+def test_tasks_stand_in_the_wanted_order(write_task, tmp_path: Path):
+    assert [task.name for task in scenario(write_task, tmp_path, order="reversed").tasks] == ["toy1", "toy0"]
 
 
 def test_prepare_reads_all_tasks_and_joins_their_problems(write_task, tmp_path: Path, backbone):
@@ -99,18 +98,14 @@ def test_builder_is_called_when_there_is_one(write_task, tmp_path: Path):
 def test_lessons_of_a_sequence_of_the_union_and_of_nothing(write_task, tmp_path: Path):
     made = scenario(write_task, tmp_path)
     assert (made.learned, made.lessons) == ("sequence", dict(enumerate(made.tasks, start=1)))
-    options = {"root": made.tasks[0].image_root.parent, "features": tmp_path, "tasks": {"a": toy("a"), "b": toy("b")}}
-    joint = Scenario("toys", **options, joint=True, epochs=3, batch_size=5)
+    tasks = {task.name: task for task in made.tasks}
+    joint = Scenario("toys", tasks, joint=True, batches=BatchOptions(epochs=3, size=5))
     assert (joint.learned, list(joint.lessons)) == ("joint", [2])
     assert (joint.lessons[2].name, joint.lessons[2].epochs, joint.lessons[2].batch_size) == ("joint", 3, 5)
-    nothing = Scenario("toys", **options, train=False)
+    nothing = Scenario("toys", tasks, train=False)
     assert (nothing.learned, nothing.lessons) == ("nothing", {})
     with pytest.raises(ConfigError, match="set one of them"):
-        Scenario("toys", **options, joint=True, train=False)
-
-
-def toy(name: str) -> partial:
-    return partial(InstructionTask, name=name, directory="Toy")
+        Scenario("toys", tasks, joint=True, train=False)
 
 
 def test_joint_rows_are_those_of_all_tasks_once_prepared(write_task, tmp_path: Path, backbone):
@@ -127,30 +122,6 @@ def test_without_training_the_training_file_is_not_needed(write_task, tmp_path: 
     made.tasks[0].train_file.unlink()
     made.prepare(backbone, seed=0)
     assert [(len(task.train_rows), len(task.test_rows)) for task in made.tasks] == [(0, 5), (0, 5)]
-
-
-@pytest.mark.parametrize(
-    ("subset", "limit", "options"),
-    [
-        ("full", None, {"limit_test": None}),
-        ("full", 7, {"limit_test": 7}),
-        (5, 7, {"limit_test": 5}),
-        (9, 7, {"limit_test": 7}),
-        (9, None, {"limit_test": 9}),
-        ("ids.json", 7, {"limit_test": 7, "test_ids": "ids.json"}),
-        ({"gqa": 3}, None, {"limit_test": 3}),
-        ({"vizwiz": 3}, 4, {"limit_test": 4}),
-        ({"gqa": "full"}, None, {"limit_test": None}),
-    ],
-)
-def test_rows_of_a_test_subset(subset, limit, options):
-    assert rows_of_subset(subset, "gqa", limit) == options
-
-
-@pytest.mark.parametrize("subset", [0, -1, True, 2.5, None, {"gqa": 0}])
-def test_a_subset_that_is_none_is_refused(subset):
-    with pytest.raises(ConfigError, match=r"protocol\.test_subset=.*\(gqa\); give full, a number of rows from 1"):
-        rows_of_subset(subset, "gqa", None)
 
 
 def test_names_of_experiences(write_task, tmp_path: Path):

@@ -42,7 +42,7 @@ class Contract:
 
 def settings(place, choice: str, name: str, *more: str) -> list[str]:
     small = [setting for plugin, settings in SMALL.items() if plugin in choice for setting in settings]
-    return place.command(name, *choice.split(), *small, "scenario.limit_test=2", *more, tasks=TASKS)
+    return place.command(name, *choice.split(), *small, "data.limit_test=2", *more, tasks=TASKS)
 
 
 def name_of(choice: str) -> str:
@@ -132,7 +132,7 @@ def test_two_processes_learn_what_one_learns(contract: Contract, place):
     one = settings(place, contract.choice, f"{name}_one", *plain)
     status, text = place.runs.run(one)
     assert status == 0, text
-    devices = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "scenario.batch_size=2"]
+    devices = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "batches.size=2"]
     done = together(place, settings(place, contract.choice, f"{name}_two", *plain, *devices))
     assert [status for status, _ in done] == [0, 0], done
     folders = [place.folder / f"{name}_{count}" / "task_02_textvqa" for count in ("one", "two")]

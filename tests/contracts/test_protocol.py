@@ -52,7 +52,7 @@ def ran(place) -> Callable[..., Path]:
     def run(*settings: str) -> Path:
         if settings not in done:
             name = f"protocol_{len(done)}"
-            words = ["scenario.limit_test=4", *place.record(f"{name}_recorded"), *settings]
+            words = ["data.limit_test=4", *place.record(f"{name}_recorded"), *settings]
             status, text = place.runs.run(place.command(name, *words, tasks=TASKS))
             assert status == 0, text
             done[settings] = place.folder / name

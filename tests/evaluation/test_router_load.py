@@ -14,6 +14,7 @@ from coin_lightning.methods.base import Method
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.schedules import constant
 from coin_lightning.tasks.base import InstructionTask
+from made_tasks import made_task
 
 TARGETS = r".*language_model.*\.(q_proj|down_proj)"
 
@@ -45,7 +46,7 @@ def build(adapter, **options) -> ContinualMLLM:
 
 @pytest.fixture
 def task(write_task, tmp_path) -> InstructionTask:
-    made = InstructionTask("toy", write_task(), "Toy", tmp_path / "features", cache_features=False)
+    made = made_task("toy", write_task(), "Toy", tmp_path / "features", cache_features=False)
     made.connect(tiny.load(max_length=256))
     made.read()
     return made

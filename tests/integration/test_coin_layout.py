@@ -47,7 +47,7 @@ def odd_suite(root: Path) -> Path:
 def command(place, root: Path, run: Path, *more: str) -> list[str]:
     return [
         "scenario=coin", *overrides(root, place.cache, run, tasks=TASKS), f"paths.coin={root}",
-        "scenario.fraction=0.4", "scenario.limit_test=3", "scenario.epochs=1", *more,
+        "data.fraction=0.4", "data.limit_test=3", "batches.epochs=1", *more,
     ]  # fmt: skip
 
 
@@ -75,17 +75,17 @@ def test_a_run_on_parts_of_the_rows_writes_down_which(from_json):
 
 def test_the_subsets_of_a_run_are_a_list_of_ids_for_another(place, from_json, tmp_path: Path):
     root, run = from_json
-    more = ["scenario.limit_test=null", f"scenario.test_ids={run / 'subsets.json'}", "scenario.train=false"]
+    more = ["data.limit_test=null", f"data.test_ids={run / 'subsets.json'}", "scenario.train=false"]
     status, text = place.runs.run(command(place, root, tmp_path / "again", *more))
     assert status == 0, text
     assert [read(tmp_path / "again" / "subsets.json")[task]["test"] for task in TASKS.split(",")] == [
         read(run / "subsets.json")[task]["test"] for task in TASKS.split(",")
     ]
     (tmp_path / "ids.json").write_text('{"scienceqa": ["1001"], "grounding": ["1001"], "vizwiz": ["4711"]}')
-    other = ["scenario.limit_test=null", f"scenario.test_ids={tmp_path / 'ids.json'}", "scenario.train=false"]
+    other = ["data.limit_test=null", f"data.test_ids={tmp_path / 'ids.json'}", "scenario.train=false"]
     status, text = place.runs.run(command(place, root, tmp_path / "again", *other))
     assert status == 1
-    assert "scenario.test_ids: " in text  # a finished run is not given out as one of other rows
+    assert "data.test_ids: " in text  # a finished run is not given out as one of other rows
     status, text = place.runs.run(command(place, root, tmp_path / "new", *other))
     assert status == 1
     assert "ids.json: vizwiz has no row with id '4711'" in text

@@ -11,7 +11,7 @@ from PIL import Image
 from coin_lightning.assets import file_sha256
 from coin_lightning.backbones import tiny
 from coin_lightning.cli import data_verify
-from coin_lightning.tasks.base import InstructionTask
+from made_tasks import made_task
 from small_coin import edit_rows, overrides, train_file, write_suite
 
 RAMP = np.tile(np.linspace(0, 65535, 64), (48, 1)).astype(np.uint16)
@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_ramp_reaches_the_model_as_its_eight_bit_copy_does(root, tmp_path, cached):
     backbone = tiny.load()
-    task = InstructionTask("gqa", root, "GQA", tmp_path / "features", cache_features=cached)
+    task = made_task("gqa", root, "GQA", tmp_path / "features", cache_features=cached)
     task.connect(backbone)
     if cached:  # features that an earlier version made of the clipped picture
         store, file = task.encoder.store, root / "cl_dataset" / "deep.png"

@@ -28,7 +28,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_rows(place, tmp_pa
 
 
 def test_the_rows_of_the_batch_are_named(place, tmp_path: Path):
-    more = ["optimizer.lr=1e30", "trainer.gradient_clip_val=null", "scenario.batch_size=2"]
+    more = ["optimizer.lr=1e30", "trainer.gradient_clip_val=null", "batches.size=2"]
     status, text = place.runs.run(overrides(place.suite, place.cache, tmp_path / "run", *more, tasks="imagenet"))
     assert status == 1
     assert text.count("imagenet_") >= 2 or "trainable tensors are not finite behind step 1" in text

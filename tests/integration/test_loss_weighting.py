@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from ranks import together
 from small_coin import edit_rows, overrides, train_file, write_suite
 
-WAYS = {"8x1": ["scenario.batch_size=8"], "2x4": ["scenario.batch_size=2", "trainer.accumulate_grad_batches=4"]}
-RANKS = ["scenario.batch_size=4", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+WAYS = {"8x1": ["batches.size=8"], "2x4": ["batches.size=2", "trainer.accumulate_grad_batches=4"]}
+RANKS = ["batches.size=4", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def gradients(place, suite: Path):
     def of(weighting: str, way: str) -> dict[str, torch.Tensor]:
         if (weighting, way) not in found:
             folder = place.folder / f"gradients_{weighting}_{way}"
-            more = [f"protocol.loss_weighting={weighting}", "scenario.epochs=1", "adapter.dropout=0.0"]
-            more += ["scenario.limit_test=1", "trainer.gradient_clip_val=null", "optimizer.lr=1e-6"]
+            more = [f"protocol.loss_weighting={weighting}", "batches.epochs=1", "adapter.dropout=0.0"]
+            more += ["data.limit_test=1", "trainer.gradient_clip_val=null", "optimizer.lr=1e-6"]
             more += ["+callbacks.probe._target_=probes.Gradients", f"+callbacks.probe.folder={folder}"]
             command = overrides(suite, place.cache, place.folder / f"run_{weighting}_{way}", *more, tasks="imagenet")
             ranks = way == "ranks"
@@ -72,8 +72,8 @@ def test_a_short_last_step_is_not_divided_by_batches_that_it_has_not(place, suit
     found = {}
     for accumulation in (1, 4):
         folder = place.folder / f"short_{accumulation}"
-        more = ["scenario.limit_train=2", "scenario.batch_size=2", f"trainer.accumulate_grad_batches={accumulation}"]
-        more += ["scenario.epochs=1", "adapter.dropout=0.0", "scenario.limit_test=1", "trainer.gradient_clip_val=null"]
+        more = ["data.limit_train=2", "batches.size=2", f"trainer.accumulate_grad_batches={accumulation}"]
+        more += ["batches.epochs=1", "adapter.dropout=0.0", "data.limit_test=1", "trainer.gradient_clip_val=null"]
         more += ["optimizer.lr=1e-6", "+callbacks.probe._target_=probes.Gradients", f"+callbacks.probe.folder={folder}"]
         run = place.folder / f"run_short_{accumulation}"
         status, text = place.runs.run(overrides(suite, place.cache, run, *more, tasks="imagenet"))

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from coin_lightning.backbones import tiny
-from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.sampler import LengthBucketSampler
+from made_tasks import made_task
 from small_coin import edit_rows, train_file, write_suite
 
 
@@ -24,7 +24,7 @@ def test_batches_of_a_fit_are_those_of_exact_lengths(place, tmp_path: Path):
     status, text = place.runs.run(command)
     assert status == 0, text
     seen = json.loads((place.folder / "padding_seen" / "1.0.json").read_text())
-    task = InstructionTask("imagenet", root, "ImageNet", tmp_path / "features", cache_features=False)
+    task = made_task("imagenet", root, "ImageNet", tmp_path / "features", cache_features=False)
     task.connect(tiny.load())
     task.read()
     lengths = {row.id: len(task.encoder.encode(row)[0]) for row in task.train_rows}

@@ -19,7 +19,7 @@ def test_a_model_that_is_put_together_first_does_not_move_the_adapter(place, tmp
     parts = {"language_model": "vicuna", "vision_tower": "clip", "projector": "mm_projector.bin", "tokenizer": "vicuna"}
     more = [f"backbone.pretrained.{part}={hub / name}" for part, name in parts.items()]
     more += ["backbone=llava_1_5_7b", "protocol.starting_weights=pretrained", "backbone.dtype=float32"]
-    more += ["scenario.limit_test=1", "scenario.epochs=1"]
+    more += ["data.limit_test=1", "batches.epochs=1"]
     found = []
     for name in ("cold", "warm"):
         command = overrides(place.suite, tmp_path / "features", tmp_path / name, *more, tasks="imagenet")
@@ -44,7 +44,7 @@ def test_a_run_started_again_behind_its_zero_shot_row_is_the_same(place, short: 
 def test_a_projector_drawn_anew_leaves_the_frozen_one_alone(place):
     """`disable_adapter()` shows the backbone as it came, also behind tasks that start from a random projector."""
     folder = place.folder / "reinitialised_recorded"
-    more = ["protocol.projector=reinitialised", "scenario.limit_test=1", *place.record(folder.name)]
+    more = ["protocol.projector=reinitialised", "data.limit_test=1", *place.record(folder.name)]
     status, text = place.runs.run(place.command("reinitialised", *more, tasks="imagenet,gqa"))
     assert status == 0, text
     first, second = (json.loads((folder / f"{position}.0.json").read_text()) for position in (1, 2))

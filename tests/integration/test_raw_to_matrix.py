@@ -114,8 +114,8 @@ def test_verify_stops_a_run_without_a_picture(built: Path, overrides: list[str],
 
 def test_run_ends_with_a_matrix_over_all_eight_tasks(place, overrides: list[str]):
     run = place.folder / "raw_to_matrix"
-    more = ["scenario.batch_size=4", "scenario.answer_batch_size=4", "optimizer.lr=1e-2", f"run_dir={run}"]
-    small = ["adapter.rank=8", "adapter.alpha=16", "scenario.limit_train=8", "trainer.log_every_n_steps=1"]
+    more = ["batches.size=4", "answers.batch_size=4", "optimizer.lr=1e-2", f"run_dir={run}"]
+    small = ["adapter.rank=8", "adapter.alpha=16", "data.limit_train=8", "trainer.log_every_n_steps=1"]
     status, text = place.runs.run([*overrides, *more, *small])
     assert status == 0, text
     matrix = json.loads((run / "matrix.json").read_text())

@@ -80,8 +80,8 @@ def test_verify_lists_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_a_task_without_a_rule_is_refused_at_once(place, tmp_path: Path):
     root = write_suite(tmp_path / "suite", train=4, test=1)
-    names = {"_target_": "coin_lightning.tasks.base.InstructionTask", "_partial_": "true", "name": "birds"}
-    more = [f"+scenario.tasks.birds.{key}={value}" for key, value in {**names, "directory": "GQA"}.items()]
+    names = {"name": "birds", "directory": "GQA"}
+    more = ["+task/_base@scenario.tasks.birds=x", *(f"+scenario.tasks.birds.{key}={value}" for key, value in names.items())]
     status, text = place.runs.run(overrides(root, place.cache, tmp_path / "run", *more, tasks="birds"))
     assert status == 1
     assert "no scorer for task 'birds'" in text

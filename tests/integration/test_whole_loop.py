@@ -11,7 +11,7 @@ from peft import PeftModel
 from coin_lightning.backbones import tiny
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.quiet import quiet_libraries
-from coin_lightning.tasks.base import InstructionTask
+from made_tasks import made_task
 
 TASKS = ["scienceqa", "textvqa", "imagenet"]
 FOLDERS = ["task_00_zero_shot", "task_01_scienceqa", "task_02_textvqa", "task_03_imagenet"]
@@ -123,7 +123,7 @@ def test_saved_adapter_gives_the_same_answers(place, undisturbed: Path):
     backbone = tiny.load()
     peft = PeftModel.from_pretrained(backbone.model, str(undisturbed / FOLDERS[1] / "adapter"))
     backbone.model = peft.base_model.model
-    task = InstructionTask("imagenet", place.suite, "ImageNet", place.cache)
+    task = made_task("imagenet", place.suite, "ImageNet", place.cache)
     task.connect(backbone)
     task.read()
     answers = {}

@@ -11,11 +11,12 @@ from coin_lightning.methods.step import Inputs
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.schedules import constant
 from coin_lightning.tasks.base import InstructionTask
+from made_tasks import made_task
 
 
 @pytest.fixture
 def task(write_task, tmp_path) -> InstructionTask:
-    made = InstructionTask("toy", write_task(test=6), "Toy", tmp_path / "features", cache_features=False)
+    made = made_task("toy", write_task(test=6), "Toy", tmp_path / "features", cache_features=False)
     made.connect(tiny.load(max_length=256))
     made.read()
     return made

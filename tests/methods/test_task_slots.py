@@ -28,7 +28,7 @@ def test_another_adapter_is_refused():
 @pytest.mark.parametrize("method", ["olora", "hide_llava"])
 def test_a_run_changes_the_new_slot_only_and_counts_only_that(place, method):
     run = place.folder / f"{method}_slots"
-    status, text = place.runs.run(place.command(run.name, f"method={method}", "scenario.limit_test=1"))
+    status, text = place.runs.run(place.command(run.name, f"method={method}", "data.limit_test=1"))
     assert status == 0, text
     names = ("task_01_scienceqa", "task_02_textvqa", "task_03_imagenet")
     saved = [load_file(run / name / "adapter" / "adapter_model.safetensors") for name in names]

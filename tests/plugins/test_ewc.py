@@ -14,6 +14,7 @@ from coin_lightning.module import ContinualMLLM
 from coin_lightning.plugins.ewc import EWC, fisher_information
 from coin_lightning.schedules import constant
 from coin_lightning.tasks.base import InstructionTask
+from made_tasks import made_task
 
 
 class Here:
@@ -41,7 +42,7 @@ class Here:
 
 @pytest.fixture
 def task(write_task, tmp_path) -> InstructionTask:
-    made = InstructionTask("toy", write_task(train=5), "Toy", tmp_path / "features", cache_features=False)
+    made = made_task("toy", write_task(train=5), "Toy", tmp_path / "features", cache_features=False)
     made.connect(tiny.load(max_length=256))
     made.read()
     return made

@@ -13,6 +13,7 @@ from coin_lightning.backbones import tiny
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.row_checks import LEDGER
+from made_tasks import made_task
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def make(write_task, tmp_path, backbone):
     root = write_task()
 
     def build(model=backbone, **options) -> InstructionTask:
-        task = InstructionTask("toy", root, "Toy", tmp_path / "features", **{"batch_size": 3, **options})
+        task = made_task("toy", root, "Toy", tmp_path / "features", **{"batch_size": 3, **options})
         task.connect(model, seed=1, position=2)
         return task
 
@@ -53,7 +54,7 @@ def problems_of(call) -> list[str]:
 @pytest.mark.parametrize("key", ["max_new_tokens", "epochs", "batch_size", "answer_batch_size"])
 def test_counts_below_one_are_refused(key):
     with pytest.raises(ConfigError, match=f"task.toy.{key}=0 must be at least 1"):
-        InstructionTask("toy", "data", "Toy", "features", **{key: 0})
+        made_task("toy", "data", "Toy", "features", **{key: 0})
 
 
 def test_rows_and_references_are_read_together(task):
@@ -317,7 +318,7 @@ EPOCHS = {
 @pytest.mark.parametrize("prompt", sorted(EPOCHS))
 def test_rows_and_batches_are_those_of_earlier_versions(tmp_path, prompt):
     """Written down when lengths became exact: the same data and seeds give the same run in every later version."""
-    task = InstructionTask(
+    task = made_task(
         "toy", write_forty(tmp_path / "data"), "Toy", tmp_path / "features", batch_size=3, answer_batch_size=4,
         fraction=0.5, limit_test=9, subset_seed=7, cache_features=False,
     )  # fmt: skip
@@ -369,9 +370,9 @@ def test_repeated_training_ids_are_refused_or_counted(make):
 
 def test_unknown_choices_are_refused():
     with pytest.raises(ConfigError, match=r"task\.toy\.repeated_train_ids='keep' is unknown; use refuse or allow"):
-        InstructionTask("toy", "data", "Toy", "features", repeated_train_ids="keep")
+        made_task("toy", "data", "Toy", "features", repeated_train_ids="keep")
     with pytest.raises(ConfigError, match=r"task\.toy\.evaluation_frame='crop' is unknown"):
-        InstructionTask("toy", "data", "Toy", "features", evaluation_frame="crop")
+        made_task("toy", "data", "Toy", "features", evaluation_frame="crop")
 
 
 def test_without_training_the_training_file_is_not_needed(make):

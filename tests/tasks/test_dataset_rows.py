@@ -9,6 +9,7 @@ import pytest
 from coin_lightning.errors import DataError
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.dataset_rows import DatasetRows, DatasetsSource
+from made_tasks import made_task
 
 datasets = pytest.importorskip("datasets")
 KINDS = ("disk", "parquet", "shards", "arrow")
@@ -58,9 +59,9 @@ def seen(task: InstructionTask, backbone) -> list[Any]:
 def test_same_rows_same_ids_draws_and_batches(write_task, tmp_path, backbone, kind):
     root = write_task(train=30, test=9)
     options = {"batch_size": 3, "fraction": 0.5, "limit_test": 6, "cache_features": False}
-    ours = InstructionTask("toy", root, "Toy", tmp_path / "features", **options)
+    ours = made_task("toy", root, "Toy", tmp_path / "features", **options)
     source = DatasetsSource(convert(root, kind))
-    theirs = InstructionTask("toy", root, "Toy", tmp_path / "features", source=source, **options)
+    theirs = made_task("toy", root, "Toy", tmp_path / "features", source=source, **options)
     assert seen(theirs, backbone) == seen(ours, backbone)
     assert set(theirs.describe()["sha256"]) == {"train", "test"}
 
@@ -84,9 +85,7 @@ def test_problems_name_dataset_and_row(write_task, tmp_path, backbone):
     rows[1]["conversations"][1]["value"] = " "
     file.write_text(json.dumps(rows))
     place = convert(root, "parquet")
-    task = InstructionTask(
-        "toy", root, "Toy", tmp_path / "features", source=DatasetsSource(place), cache_features=False
-    )
+    task = made_task("toy", root, "Toy", tmp_path / "features", source=DatasetsSource(place), cache_features=False)
     task.connect(backbone)
     with pytest.raises(DataError) as refusal:
         task.read()

@@ -8,12 +8,13 @@ import torch
 from coin_lightning.errors import ConfigError
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.joint import JointTask
+from made_tasks import made_task
 
 
 @pytest.fixture
 def members(write_task, tmp_path: Path, backbone) -> list[InstructionTask]:
     root = write_task(train=8)
-    made = [InstructionTask(name, root, "Toy", tmp_path / "features") for name in ("a", "b")]
+    made = [made_task(name, root, "Toy", tmp_path / "features") for name in ("a", "b")]
     for task in made:
         task.connect(backbone)
         task.read()
@@ -52,7 +53,7 @@ def test_a_row_is_read_as_by_its_own_task(members):
 
 
 def test_members_below_different_roots_are_refused(members, tmp_path: Path):
-    other = InstructionTask("c", tmp_path / "elsewhere", "Toy", tmp_path / "features")
+    other = made_task("c", tmp_path / "elsewhere", "Toy", tmp_path / "features")
     with pytest.raises(
         ConfigError, match=r"scenario\.joint=true needs all tasks below one image root, there are .*data"
     ):

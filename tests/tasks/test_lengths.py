@@ -13,6 +13,7 @@ from coin_lightning.tasks import lengths
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.lengths import row_lengths
+from made_tasks import made_task
 
 
 def write_mixed(root: Path, count: int = 30) -> Path:
@@ -45,7 +46,7 @@ def make(tmp_path: Path) -> Callable[..., InstructionTask]:
     write_mixed(tmp_path / "data")
 
     def build(prompt: str = "chatml", max_length: int = 400, numbers: str | None = None, **options) -> InstructionTask:
-        task = InstructionTask("toy", tmp_path / "data", "Toy", tmp_path / "features", cache_features=False, **options)
+        task = made_task("toy", tmp_path / "data", "Toy", tmp_path / "features", cache_features=False, **options)
         boxes = None if numbers is None else {"numbers": numbers, "frame": "original"}
         task.connect(tiny.load(prompt=prompt, max_length=max_length, boxes=boxes))
         task.read()

@@ -80,7 +80,7 @@ def test_every_problem_of_a_training_file_is_listed_with_its_row(tmp_path, image
         f"row 5: image {images / 'none.jpg'} is missing; restore it or remove the row",
         "row 6: conversations[0] has an empty question",
         "row 6: conversations[1] has an empty answer",
-        "row 7: id 'same' is already used by row 0; ids must be unique, or set scenario.repeated_train_ids=allow",
+        "row 7: id 'same' is already used by row 0; ids must be unique, or set data.repeated_train_ids=allow",
         "row 8: conversations[1] has <image> in an answer; only a question can show one",
         f"row 9: image '../secret.jpg' leaves the image folder {images}; use a relative path inside it",
         "row 10: field 'image' is a list; several pictures in one row are not supported, write one path",

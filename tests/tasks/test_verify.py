@@ -10,11 +10,11 @@ from PIL import Image
 
 from coin_lightning.backbones import tiny
 from coin_lightning.errors import ConfigError
-from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.expected_counts import Expected
 from coin_lightning.tasks.picture_ledger import PictureLedger
 from coin_lightning.tasks.truth import GQAAnswers, RowFields, ScienceQAProblems, TextVQAAnswers
 from coin_lightning.tasks.verify import TaskReport, count_problem, verify_task
+from made_tasks import made_task
 
 TRAIN, TEST = "train.json", "test.json"
 
@@ -42,7 +42,7 @@ class Toy:
     def report(self, tolerate: tuple[str, ...] = (), published: bool = False, max_length: int = 256, **options: Any):
         """Verify; options go to the task."""
         given = {"name": "toy", "directory": "Toy", "max_new_tokens": 8, **options}
-        task = InstructionTask(root=self.root, features=self.cache, **given)
+        task = made_task(root=self.root, features=self.cache, **given)
         ledger = PictureLedger(self.cache / "pictures.sqlite")
         return verify_task(task, tiny.load(max_length=max_length), ledger, published, tolerate, workers=2)
 
@@ -91,7 +91,7 @@ def test_a_second_call_decodes_nothing(toy, monkeypatch):
 
 def test_pictures_are_counted_for_a_bar(toy):
     seen: list[tuple[int, int]] = []
-    task = InstructionTask("toy", toy.root, "Toy", toy.cache)
+    task = made_task("toy", toy.root, "Toy", toy.cache)
     verify_task(task, tiny.load(), PictureLedger(toy.cache / "p.sqlite"), report=lambda *step: seen.append(step))
     assert seen[-1] == (4, 4)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)

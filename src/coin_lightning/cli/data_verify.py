@@ -122,10 +122,10 @@ def verify(config: DictConfig, options: Options, console: Console) -> int:
         backbone = text_backbone(config)
     ledger = PictureLedger(Path(config.paths.features) / LEDGER)
     tasks = _checked(scenario.tasks, backbone, ledger, scenario.name != EMBEDDED, options, console)
-    root = Path(config.scenario.root)
+    root = Path(config.data.root)
     report = {
         "scenario": scenario.name,
-        "instructions": config.scenario.instructions,
+        "instructions": config.data.instructions,
         "root": str(root),
         "backbone": backbone.name,
         "max_length": backbone.max_length,
@@ -133,7 +133,7 @@ def verify(config: DictConfig, options: Options, console: Console) -> int:
         "tasks": [asdict(task) for task in tasks],
     }
     console.print(count_table(report), findings_list(report), Text())
-    _write(report, options.output or root / "verify" / f"{config.scenario.instructions}.html", console)
+    _write(report, options.output or root / "verify" / f"{config.data.instructions}.html", console)
     console.print(verdict(report), Text(f"in {duration(time.monotonic() - start)}", style="dim"))
     return ERRORS if any(task.levels[ERROR] for task in tasks) else OK
 

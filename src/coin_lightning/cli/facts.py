@@ -66,14 +66,14 @@ def _settings(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> 
         "order": {"joint": "joint", "nothing": None}.get(
             scenario.learned, ", ".join(each.name for each in scenario.tasks)
         ),
-        "instructions": config.scenario.instructions,
+        "instructions": config.data.instructions,
         "evaluation_cells": config.evaluation.cells,
         "adapter": ", ".join(f"{key} {value}" for key, value in config.adapter.items() if not str(key).startswith("_")),
         "learning_rates": ", ".join(f"{name} {rate:g}" for name, rate in rates.items()),
         "schedule": schedule_name(module),
         "batch": by_task(lessons, batches),
-        "epochs": config.scenario.epochs if lessons else 0,
-        "fraction": config.scenario.fraction,
+        "epochs": config.batches.epochs if lessons else 0,
+        "fraction": config.data.fraction,
         "train_rows": sum(len(task.train_rows) for task in lessons),
         "test_rows": sum(len(task.test_rows) for task in scenario.tasks),
         "precision": native_precision(module) if config.trainer.precision == "auto" else config.trainer.precision,

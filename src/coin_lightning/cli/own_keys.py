@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 LIGHTNING = "PL_TRAINER_"
-ROWS = "use scenario.limit_train=N or scenario.fraction=0.1, from which steps and schedule are counted"
-EPOCHS = "use scenario.epochs=N"
+ROWS = "use data.limit_train=N or data.fraction=0.1, from which steps and schedule are counted"
+EPOCHS = "use batches.epochs=N"
 CELLS = "there is no validation; use evaluation=seen or evaluation=full"
-ANSWERS = "use scenario.limit_test=N"
+ANSWERS = "use data.limit_test=N"
 COUNTED = "it is counted from the data"
 
 INSTEAD = {

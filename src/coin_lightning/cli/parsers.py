@@ -9,7 +9,7 @@ from coin_lightning.metrics.score_matrix import CELLS
 
 PROGRAM = "python -m coin_lightning"
 FREE = (
-    "num_threads", "scenario.root", "scenario.features", "scenario.builder", "scenario.num_workers",
+    "num_threads", "data.root", "data.features", "scenario.builder", "batches.num_workers",
     "trainer.accelerator", "trainer.devices",
 )  # fmt: skip
 """Config keys of a run that say where something lies or what computes it; `evaluate` takes no other."""

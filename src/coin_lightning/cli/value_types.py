@@ -35,7 +35,7 @@ def checked(node: DictConfig, path: str, hints: Mapping[str, Any]) -> Iterator[s
         hints: annotation by key; a key without one may be anything.
     """
     values: Any = OmegaConf.to_container(node, resolve=True)
-    for key in [str(each) for each in node if str(each) in hints]:
+    for key in [str(each) for each in node if str(each) in hints and not _taken_over(node, str(each))]:
         name, value = f"{path}.{key}" if path else key, values[key]
         if holds_call(value):
             yield from _beside_calls(name, value)
@@ -45,6 +45,14 @@ def checked(node: DictConfig, path: str, hints: Mapping[str, Any]) -> Iterator[s
                 OmegaConf.update(node, key, text)
             else:
                 yield f"{name}={shown(value)}: {reason}{_quoting(name, value, hints[key])}"
+
+
+TAKEN_OVER = re.compile(r"\$\{(data|batches|answers)\.\w+\}")
+"""What tasks take over from the nodes of these names, where it has been checked."""
+
+
+def _taken_over(node: DictConfig, key: str) -> bool:
+    return OmegaConf.is_interpolation(node, key) and bool(TAKEN_OVER.fullmatch(str(node._get_node(key)._value())))  # type: ignore[union-attr]
 
 
 def refusal(annotation: Any, value: Any) -> str | None:

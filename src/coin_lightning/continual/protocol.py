@@ -133,9 +133,9 @@ class Protocol:
         if wanted % together == 0:
             return wanted // together
         raise ConfigError(
-            f"protocol.global_batch={wanted} of {task} is no multiple of {together} = scenario.batch_size {batch_size} "
+            f"protocol.global_batch={wanted} of {task} is no multiple of {together} = batches.size {batch_size} "
             f"x {devices} device{'s' if devices > 1 else ''}; nearest that fit: {_nearest(wanted, together)}, or "
-            f"scenario.batch_size={_fitting(wanted, batch_size, devices)}"
+            f"batches.size={_fitting(wanted, batch_size, devices)}"
         )
 
 

@@ -5,6 +5,7 @@ import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,10 +28,11 @@ PACKAGES = (
 )  # fmt: skip
 FREE_KEYS = (
     "paths", "run_dir", "logger", "callbacks", "hydra", "judge", "published",
-    "scenario.root", "scenario.features", "scenario.builder", "scenario.num_workers",
-    "source.root", "source.path", "scenario.source.root", "scenario.source.path",
+    "data.root", "data.features", "scenario.builder", "batches.num_workers",
+    "source.root", "source.path", "*data.source.root", "*data.source.path", "scenario.tasks.*.data.root",
+    "scenario.tasks.*.data.features", "scenario.tasks.*.batches.num_workers", "scenario.batches.num_workers",
 )  # fmt: skip
-"""Config keys that do not change a result: a run may be continued with others. The data and the rows
+"""Config keys, or patterns, that do not change a result: a run may be continued with others. The data and the rows
 used of them have their own check, and judgements are artefacts of their own, each with the judge's identity."""
 COMPUTED = (
     "tasks", "rows", "unit", "learned", "scores", "counts", "metrics", "cost", "judges", "variants", "differing",
@@ -42,7 +44,7 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """Lines `key: old -> new` where two nested configs differ."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         names = {key: f"{path}.{key}" if path else str(key) for key in [*old, *new]}
-        kept = {key: name for key, name in names.items() if name not in FREE_KEYS}
+        kept = {key: name for key, name in names.items() if not any(fnmatchcase(name, free) for free in FREE_KEYS)}
         return [line for key, name in kept.items() for line in differences(old.get(key), new.get(key), name)]
     return [] if old == new else [f"  {path}: {old!r} -> {new!r}"]
 

@@ -5,9 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from pydantic import NonNegativeInt, PositiveInt
 
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.errors import ConfigError, DataError
@@ -15,11 +12,7 @@ from coin_lightning.evaluation.usable_references import unusable
 from coin_lightning.metrics.score_matrix import ZERO_SHOT
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.joint import JointTask
-from coin_lightning.tasks.sources import Source
-from coin_lightning.tasks.subsets import Fraction
-
-Subset = int | str | Path
-"""Test rows of a task: `full`, how many, or a file of ids."""
+from coin_lightning.tasks.options import BatchOptions
 
 
 @dataclass(frozen=True)
@@ -68,76 +61,44 @@ class Scenario:
 
     Args:
         name: shown in reports.
-        tasks: factories by name, in CoIN's order. What they do not set themselves they get from the arguments below
-            (see `InstructionTask`).
+        tasks: by name, in CoIN's order.
         order: see `ordered`.
         order_seed: for `order=random`.
         builder: called once before the data is read; makes the data set if it is missing.
         notes: sentences that every report of this scenario must carry.
         joint: learn the shuffled union of all tasks at once (multi-task training) instead of one after the other.
         train: false learns nothing: only the zero-shot row.
-        test_subset: of all tasks, or by task; where a scenario's own `limit_test` is smaller, that one counts.
-        evaluation_frame, boxes, long_rows: see `Protocol`.
-        source: where rows come from; default: JSON files below `root`.
+        batches: of joint training; else each task has its own.
 
     Attributes:
         lessons: what is learned at which position.
         learned: `sequence`, `joint` or `nothing`; see `ScoreMatrix`.
 
     Raises:
-        ConfigError: joint without training, an unknown order, or a subset that is none.
+        ConfigError: joint without training, or an unknown order.
     """
 
     def __init__(
         self,
         name: str,
-        tasks: Mapping[str, Callable[..., InstructionTask]],
-        root: str | Path,
-        features: str | Path,
-        instructions: str = "Instructions_Original",
+        tasks: Mapping[str, InstructionTask],
         order: str | Sequence[str] = "coin",
         order_seed: int = 0,
-        fraction: Fraction = 1.0,
-        limit_train: PositiveInt | None = None,
-        limit_test: PositiveInt | None = None,
-        subset_seed: int = 0,
-        batch_size: PositiveInt = 8,
-        answer_batch_size: PositiveInt = 32,
-        epochs: PositiveInt = 1,
-        num_workers: NonNegativeInt = 0,
-        cache_features: bool = True,
         builder: Callable[[], object] | None = None,
         notes: Sequence[str] = (),
         joint: bool = False,
         train: bool = True,
-        test_subset: Subset | Mapping[str, Subset] = "full",
-        evaluation_frame: str = "as_training",
-        boxes: str = "converted",
-        long_rows: str = "refuse",
-        source: Source | None = None,
-        test_ids: str | Path | None = None,
-        repeated_train_ids: str = "refuse",
+        batches: BatchOptions | None = None,
     ) -> None:
-        common = {
-            "root": root, "features": features, "instructions": instructions, "fraction": fraction,
-            "limit_train": limit_train, "limit_test": limit_test, "subset_seed": subset_seed, "batch_size": batch_size,
-            "answer_batch_size": answer_batch_size, "epochs": epochs, "num_workers": num_workers,
-            "cache_features": cache_features, "evaluation_frame": evaluation_frame, "boxes": boxes, "trains": train,
-            "long_rows": long_rows,
-            "source": source, "test_ids": test_ids, "repeated_train_ids": repeated_train_ids,
-        }  # fmt: skip
         if joint and not train:
             raise ConfigError("scenario.joint=true trains, scenario.train=false does not; set one of them")
         self.name, self.builder, self.notes = name, builder, list(notes)
         self.names = list(tasks)
-        self.tasks = [
-            _task(tasks[key], {**common, **test_rows(test_subset, key, limit_test)})
-            for key in ordered(self.names, order, order_seed)
-        ]
+        self.tasks = [tasks[name] for name in ordered(self.names, order, order_seed)]
         self.learned = "joint" if joint else "sequence" if train else "nothing"
         self.lessons: dict[int, InstructionTask] = {}
         if joint:
-            self.lessons = {len(self.tasks): JointTask(self.tasks, batch_size, epochs, num_workers)}
+            self.lessons = {len(self.tasks): JointTask(self.tasks, batches or BatchOptions())}
         elif train:
             self.lessons = dict(enumerate(self.tasks, start=1))
 
@@ -187,31 +148,3 @@ class Scenario:
 
         for task in self.tasks:
             task.compute_features(advance)
-
-
-def test_rows(subset: Subset | Mapping[str, Subset], task: str, limit: int | None) -> dict[str, Any]:
-    """`limit_test`, or `test_ids`, of one task.
-
-    Args:
-        subset: `full`, a number of rows, a file of ids, or one of these by task (tasks not named are full).
-        task: key of the task.
-        limit: the scenario's own limit.
-
-    Raises:
-        ConfigError: a number below 1, or something that is neither number, file nor `full`.
-    """
-    own = subset.get(task, "full") if isinstance(subset, Mapping) else subset
-    if own == "full":
-        return {"limit_test": limit}
-    if isinstance(own, bool) or not isinstance(own, Subset) or (isinstance(own, int) and own < 1):
-        raise ConfigError(
-            f"protocol.test_subset={own!r} ({task}); give full, a number of rows from 1, or a file of ids"
-        )
-    if isinstance(own, int):
-        return {"limit_test": own if limit is None else min(own, limit)}
-    return {"limit_test": limit, "test_ids": own}
-
-
-def _task(factory: Callable[..., InstructionTask], common: Mapping[str, Any]) -> InstructionTask:
-    own = getattr(factory, "keywords", {})
-    return factory(**{key: value for key, value in common.items() if key not in own})

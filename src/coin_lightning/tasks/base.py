@@ -7,7 +7,6 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader
 
 from coin_lightning.backbones.base import Backbone
@@ -17,22 +16,18 @@ from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import FeatureStore
 from coin_lightning.tasks.lengths import row_lengths
 from coin_lightning.tasks.loaders import Batches, Rows, TrainLoader
+from coin_lightning.tasks.options import AnswerOptions, BatchOptions, DataOptions
 from coin_lightning.tasks.row_checks import broken_pictures, too_long
 from coin_lightning.tasks.row_sequence import as_rows
 from coin_lightning.tasks.row_table import LazyRows, RawRows
 from coin_lightning.tasks.rows import TestRow, TrainRow, read_test, read_train, repeated
 from coin_lightning.tasks.sampler import LengthBucketSampler, answer_batches
 from coin_lightning.tasks.sources import JsonSource, Source
-from coin_lightning.tasks.subsets import Fraction, chunks, drawn, listed, subset
+from coin_lightning.tasks.subsets import chunks, drawn, listed, subset
 from coin_lightning.tasks.truth import Reference, RowFields
 
 Truth = Callable[[Sequence[TestRow], Path], list[Reference]]
 TOWER_BATCH = 32
-CHOICES = {
-    "repeated_train_ids": ("refuse", "allow"),
-    "evaluation_frame": ("as_training", "reference_crop"),
-    "long_rows": ("refuse", "truncate"),
-}
 
 
 class InstructionTask(L.LightningDataModule):
@@ -40,37 +35,13 @@ class InstructionTask(L.LightningDataModule):
 
     Args:
         name: key of the task, its column in the score matrix and the name of its scorer.
-        root: folder with the image folder and the instruction folders.
         directory: the task's folder, e.g. `ScienceQA`.
-        instructions: instruction type, e.g. `Instructions_Original`.
-        images: image folder below `root`.
-        test_split: file that is evaluated, `test` or `val`.
+        data, batches, answers: see `tasks.options`.
         truth: gives the references of the test rows; default: the row's own `answer`.
-        max_new_tokens: longest answer that is generated.
-        epochs: passes over the training rows.
-        batch_size: training rows per device and step.
-        answer_batch_size: rows generated together.
-        fraction, limit_train, limit_test: subsets, drawn with `subset_seed` and the same for every method and seed.
-        test_ids: file with the ids of the test rows to use (see `subsets.listed`); `limit_test` is drawn from them.
-        repeated_train_ids: `refuse`, or `allow` training rows to share ids, as LLaVA's conversations on one picture
-            do: nothing joins on them. They are counted in the notes. Ids of test rows are always unique.
-        source: where rows come from; default: the JSON files below `root`.
-        trains: false leaves the training rows unread.
-        evaluation_frame: `as_training`, or `reference_crop`: as the published code prepares test pictures.
-        reference_crop: whether it crops those of this task (`coin_reference.md` section 4.1).
-        boxes: `as_written`, or `converted` to the backbone's frame and notation.
-        long_rows: `refuse` training rows beyond the backbone's context, or `truncate` them; the notes count them.
-        num_workers: loader processes; with cached features none is usually fastest.
-        cache_features: run the frozen tower once per picture and keep its output below `features`.
-        features: folder of the feature stores.
-        max_cache_gigabytes: refuse to start when the features of this task would take more.
 
     Attributes:
         train_rows, test_rows, references: what `read` found, test rows and references side by side.
         notes: sentences about the data that a report must carry.
-
-    Raises:
-        ConfigError: a count below 1, or an unknown choice.
     """
 
     name: str
@@ -78,51 +49,19 @@ class InstructionTask(L.LightningDataModule):
     def __init__(
         self,
         name: str,
-        root: str | Path,
         directory: str,
-        features: str | Path,
-        instructions: str = "Instructions_Original",
-        images: str = "cl_dataset",
-        test_split: str = "test",
+        data: DataOptions,
+        batches: BatchOptions | None = None,
+        answers: AnswerOptions | None = None,
         truth: Truth | None = None,
-        max_new_tokens: PositiveInt = 16,
-        epochs: PositiveInt = 1,
-        batch_size: PositiveInt = 8,
-        answer_batch_size: PositiveInt = 32,
-        fraction: Fraction = 1.0,
-        limit_train: PositiveInt | None = None,
-        limit_test: PositiveInt | None = None,
-        subset_seed: int = 0,
-        test_ids: str | Path | None = None,
-        repeated_train_ids: str = "refuse",
-        source: Source | None = None,
-        trains: bool = True,
-        evaluation_frame: str = "as_training",
-        reference_crop: bool = False,
-        boxes: str = "converted",
-        long_rows: str = "refuse",
-        num_workers: NonNegativeInt = 0,
-        cache_features: bool = True,
-        max_cache_gigabytes: NonNegativeFloat = 50.0,
     ) -> None:
         super().__init__()
-        counts = {"max_new_tokens": max_new_tokens, "epochs": epochs, "batch_size": batch_size}
-        _check_counts(name, {**counts, "answer_batch_size": answer_batch_size})
-        choices = {"repeated_train_ids": repeated_train_ids, "evaluation_frame": evaluation_frame}
-        _check_choices(name, {**choices, "long_rows": long_rows})
-        self.name, self.epochs, self.batch_size = name, epochs, batch_size
-        self.max_new_tokens, self.answer_batch_size = max_new_tokens, answer_batch_size
-        self.image_root = Path(root) / images
-        self.source: Source = source or JsonSource(root)
-        self.directory, self.instructions, self.test_split = directory, instructions, test_split
+        self.name, self.directory, self.data = name, directory, data
+        self.batches, self.answers = batches or BatchOptions(), answers or AnswerOptions()
+        data.test_samples(name)  # refuses what could only fail when the data is read
+        self.image_root = Path(data.root) / data.images
+        self.source: Source = data.source or JsonSource(data.root)
         self.truth: Truth = truth or RowFields()
-        self.fraction, self.limit_train, self.limit_test = fraction, limit_train, limit_test
-        self.subset_seed, self.test_ids = subset_seed, Path(test_ids) if test_ids else None
-        self.repeated_train_ids, self.trains, self.boxes = repeated_train_ids, trains, boxes
-        self.cuts_long_rows = long_rows == "truncate"
-        self.answer_frame = "crop" if reference_crop and evaluation_frame == "reference_crop" else None
-        self.num_workers, self.cache_features = num_workers, cache_features
-        self.features, self.max_cache_gigabytes = Path(features), max_cache_gigabytes
         self.train_rows: Sequence[TrainRow] = []
         self._own_rows: Sequence[TrainRow] | None = None
         self.test_rows: Sequence[TestRow] = []
@@ -138,27 +77,41 @@ class InstructionTask(L.LightningDataModule):
     # before training
 
     @property
+    def batch_size(self) -> int:
+        """Training samples per device and step."""
+        return self.batches.size
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training samples."""
+        return self.batches.epochs
+
+    @property
+    def features(self) -> Path:
+        """Folder of the caches."""
+        return Path(self.data.features)
+
+    @property
     def train_file(self) -> Path:
         """Where the training rows lie."""
-        return self.source.file(self.directory, self.instructions, "train")
+        return self.source.file(self.directory, self.data.instructions, "train")
 
     @property
     def test_file(self) -> Path:
         """Where the rows lie that are evaluated."""
-        return self.source.file(self.directory, self.instructions, self.test_split)
+        return self.source.file(self.directory, self.data.instructions, self.data.test_split)
 
     def connect(self, backbone: Backbone, seed: int = 0, position: int = 0) -> None:
         """Say which model reads the rows, and where in the sequence the task stands."""
 
         def store(frame: str | None) -> FeatureStore | None:
-            if not self.cache_features:
+            if not self.data.cache_features:
                 return None
             return FeatureStore(self.features / backbone.tower_key(frame), backbone.feature_shape)
 
-        answers = store(self.answer_frame) if self.answer_frame else None
-        self.encoder = Encoder(
-            backbone, self.image_root, store(None), self.answer_frame, answers, self.boxes, self.cuts_long_rows
-        )
+        frame, cuts = self.answers.frame, self.data.long_rows == "truncate"
+        answers = store(frame) if frame else None
+        self.encoder = Encoder(backbone, self.image_root, store(None), frame, answers, self.data.boxes, cuts)
         self.key, self._measured = f"{seed}/{position}", {}
 
     def read(self) -> None:
@@ -169,7 +122,7 @@ class InstructionTask(L.LightningDataModule):
         """
         problems: list[str] = []
         self.notes, self._measured = [], {}
-        for part in (self._read_train, self._read_test) if self.trains else (self._read_test,):
+        for part in (self._read_train, self._read_test) if self.data.trains else (self._read_test,):
             try:
                 part()
             except DataError as error:
@@ -189,22 +142,24 @@ class InstructionTask(L.LightningDataModule):
                 self.notes.append(f"{self.name}: {without} of {len(rows)} {name} rows have no picture.")
 
     def _read_train(self) -> None:
-        self._raw["train"] = self.source.rows(self.directory, self.instructions, "train")
+        self._raw["train"] = self.source.rows(self.directory, self.data.instructions, "train")
         self._whole["training"] = rows = read_train(
-            self._raw["train"], self.image_root, self.repeated_train_ids, self.name
+            self._raw["train"], self.image_root, self.data.repeated_train_ids, self.name
         )
         if count := repeated(rows):
             self.notes.append(f"{self.name}: {count} training rows have the id of an earlier row; all are used.")
-        chosen = drawn(len(rows), self.fraction, self.limit_train, f"{self.subset_seed}/{self.name}/train")
+        seed = f"{self.data.subset_seed}/{self.name}/train"
+        chosen = drawn(len(rows), self.data.fraction, self.data.limit_train, seed)
         used = rows if chosen is None else rows.select(chosen)
         self.train_rows, self._subsets["train"] = used, subset(used, len(rows))
 
     def _read_test(self) -> None:
-        self._raw["test"] = self.source.rows(self.directory, self.instructions, self.test_split)
+        self._raw["test"] = self.source.rows(self.directory, self.data.instructions, self.data.test_split)
         self._whole["test"] = rows = read_test(self._raw["test"], self.image_root, self.name)
         truth = self.truth(rows, self.image_root)
-        kept = listed(rows, self.test_ids, self.name) if self.test_ids else list(range(len(rows)))
-        chosen = drawn(len(kept), 1.0, self.limit_test, f"{self.subset_seed}/{self.name}/test")
+        limit, ids = self.data.test_samples(self.name)
+        kept = listed(rows, ids, self.name) if ids else list(range(len(rows)))
+        chosen = drawn(len(kept), 1.0, limit, f"{self.data.subset_seed}/{self.name}/test")
         kept = kept if chosen is None else [kept[index] for index in chosen]
         used = rows.select(kept)
         self.test_rows, self._subsets["test"] = used, subset(used, len(rows))
@@ -255,7 +210,7 @@ class InstructionTask(L.LightningDataModule):
         if broken and self.encoder.converts_boxes:  # lengths depend on the pictures
             raise DataError(broken)
         for rows in (trains, tests):
-            lines, count = too_long(rows, self._lengths(rows), self.encoder, self.max_new_tokens)
+            lines, count = too_long(rows, self._lengths(rows), self.encoder, self.answers.max_new_tokens)
             problems, cut = problems + lines, cut + count
         if cut:
             self.notes.append(f"{self.name}: {cut} training rows are cut at {self.encoder.backbone.max_length} tokens.")
@@ -287,10 +242,10 @@ class InstructionTask(L.LightningDataModule):
         for image in images:
             first.setdefault(self.encoder.hash_of(image), image)
         gigabytes = len(first) * store.block / 1e9
-        if gigabytes > self.max_cache_gigabytes:
+        if gigabytes > self.data.max_cache_gigabytes:
             raise ConfigError(
                 f"task.{self.name}: cached features of {len(first)} pictures take {gigabytes:.0f} GB, more than "
-                f"max_cache_gigabytes={self.max_cache_gigabytes:g}; raise it or set scenario.cache_features=false"
+                f"data.max_cache_gigabytes={self.data.max_cache_gigabytes:g}; raise it or set data.cache_features=false"
             )
         return [image for digest, image in first.items() if digest not in store]
 
@@ -360,8 +315,8 @@ class InstructionTask(L.LightningDataModule):
             accumulation,
             batch_sampler=self._sampler,
             collate_fn=self.encoder.train_batch,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            num_workers=self.batches.num_workers,
+            persistent_workers=self.batches.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -372,23 +327,11 @@ class InstructionTask(L.LightningDataModule):
         lengths, ids = self._lengths(self.test_rows).tolist(), as_rows(self.test_rows).ids
         batches = [
             batch
-            for batch in answer_batches(lengths, self.answer_batch_size)[rank::world_size]
+            for batch in answer_batches(lengths, self.answers.batch_size)[rank::world_size]
             if not all(ids[row] in done for row in batch)
         ]
         items = Batches(self.test_rows, batches, self._answer_batch)
-        return DataLoader(items, batch_size=None, num_workers=self.num_workers)
+        return DataLoader(items, batch_size=None, num_workers=self.batches.num_workers)
 
     def _answer_batch(self, rows: Sequence[TestRow]) -> dict[str, Any]:
-        return {**self.encoder.answer_batch(rows), "max_new_tokens": self.max_new_tokens}
-
-
-def _check_counts(task: str, counts: dict[str, int]) -> None:
-    for key, value in counts.items():
-        if value < 1:
-            raise ConfigError(f"task.{task}.{key}={value} must be at least 1")
-
-
-def _check_choices(task: str, chosen: dict[str, str]) -> None:
-    for key, value in chosen.items():
-        if value not in CHOICES[key]:
-            raise ConfigError(f"task.{task}.{key}={value!r} is unknown; use {' or '.join(CHOICES[key])}")
+        return {**self.encoder.answer_batch(rows), "max_new_tokens": self.answers.max_new_tokens}

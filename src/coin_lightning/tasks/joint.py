@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from coin_lightning.errors import ConfigError
 from coin_lightning.metrics.score_matrix import JOINT
 from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.options import BatchOptions
 from coin_lightning.tasks.row_sequence import JoinedRows
 
 
@@ -15,27 +16,19 @@ class JointTask(InstructionTask):
 
     Args:
         members: tasks in scenario order; read and checked by themselves.
-        batch_size: training rows per device and step, of all tasks together.
-        epochs: passes over the union.
-        num_workers: loader processes.
+        batches: of samples of all tasks together.
 
     Raises:
         ConfigError: the members lie below different image roots.
     """
 
-    def __init__(
-        self, members: Sequence[InstructionTask], batch_size: int, epochs: int = 1, num_workers: int = 0
-    ) -> None:
+    def __init__(self, members: Sequence[InstructionTask], batches: BatchOptions) -> None:
         roots = {member.image_root for member in members}
         if len(roots) != 1:
             raise ConfigError(
                 f"scenario.joint=true needs all tasks below one image root, there are {', '.join(map(str, roots))}"
             )
-        root = roots.pop()
-        super().__init__(
-            JOINT, root.parent, "", members[0].features, images=root.name, batch_size=batch_size, epochs=epochs,
-            num_workers=num_workers,
-        )  # fmt: skip
+        super().__init__(JOINT, "", members[0].data, batches)
         self.members = list(members)
 
     def join(self, seed: int, position: int) -> None:

@@ -55,7 +55,7 @@ class Kind(Generic[Row]):
 
 LEARN: Kind[TrainRow] = Kind(
     "training conversations", "conversations", TRAIN_FIELDS, train_facts, train_problems, train_row,
-    "ids must be unique, or set scenario.repeated_train_ids=allow",
+    "ids must be unique, or set data.repeated_train_ids=allow",
 )  # fmt: skip
 ASK: Kind[TestRow] = Kind(
     "evaluation questions", "text", TEST_FIELDS, question_facts, question_problems, question_row, "ids must be unique"

@@ -6,7 +6,7 @@ hold, the answer is a report: a file that cannot be used is an error in it.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,7 @@ class _Verification:
         self, ledger: PictureLedger, published: bool, workers: int | None, report: Callable[[int, int], None]
     ) -> TaskReport:
         files = {split: str(file) for split, file in self.files.items()}
-        made = TaskReport(self.task.name, str(self.task.image_root), files, self.task.max_new_tokens)
+        made = TaskReport(self.task.name, str(self.task.image_root), files, self.task.answers.max_new_tokens)
         self._read()
         made.counts = {split: scan.rows if (scan := self.scans.get(split)) else None for split in SPLITS}
         made.expected = self._count(published)
@@ -107,11 +107,12 @@ class _Verification:
         return made
 
     def _read(self) -> None:
-        self.task.cache_features = False  # an encoder of texts as in a run, but no tower is asked for features
+        # an encoder of texts as in a run, but no tower is asked for features
+        self.task.data = replace(self.task.data, cache_features=False)
         self.task.connect(self.backbone)
-        scanner = Scanner(self.task.encoder, self.task.max_new_tokens, self.findings, SAMPLES)
+        scanner = Scanner(self.task.encoder, self.task.answers.max_new_tokens, self.findings, SAMPLES)
         self._scan(scanner, "test", None)
-        if self.task.trains:
+        if self.task.data.trains:
             self._scan(scanner, "train", "test" in self.scans and self.scans["test"].has_boxes)
         self.scans = {split: self.scans[split] for split in SPLITS if split in self.scans}
         if "test" in self.scans:
@@ -134,11 +135,11 @@ class _Verification:
     ) -> Iterator[tuple[int, TrainRow | TestRow | DataError]]:
         task = self.task
         if split == "test":
-            rows = task.source.rows(task.directory, task.instructions, task.test_split)
+            rows = task.source.rows(task.directory, task.data.instructions, task.data.test_split)
             yield from scan_test(rows, task.image_root, unread)
         else:
-            rows = task.source.rows(task.directory, task.instructions, "train")
-            yield from scan_train(rows, task.image_root, task.repeated_train_ids, unread)
+            rows = task.source.rows(task.directory, task.data.instructions, "train")
+            yield from scan_train(rows, task.image_root, task.data.repeated_train_ids, unread)
 
     def _truth(self) -> None:
         tests = [row for _, row in self._rows("test") if isinstance(row, TestRow)]
@@ -234,7 +235,7 @@ class _Verification:
     def _answers(self, made: TaskReport) -> None:
         distinct = list(dict.fromkeys(text for scan in self.scans.values() for text in scan.answers))
         tokens = dict(zip(distinct, answer_tokens(self.backbone, distinct), strict=True))
-        limit = self.task.max_new_tokens
+        limit = self.task.answers.max_new_tokens
         known = self.scans["train"].answers if "train" in self.scans else None
         for split, scan in self.scans.items():
             areas = scan.boxes.areas().tolist() if scan.has_boxes else None
