@@ -24,9 +24,9 @@ from coin_lightning import processes
 from coin_lightning.errors import ConfigError
 from coin_lightning.reporting.figures import matrix_figure
 from coin_lightning.reporting.names import title
+from coin_lightning.reporting.rendering import png_bytes
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.reporting.scalars import experience_scalars
-from coin_lightning.reporting.style import png_bytes
 from coin_lightning.whole_files import unwritable
 
 STEP = "sequence_step"
