@@ -5,16 +5,11 @@ from pathlib import Path
 import numpy as np
 from fake_run import add_judge, build_run
 from readings import boxes, dots, heights, texts
-from small_matrix import matrix
 
 from coin_lightning.reporting.drawing import BLUE, GREEN, ORANGE
-from coin_lightning.reporting.judge_figures import both_ways_figure, seen_mean
+from coin_lightning.reporting.judge_figures import both_ways_figure
 from coin_lightning.reporting.names import signed
 from coin_lightning.reporting.run_matrix import load_matrix
-
-
-def test_the_mean_of_the_tasks_seen() -> None:
-    np.testing.assert_allclose(seen_mean(matrix()), [60, (40 + 70) / 2, (50 + 30 + 80) / 3])
 
 
 def test_a_line_and_a_bar_for_the_rules_and_for_each_judge(tmp_path: Path) -> None:
@@ -24,8 +19,8 @@ def test_a_line_and_a_bar_for_the_rules_and_for_each_judge(tmp_path: Path) -> No
     loaded = load_matrix(run)
     drawing = both_ways_figure(loaded)
     assert texts(drawing)[:3] == ["rules (truth alignment)", "judge: first", "judge: second"]
-    np.testing.assert_allclose(heights(drawing, dots(drawing, BLUE)[:3]), seen_mean(loaded))
-    np.testing.assert_allclose(heights(drawing, dots(drawing, GREEN)[:3]), 50 + seen_mean(loaded) / 2)
+    np.testing.assert_allclose(heights(drawing, dots(drawing, BLUE)[:3]), loaded.seen_mean[1:])
+    np.testing.assert_allclose(heights(drawing, dots(drawing, GREEN)[:3]), 50 + loaded.seen_mean[1:] / 2)
     change = (loaded.final - loaded.immediate)[:2]
     rules, judge = (np.array(boxes(drawing, color)) for color in (BLUE, ORANGE))
     np.testing.assert_allclose((judge[:, 2] - judge[:, 0]) / (rules[:, 2] - rules[:, 0]), 0.5)

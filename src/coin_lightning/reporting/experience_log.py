@@ -39,8 +39,7 @@ def experience_scalars(matrix: RunMatrix, row: int) -> dict[str, float]:
     values |= {f"forgetting/{task}": float(lost[i]) for i, task in enumerate(matrix.tasks)}
     for name, judge in matrix.judges.items():
         values |= {f"judge/{name}/{task}": float(judge.scores[row, i]) for i, task in enumerate(matrix.tasks)}
-    if row > 0 and not np.isnan(scores[:row]).any():
-        values["metrics/seen_mean"] = float(scores[:row].mean())
+    values["metrics/seen_mean"] = float(matrix.seen_mean[row])
     if row == matrix.last:
         values |= {f"metrics/{key}": value for key, value in matrix.metrics.items() if value is not None}
     return {key: value for key, value in values.items() if not math.isnan(value)}

@@ -95,7 +95,7 @@ def draw_curve(panel: Panel, matrix: RunMatrix, task: int) -> None:
     panel.curve([own], scores[[own]], ORANGE, radius=4.2)
     panel.number(own, scores[own], percent(scores[own]), (0, -11))
     if matrix.last > own:
-        panel.number(matrix.last, scores[matrix.last], percent(scores[matrix.last]), (6, 0), "start")
+        panel.number(matrix.last, scores[matrix.last], percent(scores[matrix.last]), (6, -6), "start")
 
 
 def curve_figure(matrix: RunMatrix, task: int) -> Drawing:
@@ -121,28 +121,26 @@ def curves_figure(matrix: RunMatrix) -> Drawing:
 def bars_figure(matrix: RunMatrix) -> Drawing:
     """Per task: zero-shot mark, score right after its training, score at the end."""
     tasks, end = range(max(matrix.last, 1))[: len(matrix.tasks)], "at the end" if matrix.is_complete else "now"
-    shown = [(end, ORANGE, 0.01, matrix.final)]
+    shown = [(end, ORANGE, matrix.final)]
     if matrix.learned == "sequence":
-        shown.insert(0, ("right after its training", BLUE, -0.37, matrix.immediate))
+        shown.insert(0, ("right after its training", BLUE, matrix.immediate))
+    names, marks = [title(matrix.tasks[task]) for task in tasks], [("zero-shot", INK, matrix.zero_shot), *shown]
     numbers = [
-        f"{title(matrix.tasks[task])}: zero-shot {percent(matrix.zero_shot[task])}, "
-        + ", ".join(f"{label} {percent(scores[task])}" for label, _, _, scores in shown)
-        for task in tasks
+        f"{name}: " + ", ".join(f"{label} {percent(scores[task])}" for label, _, scores in marks)
+        for task, name in enumerate(names)
     ]
-    drawing = Drawing(WIDTH, 290, f"Score (%) of each task {' and '.join(entry[0] for entry in shown)}",
-                      "; ".join(numbers) + ".")  # fmt: skip
-    drawing.legend([*((label, color, 10) for label, color, _, _ in shown), ("zero-shot", INK, 2)])
+    drawing = Drawing(WIDTH, 290, "Score (%) of each task before, after and later", "; ".join(numbers) + ".")
+    drawing.legend([*((label, color, 10) for label, color, _ in shown), ("zero-shot", INK, 2)])
     ceiling = score_ceiling(matrix.scores)
     beside = 0.1 + max(3 - len(tasks), 0) / 2  # few tasks stand in the middle
     panel = Panel(drawing, 34, 34, WIDTH - 38, 230, (-0.5 - beside, len(tasks) - 0.5 + beside), (0, 1.08 * ceiling))
     panel.y_values(np.linspace(0, ceiling, 5))
-    base = panel.top + panel.height
-    drawing.add(*(Text(panel.at(task, 0)[0], base + 11, title(matrix.tasks[task])) for task in tasks))
-    for _, color, left, scores in shown:
-        for task in tasks:
-            panel.bar((task + left, task + left + 0.36), (0, scores[task]), color)
-            panel.number(task + left + 0.18, scores[task], percent(scores[task]))
+    panel.x_values(tasks, names)
     for task in tasks:
+        for place, (_, color, scores) in enumerate(shown):
+            middle = task + 0.38 * (place - (len(shown) - 1) / 2)
+            panel.bar((middle - 0.18, middle + 0.18), (0, scores[task]), color)
+            panel.number(middle, scores[task], percent(scores[task]))
         panel.curve((task - 0.42, task + 0.42), matrix.zero_shot[[task, task]], INK, 1.6, 0)
     return drawing
 

@@ -14,7 +14,7 @@ def both_ways_figure(matrix: RunMatrix) -> Drawing:
     """Left: mean score of the tasks seen so far, along the sequence. Right: how each task changed from its own training
     to the last finished row. A line and a bar for the rules, and for each judge."""
     views = {RULES: matrix, **{f"judge: {name}": matrix.judged(name) for name in matrix.judges}}
-    means = {label: seen_mean(view) for label, view in views.items()}
+    means = {label: view.seen_mean[1 : matrix.last + 1] for label, view in views.items()}
     last = ", ".join(f"{label} {percent(mean[-1])}" for label, mean in means.items())
     height = 130 + 18 * len(views) * max(matrix.last - 1, 5)
     drawing = Drawing(WIDTH, height, "Scores by the rules and by judges", f"Mean score of the tasks seen: {last}.")
@@ -29,11 +29,6 @@ def both_ways_figure(matrix: RunMatrix) -> Drawing:
         left.curve(range(1, len(mean) + 1), mean, color, radius=3)
     _changes(drawing, height, views)
     return drawing
-
-
-def seen_mean(matrix: RunMatrix) -> np.ndarray:
-    """``[last]`` mean over the tasks trained so far, after each task; NaN where a cell is missing."""
-    return np.array([matrix.scores[row, :row].mean() for row in range(1, matrix.last + 1)])
 
 
 def _changes(drawing: Drawing, height: float, views: dict[str, RunMatrix]) -> None:

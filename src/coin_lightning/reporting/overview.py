@@ -28,15 +28,6 @@ class MethodGroup:
         """``[S, T + 1, T]`` scores of all seeds."""
         return np.stack([run.scores for run in self.runs])
 
-    @property
-    def seen_mean(self) -> np.ndarray:
-        """``[S, T + 1]`` mean score over the tasks trained so far; NaN for row 0 and where a cell is missing."""
-        scores = self.scores
-        curve = np.full(scores.shape[:2], np.nan)
-        for row in range(1, scores.shape[1]):
-            curve[:, row] = scores[:, row, :row].mean(axis=1)
-        return curve
-
     def metric(self, key: str) -> tuple[float, float, int]:
         """(mean, standard deviation with n - 1, seeds that have it); NaN mean without any, NaN deviation for one."""
         found = [value for run in self.runs if (value := run.metrics.get(key)) is not None]
@@ -95,7 +86,7 @@ def forgetting_overview(runs: Sequence[RunMatrix]) -> Drawing:
     for group, color in zip(groups, colors, strict=True):
         for task, panel in enumerate(panels[:-1]):
             _line(panel, group.scores[:, :, task], task + 1, color)
-        _line(panels[-1], group.seen_mean, 1, color)
+        _line(panels[-1], np.stack([run.seen_mean for run in group.runs]), 1, color)
     for task, panel in enumerate(panels[:-1]):
         panel.level(float(np.mean([run.zero_shot[task] for run in runs])))
     return drawing

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 
 import numpy as np
 
@@ -42,13 +42,14 @@ class Panel:
             ends = [self.at(x, value) for x in self.x]
             self.drawing.add(Shape(ends, GRID, 0.8), Text(ends[0][0] - 5, ends[0][1], _text(value), "end", 10, MUTED))
 
-    def x_values(self, values: Iterable[float], grid: bool = False) -> None:
-        """Numbers below the panel, with grid lines upwards where wanted."""
-        for value in values:
+    def x_values(self, values: Iterable[float], labels: Sequence[str] = (), grid: bool = False) -> None:
+        """Numbers below the panel, or labels in their place; with grid lines upwards where wanted."""
+        for value, label in zip_longest(values, labels):
             ends = [self.at(value, y) for y in self.y]
             if grid:
                 self.drawing.add(Shape(ends, GRID, 0.8))
-            self.drawing.add(Text(ends[0][0], ends[0][1] + 10, _text(value), size=10, color=MUTED))
+            look = (11, INK) if label else (10, MUTED)
+            self.drawing.add(Text(ends[0][0], ends[0][1] + 11, label or _text(value), "middle", *look))
 
     def level(self, y: float) -> None:
         """A dashed line across; nothing for NaN."""

@@ -68,13 +68,8 @@ def router_layers_figure(router: RouterLoad) -> Drawing:
     top = max(1.15 * float(spread.max()), 1e-3)
     panel = Panel(drawing, 64, lower, WIDTH - 64, 104, (0, len(labels)), (0, top))
     panel.y_values(round_values(0, top, 3))
-    middles = [panel.at(at + 0.5, 0)[0] for at in range(len(labels))]
-    drawing.add(
-        *(
-            Text(x, lower + 115, label, size=10, color=MUTED)
-            for x, label in [*zip(middles, labels, strict=True)][:: 1 + len(labels) // 40]
-        )
-    )
+    every = 1 + len(labels) // 40
+    panel.x_values(np.arange(0, len(labels), every) + 0.5, labels[::every])
     for at, value in enumerate(spread):
         panel.bar((at + 0.15, at + 0.85), (0, value), PURPLE)
     drawing.add(Text(panel.left + panel.width / 2, lower + 131, "layer", color=MUTED))
