@@ -27,11 +27,10 @@ def write_report(run_dir: Path | str, scorer_factory: ScorerFactory = default_sc
     Args:
         run_dir: the run folder.
         scorer_factory: (task, variant) -> rule from an answer record to [0, 1]; used for the examples only.
-
-        figures: write the PNG files, too; the page does not need them, and they take as long as all the rest.
+        figures: write the PNG files, too; the page does not need them, and they take ten times as long.
 
     Returns:
-        The path of the page. Pictures are inlined: the page asks for nothing else, on disk or in the network.
+        The path of the page. Images are inlined: the page asks for nothing else, on disk or in the network.
 
     Raises:
         RunError: an artefact is missing or garbled; the message names it.
