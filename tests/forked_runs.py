@@ -102,8 +102,6 @@ def _warm_up() -> None:
 
 
 def _serve() -> None:
-    import matplotlib.pyplot  # noqa: F401  (what runs would otherwise import one by one)
-
     _warm_up()
     gc.collect()
     gc.freeze()  # forks need not look through all that is imported

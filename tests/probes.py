@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,6 +50,8 @@ class Recorder(L.Callback):
             "batches": [],
             "widths": [],
             "before": digest(dict(pl_module.named_parameters())),
+            "drawing": [name for name in sys.modules if name.startswith("matplotlib.backends.backend_")],
+            "figures": list(map(str, Path(trainer.default_root_dir).rglob("*.png"))),
             "trainable": [name for name, parameter in pl_module.named_parameters() if parameter.requires_grad],
         }
 

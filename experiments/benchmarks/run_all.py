@@ -18,7 +18,7 @@ import torch
 from harness import RESULTS, show
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("layer", "training", "evaluation", "loop", "memory", "reading", "verify", "scoring", "building")
+SCRIPTS = ("layer", "training", "evaluation", "loop", "memory", "reading", "verify", "scoring", "building", "page")
 
 
 class Aim(NamedTuple):
@@ -66,6 +66,8 @@ AIMS = (
     Aim("building", "seconds to build VQAv2 in three types", lambda r: r["results"]["build"]["seconds"], 300.0, -1),
     Aim("building", "memory of it, MB", lambda r: r["results"]["build"]["bytes"] / 1e6, 500.0, -1),
     Aim("scoring", "seconds for 100,000 answers, slowest rule", lambda r: r["slowest"], 5.0, -1),
+    Aim("page", "seconds, after an experience of eight", lambda r: r["results"]["after_an_experience"], 0.3, -1),
+    Aim("page", "seconds, whole with its figures", lambda r: r["results"]["whole"], 2.5, -1),
 )
 
 

@@ -21,8 +21,8 @@ from coin_lightning.reporting.overview import (
     metric_keys,
     metric_text,
 )
+from coin_lightning.reporting.rendering import save_png
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
-from coin_lightning.reporting.style import save_png
 
 
 def collect(runs: Path, folder: Path) -> list[RunMatrix]:

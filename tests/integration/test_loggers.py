@@ -2,11 +2,8 @@
 
 import csv
 import json
-import os
 import signal
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,20 +157,3 @@ def test_csv_is_always_written(logged: Path, undisturbed: Path):
         assert [file.parent.name for file in files][1:] == [f"task_0{at}_{task}" for at, task in enumerate(TASKS, 1)]
         rows = [row for file in files for row in csv.DictReader(file.read_text().splitlines())]
         assert [int(row["step"]) for row in rows if row.get("train/loss")] == list(range(30))
-
-
-def test_a_run_that_logs_elsewhere_does_without_wandb(place):
-    """In a process of its own, where the library is not to be had."""
-    blocked = place.folder / "blocked"
-    blocked.mkdir()
-    (blocked / "wandb.py").write_text("raise ImportError('not installed here')")
-    path = os.pathsep.join([str(blocked), *filter(None, sys.path)])
-    done = subprocess.run(
-        [sys.executable, "-m", "coin_lightning", *place.short("without_wandb")],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        cwd=place.folder,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (place.folder / "without_wandb" / "matrix.json").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from peft import PeftModel
 
+import coin_lightning.adapters  # noqa: F401  (PEFT knows MoELoRA from then on)
 from coin_lightning.backbones import tiny
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.quiet import quiet_libraries
@@ -84,6 +85,12 @@ def test_cost_counts_what_was_learned(undisturbed: Path, recorded):
         assert trained["loss_first"] != trained["loss_last"]
         assert trained["checkpoint_bytes"] < 200_000
         assert len(seen["trainable"]) == 14 * 3 + 4  # A, B and router of 14 layers; two layers of the projector
+
+
+def test_pages_on_the_way_draw_no_files(recorded, undisturbed: Path):
+    """The page of the row before is there when a task starts; matplotlib's renderers come with the last page."""
+    assert [(seen["drawing"], seen["figures"]) for seen in recorded] == [([], [])] * 3
+    assert {"matrix.png", "forgetting_curves.png"} <= {file.name for file in (undisturbed / "figures").iterdir()}
 
 
 def test_each_epoch_sees_every_row_once_in_its_own_order(recorded):

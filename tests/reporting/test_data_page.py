@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from data_report import ROOT, expected, finding, picture, report, task
 from PIL import Image
+from readings import boxes, texts
 
-from coin_lightning.reporting.data_page import CHART, answer_bars, length_chart, render_data_page, write_data_page
+from coin_lightning.reporting.data_page import answer_bars, length_chart, render_data_page, write_data_page
+from coin_lightning.reporting.drawing import BLUE, ORANGE, Shape
 
 SAMPLE = {"split": "train", "id": "7", "image": None, "question": "<image>\nWho?\nShort.", "answer": "<i>me</i>",
           "box": None, "more": 0}  # fmt: skip
@@ -131,19 +133,19 @@ def test_answer_bars_are_shares_of_all_and_as_wide_as_the_longest():
 
 
 def test_length_chart_marks_what_exceeds_the_limit():
-    chart = length_chart({"limit": 2, "histogram": [0, 8, 4, 0, 2]})
-    assert [(each["tokens"], each["answers"], each["over"]) for each in chart["columns"]] == [
-        (1, 8, False), (2, 4, False), (4, 2, True)
-    ]  # fmt: skip
-    assert [each["height"] for each in chart["columns"]] == [CHART[1], CHART[1] / 2, CHART[1] / 4]
-    first, second, third = (each["x"] for each in chart["columns"])
-    assert first < second < chart["limit"] < third < CHART[0]
+    drawing = length_chart({"limit": 2, "histogram": [0, 8, 4, 0, 2, 0]}, "train")
+    (one, two), (four,) = boxes(drawing, BLUE), boxes(drawing, ORANGE)
+    assert [round((bottom - top) / (one[3] - one[1]), 3) for _, top, _, bottom in (one, two, four)] == [1, 0.5, 0.25]
+    (limit,) = (mark.points[0][0] for mark in drawing.marks if isinstance(mark, Shape) and mark.dashed)
+    assert one[2] < two[0] < two[2] < limit < four[0] < four[2] < drawing.width
+    assert texts(drawing) == ["limit 2", "0"]
+    assert drawing.description == "1 tokens: 8 answers, 2 tokens: 4 answers, 4 tokens: 2 answers"
 
 
 def test_a_chart_without_answers_still_has_its_limit():
-    chart = length_chart({"limit": 4, "histogram": [0] * 9})
-    assert chart["columns"] == []
-    assert 0 < chart["limit"] < CHART[0]
+    drawing = length_chart({"limit": 4, "histogram": [0] * 9}, "test")
+    assert boxes(drawing, BLUE) == boxes(drawing, ORANGE) == []
+    assert "limit 4" in texts(drawing)
 
 
 def test_page_and_figures_are_written_together(tmp_path):

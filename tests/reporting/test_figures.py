@@ -6,18 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_run import TASKS
-from matplotlib.axes import Axes
+from readings import boxes, dots, heights, texts
+from small_matrix import matrix
 
-from coin_lightning.reporting.figures import bars_figure, curves_figure, grid_shape, matrix_figure, save_figures
+from coin_lightning.reporting.drawing import BLUE, MUTED, ORANGE, Shape
+from coin_lightning.reporting.figures import (
+    bars_figure,
+    curve_figure,
+    curves_figure,
+    grid_shape,
+    matrix_figure,
+    save_figures,
+    score_ceiling,
+)
 from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.reporting.run_matrix import load_matrix
-from coin_lightning.reporting.style import ORANGE
 
 MakeRun = Callable[..., Path]
-
-
-def texts(ax: Axes) -> list[str]:
-    return [text.get_text() for text in ax.texts]
 
 
 def test_grid_shape_leaves_few_holes() -> None:
@@ -25,43 +30,56 @@ def test_grid_shape_leaves_few_holes() -> None:
     assert shapes == {1: (1, 1), 3: (1, 3), 4: (1, 4), 6: (2, 3), 8: (2, 4), 9: (3, 3), 10: (3, 4)}
 
 
-def test_matrix_prints_values_hatches_nulls_and_outlines_the_diagonal(make_run: MakeRun) -> None:
-    matrix = load_matrix(make_run(answers=8, pictures=False))
-    ax = matrix_figure(matrix).axes[0]
-    assert texts(ax) == [f"{value:.1f}" for value in matrix.scores.ravel() if not np.isnan(value)]
-    assert sum(patch.get_hatch() is not None for patch in ax.patches) == 28
-    outlined = [patch for patch in ax.patches if not patch.get_fill()]
-    places = [(round(patch.get_x()), round(patch.get_y())) for patch in outlined]  # type: ignore[attr-defined]
-    assert places == [(i, i + 1) for i in range(8)]
-    assert [label.get_text() for label in ax.get_yticklabels()][:2] == ["zero-shot", "ScienceQA"]
+def test_the_axis_ends_above_the_best_score() -> None:
+    found = [score_ceiling(np.array([best, np.nan])) for best in (0, 15, 17, 76, 77, 100, np.nan)]
+    assert found == [20, 20, 40, 80, 100, 100, 100]
 
 
-def test_curves_hold_the_columns_of_the_matrix(make_run: MakeRun) -> None:
-    matrix = load_matrix(make_run(answers=8, seen_only=False, pictures=False))
-    axes = curves_figure(matrix).axes
-    assert [ax.get_title("left") for ax in axes][-1] == "OCR-VQA"
-    for task, ax in enumerate(axes):
-        zero, before, after, marker = ax.lines
-        assert zero.get_ydata()[0] == matrix.zero_shot[task]  # type: ignore[index]
-        np.testing.assert_array_equal(before.get_ydata(), matrix.scores[: task + 2, task])
-        np.testing.assert_array_equal(after.get_ydata(), matrix.scores[task + 1 :, task])
-        assert (marker.get_xdata()[0], marker.get_color()) == (task + 1, ORANGE)  # type: ignore[index]
+def test_matrix_prints_values_dashes_for_nulls_and_outlines_the_diagonal() -> None:
+    drawing = matrix_figure(matrix())
+    cells = ["10.0", "20.0", "5.0", "60.0", "15.0", "5.0", "40.0", "70.0", "\u2013", "50.0", "30.0", "80.0"]
+    assert texts(drawing)[-12:] == cells
+    assert texts(drawing)[1:9] == ["after", "a", "b", "c", "zero-shot", "a", "b", "c"]
+    outlined = boxes(drawing, ORANGE, outlined=True)
+    steps = np.diff(np.array(outlined), axis=0)
+    assert len(outlined) == 3
+    np.testing.assert_allclose(steps, [[250, 36, 250, 36]] * 2)  # a column further, a row down
+    filled = [mark.opacity for mark in drawing.marks if isinstance(mark, Shape) and mark.color == BLUE]
+    scores = matrix().scores.ravel()
+    np.testing.assert_allclose(filled, 0.006 * scores[~np.isnan(scores)])
+
+
+def test_a_curve_holds_a_column_of_the_matrix() -> None:
+    drawing = curve_figure(matrix(), 1)
+    np.testing.assert_allclose(heights(drawing, dots(drawing, MUTED)), [20, 15, 70])
+    np.testing.assert_allclose(heights(drawing, dots(drawing, BLUE)), [70, 30])
+    np.testing.assert_allclose(heights(drawing, dots(drawing, ORANGE)), [70])
+    assert texts(drawing, size=10)[-2:] == ["70.0", "30.0"]
+    assert drawing.description == "Score in percent: zero-shot 20.0, right after its training 70.0, at the end 30.0."
+
+
+def test_a_curve_is_broken_where_a_cell_is_missing() -> None:
+    drawing = curve_figure(matrix([[10, 20, 5], [60, 15, 5], [None, 70, 5], [50, 30, 80]]), 0)
+    np.testing.assert_allclose(heights(drawing, dots(drawing, BLUE)), [60, 50])
+    lines = [mark for mark in drawing.marks if isinstance(mark, Shape) and mark.color == BLUE]
+    assert [len(mark.points) for mark in lines] == [1, 1], "no line joins the two"
 
 
 @pytest.mark.parametrize("count", [1, 3, 5, 8, 10])
 def test_panels_for_any_number_of_tasks(make_run: MakeRun, count: int) -> None:
     tasks = (*TASKS, "extra_one", "extra_two")[:count]
-    matrix = load_matrix(make_run(tasks=tasks, answers=4, pictures=False, router=False))
-    assert len(curves_figure(matrix).axes) == count
-    assert len(bars_figure(matrix).axes[0].get_xticklabels()) == count
+    found = load_matrix(make_run(tasks=tasks, answers=4, pictures=False, router=False))
+    assert len(texts(curves_figure(found), bold=True)) == count
+    assert len(boxes(bars_figure(found), BLUE)) == count
 
 
 def test_bars_of_a_partial_run_show_the_trained_tasks(make_run: MakeRun) -> None:
-    matrix = load_matrix(make_run(finished=2, answers=8, pictures=False))
-    ax = bars_figure(matrix).axes[0]
-    heights = [patch.get_height() for patch in ax.patches]  # type: ignore[attr-defined]
-    assert heights == [*matrix.immediate[:2], *matrix.scores[2, :2]]
-    assert [label.get_text() for label in bars_figure(matrix).legends[0].get_texts()][-1] == "now"
+    found = load_matrix(make_run(finished=2, answers=8, pictures=False))
+    drawing = bars_figure(found)
+    for color, scores in ((BLUE, found.immediate), (ORANGE, found.scores[2])):
+        np.testing.assert_allclose(heights(drawing, [top for _, top, _, _ in boxes(drawing, color)]), scores[:2])
+    assert texts(drawing)[:3] == ["right after its training", "now", "zero-shot"]
+    assert drawing.description.startswith("ScienceQA: zero-shot 0.0, right after its training 87.5, now 62.5; TextVQA")
 
 
 def test_save_figures_writes_what_the_run_allows(make_run: MakeRun) -> None:

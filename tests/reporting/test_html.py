@@ -1,6 +1,9 @@
 """report.html, read back with a parser."""
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -97,6 +100,24 @@ def test_sections_numbers_and_notes(page: tuple[Page, str, Path]) -> None:
     assert parsed.tags.count("details") == 8 + 1
     assert parsed.tags.count("img") > 60
     assert len(text) < 5_000_000
+
+
+def test_figures_use_colours_that_the_page_defines(page: tuple[Page, str, Path]) -> None:
+    used, defined = (set(re.findall(pattern, page[1])) for pattern in (r"var\(--([\w-]+)\)", r"--([\w-]+):"))
+    assert {"line-blue", "line-orange", "line-purple", "grid"} <= used <= defined
+
+
+def test_the_page_of_a_run_on_its_way_takes_no_drawing_library(make_run: MakeRun) -> None:
+    """In a process of its own, which says what it holds."""
+    run = make_run(finished=2, answers=4)
+    code = (
+        "import sys; from coin_lightning.reporting.html import write_report; "
+        f"write_report({str(run)!r}, figures=False); print([name for name in sys.modules if 'matplotlib' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+    assert not (run / "figures").exists()
+    assert (run / "report.html").read_text(encoding="utf-8").count("<svg") == 8 + 1 + 2
 
 
 def test_report_is_the_same_each_time(make_run: MakeRun) -> None:

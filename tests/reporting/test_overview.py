@@ -5,10 +5,12 @@ import io
 
 import numpy as np
 import pytest
+from readings import dots, heights, texts
 from rich.console import Console
 from small_matrix import SCORES, content, matrix
 
 from coin_lightning.errors import RunError
+from coin_lightning.reporting.drawing import BLUE, ORANGE, Shape
 from coin_lightning.reporting.overview import (
     comparison_table,
     forgetting_overview,
@@ -62,14 +64,16 @@ def test_the_same_run_twice_is_refused() -> None:
 
 
 def test_curves_are_means_over_seeds() -> None:
-    axes = forgetting_overview(RUNS).axes
-    assert [ax.get_title("left") for ax in axes] == ["a", "b", "c", "Mean of the tasks seen"]
-    assert axes[0].lines[0].get_ydata().tolist() == [62, 42, 52]  # type: ignore[union-attr]
-    assert axes[0].lines[0].get_label() == "LoRA (2 seeds)"
-    assert axes[3].lines[2].get_ydata().tolist() == pytest.approx([60, 55, 160 / 3])  # type: ignore[union-attr]
-    low, high = axes[0].collections[0].get_paths()[0].vertices[:, 1].min(), 62 + 8**0.5  # type: ignore[index]
-    assert low == pytest.approx(42 - 8**0.5)
-    assert axes[0].collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(high)  # type: ignore[index]
+    drawing = forgetting_overview(RUNS)
+    assert texts(drawing, bold=True) == ["a", "b", "c", "Mean of the tasks seen"]
+    assert texts(drawing)[:3] == ["LoRA (2 seeds)", "MoELoRA (1 seed)", "zero-shot"]
+    means = heights(drawing, dots(drawing, BLUE))
+    assert means[[0, 1, 2, 3]].tolist() == pytest.approx([62, 62, 42, 52])  # its own training has a dot more
+    single = heights(drawing, dots(drawing, ORANGE))
+    assert single[-4:].tolist() == pytest.approx([60, 60, 55, 160 / 3])
+    band = next(mark for mark in drawing.marks if isinstance(mark, Shape) and mark.opacity < 1)
+    edges = heights(drawing, [y for _, y in band.points])
+    np.testing.assert_allclose(edges - [62, 42, 52, 52, 42, 62], [8**0.5] * 3 + [-(8**0.5)] * 3)
 
 
 def test_other_task_order_is_refused() -> None:

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from readings import boxes, heights, texts
 
+from coin_lightning.reporting.drawing import BLUE, ORANGE, PURPLE, Shape
+from coin_lightning.reporting.panel import STRONGEST
 from coin_lightning.reporting.router_figures import (
     blocks,
     mean_over_layers,
@@ -30,13 +33,19 @@ def test_blocks_are_ordered_by_number() -> None:
 
 
 def test_load_figure_prints_the_shares() -> None:
-    ax = router_load_figure(ROUTER).axes[0]
-    assert [text.get_text() for text in ax.texts] == ["65.0", "35.0", "45.0", "55.0"]
-    assert "uniform: 50.0" in ax.get_title("left")
+    drawing = router_load_figure(ROUTER)
+    assert texts(drawing)[-4:] == ["65.0", "35.0", "45.0", "55.0"]
+    assert "uniform: 50.0" in drawing.title
+    found = [(mark.color, mark.opacity) for mark in drawing.marks if isinstance(mark, Shape)]
+    strengths = [STRONGEST * share for share in (1, 1, 1 / 3, 1 / 3)]  # 15 and 5 points from uniform
+    assert [color for color, _ in found] == [BLUE, ORANGE, ORANGE, BLUE]
+    assert [opacity for _, opacity in found] == pytest.approx(strengths)
 
 
 def test_layers_figure() -> None:
-    upper, lower = router_layers_figure(ROUTER).axes
-    assert len(upper.patches) == 4
-    assert [patch.get_height() for patch in lower.patches] == pytest.approx([20, 0])  # type: ignore[attr-defined]
-    assert [label.get_text() for label in lower.get_xticklabels()] == ["3", "11"]
+    drawing = router_layers_figure(ROUTER)
+    assert [text for text in texts(drawing) if "." in text and len(text) == 4] == ["60.0", "50.0", "40.0", "50.0"]
+    bars = boxes(drawing, PURPLE)
+    tops = heights(drawing, [top for _, top, _, _ in bars])
+    assert tops == pytest.approx([20, 0])
+    assert texts(drawing)[-3:] == ["3", "11", "layer"]

@@ -34,6 +34,11 @@ def test_forgetting_is_from_the_best_earlier_score() -> None:
     assert np.isnan(matrix().forgetting(0)).all()
 
 
+def test_the_mean_of_the_tasks_seen() -> None:
+    np.testing.assert_allclose(matrix().seen_mean, [np.nan, 60, (40 + 70) / 2, (50 + 30 + 80) / 3])
+    assert np.isnan(matrix([[10, 20, 5], [60, 15, 5], [NULL, 70, 5], [50, 30, 80]]).seen_mean[2])
+
+
 @pytest.mark.parametrize(("finished", "last"), [(0, -1), (1, 0), (3, 2), (4, 3)])
 def test_last_row_of_a_partial_run(finished: int, last: int) -> None:
     scores = [row if index < finished else [NULL] * 3 for index, row in enumerate(SCORES)]

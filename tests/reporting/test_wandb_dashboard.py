@@ -1,6 +1,5 @@
 """W&B offline, read back from its file; TensorBoard and CSV from theirs."""
 
-import csv
 import json
 import struct
 from collections.abc import Iterator
@@ -9,18 +8,16 @@ from typing import Any
 
 import pytest
 import wandb
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from small_matrix import matrix
 from wandb.proto.wandb_internal_pb2 import Record
 
 from coin_lightning.errors import ConfigError
 from coin_lightning.reporting import wandb_dashboard
+from coin_lightning.reporting.experience_log import log_experience
 from coin_lightning.reporting.wandb_dashboard import (
     SequenceWandbLogger,
     init_run,
-    log_experience,
     resolve_mode,
-    wandb_table,
 )
 
 BLOCK, HEAD = 32768, 7
@@ -84,12 +81,6 @@ def test_no_server_behind_a_closed_port(monkeypatch: pytest.MonkeyPatch) -> None
     assert not wandb_dashboard._answers("http://127.0.0.1:9", 0.5)
 
 
-def test_table_holds_the_matrix() -> None:
-    table = wandb_table(matrix())
-    assert table.columns == ["after", "a", "b", "c"]
-    assert table.data[2] == ["b", 40.0, 70.0, None]
-
-
 @pytest.mark.usefixtures("offline")
 def test_sequence_on_one_axis_and_one_id(tmp_path: Path) -> None:
     logger = SequenceWandbLogger(tmp_path, project="p", config={"seed": 1})
@@ -113,18 +104,3 @@ def test_sequence_on_one_axis_and_one_id(tmp_path: Path) -> None:
     pictures = list((tmp_path / "logs").rglob("score_matrix_picture_*.png"))
     assert len(pictures) == 2
     assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
-
-
-def test_csv_and_tensorboard_get_the_same_numbers(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    csv_logger, board = CSVLogger(tmp_path, name="csv"), TensorBoardLogger(str(tmp_path), name="board")
-    log_experience([csv_logger, board], matrix(), 2, sequence_step=80)
-    board.finalize("success")
-    lines = Path(csv_logger.log_dir, "metrics.csv").read_text(encoding="utf-8").splitlines()
-    rows = list(csv.DictReader(lines))
-    assert (rows[0]["step"], float(rows[0]["score/b"]), float(rows[0]["forgetting/a"])) == ("80", 70, 20)
-    events = EventAccumulator(board.log_dir)
-    events.Reload()
-    assert [(event.step, event.value) for event in events.Scalars("score/b")] == [(80, 70)]
-    assert events.Images("score_matrix")[0].width > 500

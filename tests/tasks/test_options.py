@@ -50,7 +50,7 @@ def test_a_subset_that_is_none_is_refused_when_the_task_is_made(subset):
         (lambda: AnswerOptions(max_new_tokens=0), r"answers\.max_new_tokens=0 must be"),
         (
             lambda: AnswerOptions(evaluation_frame="crop"),
-            r"answers\.evaluation_frame='crop' is unknown; use as_training or",
+            r"answers\.evaluation_frame='crop' is unknown",
         ),
         (lambda: data(repeated_train_ids="keep"), r"data\.repeated_train_ids='keep' is unknown; use refuse or allow"),
         (lambda: data(long_rows="cut"), r"data\.long_rows='cut' is unknown; use refuse or truncate"),

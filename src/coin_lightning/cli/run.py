@@ -31,11 +31,11 @@ from coin_lightning.evaluation.judges.base import Judge
 from coin_lightning.evaluation.judges.judging import check_judge
 from coin_lightning.metrics.score_matrix import ScoreMatrix
 from coin_lightning.quiet import quiet_libraries
+from coin_lightning.reporting.experience_log import log_experience
 from coin_lightning.reporting.html import write_report
 from coin_lightning.reporting.plan_table import run_plan
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import final_summary, matrix_table, run_header
-from coin_lightning.reporting.wandb_dashboard import log_experience
 from coin_lightning.whole_files import write_json
 
 

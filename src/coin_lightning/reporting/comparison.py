@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from coin_lightning.errors import RunError
 from coin_lightning.reporting.glossary import explain
 from coin_lightning.reporting.html import template
 from coin_lightning.reporting.overview import forgetting_overview, group_by_method, metric_keys, metric_text
+from coin_lightning.reporting.rendering import save_png, svg
 from coin_lightning.reporting.run_matrix import RunMatrix
-from coin_lightning.reporting.style import inline_svg, save_png
 from coin_lightning.whole_files import write_text
 
 
@@ -34,7 +32,7 @@ def write_comparison(runs: Sequence[RunMatrix], folder: Path | str) -> list[Path
     for number, members in enumerate(scenarios, start=1):
         figure = forgetting_overview(members)
         files.append(save_png(figure, folder / f"comparison{'' if number == 1 else f'_{number}'}.png"))
-        shown.append(_scenario(members, Markup(inline_svg(figure, f"o{number}", "Forgetting curves per method"))))
+        shown.append(_scenario(members, svg(figure)))
     page = template("comparison.html.j2").render(
         count=len(runs),
         notes=list(dict.fromkeys(note for run in runs for note in run.notes)),
@@ -53,7 +51,7 @@ def split_by_tasks(runs: Sequence[RunMatrix]) -> list[list[RunMatrix]]:
     return list(found.values())
 
 
-def _scenario(runs: Sequence[RunMatrix], figure: Markup) -> dict[str, Any]:
+def _scenario(runs: Sequence[RunMatrix], figure: str) -> dict[str, Any]:
     groups = group_by_method(runs)
     rows = [(explain(key), [metric_text(group, key) for group in groups]) for key in metric_keys(runs)]
     methods = [(group.label, len(group.runs)) for group in groups]

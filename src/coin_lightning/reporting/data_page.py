@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.reporting.data_tables import SPLITS, nearest, rows_text, short_paths
+from coin_lightning.reporting.drawing import BLUE, GRID, MUTED, ORANGE, Drawing, Shape, Text
 from coin_lightning.reporting.examples import thumbnail
 from coin_lightning.reporting.html import template
+from coin_lightning.reporting.panel import Panel
+from coin_lightning.reporting.rendering import svg
 from coin_lightning.whole_files import write_json, write_text
 
 Report = Mapping[str, Any]
 THUMBNAIL = 200
 """Pixels of a sample's picture."""
-CHART = (260, 72)
-"""Width and height of a length chart, in CSS pixels."""
 
 
 def write_data_page(report: Report, file: Path) -> Path:
@@ -53,7 +54,7 @@ def _task(report: Report, task: Report) -> dict[str, Any]:
         "stated": {split: nearest(task, split) for split in SPLITS},
         "findings": [{**each, "examples": short_paths(report, each["examples"])} for each in task["findings"]],
         "bars": {split: answer_bars(balance) for split, balance in task["balance"].items()},
-        "charts": {split: length_chart(entry) for split, entry in task["lengths"].items()},
+        "charts": {split: svg(length_chart(entry, split)) for split, entry in task["lengths"].items()},
         "samples": [{**each, "picture": _picture(task, each)} for each in task["samples"]],
     }
 
@@ -67,22 +68,26 @@ def answer_bars(balance: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def length_chart(lengths: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns of a chart of tokens per answer (x, y, width, height, over), and where the limit lies, in CSS pixels.
+def length_chart(lengths: Mapping[str, Any], split: str) -> Drawing:
+    """Answers by their number of tokens, and the limit; orange ones exceed it.
 
     The last bin of the histogram holds all longer answers; empty bins at the end are left out, the limit never.
     """
-    histogram = list(lengths["histogram"])
-    shown = max([at for at, number in enumerate(histogram) if number] + [lengths["limit"]]) + 1
-    width, height = CHART[0] / (shown + 0.5), max([*histogram, 1])
-    columns = [
-        {
-            "x": round(at * width, 2), "width": round(0.86 * width, 2), "over": at > lengths["limit"],
-            "height": round(max(number / height * CHART[1], 1.5), 2), "tokens": at, "answers": number,
-        }
-        for at, number in enumerate(histogram[:shown]) if number
-    ]  # fmt: skip
-    return {"columns": columns, "limit": round((lengths["limit"] + 0.93) * width, 2), "size": CHART}
+    filled = {at: number for at, number in enumerate(lengths["histogram"]) if number}
+    limit, most = lengths["limit"], max(filled.values(), default=1)
+    numbers = ", ".join(f"{at} tokens: {number} answers" for at, number in filled.items())
+    drawing = Drawing(430, 130, f"Tokens per answer, {split}", numbers or "No answers.")
+    panel = Panel(drawing, 0, 4, 430, 108, (-0.5, max(*filled, limit, 0) + 1), (0, most))
+    for at, number in filled.items():
+        height = max(number, 0.02 * most)  # a single one is seen, too
+        panel.bar((at - 0.43, at + 0.43), (0, height), ORANGE if at > limit else BLUE)
+    panel.curve(panel.x, (0, 0), GRID, 1, 0)
+    (x, y), top = panel.at(limit + 0.5, 0), panel.top
+    drawing.add(
+        Shape([(x, top), (x, y)], ORANGE, 1, dashed=True), Text(x - 4, y + 11, f"limit {limit}", "end", 11, MUTED)
+    )
+    drawing.add(Text(0, y + 11, "0", "start", 11, MUTED))
+    return drawing
 
 
 def _picture(task: Report, sample: Mapping[str, Any]) -> str | None:

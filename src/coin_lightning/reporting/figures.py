@@ -1,36 +1,31 @@
 """Figures of one run: score matrix, forgetting curves, immediate against final scores."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
+from coin_lightning.reporting.drawing import BLUE, INK, MUTED, ORANGE, WIDTH, Drawing, Key, Shape, Text, box
 from coin_lightning.reporting.names import percent, title
+from coin_lightning.reporting.panel import STRONGEST, Panel, heat_map
+from coin_lightning.reporting.rendering import save_png
 from coin_lightning.reporting.router_figures import router_layers_figure, router_load_figure
 from coin_lightning.reporting.run_artifacts import RunArtifacts
 from coin_lightning.reporting.run_matrix import RunMatrix
-from coin_lightning.reporting.style import (
-    BLUE,
-    GRID,
-    INK,
-    MUTED,
-    ORANGE,
-    SCORE_MAP,
-    WIDTH,
-    heading,
-    new_figure,
-    save_png,
-    text_on,
-    tidy,
+
+PANEL = (WIDTH / 4, 165.0)
+"""Width and height of one forgetting curve, pixels."""
+CURVE_LEGEND: tuple[Key, ...] = (
+    ("before its training", MUTED, 2.0),
+    ("right after its training", ORANGE, 10.0),
+    ("later", BLUE, 2.0),
+    ("zero-shot", MUTED, 0.0),
 )
 
 
-def score_ceiling(matrix: RunMatrix) -> float:
+def score_ceiling(scores: np.ndarray) -> float:
     """Upper end of a percent axis: the next multiple of 20 above the best score, 20 to 100."""
-    best = float(np.nanmax(matrix.scores)) if matrix.last >= 0 else 100.0
+    best = 100.0 if np.isnan(scores).all() else float(np.nanmax(scores))
     return float(min(100, max(20, 20 * np.ceil((best + 4) / 20))))
 
 
@@ -40,116 +35,114 @@ def grid_shape(panels: int) -> tuple[int, int]:
     return -(-panels // columns), columns
 
 
-def matrix_figure(matrix: RunMatrix) -> Figure:
-    """Heat map of the score matrix: one row per experience, zero-shot first; hatched cells were not evaluated."""
-    tasks = len(matrix.tasks)
-    rows = matrix.shown
-    figure = new_figure(WIDTH, 1.3 + 0.42 * len(rows))
-    ax = figure.add_subplot()
-    for place, column in np.ndindex(len(rows), tasks):
-        _cell(ax, matrix, rows[place], column, place)
-    ax.set(xlim=(0, tasks), ylim=(max(len(rows), 1), 0))
-    ax.set_xticks(np.arange(tasks) + 0.5, [title(task) for task in matrix.tasks])
-    ax.set_yticks(np.arange(len(rows)) + 0.5, [title(matrix.rows[row]) for row in rows])
-    tidy(ax, grid=None)
-    ax.xaxis.tick_top()
-    ax.tick_params(length=0)
-    ax.set_ylabel("after training on", color=MUTED, fontsize=8.5)
-    heading(ax, "Score on each task (%) along the sequence; outlined: right after its own training")
-    return figure
+def curve_panels(drawing: Drawing, heads: list[str], tasks: int, ceiling: float, top: float = 0) -> list[Panel]:
+    """Axes for small multiples below ``top``: number of tasks trained so far, and percent."""
+    columns = grid_shape(len(heads))[1]
+    width, panels = drawing.width / columns, []
+    for index, head in enumerate(heads):
+        x, y = index % columns * width, top + index // columns * PANEL[1]
+        drawing.heading(x, y + 10, head)
+        # room for a number at the right of the last point, and above the highest
+        values = (-0.4, 1.16 * tasks + 0.4), (-0.03 * ceiling, 1.12 * ceiling)
+        panel = Panel(drawing, x + 30, y + 22, width - 38, PANEL[1] - 44, *values)
+        panel.y_values(np.linspace(0, ceiling, 3))
+        panel.x_values(range(0, tasks + 1, 1 + tasks // 12))
+        panels.append(panel)
+    return panels
 
 
-def _cell(ax: Axes, matrix: RunMatrix, row: int, column: int, place: int) -> None:
-    value = matrix.scores[row, column]
-    corner = (column + 0.03, place + 0.04)
-    if np.isnan(value):
-        ax.add_patch(Rectangle(corner, 0.94, 0.92, facecolor="none", edgecolor=GRID, hatch="////", linewidth=0))
-    else:
-        color = SCORE_MAP(value / 100)
-        ax.add_patch(Rectangle(corner, 0.94, 0.92, facecolor=color, linewidth=0))
-        ax.text(column + 0.5, place + 0.52, percent(value), ha="center", va="center", fontsize=9, color=text_on(color))
-    if matrix.is_own(row, column):
-        ax.add_patch(Rectangle(corner, 0.94, 0.92, fill=False, edgecolor=ORANGE, linewidth=1.8))
+def small_multiples(
+    head: str, heads: list[str], tasks: int, ceiling: float, keys: Sequence[Key]
+) -> tuple[Drawing, list[Panel]]:
+    """A drawing of forgetting curves below a legend, and its panels, to be filled."""
+    legend, rows = 28.0, grid_shape(len(heads))[0]
+    what = "number of tasks trained so far"
+    drawing = Drawing(WIDTH, legend + rows * PANEL[1] + 16, head, f"Score (%) against the {what}.")
+    drawing.legend(keys)
+    drawing.add(Text(WIDTH / 2, drawing.height - 8, what, color=MUTED))
+    return drawing, curve_panels(drawing, heads, tasks, ceiling, legend)
 
 
-def draw_curve(ax: Axes, matrix: RunMatrix, task: int, ceiling: float) -> None:
-    """Score on one task along the sequence into ``ax``.
+def matrix_figure(matrix: RunMatrix) -> Drawing:
+    """Heat map of the score matrix: one row per experience, zero-shot first; a dash was not evaluated."""
+    rows, (left, top), height = matrix.shown, (110.0, 50.0), 36.0
+    width = (WIDTH - left) / len(matrix.tasks)
+    head = "Score on each task (%) along the sequence; outlined: right after its own training"
+    drawing = Drawing(WIDTH, top + height * len(rows) + 2, head, "Rows: after training on; columns: score on.")
+    drawing.heading(0, 12, head)
+    drawing.add(Text(left - 8, top - 10, "after", "end", color=MUTED))
+    names = [title(matrix.rows[row]) for row in rows], [title(task) for task in matrix.tasks]
+    heat_map(drawing, (left, top), height, matrix.scores[rows], *names, lambda score: (BLUE, STRONGEST * score / 100))
+    own = [(place, row - 1) for place, row in enumerate(rows) if row and matrix.is_own(row, row - 1)]
+    frame = width - 4, height - 4, ORANGE
+    drawing.add(*(box(left + at * width + 2, top + place * height + 2, *frame, outline=2) for place, at in own))
+    return drawing
 
-    Dashed: zero-shot. Grey: before its training. Blue: from its training (marked) on.
+
+def draw_curve(panel: Panel, matrix: RunMatrix, task: int) -> None:
+    """Score on one task along the sequence. Dashed: zero-shot. Grey: before its training. Blue: from then on.
+
+    Where the steps before its training were not evaluated, a dashed line joins zero-shot and its training.
     """
-    steps, scores = np.arange(len(matrix.tasks) + 1), matrix.scores[:, task]
-    trained = task + 1
-    ax.axhline(matrix.zero_shot[task], color=MUTED, linewidth=1, dashes=(4, 3), label="zero-shot")
-    before = [step for step in steps[: trained + 1] if not np.isnan(scores[step])]
-    ax.plot(before, scores[before], color=MUTED, linewidth=1.1, marker="o", markersize=2.6, label="before its training",
-            linestyle="-" if len(before) == trained + 1 else (0, (1, 2)))  # fmt: skip
-    ax.plot(steps[trained:], scores[trained:], color=BLUE, linewidth=2, marker="o", markersize=3.4, label="after")
-    ax.plot([trained], [scores[trained]], color=ORANGE, marker="o", markersize=7, linestyle="none",
-            label="right after its training")  # fmt: skip
-    _label(ax, trained, scores[trained], (0, 7), "center")
-    if matrix.last > trained:
-        _label(ax, matrix.last, scores[matrix.last], (6, -3), "left")
-    ax.set(ylim=(-0.03 * ceiling, 1.12 * ceiling), xlim=(-0.4, 1.16 * len(matrix.tasks) + 0.4))
-    ax.set_xticks(steps)
-    ax.set_yticks(np.linspace(0, ceiling, 3))
-    tidy(ax)
-    heading(ax, title(matrix.tasks[task]))
+    own, scores = task + 1, matrix.scores[:, task]
+    steps = range(len(scores))
+    known = [step for step in steps[: own + 1] if not np.isnan(scores[step])]
+    panel.level(scores[0])
+    if len(known) <= own:
+        panel.drawing.add(Shape([panel.at(step, scores[step]) for step in known], MUTED, 1, dashed=True))
+    panel.curve(steps[: own + 1], scores[: own + 1], MUTED, 1.2, 1.7)
+    panel.curve(steps[own:], scores[own:], BLUE)
+    panel.curve([own], scores[[own]], ORANGE, radius=4.2)
+    panel.number(own, scores[own], percent(scores[own]), (0, -11))
+    if matrix.last > own:
+        panel.number(matrix.last, scores[matrix.last], percent(scores[matrix.last]), (6, -6), "start")
 
 
-def _label(ax: Axes, step: int, score: float, offset: tuple[int, int], side: str) -> None:
-    if not np.isnan(score):
-        ax.annotate(percent(score), (step, score), xytext=offset, textcoords="offset points", ha=side,
-                    fontsize=8, color=INK)  # fmt: skip
-
-
-def curve_figure(matrix: RunMatrix, task: int) -> Figure:
+def curve_figure(matrix: RunMatrix, task: int) -> Drawing:
     """One small forgetting curve, for pages that arrange the panels themselves."""
-    figure = new_figure(2.7, 1.75)
-    ax = figure.add_subplot()
-    draw_curve(ax, matrix, task, score_ceiling(matrix))
-    ax.set_title("", loc="left")
-    return figure
+    name, end = title(matrix.tasks[task]), "at the end" if matrix.is_complete else "now"
+    shown = ("zero-shot", matrix.zero_shot), ("right after its training", matrix.immediate), (end, matrix.final)
+    numbers = ", ".join(f"{label} {percent(scores[task])}" for label, scores in shown)
+    drawing = Drawing(*PANEL, f"Forgetting curve of {name}", f"Score in percent: {numbers}.")
+    (panel,) = curve_panels(drawing, [name], len(matrix.tasks), score_ceiling(matrix.scores))
+    draw_curve(panel, matrix, task)
+    return drawing
 
 
-def curves_figure(matrix: RunMatrix) -> Figure:
+def curves_figure(matrix: RunMatrix) -> Drawing:
     """Forgetting curves of all tasks as small multiples with common axes."""
-    rows, columns = grid_shape(len(matrix.tasks))
-    figure = new_figure(WIDTH, 0.7 + 1.75 * rows)
-    axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True)).ravel()
-    for task, ax in enumerate(axes[: len(matrix.tasks)]):
-        draw_curve(ax, matrix, task, score_ceiling(matrix))
-        ax.tick_params(labelbottom=task + columns >= len(matrix.tasks))
-    for ax in axes[len(matrix.tasks) :]:
-        ax.remove()
-    figure.supxlabel("number of tasks trained so far", fontsize=8.5, color=MUTED)
-    figure.supylabel("score on the task (%)", fontsize=8.5, color=MUTED)
-    handles, labels = axes[-1 if rows * columns == len(matrix.tasks) else 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=8.5, labelcolor=INK)
-    return figure
+    heads, ceiling = [title(task) for task in matrix.tasks], score_ceiling(matrix.scores)
+    drawing, panels = small_multiples("Forgetting curves", heads, len(heads), ceiling, CURVE_LEGEND)
+    for task, panel in enumerate(panels):
+        draw_curve(panel, matrix, task)
+    return drawing
 
 
-def bars_figure(matrix: RunMatrix) -> Figure:
-    """Per task: zero-shot mark, score right after its training, score at the end, and the difference."""
-    tasks = [task for task in range(len(matrix.tasks)) if task < max(matrix.last, 1)]
-    figure = new_figure(WIDTH, 3.1)
-    ax = figure.add_subplot()
-    middle = np.arange(len(tasks), dtype=float)
-    immediate, final = matrix.immediate[tasks], matrix.final[tasks]
+def bars_figure(matrix: RunMatrix) -> Drawing:
+    """Per task: zero-shot mark, score right after its training, score at the end."""
+    tasks, end = range(max(matrix.last, 1))[: len(matrix.tasks)], "at the end" if matrix.is_complete else "now"
+    shown = [(end, ORANGE, matrix.final)]
     if matrix.learned == "sequence":
-        ax.bar(middle - 0.2, immediate, 0.36, color=BLUE, label="right after its training")
-    ax.bar(middle + 0.2, final, 0.36, color=ORANGE, label="at the end" if matrix.is_complete else "now")
-    ax.hlines(matrix.zero_shot[tasks], middle - 0.42, middle + 0.42, color=INK, linewidth=1.4, label="zero-shot")
-    for x, values in ((-0.2, immediate), (0.2, final)):
-        for place, value in zip(middle, values, strict=True):
-            if not np.isnan(value):
-                ax.text(place + x, value + 1, f"{value:.0f}", ha="center", va="bottom", fontsize=8, color=INK)
-    ax.set_xticks(middle, [title(matrix.tasks[task]) for task in tasks])
-    ax.set(ylim=(0, 1.08 * score_ceiling(matrix)), xlim=(-0.6, max(len(tasks), 3) - 0.4))
-    ax.set_ylabel("score (%)", fontsize=8.5, color=MUTED)
-    tidy(ax)
-    ax.tick_params(axis="x", length=0)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8.5, labelcolor=INK)
-    return figure
+        shown.insert(0, ("right after its training", BLUE, matrix.immediate))
+    names, marks = [title(matrix.tasks[task]) for task in tasks], [("zero-shot", INK, matrix.zero_shot), *shown]
+    numbers = [
+        f"{name}: " + ", ".join(f"{label} {percent(scores[task])}" for label, _, scores in marks)
+        for task, name in enumerate(names)
+    ]
+    drawing = Drawing(WIDTH, 290, "Score (%) of each task before, after and later", "; ".join(numbers) + ".")
+    drawing.legend([*((label, color, 10) for label, color, _ in shown), ("zero-shot", INK, 2)])
+    ceiling = score_ceiling(matrix.scores)
+    beside = 0.1 + max(3 - len(tasks), 0) / 2  # few tasks stand in the middle
+    panel = Panel(drawing, 34, 34, WIDTH - 38, 230, (-0.5 - beside, len(tasks) - 0.5 + beside), (0, 1.08 * ceiling))
+    panel.y_values(np.linspace(0, ceiling, 5))
+    panel.x_values(tasks, names)
+    for task in tasks:
+        for place, (_, color, scores) in enumerate(shown):
+            middle = task + 0.38 * (place - (len(shown) - 1) / 2)
+            panel.bar((middle - 0.18, middle + 0.18), (0, scores[task]), color)
+            panel.number(middle, scores[task], percent(scores[task]))
+        panel.curve((task - 0.42, task + 0.42), matrix.zero_shot[[task, task]], INK, 1.6, 0)
+    return drawing
 
 
 def save_figures(run: RunArtifacts, folder: Path) -> dict[str, Path]:
@@ -160,13 +153,12 @@ def save_figures(run: RunArtifacts, folder: Path) -> dict[str, Path]:
     Raises:
         RunError: an artefact is garbled.
     """
-    drawn: dict[str, Callable[[], Figure]] = {"matrix": lambda: matrix_figure(run.matrix)}
+    drawn = {"matrix": matrix_figure(run.matrix)}
     if run.matrix.last >= 1:
         if run.matrix.learned == "sequence":
-            drawn["forgetting_curves"] = lambda: curves_figure(run.matrix)
-        drawn["immediate_final"] = lambda: bars_figure(run.matrix)
-    router = run.router
-    if router is not None:
-        drawn["router_load"] = lambda: router_load_figure(router)
-        drawn["router_layers"] = lambda: router_layers_figure(router)
-    return {name: save_png(draw(), folder / f"{name}.png") for name, draw in drawn.items()}
+            drawn["forgetting_curves"] = curves_figure(run.matrix)
+        drawn["immediate_final"] = bars_figure(run.matrix)
+    if run.router is not None:
+        drawn["router_load"] = router_load_figure(run.router)
+        drawn["router_layers"] = router_layers_figure(run.router)
+    return {name: save_png(figure, folder / f"{name}.png") for name, figure in drawn.items()}

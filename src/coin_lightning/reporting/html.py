@@ -1,11 +1,11 @@
 """``report.html``: one self-contained page about a run, made from its artefacts."""
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from coin_lightning.reporting import names
 from coin_lightning.reporting.examples import HOW_CHOSEN, ScorerFactory, collect_examples, default_scorer
@@ -14,26 +14,23 @@ from coin_lightning.reporting.glossary import explain, paired
 from coin_lightning.reporting.judge_figures import both_ways_figure
 from coin_lightning.reporting.page_sections import judge_sections, matrix_cells, scoring_section
 from coin_lightning.reporting.published_comparison import comparisons
+from coin_lightning.reporting.rendering import svg
 from coin_lightning.reporting.router_figures import router_layers_figure, router_load_figure
 from coin_lightning.reporting.run_artifacts import RunArtifacts, load_run
 from coin_lightning.reporting.run_matrix import RunMatrix
-from coin_lightning.reporting.style import inline_svg
 from coin_lightning.whole_files import write_text
 
 
-def write_report(
-    run_dir: Path | str, scorer_factory: ScorerFactory = default_scorer, figures: bool = True
-) -> Path:
+def write_report(run_dir: Path | str, scorer_factory: ScorerFactory = default_scorer, figures: bool = True) -> Path:
     """Write ``report.html`` and ``figures/*.png`` into a run folder, finished or not.
 
     Args:
         run_dir: the run folder.
         scorer_factory: (task, variant) -> rule from an answer record to [0, 1]; used for the examples only.
-
-        figures: write the PNG files, too; the page does not need them, and they take as long as all the rest.
+        figures: write the PNG files, too; the page does not need them, and they take ten times as long.
 
     Returns:
-        The path of the page. Pictures are inlined: the page asks for nothing else, on disk or in the network.
+        The path of the page. Images are inlined: the page asks for nothing else, on disk or in the network.
 
     Raises:
         RunError: an artefact is missing or garbled; the message names it.
@@ -70,7 +67,8 @@ def render_report(run: RunArtifacts, scorer_factory: ScorerFactory = default_sco
     )
 
 
-def template(name: str) -> Any:
+@cache  # compiling it takes longer than writing a page
+def template(name: str) -> Template:
     """A template of this package: escapes everything, fails on an unknown name."""
     environment = Environment(
         loader=PackageLoader("coin_lightning.reporting"),
@@ -122,19 +120,15 @@ def machine_class(environment: dict[str, Any]) -> str:
 
 
 def _inline_figures(run: RunArtifacts) -> dict[str, Any]:
-    matrix = run.matrix
-    figures: dict[str, Any] = {"curves": [], "bars": None, "router": None, "router_layers": None, "both": None}
-    if matrix.last >= 1:
-        for index, task in enumerate(matrix.tasks if matrix.learned == "sequence" else ()):
-            svg = inline_svg(curve_figure(matrix, index), f"c{index}", f"Forgetting curve {names.title(task)}")
-            figures["curves"].append((task, Markup(svg)))
-        figures["bars"] = Markup(inline_svg(bars_figure(matrix), "b", "Scores right after training and at the end"))
-    if matrix.last >= 1 and matrix.judges:
-        figures["both"] = Markup(inline_svg(both_ways_figure(matrix), "j", "Scores by the rules and by judges"))
-    if run.router is not None:
-        figures["router"] = Markup(inline_svg(router_load_figure(run.router), "r", "Router load per expert and task"))
-        figures["router_layers"] = Markup(inline_svg(router_layers_figure(run.router), "l", "Router load per layer"))
-    return figures
+    matrix, router = run.matrix, run.router
+    curves = range(len(matrix.tasks)) if matrix.last >= 1 and matrix.learned == "sequence" else ()
+    return {
+        "curves": [svg(curve_figure(matrix, task)) for task in curves],
+        "bars": svg(bars_figure(matrix)) if matrix.last >= 1 else None,
+        "both": svg(both_ways_figure(matrix)) if matrix.last >= 1 and matrix.judges else None,
+        "router": None if router is None else svg(router_load_figure(router)),
+        "router_layers": None if router is None else svg(router_layers_figure(router)),
+    }
 
 
 def _environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:

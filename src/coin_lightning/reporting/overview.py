@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
 from coin_lightning.errors import RunError
-from coin_lightning.reporting.figures import grid_shape
+from coin_lightning.reporting.drawing import CYCLE, MUTED, Drawing, Shape
+from coin_lightning.reporting.figures import score_ceiling, small_multiples
 from coin_lightning.reporting.glossary import explain, ordered
 from coin_lightning.reporting.names import method_title, title
+from coin_lightning.reporting.panel import Panel
 from coin_lightning.reporting.run_matrix import RunMatrix
-from coin_lightning.reporting.style import CYCLE, INK, MUTED, WIDTH, heading, new_figure, tidy
 
 
 @dataclass(frozen=True)
@@ -28,15 +27,6 @@ class MethodGroup:
     def scores(self) -> np.ndarray:
         """``[S, T + 1, T]`` scores of all seeds."""
         return np.stack([run.scores for run in self.runs])
-
-    @property
-    def seen_mean(self) -> np.ndarray:
-        """``[S, T + 1]`` mean score over the tasks trained so far; NaN for row 0 and where a cell is missing."""
-        scores = self.scores
-        curve = np.full(scores.shape[:2], np.nan)
-        for row in range(1, scores.shape[1]):
-            curve[:, row] = scores[:, row, :row].mean(axis=1)
-        return curve
 
     def metric(self, key: str) -> tuple[float, float, int]:
         """(mean, standard deviation with n - 1, seeds that have it); NaN mean without any, NaN deviation for one."""
@@ -77,7 +67,7 @@ def _identity(run: RunMatrix) -> dict[str, str]:
     return names | {name: str(value) for name, value in run.protocol.items()}
 
 
-def forgetting_overview(runs: Sequence[RunMatrix]) -> Figure:
+def forgetting_overview(runs: Sequence[RunMatrix]) -> Drawing:
     """All forgetting curves of several runs: a panel per task, and one for the mean over the tasks seen.
 
     Lines are means over seeds, bands one standard deviation to each side, dots mark the task's own training, the dashed
@@ -86,25 +76,20 @@ def forgetting_overview(runs: Sequence[RunMatrix]) -> Figure:
     Raises:
         RunError: no runs, or runs with different tasks or orders.
     """
-    tasks = _common_tasks(runs)
-    groups = group_by_method(runs)
-    rows, columns = grid_shape(len(tasks) + 1)
-    figure = new_figure(WIDTH, 0.7 + 1.75 * rows)
-    axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True)).ravel()
-    for index, ax in enumerate(axes[: len(tasks)]):
-        _task_panel(ax, groups, index)
-        heading(ax, title(tasks[index]))
-    _mean_panel(axes[len(tasks)], groups)
-    for index, ax in enumerate(axes):
-        ax.tick_params(labelbottom=index + columns > len(tasks))
-    for ax in axes[len(tasks) + 1 :]:
-        ax.remove()
-    axes[0].set(xlim=(-0.4, len(tasks) + 0.4), ylim=(0, _ceiling(groups)), xticks=np.arange(len(tasks) + 1))
-    figure.supxlabel("number of tasks trained so far", fontsize=8.5, color=MUTED)
-    figure.supylabel("score (%)", fontsize=8.5, color=MUTED)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False, fontsize=8.5, labelcolor=INK)
-    return figure
+    tasks, groups = _common_tasks(runs), group_by_method(runs)
+    colors = [CYCLE[index % len(CYCLE)] for index in range(len(groups))]
+    heads = [*(title(task) for task in tasks), "Mean of the tasks seen"]
+    ceiling = score_ceiling(np.stack([run.scores for run in runs]))
+    keys = [(f"{group.label} ({_seeds(group)})", color, 10.0) for group, color in zip(groups, colors, strict=True)]
+    keys.append(("zero-shot", MUTED, 0))
+    drawing, panels = small_multiples("Forgetting curves per method", heads, len(tasks), ceiling, keys)
+    for group, color in zip(groups, colors, strict=True):
+        for task, panel in enumerate(panels[:-1]):
+            _line(panel, group.scores[:, :, task], task + 1, color)
+        _line(panels[-1], np.stack([run.seen_mean for run in group.runs]), 1, color)
+    for task, panel in enumerate(panels[:-1]):
+        panel.level(float(np.mean([run.zero_shot[task] for run in runs])))
+    return drawing
 
 
 def comparison_table(runs: Sequence[RunMatrix]) -> Table:
@@ -134,39 +119,16 @@ def metric_text(group: MethodGroup, key: str) -> str:
     return f"{text} ±{deviation:.1f}" if seeds > 1 else text
 
 
-def _task_panel(ax: Axes, groups: Sequence[MethodGroup], task: int) -> None:
-    zero_shot = float(np.mean([run.zero_shot[task] for group in groups for run in group.runs]))
-    for group, color in zip(groups, _colors(groups), strict=True):
-        mean, deviation = mean_and_spread(group.scores[:, :, task])
-        _line(ax, mean, deviation, task + 1, color, f"{group.label} ({_seeds(group)})")
-    ax.axhline(zero_shot, color=MUTED, linewidth=1, dashes=(4, 3), label="zero-shot")
-    tidy(ax)
-
-
-def _mean_panel(ax: Axes, groups: Sequence[MethodGroup]) -> None:
-    for group, color in zip(groups, _colors(groups), strict=True):
-        mean, deviation = mean_and_spread(group.seen_mean)
-        _line(ax, mean, deviation, 1, color, group.label)
-    tidy(ax)
-    ax.set_facecolor("#f3f5f7")
-    heading(ax, "Mean of the tasks seen")
-
-
-def _line(ax: Axes, mean: np.ndarray, deviation: np.ndarray, start: int, color: str, label: str) -> None:
-    steps = np.arange(start, len(mean))
-    low, high = mean[start:] - deviation[start:], mean[start:] + deviation[start:]
-    ax.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
-    ax.plot(steps, mean[start:], color=color, linewidth=1.9, marker="o", markersize=2.6, label=label)
-    ax.plot(steps[:1], mean[start : start + 1], color=color, marker="o", markersize=6, linestyle="none")
-
-
-def _colors(groups: Sequence[MethodGroup]) -> list[str]:
-    return [CYCLE[index % len(CYCLE)] for index in range(len(groups))]
-
-
-def _ceiling(groups: Sequence[MethodGroup]) -> float:
-    best = max((float(np.nanmax(group.scores)) for group in groups if not np.isnan(group.scores).all()), default=100.0)
-    return float(min(105, 20 * np.ceil((best + 5) / 20)))
+def _line(panel: Panel, values: np.ndarray, start: int, color: str) -> None:
+    """Mean and spread over seeds of ``values`` [S, T + 1], from the step ``start`` on."""
+    mean, deviation = mean_and_spread(values)
+    low, high = mean - deviation, mean + deviation
+    known = [step for step in range(start, len(mean)) if not np.isnan(low[step])]
+    band = [panel.at(step, high[step]) for step in known] + [panel.at(step, low[step]) for step in reversed(known)]
+    if len(known) > 1:
+        panel.drawing.add(Shape(band, color, opacity=0.18))
+    panel.curve(range(start, len(mean)), mean[start:], color, 1.9)
+    panel.curve([start], mean[[start]], color, radius=3.8)
 
 
 def _seeds(group: MethodGroup) -> str:

@@ -3,13 +3,11 @@
 import re
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
+from coin_lightning.reporting.drawing import BLUE, MUTED, ORANGE, PURPLE, WIDTH, Drawing, Text
 from coin_lightning.reporting.names import title
+from coin_lightning.reporting.panel import STRONGEST, Panel, heat_map, round_values
 from coin_lightning.reporting.run_artifacts import RouterLoad
-from coin_lightning.reporting.style import BALANCE_MAP, MUTED, PURPLE, WIDTH, heading, new_figure, text_on, tidy
 
 SMALLEST_SPAN = 2.0  # points; a router closer to uniform than this is drawn pale instead of being blown up
 
@@ -42,52 +40,46 @@ def task_spread(router: RouterLoad) -> np.ndarray:
     return 100 * 0.5 * np.abs(router.load - centre).sum(axis=2).mean(axis=0)
 
 
-def router_load_figure(router: RouterLoad) -> Figure:
+def router_load_figure(router: RouterLoad) -> Drawing:
     """Heat map of the mean gate (%) per expert and task, coloured around the uniform share."""
     load = mean_over_layers(router)
     tasks, experts = load.shape
-    figure = new_figure(WIDTH, 0.9 + 0.36 * tasks)
-    ax = figure.add_subplot()
-    _heat(ax, load, values=experts <= 16)
-    ax.set_xticks(np.arange(experts) + 0.5, [f"expert {e + 1}" if experts <= 8 else str(e + 1) for e in range(experts)])
-    ax.set_yticks(np.arange(tasks) + 0.5, [title(task) for task in router.tasks])
-    heading(ax, f"Share of the gate per expert (%), mean of {len(router.layers)} layers; uniform: {100 / experts:.1f}")
-    return figure
+    head = f"Share of the gate per expert (%), mean of {len(router.layers)} layers; uniform: {100 / experts:.1f}"
+    drawing = Drawing(WIDTH, 52 + 32 * tasks, head, f"Rows: {tasks} tasks; columns: {experts} experts.")
+    drawing.heading(0, 12, head)
+    labels = [f"expert {e + 1}" if experts <= 8 else str(e + 1) for e in range(experts)]
+    _balance(drawing, (110, 50), 32, load, [title(task) for task in router.tasks], labels)
+    return drawing
 
 
-def router_layers_figure(router: RouterLoad) -> Figure:
+def router_layers_figure(router: RouterLoad) -> Drawing:
     """Upper: mean gate per expert and transformer block over all tasks. Lower: how much routing depends on the task."""
     labels, groups = blocks(router.layers)
     mean = 100 * router.load.mean(axis=0)
     load = np.array([mean[group].mean(axis=0) for group in groups]).T
     spread = np.array([task_spread(router)[group].mean() for group in groups])
-    figure = new_figure(WIDTH, 2.5 + 0.2 * load.shape[0])
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[0.2 * load.shape[0] + 0.3, 0.9])
-    _heat(upper, load, values=False)
-    upper.set_yticks(np.arange(load.shape[0]) + 0.5, [str(e + 1) for e in range(load.shape[0])])
-    upper.set_ylabel("expert", fontsize=8.5, color=MUTED)
-    deviation = np.abs(load - 100 / load.shape[0]).max()
-    heading(upper, f"Share of the gate per layer (blue above uniform, orange below, at most ±{deviation:.1f} points)")
-    lower.bar(np.arange(len(labels)) + 0.5, spread, 0.7, color=PURPLE)
-    lower.set_ylabel("% of gate", fontsize=8.5, color=MUTED)
-    tidy(lower)
-    heading(lower, "How differently the tasks are routed in this layer")
-    every = max(1, len(labels) // 16)
-    lower.set_xticks(np.arange(0, len(labels), every) + 0.5, labels[::every])
-    lower.set_xlabel("layer", fontsize=8.5, color=MUTED)
-    return figure
+    experts, lower = len(load), 28 + 20 * len(load) + 34
+    deviation = np.abs(load - 100 / experts).max()
+    head = f"Share of the gate per layer (%; blue above uniform, orange below, at most ±{deviation:.1f} points)"
+    drawing = Drawing(WIDTH, lower + 140, head, f"Rows: {experts} experts; columns: {len(labels)} layers.")
+    drawing.heading(0, 12, head)
+    _balance(drawing, (64, 28), 20, load, [f"expert {e + 1}" for e in range(experts)], [])
+    drawing.heading(0, lower - 14, "How differently the tasks are routed in this layer (% of the gate)")
+    top = max(1.15 * float(spread.max()), 1e-3)
+    panel = Panel(drawing, 64, lower, WIDTH - 64, 104, (0, len(labels)), (0, top))
+    panel.y_values(round_values(0, top, 3))
+    every = 1 + len(labels) // 40
+    panel.x_values(np.arange(0, len(labels), every) + 0.5, labels[::every])
+    for at, value in enumerate(spread):
+        panel.bar((at + 0.15, at + 0.85), (0, value), PURPLE)
+    drawing.add(Text(panel.left + panel.width / 2, lower + 131, "layer", color=MUTED))
+    return drawing
 
 
-def _heat(ax: Axes, load: np.ndarray, values: bool) -> None:
-    """Cells of ``load`` [rows, columns] in percent, colour symmetric around the mean share."""
+def _balance(drawing: Drawing, corner: tuple[float, float], height: float, load: np.ndarray, rows: list[str],
+             columns: list[str]) -> None:  # fmt: skip
+    """Cells of ``load`` [rows, columns] in percent, the colour symmetric around the mean share."""
     centre = float(load.mean())
     span = max(SMALLEST_SPAN, float(np.abs(load - centre).max()))
-    for row, column in np.ndindex(load.shape):
-        color = BALANCE_MAP(0.5 + 0.5 * (load[row, column] - centre) / span)
-        ax.add_patch(Rectangle((column + 0.02, row + 0.03), 0.96, 0.94, facecolor=color, linewidth=0))
-        if values:
-            ax.text(column + 0.5, row + 0.52, f"{load[row, column]:.1f}", ha="center", va="center", fontsize=8,
-                    color=text_on(tuple(color)))  # fmt: skip
-    ax.set(xlim=(0, load.shape[1]), ylim=(load.shape[0], 0))
-    tidy(ax, grid=None)
-    ax.tick_params(length=0)
+    heat_map(drawing, corner, height, load, rows, columns, lambda share: (
+        BLUE if share > centre else ORANGE, STRONGEST * abs(share - centre) / span))  # fmt: skip

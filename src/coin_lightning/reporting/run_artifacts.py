@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 
@@ -44,6 +44,9 @@ class EvaluationCost:
     answers: int
 
 
+Cost = TypeVar("Cost", TrainCost, EvaluationCost)
+
+
 @dataclass(frozen=True)
 class RouterLoad:
     """Mean gate of every expert.
@@ -81,7 +84,7 @@ class RunArtifacts:
         Raises:
             RunError: a ``train.json`` is missing or garbled.
         """
-        return {k: _train_cost(self.folder(k) / "train.json") for k in self.finished if k > 0}
+        return {k: _cost(TrainCost, self.folder(k) / "train.json") for k in self.finished if k > 0}
 
     @cached_property
     def evaluation(self) -> dict[int, EvaluationCost]:
@@ -90,7 +93,7 @@ class RunArtifacts:
         Raises:
             RunError: a ``scores.json`` is missing or garbled.
         """
-        return {k: _evaluation_cost(self.folder(k) / "scores.json") for k in self.finished}
+        return {k: _cost(EvaluationCost, self.folder(k) / "scores.json") for k in self.finished}
 
     @cached_property
     def router(self) -> RouterLoad | None:
@@ -151,30 +154,9 @@ def load_run(run_dir: Path | str) -> RunArtifacts:
     return RunArtifacts(path, load_matrix(path), read_json(environment) if environment.exists() else {})
 
 
-def _train_cost(path: Path) -> TrainCost:
+def _cost(kind: type[Cost], path: Path) -> Cost:
     content = read_json(path)
-    return TrainCost(
-        task=field(content, path, "task", str),
-        steps=field(content, path, "steps", int),
-        samples=field(content, path, "samples", int),
-        tokens=field(content, path, "tokens", int),
-        seconds=float(field(content, path, "seconds", float)),
-        loss_first=float(field(content, path, "loss_first", float)),
-        loss_last=float(field(content, path, "loss_last", float)),
-        trainable_parameters=field(content, path, "trainable_parameters", int),
-        checkpoint_bytes=field(content, path, "checkpoint_bytes", int),
-        peak_memory_bytes=field(content, path, "peak_memory_bytes", int),
-    )
-
-
-def _evaluation_cost(path: Path) -> EvaluationCost:
-    content = read_json(path)
-    return EvaluationCost(
-        task=field(content, path, "task", str),
-        scorer=field(content, path, "scorer", str),
-        seconds=float(field(content, path, "seconds", float)),
-        answers=field(content, path, "answers", int),
-    )
+    return kind(**{key: of(field(content, path, key, of)) for key, of in get_type_hints(kind).items()})
 
 
 def _router_load(path: Path, after: str) -> RouterLoad:

@@ -109,6 +109,11 @@ class RunMatrix:
         """``[T]`` the last finished row; all NaN before the first."""
         return self.scores[self.last] if self.last >= 0 else np.full(len(self.tasks), np.nan)
 
+    @property
+    def seen_mean(self) -> np.ndarray:
+        """``[T + 1]`` mean score over the tasks trained so far; NaN for row 0 and where a cell is missing."""
+        return np.array([np.nan, *(self.scores[row, :row].mean() for row in range(1, len(self.scores)))])
+
     def judged(self, name: str) -> "RunMatrix":
         """The same run with a judge's scores, counts and metrics in place of the rules'."""
         judge = self.judges[name]

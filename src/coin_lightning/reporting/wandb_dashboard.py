@@ -1,4 +1,4 @@
-"""W&B (and TensorBoard) views of a sequence: one run, one step axis, the matrix as table and picture.
+"""The W&B run of a sequence: one run, one step axis.
 
 A fresh Trainer per task counts steps from 0. ``SequenceWandbLogger`` adds the steps of the tasks before, in the field
 ``sequence_step``, which is the x axis of every chart. W&B's own step is the same: a run that is killed and goes on
@@ -7,26 +7,17 @@ logs on behind what it has, also in another offline part, and steps that it take
 The library is imported where it is used: runs that log elsewhere do without.
 """
 
-import io
 import os
 import secrets
 import socket
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-import numpy as np
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from PIL import Image
+from lightning.pytorch.loggers import WandbLogger
 
 from coin_lightning import processes
 from coin_lightning.errors import ConfigError
-from coin_lightning.reporting.figures import matrix_figure
-from coin_lightning.reporting.names import title
-from coin_lightning.reporting.run_matrix import RunMatrix
-from coin_lightning.reporting.scalars import experience_scalars
-from coin_lightning.reporting.style import png_bytes
 from coin_lightning.whole_files import unwritable
 
 STEP = "sequence_step"
@@ -135,72 +126,6 @@ class SequenceWandbLogger(WandbLogger):
             self.experiment.log(dict(metrics), commit=False)  # with the next step
         else:
             self.experiment.log({**metrics, STEP: self.offset + step}, step=self.offset + step)
-
-
-def log_experience(loggers: Iterable[Logger], matrix: RunMatrix, row: int, sequence_step: int) -> None:
-    """Give every logger the scalars of a row; W&B also the matrix as table and picture, TensorBoard the picture.
-
-    Args:
-        loggers: Lightning loggers (``trainer.loggers``).
-        matrix: scores in percent, the row included.
-        row: 0 for zero-shot, k for the row after task k.
-        sequence_step: optimizer steps taken since the start of the sequence.
-
-    Raises:
-        RunError: the row is not in the matrix yet.
-    """
-    for logger in loggers:
-        guard = getattr(logger, "guard", None)
-        if guard is None:
-            _log_row(logger, matrix, row, sequence_step)
-        else:
-            guard(_log_row, logger, matrix, row, sequence_step)
-
-
-def _log_row(logger: Logger, matrix: RunMatrix, row: int, sequence_step: int) -> None:
-    if isinstance(logger, WandbLogger):
-        log_to_wandb(logger.experiment, matrix, row, sequence_step)
-        return
-    own_step = sequence_step - getattr(logger, "offset", 0)
-    logger.log_metrics({**experience_scalars(matrix, row), "experience": float(row)}, step=own_step)
-    if isinstance(logger, TensorBoardLogger):
-        pixels = np.asarray(_picture(matrix))
-        logger.experiment.add_image("score_matrix", pixels, sequence_step, dataformats="HWC")
-    logger.save()
-
-
-def log_to_wandb(run: Any, matrix: RunMatrix, row: int, sequence_step: int) -> None:
-    """Log one row into a W&B run: scalars, ``score_matrix`` (table), ``score_matrix_picture``.
-
-    Raises:
-        RunError: the row is not in the matrix yet.
-    """
-    import wandb
-
-    scalars = experience_scalars(matrix, row)
-    values = {
-        **scalars,
-        "experience": row,
-        STEP: sequence_step,
-        "score_matrix": wandb_table(matrix),
-        "score_matrix_picture": wandb.Image(_picture(matrix), caption=f"after {title(matrix.rows[row])}"),
-    }
-    run.log(values, step=sequence_step)
-
-
-def wandb_table(matrix: RunMatrix) -> Any:
-    """The matrix as a W&B table: column ``after``, then one per task; missing cells are None."""
-    import wandb
-
-    data = [
-        [name, *(None if np.isnan(value) else float(value) for value in scores)]
-        for name, scores in zip(matrix.rows, matrix.scores, strict=True)
-    ]
-    return wandb.Table(columns=["after", *matrix.tasks], data=data)
-
-
-def _picture(matrix: RunMatrix) -> Image.Image:
-    return Image.open(io.BytesIO(png_bytes(matrix_figure(matrix), dpi=110))).convert("RGB")
 
 
 def _run_id(file: Path) -> str:

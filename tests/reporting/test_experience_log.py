@@ -1,11 +1,15 @@
 """The numbers all loggers get."""
 
+import csv
+from pathlib import Path
+
 import pytest
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from small_matrix import content, matrix
 
 from coin_lightning.errors import RunError
+from coin_lightning.reporting.experience_log import experience_scalars, log_experience, wandb_table
 from coin_lightning.reporting.run_matrix import parse_matrix
-from coin_lightning.reporting.scalars import experience_scalars
 
 
 def test_last_row_has_scores_forgetting_and_metrics() -> None:
@@ -35,3 +39,24 @@ def test_judges_have_their_own_names() -> None:
     judged = parse_matrix(content(judges={"near": section}))
     found = {key: value for key, value in experience_scalars(judged, 0).items() if key.startswith("judge/")}
     assert found == {"judge/near/a": 1, "judge/near/b": 2}
+
+
+def test_table_holds_the_matrix() -> None:
+    table = wandb_table(matrix())
+    assert table.columns == ["after", "a", "b", "c"]
+    assert table.data[2] == ["b", 40.0, 70.0, None]
+
+
+def test_csv_and_tensorboard_get_the_same_numbers(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    csv_logger, board = CSVLogger(tmp_path, name="csv"), TensorBoardLogger(str(tmp_path), name="board")
+    log_experience([csv_logger, board], matrix(), 2, sequence_step=80)
+    board.finalize("success")
+    lines = Path(csv_logger.log_dir, "metrics.csv").read_text(encoding="utf-8").splitlines()
+    rows = list(csv.DictReader(lines))
+    assert (rows[0]["step"], float(rows[0]["score/b"]), float(rows[0]["forgetting/a"])) == ("80", 70, 20)
+    events = EventAccumulator(board.log_dir)
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("score/b")] == [(80, 70)]
+    assert events.Images("score_matrix")[0].width > 500
