@@ -13,8 +13,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from coin_lightning.cli.build import check_config, conf_dir
+from coin_lightning.cli.build import check_config
 from coin_lightning.cli.own_keys import INSTEAD
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
 
 VARIANTS = {
@@ -22,6 +23,8 @@ VARIANTS = {
     "real": ["scenario=coin", "backbone=llava_1_5_7b", "source=datasets", "judge=hf", "method=lora"],
     "rest": ["backbone=tiny", "judge=embedding", "logger=tensorboard", "protocol=as_published"],
 }
+
+
 @cache
 def _composed(overrides: tuple[str, ...]) -> DictConfig:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):

@@ -25,7 +25,7 @@ from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Experience, Scenario
 from coin_lightning.errors import RunError
-from coin_lightning.evaluation.side_by_side import score_both
+from coin_lightning.evaluation.side_by_side import score_all
 from coin_lightning.evaluation.suite import AnswerWriter, Suite
 from coin_lightning.metrics.score_matrix import ScoreMatrix
 from coin_lightning.module import ContinualMLLM, Learned, peak_memory
@@ -328,8 +328,8 @@ class ContinualLoop(L.Callback):
     def _score(
         self, experience: Experience, tasks: list[Any], writer: AnswerWriter, seconds: float, ranks: int
     ) -> None:
-        results = {task.name: score_both(writer.collect(task), task.name) for task in tasks}
-        variant, load = self.suite.scoring.variant, writer.router_load()
+        results = {task.name: score_all(writer.collect(task), self.scenario.scoring[task.name]) for task in tasks}
+        variant, load = self.suite.variant, writer.router_load()
         keep_scores(experience, results, variant, seconds, load, self.run.tasks)
         writer.clear()
         if ranks == 1:  # of several, the others would wait in a barrier; they leave judging to the end of the run

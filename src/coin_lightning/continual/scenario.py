@@ -11,6 +11,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.errors import ConfigError, DataError
+from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.evaluation.usable_references import unusable
 from coin_lightning.metrics.score_matrix import ZERO_SHOT
 from coin_lightning.tasks.base import InstructionTask
@@ -82,6 +83,7 @@ class Scenario:
 
     Attributes:
         lessons: what is learned at which position.
+        scoring: of each task, as its yaml says.
         learned: `sequence`, `joint` or `nothing`; see `ScoreMatrix`.
 
     Raises:
@@ -134,6 +136,7 @@ class Scenario:
             _task(tasks[key], {**common, **test_rows(test_subset, key, limit_test)})
             for key in ordered(self.names, order, order_seed)
         ]
+        self.scoring = {task.name: Scoring.of(task.name, task.scoring) for task in self.tasks}
         self.learned = "joint" if joint else "sequence" if train else "nothing"
         self.lessons: dict[int, InstructionTask] = {}
         if joint:
@@ -164,7 +167,7 @@ class Scenario:
             try:
                 task.connect(backbone, seed, position)
                 task.read()
-                problems += unusable(task.name, task.test_rows, task.references)
+                problems += unusable(self.scoring[task.name], task.test_rows, task.references)
                 task.check(partial(report, task.name))
             except DataError as error:
                 problems += error.problems

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from coin_lightning.reporting.names import percent, title
+from coin_lightning.reporting.names import percent
 from coin_lightning.reporting.router_figures import router_layers_figure, router_load_figure
 from coin_lightning.reporting.run_artifacts import RunArtifacts
 from coin_lightning.reporting.run_matrix import RunMatrix
@@ -49,8 +49,8 @@ def matrix_figure(matrix: RunMatrix) -> Figure:
     for place, column in np.ndindex(len(rows), tasks):
         _cell(ax, matrix, rows[place], column, place)
     ax.set(xlim=(0, tasks), ylim=(max(len(rows), 1), 0))
-    ax.set_xticks(np.arange(tasks) + 0.5, [title(task) for task in matrix.tasks])
-    ax.set_yticks(np.arange(len(rows)) + 0.5, [title(matrix.rows[row]) for row in rows])
+    ax.set_xticks(np.arange(tasks) + 0.5, [matrix.title(task) for task in matrix.tasks])
+    ax.set_yticks(np.arange(len(rows)) + 0.5, [matrix.title(matrix.rows[row]) for row in rows])
     tidy(ax, grid=None)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
@@ -93,7 +93,7 @@ def draw_curve(ax: Axes, matrix: RunMatrix, task: int, ceiling: float) -> None:
     ax.set_xticks(steps)
     ax.set_yticks(np.linspace(0, ceiling, 3))
     tidy(ax)
-    heading(ax, title(matrix.tasks[task]))
+    heading(ax, matrix.title(matrix.tasks[task]))
 
 
 def _label(ax: Axes, step: int, score: float, offset: tuple[int, int], side: str) -> None:
@@ -143,7 +143,7 @@ def bars_figure(matrix: RunMatrix) -> Figure:
         for place, value in zip(middle, values, strict=True):
             if not np.isnan(value):
                 ax.text(place + x, value + 1, f"{value:.0f}", ha="center", va="bottom", fontsize=8, color=INK)
-    ax.set_xticks(middle, [title(matrix.tasks[task]) for task in tasks])
+    ax.set_xticks(middle, [matrix.title(matrix.tasks[task]) for task in tasks])
     ax.set(ylim=(0, 1.08 * score_ceiling(matrix)), xlim=(-0.6, max(len(tasks), 3) - 0.4))
     ax.set_ylabel("score (%)", fontsize=8.5, color=MUTED)
     tidy(ax)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from coin_lightning.reporting.names import signed, title
+from coin_lightning.reporting.names import signed
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.reporting.style import CYCLE, INK, MUTED, WIDTH, heading, new_figure, tidy
 
@@ -51,7 +51,7 @@ def _changes(ax: Axes, views: dict[str, RunMatrix]) -> None:
                 ax.annotate(signed(float(value)), (value, place), xytext=(3 if value >= 0 else -3, 0), ha=side,
                             textcoords="offset points", va="center", fontsize=7.5, color=INK)  # fmt: skip
     ax.axvline(0, color=MUTED, linewidth=1)
-    ax.set_yticks(np.arange(tasks), [title(task) for task in first.tasks[:tasks]])
+    ax.set_yticks(np.arange(tasks), [first.title(task) for task in first.tasks[:tasks]])
     ax.set(ylim=(max(tasks, 1) - 0.5, -0.5))
     ax.margins(x=0.22)
     tidy(ax, grid="x")

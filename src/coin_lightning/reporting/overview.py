@@ -12,7 +12,6 @@ from rich.table import Table
 from coin_lightning.errors import RunError
 from coin_lightning.reporting.figures import grid_shape
 from coin_lightning.reporting.glossary import explain, ordered
-from coin_lightning.reporting.names import method_title, title
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.reporting.style import CYCLE, INK, MUTED, WIDTH, heading, new_figure, tidy
 
@@ -73,7 +72,7 @@ def group_by_method(runs: Sequence[RunMatrix]) -> list[MethodGroup]:
 
 
 def _identity(run: RunMatrix) -> dict[str, str]:
-    names = {"method": run.method, "backbone": run.backbone, "experiment": run.experiment}
+    names = {"method": run.method_title, "backbone": run.backbone, "experiment": run.experiment}
     return names | {name: str(value) for name, value in run.protocol.items()}
 
 
@@ -93,7 +92,7 @@ def forgetting_overview(runs: Sequence[RunMatrix]) -> Figure:
     axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True)).ravel()
     for index, ax in enumerate(axes[: len(tasks)]):
         _task_panel(ax, groups, index)
-        heading(ax, title(tasks[index]))
+        heading(ax, runs[0].title(tasks[index]))
     _mean_panel(axes[len(tasks)], groups)
     for index, ax in enumerate(axes):
         ax.tick_params(labelbottom=index + columns > len(tasks))
@@ -190,7 +189,7 @@ def _label(key: dict[str, str], keys: Sequence[dict[str, str]]) -> str:
     rivals = [other for other in keys if other["method"] == key["method"] and other is not key]
     differing = [name for name in key if any(other.get(name) != key[name] for other in rivals)]
     parts = [_difference(key[name], [other.get(name, "") for other in rivals]) for name in differing]
-    return ", ".join([method_title(key["method"]), *parts])
+    return ", ".join([key["method"], *parts])
 
 
 def _difference(value: str, others: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from coin_lightning.reporting.names import title
 from coin_lightning.reporting.run_artifacts import RouterLoad
 from coin_lightning.reporting.style import BALANCE_MAP, MUTED, PURPLE, WIDTH, heading, new_figure, text_on, tidy
 
@@ -50,7 +49,7 @@ def router_load_figure(router: RouterLoad) -> Figure:
     ax = figure.add_subplot()
     _heat(ax, load, values=experts <= 16)
     ax.set_xticks(np.arange(experts) + 0.5, [f"expert {e + 1}" if experts <= 8 else str(e + 1) for e in range(experts)])
-    ax.set_yticks(np.arange(tasks) + 0.5, [title(task) for task in router.tasks])
+    ax.set_yticks(np.arange(tasks) + 0.5, router.titles)
     heading(ax, f"Share of the gate per expert (%), mean of {len(router.layers)} layers; uniform: {100 / experts:.1f}")
     return figure
 

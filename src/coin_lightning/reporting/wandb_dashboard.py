@@ -23,7 +23,6 @@ from PIL import Image
 from coin_lightning import processes
 from coin_lightning.errors import ConfigError
 from coin_lightning.reporting.figures import matrix_figure
-from coin_lightning.reporting.names import title
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.reporting.scalars import experience_scalars
 from coin_lightning.reporting.style import png_bytes
@@ -183,7 +182,7 @@ def log_to_wandb(run: Any, matrix: RunMatrix, row: int, sequence_step: int) -> N
         "experience": row,
         STEP: sequence_step,
         "score_matrix": wandb_table(matrix),
-        "score_matrix_picture": wandb.Image(_picture(matrix), caption=f"after {title(matrix.rows[row])}"),
+        "score_matrix_picture": wandb.Image(_picture(matrix), caption=f"after {matrix.title(matrix.rows[row])}"),
     }
     run.log(values, step=sequence_step)
 

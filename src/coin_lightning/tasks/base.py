@@ -1,6 +1,6 @@
 """`InstructionTask`: one instruction data set as a `LightningDataModule`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class InstructionTask(L.LightningDataModule):
     """Rows of one CoIN task, read from the published layout.
 
     Args:
-        name: key of the task, its column in the score matrix and the name of its scorer.
+        name: key of the task, its column in the score matrix.
         root: folder with the image folder and the instruction folders.
         directory: the task's folder, e.g. `ScienceQA`.
         instructions: instruction type, e.g. `Instructions_Original`.
@@ -64,6 +64,8 @@ class InstructionTask(L.LightningDataModule):
         cache_features: run the frozen tower once per picture and keep its output below `features`.
         features: folder of the feature stores.
         max_cache_gigabytes: refuse to start when the features of this task would take more.
+        title, short: name in reports, and in narrow tables; default: the key, and its first letters.
+        scorers, version, parts: how answers are scored, see `evaluation.scorers.Scoring`.
 
     Attributes:
         train_rows, test_rows, references: what `read` found, test rows and references side by side.
@@ -104,6 +106,11 @@ class InstructionTask(L.LightningDataModule):
         num_workers: NonNegativeInt = 0,
         cache_features: bool = True,
         max_cache_gigabytes: NonNegativeFloat = 50.0,
+        title: str | None = None,
+        short: str | None = None,
+        scorers: Mapping[str, Any] | None = None,
+        version: PositiveInt = 1,
+        parts: Any = None,
     ) -> None:
         super().__init__()
         counts = {"max_new_tokens": max_new_tokens, "epochs": epochs, "batch_size": batch_size}
@@ -111,6 +118,8 @@ class InstructionTask(L.LightningDataModule):
         choices = {"repeated_train_ids": repeated_train_ids, "evaluation_frame": evaluation_frame}
         _check_choices(name, {**choices, "long_rows": long_rows})
         self.name, self.epochs, self.batch_size = name, epochs, batch_size
+        self.title, self.short = title or name, short or (title or name)[:6]
+        self.scoring = {"scorers": scorers, "version": version, "parts": parts}
         self.max_new_tokens, self.answer_batch_size = max_new_tokens, answer_batch_size
         self.image_root = Path(root) / images
         self.source: Source = source or JsonSource(root)
