@@ -1,9 +1,13 @@
 """`docs/extend.md`: its files are written as they stand there and its command is run, killed and continued."""
 
 import json
+import os
 import re
 import shlex
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,21 +17,25 @@ from coin_lightning.methods.base import HOOKS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text()
 FILES = dict(re.findall(r"`([\w/]+\.(?:py|yaml))`:[^\n]*\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
-(COMMAND,) = re.findall(r"```bash\nPYTHONPATH=\. python -m coin_lightning (.*?)\n```", PAGE)
+COMMAND, OF_TASK, SCORE = re.findall(r"```bash\nPYTHONPATH=\. python -m coin_lightning (.*?)\n```", PAGE)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    assert set(FILES) == {"mine/l2.py", "conf/plugin/l2.yaml"}
+    assert set(FILES) == {"mine/l2.py", "conf/plugin/l2.yaml", "mine/words.py", "conf/task/captions.yaml"}
     for name, content in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
     return folder
 
 
+def words_of(command: str, project: Path) -> list[str]:
+    return [str(project / "conf") if word == "conf" else word for word in shlex.split(command)]
+
+
 def run(place, project: Path, name: str, *more: str) -> tuple[int, str]:
-    words = [str(project / "conf") if word == "conf" else word for word in shlex.split(COMMAND)]
+    words = words_of(COMMAND, project)
     given = {word.lstrip("+").split("=")[0] for word in words}
     small = [word for word in place.short(name, "method=lora") if word.split("=")[0] not in given]
     return place.runs.run([*words, *small, *more], PYTHONPATH=str(project))
@@ -71,3 +79,93 @@ def test_a_wrong_value_is_refused(place, project):
 
 def test_every_hook_is_on_the_page_in_its_order():
     assert tuple(re.findall(r"^\| `(\w+)\(", PAGE, re.MULTILINE)) == HOOKS
+
+
+@pytest.fixture(scope="module")
+def captioned(place, project, tmp_path_factory) -> tuple[Path, list[str]]:
+    """A run of the page's task, and the command that made it."""
+    data = tmp_path_factory.mktemp("captions")
+    shutil.copytree(place.suite, data, dirs_exist_ok=True)
+    shutil.copytree(data / "Instructions_Original/ImageNet", data / "Instructions_Original/Captions")
+    for split in ("train", "test"):
+        file = data / f"Instructions_Original/Captions/{split}.json"
+        file.write_text(file.read_text().replace('"c"', '"A red bus"' if split == "train" else '"a red bus"'))
+    words = words_of(OF_TASK, project)
+    given = {word.lstrip("+").split("=")[0] for word in words}
+    small = [word for word in place.short("captioned") if word.split("=")[0] not in given]
+    command = [*words, *small, f"paths.data={data}"]
+    status, text = place.runs.run(command, PYTHONPATH=str(project))
+    assert status == 0, text
+    assert "My Captions" in text
+    return place.folder / "captioned", command
+
+
+def read(file: Path) -> dict:
+    return json.loads(file.read_text())
+
+
+def python(project: Path, *words: str) -> subprocess.CompletedProcess:
+    path = os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "coin_lightning", *words]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False)
+
+
+def test_a_task_in_one_yaml_is_learned_scored_and_shown_under_its_title(captioned, project):
+    run, _ = captioned
+    scores, matrix = read(run / "task_02_captions/scores.json"), read(run / "matrix.json")
+    assert list(matrix["variants"]) == ["corrected", "reference", "cider"]
+    assert matrix["variants"]["reference"]["scores"][2][1] is matrix["variants"]["cider"]["scores"][2][0] is None
+    assert scores["variants"]["cider"]["scores"].keys() == {"captions"}
+    assert scores["versions"] == matrix["versions"] == {"vqav2": 1, "captions": 1}
+    assert python(project, "report", str(run)).returncode == 0
+    page = (run / "report.html").read_text()
+    assert page.count("My Captions") > 5
+    assert ">captions<" not in page
+
+
+def test_a_mended_rule_scores_the_run_again_without_a_model(captioned, project, place):
+    run, command = captioned
+    before = read(run / "task_02_captions/scores.json")["scores"]["captions"]
+    (fixed,) = re.findall(r"```python\n(    return .*prediction\.lower.*?)\n```", PAGE)
+    rule, task = project / "mine/words.py", project / "conf/task/captions.yaml"
+    rule.write_text(re.sub(r"    return .*", lambda _: fixed, rule.read_text()))
+    task.write_text(task.read_text().replace("version: 1", "version: 2"))
+    status, text = place.runs.run(command, PYTHONPATH=str(project))
+    assert status == 1
+    assert "captions was scored by version 1 of its scorers, and the config has version 2" in text
+    words = [str(run) if word == "RUN" else word for word in words_of(SCORE, project)]
+    done = python(project, *words)
+    assert done.returncode == 0, done.stderr
+    assert "version 1 -> 2" in done.stdout
+    scores = read(run / "task_02_captions/scores.json")
+    records = [json.loads(line) for line in (run / "task_02_captions/records/captions.jsonl").read_text().splitlines()]
+    said = [len({"a", "red", "bus"} & set(record["prediction"].lower().split())) / 3 for record in records]
+    assert scores["scores"]["captions"] == pytest.approx(100 * sum(said) / len(said))
+    assert scores["scores"]["captions"] > before
+    assert read(run / "matrix.json")["versions"] == {"vqav2": 1, "captions": 2}
+    assert "version My Captions 2 of the scorers" in (run / "report.html").read_text()
+    status, text = place.runs.run(command, PYTHONPATH=str(project))  # scored by what the yaml has: finished
+    assert status == 0, text
+
+
+def test_runs_of_unlike_versions_are_not_compared(captioned, project, place, tmp_path):
+    run, _ = captioned
+    older = tmp_path / "older"
+    older.mkdir()
+    content = read(run / "matrix.json")
+    (older / "matrix.json").write_text(json.dumps({**content, "seed": 9, "versions": {"vqav2": 1, "captions": 1}}))
+    done = python(project, "report", str(run), str(older), "-o", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert re.search(r"captions: .* was scored by version 1 of its scorers, .* by 2; score the older one", done.stderr)
+
+
+def test_a_variant_that_a_task_lacks_is_refused_before_anything(captioned, project, place):
+    _, command = captioned
+    status, text = place.runs.run(
+        [word for word in command if not word.startswith("run_dir=")]
+        + [f"run_dir={place.folder / 'none'}", "protocol.scorers=cider"],
+        PYTHONPATH=str(project),
+    )
+    assert status == 1
+    assert re.search(r"scorers=cider: .*vqav2.* has no such scorer variant: .*vqav2 has corrected, reference", text)
+    assert not (place.folder / "none/matrix.json").exists()

@@ -12,7 +12,7 @@ SOURCE = Path(coin_lightning.__file__).parent
 BASE = frozenset(
     {
         "metrics", "errors", "assets", "seeding", "quiet", "schedules", "whole_files", "weight_files", "run_files",
-        "processes", "task_progress", "pixel_depth", "pillow_warnings",
+        "processes", "task_progress", "pixel_depth", "pillow_warnings", "config_folder",
     }
 )  # fmt: skip
 MODELS = frozenset({"backbones", "adapters"})

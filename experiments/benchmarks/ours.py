@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.cli.assembly import make_module
-from coin_lightning.cli.build import build, conf_dir
+from coin_lightning.cli.build import build
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.quiet import quiet_libraries

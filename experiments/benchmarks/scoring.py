@@ -14,13 +14,14 @@ from typing import Any
 
 from harness import CLOCK, RESULTS, clock, machine, show, write_json
 
+from coin_lightning.config_folder import conf_dir, task_nodes
 from coin_lightning.evaluation.records import AnswerRecord
-from coin_lightning.evaluation.scorers import RULES, VARIANTS
-from coin_lightning.evaluation.side_by_side import score_both
-from coin_lightning.evaluation.task_scores import score_records
+from coin_lightning.evaluation.scorers import Scoring, get_scorer
+from coin_lightning.evaluation.side_by_side import score_all
 
 AIM = 5.0
 """Seconds."""
+TASKS, VARIANTS = [*task_nodes(conf_dir())], ("corrected", "reference")
 BOTH = "both"
 FREQUENT = (
     "yes",
@@ -105,7 +106,7 @@ def measure(task: str, count: int, rounds: int) -> dict[str, Any]:
         for name in seconds:
             rows = records(task, count, f"{turn}/{name}")
             started = clock()
-            score_both(rows, task) if name == BOTH else score_records(rows, task, name)
+            score_all(rows, Scoring.of(task, {})) if name == BOTH else get_scorer(task, name).score(rows)
             seconds[name].append(clock() - started)
     return {"task": task, "records": count, "seconds": {name: max(found) for name, found in seconds.items()}}
 
@@ -113,7 +114,7 @@ def measure(task: str, count: int, rounds: int) -> dict[str, Any]:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", choices=[*RULES], default=[*RULES])
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--cpu-time", action="store_true", help="measure CPU time: for a machine with other work to do")

@@ -12,7 +12,6 @@ import numpy as np
 
 from coin_lightning.errors import RunError
 from coin_lightning.reporting.glossary import explain
-from coin_lightning.reporting.names import title
 from coin_lightning.reporting.overview import (
     MethodGroup,
     forgetting_overview,
@@ -73,7 +72,7 @@ def markdown(groups: list[MethodGroup], keys: list[str]) -> str:
     for index, task in enumerate(groups[0].runs[0].tasks):
         means = [[group.scores[:, row, index].mean() for row in (0, index + 1, -1)] for group in groups]
         cells = [" / ".join(f"{mean:.1f}" for mean in three) for three in means]
-        tasks.append(f"| {title(task)} | " + " | ".join(cells) + " |")
+        tasks.append(f"| {groups[0].runs[0].title(task)} | " + " | ".join(cells) + " |")
     return "\n".join([head, *rows, "", *tasks]) + "\n"
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from coin_lightning.cli.assembly import assemble, counting, make_scenario
-from coin_lightning.cli.build import conf_dir
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import ConfigError
 from coin_lightning.quiet import quiet_libraries

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import pytest
 from omegaconf import OmegaConf
 
-from coin_lightning.cli.build import binding_problems, build, conf_dir, targets
+from coin_lightning.cli.build import binding_problems, build, targets
 from coin_lightning.cli.signatures import accepted
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError, DataError
 
 HERE = __name__

@@ -5,8 +5,8 @@ from pathlib import Path
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
-from coin_lightning.cli.build import conf_dir
 from coin_lightning.cli.config_errors import explain, group_keys, hint, known_keys, root_keys, understood, unread_keys
+from coin_lightning.config_folder import conf_dir
 
 
 def test_near_names_are_suggested_and_far_ones_listed():

@@ -7,9 +7,10 @@ import pytest
 import yaml
 from hydra.errors import HydraException
 
-from coin_lightning.cli.build import build, conf_dir
+from coin_lightning.cli.build import build
 from coin_lightning.cli.config_errors import explain
 from coin_lightning.cli.judge_config import judge_config
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
 from coin_lightning.evaluation.judges.embedding import EmbeddingJudge
 from coin_lightning.evaluation.judges.hf import HFJudge

@@ -7,8 +7,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from coin_lightning.assets import cache_root
-from coin_lightning.cli.build import conf_dir
 from coin_lightning.cli.run_names import LONGEST, default_cache, folder_name, register
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
 
 

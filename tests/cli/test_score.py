@@ -14,7 +14,7 @@ from fake_run import build_run
 from coin_lightning.cli.score import asked_variant, main
 from coin_lightning.errors import ConfigError
 from coin_lightning.evaluation.records import read_records
-from coin_lightning.evaluation.task_scores import score_records
+from coin_lightning.evaluation.scorers import get_scorer
 
 TASKS = ("imagenet", "gqa", "grounding")
 
@@ -42,11 +42,11 @@ def test_reference_scores_of_an_unfinished_run(old_run: Path, capsys: pytest.Cap
     for row, name in enumerate(("task_00_zero_shot", "task_01_imagenet", "task_02_gqa")):
         for column, task in enumerate(TASKS):
             file = old_run / name / "records" / f"{task}.jsonl"
-            expected = score_records(read_records(file), task, "reference").score if file.exists() else None
+            expected = get_scorer(task, "reference").score(read_records(file)).score if file.exists() else None
             assert matrix["scores"][row][column] == expected
     assert matrix["protocol"]["scorers"] == "reference"
-    assert "differing rows" in printed
-    assert "by the reference rules" in printed
+    assert "differing samples" in printed
+    assert "by the reference scorers" in printed
     assert (folder / "matrix.csv").exists()
 
 
@@ -101,8 +101,8 @@ def test_damaged_records_are_one_message_and_nothing_is_touched(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["evaluation.scorers=generous"], "only evaluation.scorers=corrected|reference can be set"),
-        (["evaluation.scorer=reference"], "only evaluation.scorers=corrected|reference can be set"),
+        (["evaluation.scorers=generous"], "no task of the run has this scorer variant; there are corrected, reference"),
+        (["evaluation.scorer=reference"], "only evaluation.scorers=VARIANT can be set"),
         (["judge=hf"], "only evaluation.scorers"),
     ],
 )

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from coin_lightning.cli.build import conf_dir
 from coin_lightning.cli.signatures import Signature, imported_signature
 from coin_lightning.cli.source_signatures import source_signature
+from coin_lightning.config_folder import conf_dir
 
 FILES = [file.read_text() for file in conf_dir().rglob("*.yaml")]
 TARGETS = sorted({name for text in FILES for name in re.findall(r"_target_: (\S+)", text)})
 OBJECTS = {"tasks", "source", "truth", "optimizer"}
 """Options of ours whose annotations have a class in them."""
 
-HERE = '''
+HERE = """
 import dataclasses
 import typing as t
 from dataclasses import dataclass, field
@@ -63,7 +63,7 @@ def anything(rank: int, **options): ...
 
 
 number = 3
-'''
+"""
 
 
 @pytest.fixture

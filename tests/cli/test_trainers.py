@@ -6,8 +6,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from coin_lightning.cli.build import conf_dir
 from coin_lightning.cli.trainers import accumulation, native_precision, protocol_of
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
 from ranks import torchrun
 

@@ -13,8 +13,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from coin_lightning.cli.build import check_config, conf_dir
+from coin_lightning.cli.build import check_config
 from coin_lightning.cli.own_keys import INSTEAD
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
 
 VARIANTS = {

@@ -14,7 +14,7 @@ hatchling = pytest.importorskip("hatchling.builders.wheel", reason="hatchling bu
 SCRIPT = """
 import sys
 import coin_lightning, coin_lightning.cli.train as train
-from coin_lightning.cli.build import conf_dir
+from coin_lightning.config_folder import conf_dir
 assert coin_lightning.__file__.startswith(sys.argv[1]), coin_lightning.__file__
 assert str(conf_dir()).startswith(sys.argv[1]), conf_dir()
 from coin_lightning.reporting.published import published_dir, published_rows

@@ -11,8 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from coin_lightning.cli.build import build, check_config, conf_dir, targets
+from coin_lightning.cli.build import build, check_config, targets
 from coin_lightning.cli.config_errors import explain
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
 from coin_lightning.reporting.published import published_rows
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from coin_lightning.continual.experience_scores import filled, keep_scores
 from coin_lightning.continual.scenario import Experience
 from coin_lightning.evaluation.records import AnswerRecord
-from coin_lightning.evaluation.side_by_side import BothScores, score_both
+from coin_lightning.evaluation.scorers import Scoring
+from coin_lightning.evaluation.side_by_side import CellScores, score_all
 from coin_lightning.run_files import read_json
 
 ORDER = ["scienceqa", "gqa", "imagenet"]
@@ -16,10 +17,11 @@ ANSWERS = {
 }
 
 
-def scored(*tasks: str) -> dict[str, BothScores]:
+def scored(*tasks: str) -> dict[str, CellScores]:
     return {
-        task: score_both(
-            [AnswerRecord(task, str(i), "", text, ref) for i, (text, ref) in enumerate(ANSWERS[task])], task
+        task: score_all(
+            [AnswerRecord(task, str(i), "", text, ref) for i, (text, ref) in enumerate(ANSWERS[task])],
+            Scoring.of(task, {}),
         )
         for task in tasks
     }

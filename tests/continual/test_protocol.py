@@ -28,9 +28,9 @@ def test_a_word_that_no_field_knows_is_refused_with_those_it_knows(field):
 def test_missing_and_strange_fields_are_named_together():
     values = {name: value for name, value in VALUES.items() if name != "boxes"}
     with pytest.raises(ConfigError) as caught:
-        Protocol.of({**values, "projectr": "frozen", "scorers": "mild"})
+        Protocol.of({**values, "projectr": "frozen", "long_rows": "mild"})
     assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == [
-        "protocol.boxes", "protocol.projectr", "protocol.scorers='mild'",
+        "protocol.boxes", "protocol.projectr", "protocol.long_rows='mild'",
     ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Grids of both variants, out of `scores.json` files new and old."""
 
-from coin_lightning.continual.variant_grids import variant_cells, variant_grids, variant_matrix
+from coin_lightning.continual.variant_grids import variant_grids, variant_matrix
 
 
 def row(corrected: dict, reference: dict, differing: dict, scorer: str = "corrected") -> dict:
@@ -36,13 +36,6 @@ def test_a_joint_run_has_metrics_of_its_end_alone():
     assert variant_matrix(["a", "b"], scores, "reference", "joint").rows == ("zero_shot", "a", "joint")
     metrics = variant_grids(["a", "b"], scores, "joint")["variants"]["reference"]["metrics"]
     assert (metrics["acc"], metrics["bwt"]) == (70.0, None)
-
-
-def test_an_old_file_has_its_own_variant_only():
-    old = {"scores": {"a": 1.0}, "scorer": "reference"}
-    assert variant_cells(old, "reference") == {"a": 1.0}
-    assert variant_cells(old, "corrected") == {}
-    assert variant_cells({"scores": {"a": 1.0}}, "corrected") == {"a": 1.0}
 
 
 def test_nothing_scored_gives_empty_grids():

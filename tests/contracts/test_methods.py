@@ -12,7 +12,8 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from coin_lightning.cli.build import build, conf_dir
+from coin_lightning.cli.build import build
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.methods.base import HOOKS, Method
 from ranks import together
 

@@ -12,11 +12,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from coin_lightning.cli.build import build, check_config, conf_dir
+from coin_lightning.cli.build import build, check_config
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.protocol import Protocol
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.evaluation.records import AnswerRecord
+from coin_lightning.evaluation.scorers import get_scorer
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import final_summary
 
@@ -199,7 +201,7 @@ def test_long_rows_are_refused_or_cut(place):
 def test_the_scorers_decide_the_headline_score():
     blank = AnswerRecord("imagenet", "1", "What?", "", {"answer": "cat"})
     suites = [build(composed(f"protocol.scorers={value}").evaluation) for value in ("corrected", "reference")]
-    assert [suite.scoring.scorer("imagenet").read(blank) for suite in suites] == [0.0, 1.0]
+    assert [get_scorer("imagenet", suite.variant)(blank) for suite in suites] == [0.0, 1.0]
 
 
 def test_the_divisor_decides_which_backward_transfer_comes_first(ran):

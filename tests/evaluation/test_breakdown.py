@@ -2,7 +2,7 @@
 
 import pytest
 
-from coin_lightning.evaluation.breakdown import PARTS, answer_type_parts, breakdown, scienceqa_parts
+from coin_lightning.evaluation.breakdown import answer_type_parts, breakdown, scienceqa_parts
 
 NAT, SOC = "natural science", "social science"
 
@@ -27,22 +27,18 @@ def test_answer_types_are_taken_where_they_are_known():
     assert answer_type_parts({}) == []
 
 
-def test_scores_of_parts_by_two_rules():
-    rows = [
-        ({"subject": SOC}, (1.0, 0.0)),
-        ({"subject": NAT, "image": "a"}, (1.0, 1.0)),
-        ({"subject": NAT}, (None, 1.0)),
-        ({"subject": NAT, "image": "b"}, (0.0, None)),
-    ]
-    first, second = breakdown("scienceqa", [reference for reference, _ in rows], [scores for _, scores in rows])
+def test_scores_of_parts():
+    references = [{"subject": SOC}, {"subject": NAT, "image": "a"}, {"subject": NAT}, {"subject": NAT, "image": "b"}]
+    first = breakdown(scienceqa_parts, references, (1.0, 1.0, None, 0.0))
     assert list(first) == ["image", "text only", NAT, SOC]
     assert first["image"] == {"score": 50.0, "count": 2}
     assert first["text only"] == {"score": 50.0, "count": 2}
     assert first[NAT] == {"score": pytest.approx(100 / 3), "count": 3}
+    second = breakdown(scienceqa_parts, references, (0.0, 1.0, 1.0, None))
     assert [second[part]["score"] for part in ("image", "text only", SOC)] == [50.0, 50.0, 0.0]
 
 
-def test_tasks_without_parts_have_none():
-    assert "gqa" not in PARTS
-    assert breakdown("gqa", [{}, {}], [(1.0, 0.0), (0.0, 0.0)]) == [{}, {}]
-    assert breakdown("vqav2", [{}], [(1.0,)]) == [{}]
+def test_without_parts_or_scores_of_records_there_is_none():
+    assert breakdown(None, [{}, {}], (1.0, 0.0)) == {}
+    assert breakdown(answer_type_parts, [{}], (1.0,)) == {}
+    assert breakdown(answer_type_parts, [{"answer_type": "number"}], None) == {}

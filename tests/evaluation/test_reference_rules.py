@@ -4,8 +4,8 @@ import pytest
 
 from coin_lightning.errors import DataError
 from coin_lightning.evaluation import reference_rules as rules
-from coin_lightning.evaluation.scorers import get_scorer
-from coin_lightning.evaluation.task_scores import score_records
+from coin_lightning.evaluation.scorers import Scoring, get_scorer
+from coin_lightning.evaluation.side_by_side import score_all
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_size_without_numbers_stops_it_where_a_box_was_predicted():
 
 def test_no_answers_at_all_is_an_error_and_no_division_by_zero():
     with pytest.raises(DataError, match="gqa: no answers to score"):
-        score_records([], "gqa", "reference")
+        score_all([], Scoring.of("gqa", {}))
 
 
 def test_the_fifth_letter_is_the_last():

@@ -1,44 +1,51 @@
-"""`Scorer` on records and mappings, and its refusals."""
+"""One rule over all records of a task."""
+
+import copy
 
 import pytest
 
-from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.evaluation.records import AnswerRecord
-from coin_lightning.evaluation.scorer import Scorer
+from coin_lightning.evaluation.scorer import TaskScore
+from coin_lightning.evaluation.scorers import get_scorer
 
 
-def half_or_nothing(prediction: str, reference) -> float | None:
-    return {"half": 0.5, "": None}.get(prediction, 0.0)
+def answers(task: str, *pairs: tuple[str, dict]) -> list[AnswerRecord]:
+    return [AnswerRecord(task, str(i), "?", prediction, reference) for i, (prediction, reference) in enumerate(pairs)]
 
 
-SCORER = Scorer("quiz", "corrected", half_or_nothing)
+CRANE, TABBY, SNAIL = ({"answer": name} for name in ("Crane", "Tabby", "Snail"))
 
 
-def record(prediction: object) -> AnswerRecord:
-    return AnswerRecord("quiz", "7", "?", prediction, {})  # type: ignore[arg-type]
+def test_mean_in_percent_with_counts():
+    records = answers("gqa", ("yes", {"answer": "yes"}), ("", {"answer": "no"}), (" ", {"answer": "no"}))
+    assert get_scorer("gqa").score(records) == TaskScore(pytest.approx(100 / 3), 3, 0)
+    assert get_scorer("gqa").score(records).each == (1.0, 0.0, 0.0)
 
 
-def test_unread_predictions_score_nothing():
-    assert [SCORER.read(record(text)) for text in ("half", "x", "")] == [0.5, 0.0, None]
-    assert [SCORER(record(text)) for text in ("half", "x", "")] == [0.5, 0.0, 0.0]
-    assert SCORER({"prediction": "half", "reference": {}, "question_id": 7}) == 0.5
+def test_soft_scores_are_averaged():
+    ten = {"answers": ["red"] * 2 + ["blue"] * 8}
+    got = get_scorer("textvqa").score(answers("textvqa", ("red", ten), ("blue", ten), ("green", ten)))
+    assert got.score == pytest.approx(100 * (0.6 + 1 + 0) / 3)
 
 
-@pytest.mark.parametrize("error", [KeyError("answer"), ValueError("nine answers"), ConfigError("needs a size")])
-def test_whatever_a_rule_stumbles_over_names_the_row(error):
-    def stumbling(prediction, reference):
-        raise error
-
-    with pytest.raises(DataError, match=r"quiz, question 7: the corrected rule cannot use the reference: .*compare"):
-        Scorer("quiz", "corrected", stumbling)(record("x"))
-
-
-@pytest.mark.parametrize("prediction", [None, 3, b"half", ["half"]])
-def test_a_prediction_is_text(prediction):
-    with pytest.raises(DataError, match=r"question 7: prediction .* is not text"):
-        SCORER(record(prediction))
+def test_unreadable_answers_are_counted_and_stay_in_the_denominator():
+    box = {"answer_bbox": "[0.2,0.2,0.6,0.6]", "size": [10, 10]}
+    records = answers("grounding", ("[0.2,0.2,0.6,0.6]", box), ("left", box), ("[0.8,0.8,0.9,0.9]", box), ("", box))
+    assert get_scorer("grounding").score(records) == TaskScore(25.0, 4, 2)
+    titles = answers("ocrvqa", ("Unanswerable", {"answer": "It"}), ("it", {"answer": "It"}))
+    assert get_scorer("ocrvqa", "reference").score(titles) == TaskScore(50.0, 2, 1)
 
 
-def test_a_mapping_needs_both_fields():
-    with pytest.raises(DataError, match="question 3: the record has no field prediction and no field reference"):
-        SCORER({"question_id": 3})
+def test_variants_differ_where_they_should():
+    records = answers("imagenet", ("", CRANE), ("crane", CRANE), ("Crane", CRANE), ("Cr", CRANE))
+    assert get_scorer("imagenet", "reference").score(records).score == 75.0
+    assert get_scorer("imagenet", "corrected").score(records).score == 50.0
+
+
+def test_records_are_not_changed_and_order_does_not_matter():
+    records = answers("imagenet", ("Crane", CRANE), ("x", TABBY), ("snail", SNAIL))
+    before = copy.deepcopy(records)
+    for variant in ("corrected", "reference"):
+        scorer = get_scorer("imagenet", variant)
+        assert scorer.score(records[::-1]) == scorer.score(records)
+    assert records == before

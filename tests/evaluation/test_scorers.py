@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from coin_lightning.config_folder import conf_dir, task_nodes
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.evaluation.records import AnswerRecord
-from coin_lightning.evaluation.scorers import RULES, VARIANTS, get_scorer
+from coin_lightning.evaluation.scorers import Scoring, get_scorer
 
+VARIANTS = ("corrected", "reference")
 GOLDEN = Path(__file__).parent / "golden"
 TASKS = ("scienceqa", "textvqa", "imagenet", "gqa", "vizwiz", "grounding", "vqav2", "ocrvqa")
 
@@ -27,7 +29,8 @@ def record(task: str, case: dict) -> AnswerRecord:
 
 
 def test_rules_and_golden_files_cover_the_eight_tasks():
-    assert tuple(RULES) == TASKS
+    assert sorted(task_nodes(conf_dir())) == sorted(TASKS)
+    assert all(tuple(Scoring.of(task, {}).scorers) == VARIANTS for task in TASKS)
     assert sorted(path.stem for path in GOLDEN.glob("*.json")) == sorted(TASKS)
 
 
@@ -128,7 +131,7 @@ def test_default_variant_is_corrected():
         (
             "OCR-VQA",
             "corrected",
-            "did you mean ocrvqa.*known: scienceqa, textvqa, imagenet, gqa, vizwiz, grounding, vqav2, ocrvqa",
+            "did you mean ocrvqa.*known: gqa, grounding, imagenet, ocrvqa, scienceqa, textvqa, vizwiz, vqav2",
         ),
         ("zzz", "corrected", r"no scorer for task 'zzz' \(known"),
         ("gqa", "corected", "no scorer variant 'corected'; did you mean corrected"),
@@ -163,3 +166,29 @@ def test_malformed_records_are_refused():
         get_scorer("gqa")({"question_id": "3", "reference": {"answer": "x"}})
     with pytest.raises(DataError, match="question 3: prediction None is not text"):
         get_scorer("gqa")({"question_id": "3", "prediction": None, "reference": {"answer": "x"}})
+
+
+def test_a_yaml_of_ones_own_comes_first_and_builds_what_its_target_takes(tmp_path):
+    (tmp_path / "task").mkdir()
+    rule = "{_target_: coin_lightning.evaluation.corrected_rules.gqa, _partial_: true}"
+    cider = "{_target_: coin_lightning.evaluation.cider.CIDErD, sigma: 3}"
+    target = "_target_: coin_lightning.tasks.base.InstructionTask, _partial_: true"
+    text = f"mine: {{{target}, name: my_captions, version: 4, scorers: {{exact: {rule}, cider: {cider}}}}}"
+    (tmp_path / "task" / "captions.yaml").write_text(text)
+    assert get_scorer("my_captions", "exact", [tmp_path])({"prediction": "Yes.", "reference": {"answer": "yes"}}) == 1.0
+    assert get_scorer("my_captions", "cider", [tmp_path]).sigma == 3
+    assert Scoring.of("my_captions", {}, [tmp_path]).version == 4
+    with pytest.raises(ConfigError, match="no scorer for task 'my_captions'"):
+        get_scorer("my_captions", "exact")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"_target_": "mine.rules.exact"}, "task.mine.scorers.corrected._target_: mine.rules.exact cannot be imported"),
+        ("exact", "task.mine.scorers.corrected: 'exact' is no scorer"),
+    ],
+)
+def test_what_is_no_scorer_is_refused_with_its_key(entry, message):
+    with pytest.raises(ConfigError, match=message):
+        Scoring.of("mine", {"scorers": {"corrected": entry}})

@@ -1,16 +1,29 @@
-"""Both variants on the same answers."""
+"""All variants on the same answers."""
 
 import pytest
 
 from coin_lightning.errors import DataError
+from coin_lightning.evaluation.cider import CIDErD
 from coin_lightning.evaluation.records import AnswerRecord
-from coin_lightning.evaluation.scorer import VARIANTS
-from coin_lightning.evaluation.side_by_side import score_both, score_fields, shown_truth, variant_rows
-from coin_lightning.evaluation.task_scores import score_records
+from coin_lightning.evaluation.scorer import TaskScore
+from coin_lightning.evaluation.scorers import Scoring, get_scorer
+from coin_lightning.evaluation.side_by_side import (
+    CellScores,
+    score_all,
+    score_fields,
+    shown_truth,
+    variant_table,
+    variants_of,
+    versions_of,
+)
 
 
 def answers(task: str, *pairs: tuple[str, dict]) -> list[AnswerRecord]:
     return [AnswerRecord(task, f"q{i}", "?", prediction, reference) for i, (prediction, reference) in enumerate(pairs)]
+
+
+def scored(records: list[AnswerRecord], task: str) -> CellScores:
+    return score_all(records, Scoring.of(task, {}))
 
 
 CRANE = {"answer": "Crane"}
@@ -19,11 +32,11 @@ RED = {"answer": "red", "answers": ["red"] * 3 + ["pink"] * 7}
 
 
 def test_two_scores_and_the_rows_between_them():
-    both = score_both(LABELS, "imagenet")
-    for variant in VARIANTS:
-        assert both.by_variant[variant] == score_records(LABELS, "imagenet", variant)
+    both = scored(LABELS, "imagenet")
+    for variant in ("corrected", "reference"):
+        assert both.by_variant[variant] == get_scorer("imagenet", variant).score(LABELS)
     assert {name: score.score for name, score in both.by_variant.items()} == {"corrected": 40.0, "reference": 60.0}
-    assert [(row.question_id, row.corrected, row.reference) for row in both.differences] == [
+    assert [(each.question_id, *each.scores.values()) for each in both.differences] == [
         ("q0", 0.0, 1.0), ("q1", 1.0, 0.0), ("q3", 0.0, 1.0),
     ]  # fmt: skip
     assert both.differences[0].to_json() == {
@@ -34,7 +47,7 @@ def test_two_scores_and_the_rows_between_them():
 
 def test_an_unreadable_answer_equals_a_wrong_one():
     box = {"answer_bbox": "[0.2,0.2,0.6,0.6]", "size": [10, 10]}
-    both = score_both(answers("grounding", ("left", box), ("[0,2,0,2,0,6]", box)), "grounding")
+    both = scored(answers("grounding", ("left", box), ("[0,2,0,2,0,6]", box)), "grounding")
     assert both.differences == ()
     assert both.by_variant["corrected"].unparsable == 2
 
@@ -42,7 +55,7 @@ def test_an_unreadable_answer_equals_a_wrong_one():
 def test_fields_of_scores_json():
     choices = {"choices": ["horse", "cat"], "answer_index": 1, "subject": "natural science"}
     letters = answers("scienceqa", ("B", choices), ("cat", {**choices, "image": "a.png"}))
-    results = {"scienceqa": score_both(letters, "scienceqa"), "imagenet": score_both(LABELS, "imagenet")}
+    results = {"scienceqa": scored(letters, "scienceqa"), "imagenet": scored(LABELS, "imagenet")}
     fields = score_fields(results, "reference")
     assert fields["scores"] == {"scienceqa": 50.0, "imagenet": 60.0} == fields["variants"]["reference"]["scores"]
     assert fields["variants"]["corrected"]["scores"] == {"scienceqa": 100.0, "imagenet": 40.0}
@@ -57,7 +70,7 @@ def test_fields_of_scores_json():
 
 def test_nothing_to_score_is_an_error():
     with pytest.raises(DataError, match="gqa: no answers to score"):
-        score_both([], "gqa")
+        scored([], "gqa")
 
 
 @pytest.mark.parametrize(
@@ -75,15 +88,43 @@ def test_truth_in_one_line(reference, text):
 
 
 def test_table_of_a_run_with_both_variants():
-    results = {"imagenet": score_both(LABELS, "imagenet"), "vqav2": score_both(answers("vqav2", ("red", RED)), "vqav2")}
-    rows = variant_rows(score_fields(results, "corrected"), ["gqa", "vqav2", "imagenet"])
-    assert [(row.task, row.corrected, row.reference, row.differing, row.count) for row in rows] == [
+    results = {"imagenet": scored(LABELS, "imagenet"), "vqav2": scored(answers("vqav2", ("red", RED)), "vqav2")}
+    lines = variant_table(score_fields(results, "corrected"), ["gqa", "vqav2", "imagenet"])
+    assert [(line.task, *line.scores.values(), line.differing, line.count) for line in lines] == [
         ("vqav2", 90.0, 100.0, 1, 1), ("imagenet", 40.0, 60.0, 3, 5),
     ]  # fmt: skip
-    assert [row.difference for row in rows] == [10.0, 20.0]
+    assert [line.difference("reference") for line in lines] == [10.0, 20.0]
 
 
-def test_table_of_a_run_that_kept_one_variant():
+def test_a_file_from_before_variants_and_versions():
     old = {"scorer": "reference", "scores": {"gqa": 50.0}, "counts": {"gqa": 2}}
-    (row,) = variant_rows(old, ["gqa"])
-    assert (row.corrected, row.reference, row.difference, row.differing) == (None, 50.0, None, None)
+    (line,) = variant_table(old, ["gqa"])
+    assert (dict(line.scores), line.differing) == ({"reference": 50.0}, None)
+    assert variants_of({"scores": {"gqa": 1.0}}) == {"corrected": {"gqa": 1.0}}
+    assert versions_of(old) == {"gqa": 1}
+
+
+class Longest:
+    """A metric that exists over all records only."""
+
+    def score(self, records):
+        return TaskScore(float(max(len(record.prediction) for record in records)), len(records))
+
+
+def test_any_number_of_variants_of_any_kind():
+    """A rule, a metric over all records with scores of each, and one without: only what is per record is compared."""
+    captions = answers("flickr", ("a red bus", {"answer": "a red bus"}), ("two dogs", {"answer": "a cat asleep"}))
+    rule = get_scorer("gqa").rule
+    scoring = Scoring.of("flickr", {"version": 3, "scorers": {"exact": rule, "cider": CIDErD(), "longest": Longest()}})
+    cell = score_all(captions, scoring)
+    assert [score.score for score in cell.by_variant.values()] == [50.0, pytest.approx(375.0), 9.0]
+    assert [dict(each.scores) for each in cell.differences] == [{"exact": 1.0, "cider": pytest.approx(7.5)}]
+    with_rule = Scoring("flickr", {**scoring.scorers, "corrected": scoring.scorers["exact"]}, 3)
+    mixed = {"flickr": score_all(captions, with_rule), "imagenet": scored(LABELS, "imagenet")}
+    fields = score_fields(mixed, "corrected")
+    assert list(fields["variants"]) == ["exact", "cider", "longest", "corrected", "reference"]
+    assert fields["versions"] == {"flickr": 3, "imagenet": 1}
+    assert fields["variants"]["cider"]["scores"] == {"flickr": pytest.approx(375.0)}
+    lines = variant_table(fields, ["flickr", "imagenet"])
+    assert lines[1].scores["cider"] is None
+    assert lines[1].difference("reference") is None

@@ -33,11 +33,9 @@ def test_cells_after_each_task(cells, position, names):
     assert [one.name for one in Suite(cells).tasks_after(position, tasks)] == list(names)
 
 
-def test_unknown_cells_and_scorers_are_refused():
+def test_unknown_cells_are_refused():
     with pytest.raises(ConfigError, match=r"evaluation\.cells='upper' is unknown; use seen or full"):
         Suite("upper")
-    with pytest.raises(ConfigError):
-        Suite("seen", "generous")
 
 
 def test_records_follow_the_data_set_whatever_the_order_of_the_answers(writer):

@@ -80,7 +80,8 @@ def test_verify_lists_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_a_task_without_a_rule_is_refused_at_once(place, tmp_path: Path):
     root = write_suite(tmp_path / "suite", train=4, test=1)
-    more = ["+task@scenario.tasks.birds=_base", "+scenario.tasks.birds.name=birds", "+scenario.tasks.birds.directory=GQA"]
+    names = ["+scenario.tasks.birds.name=birds", "+scenario.tasks.birds.directory=GQA"]
+    more = ["+task@scenario.tasks.birds=_base", *names]
     status, text = place.runs.run(overrides(root, place.cache, tmp_path / "run", *more, tasks="birds"))
     assert status == 1
     assert "no scorer for task 'birds'" in text

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_run import exact_scorer
 from PIL import Image
 
 from coin_lightning.reporting.examples import GROUPS, choose, collect_examples, group_of, reference_text, thumbnail
@@ -40,7 +39,7 @@ def test_one_half_fills_up_for_the_other() -> None:
 
 def test_collected_examples_agree_with_the_matrix(make_run: MakeRun) -> None:
     run = load_run(make_run(answers=20))
-    found = collect_examples(run, "textvqa", limit=10, scorer_factory=exact_scorer)
+    found = collect_examples(run, "textvqa", limit=10)
     assert found is not None
     assert sum(found.counts.values()) == 20
     assert found.counts["forgotten"] + found.counts["kept"] == round(run.matrix.immediate[1] / 5)
@@ -50,13 +49,13 @@ def test_collected_examples_agree_with_the_matrix(make_run: MakeRun) -> None:
         (example.score_before, example.score_after) != (1, 1) or example.group == "kept" for example in found.examples
     )
     assert "<image>" not in found.examples[0].prompt
-    assert found == collect_examples(run, "textvqa", limit=10, scorer_factory=exact_scorer)
+    assert found == collect_examples(run, "textvqa", limit=10)
 
 
 def test_untrained_task_has_no_examples_and_last_task_no_change(make_run: MakeRun) -> None:
     run = load_run(make_run(finished=2, answers=6))
-    assert collect_examples(run, "ocrvqa", scorer_factory=exact_scorer) is None
-    last = collect_examples(run, "textvqa", scorer_factory=exact_scorer)
+    assert collect_examples(run, "ocrvqa") is None
+    last = collect_examples(run, "textvqa")
     assert last is not None
     assert not last.changes_possible
     assert last.counts["forgotten"] == last.counts["gained"] == 0

@@ -191,7 +191,7 @@ def test_the_page_shows_both_readings_and_the_published_row(make_run: MakeRun) -
     content["published"] = "coin_truth_alignment/llava_7b_moelora_e8"
     (run / "matrix.json").write_text(json.dumps(content), encoding="utf-8")
     found, text = read(run)
-    assert "Both readings of the rules" in text
+    assert "All variants of the scorers" in text
     assert "1 of 4" in found.text
     assert "Beside the published numbers" in text
     assert "37.1" in found.text  # ACC of the row

@@ -66,10 +66,10 @@ def test_both_readings_name_the_rows_that_differ(run: Path) -> None:
     assert section is not None
     assert section.after == "vqav2"
     assert [(row.task, row.differing, row.count) for row in section.rows] == [("gqa", 1, 4), ("vqav2", 1, 4)]
-    assert all(row.difference == pytest.approx(2.5) for row in section.rows)
+    assert all(row.difference("reference") == pytest.approx(2.5) for row in section.rows)
     task, rows, total = section.differences[0]
     assert (task, total) == ("vqav2", 1)
-    assert (rows[0].question_id, rows[0].corrected, rows[0].reference) == ("odd", 1.0, 0.0)
+    assert (rows[0].question_id, dict(rows[0].scores)) == ("odd", {"corrected": 1.0, "reference": 0.0})
     assert section.metrics["reference"] == {"acc": 42.5}
     assert section.parts == [("scienceqa", "image", 75.0, 20)]
 
@@ -77,7 +77,7 @@ def test_both_readings_name_the_rows_that_differ(run: Path) -> None:
 def test_an_older_run_has_one_reading_only(run: Path) -> None:
     section = scoring_section(load_run(run))
     assert section is not None
-    assert [(row.reference, row.differing) for row in section.rows] == [(None, None)] * 2
+    assert [([*row.scores], row.differing) for row in section.rows] == [(["corrected"], None)] * 2
     assert section.differences == []
 
 

@@ -4,6 +4,7 @@ import io
 
 from rich.console import Console
 
+from coin_lightning.reporting.names import short
 from coin_lightning.reporting.plan_table import run_plan
 
 RATES = {"adapter": {"first": 5e-5, "warm": 2e-4, "middle": 1e-4, "last": 1.27e-9}}
@@ -12,8 +13,8 @@ FROM_ZERO = {"adapter": {"first": 0.0, "warm": 2e-4, "middle": 2e-4, "last": 2e-
 
 def lesson(name: str, **values) -> dict:
     task = {
-        "experience": 1, "task": name, "rows": 166043, "epochs": 1, "batch_size": 14, "accumulation": 8, "devices": 8,
-        "global_batch": 896, "steps": 186, "warmup_steps": 6, "rates": RATES,
+        "experience": 1, "task": name, "short": short(name), "rows": 166043, "epochs": 1, "batch_size": 14,
+        "accumulation": 8, "devices": 8, "global_batch": 896, "steps": 186, "warmup_steps": 6, "rates": RATES,
     }  # fmt: skip
     return {**task, **values}
 

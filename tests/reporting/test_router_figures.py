@@ -16,7 +16,7 @@ from coin_lightning.reporting.router_figures import (
 from coin_lightning.reporting.run_artifacts import RouterLoad
 
 LOAD = np.array([[[0.8, 0.2], [0.5, 0.5]], [[0.4, 0.6], [0.5, 0.5]]])  # two tasks, two layers, two experts
-ROUTER = RouterLoad("gqa", ("m.layers.3.q", "m.layers.11.q"), ("gqa", "textvqa"), LOAD)
+ROUTER = RouterLoad("gqa", ("m.layers.3.q", "m.layers.11.q"), ("gqa", "textvqa"), LOAD, ("GQA", "TextVQA"))
 
 
 def test_mean_over_layers() -> None:

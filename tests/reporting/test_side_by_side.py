@@ -4,7 +4,8 @@ import io
 
 from rich.console import Console
 
-from coin_lightning.evaluation.side_by_side import RowDifference, VariantRow
+from coin_lightning.evaluation.side_by_side import SampleDifference, TaskVariants
+from coin_lightning.reporting.names import title
 from coin_lightning.reporting.side_by_side import differences_table, shown, side_by_side_table
 
 
@@ -14,17 +15,19 @@ def printed(table) -> str:
     return console.export_text()
 
 
+def line(task: str, corrected: float | None, reference: float | None, differing: int | None) -> TaskVariants:
+    return TaskVariants(task, {"corrected": corrected, "reference": reference}, differing, 40)
+
+
 def test_table_has_both_scores_and_the_differing_rows():
-    text = printed(
-        side_by_side_table([VariantRow("vqav2", 62.5, 60.0, 3, 40), VariantRow("ocrvqa", None, 50.0, None, 40)])
-    )
+    text = printed(side_by_side_table([line("vqav2", 62.5, 60.0, 3), line("ocrvqa", None, 50.0, None)], title))
     lines = [line.split() for line in text.splitlines()]
     assert ["VQAv2", "62.5", "60.0", "\u22122.5", "3", "of", "40"] in lines
     assert ["OCR-VQA", "\u2013", "50.0", "\u2013", "\u2013"] in lines
 
 
 def test_rows_are_shown_as_they_are():
-    text = printed(differences_table([("gqa", RowDifference("12", "[b]Yes ", "yes", 1.0, 0.0))]))
+    text = printed(differences_table([("gqa", SampleDifference("12", "[b]Yes ", "yes", {"corrected": 1.0}))], title))
     assert "'[b]Yes '" in text
     assert "GQA" in text
 

@@ -63,7 +63,7 @@ def test_metrics_name_what_is_not_defined() -> None:
 
 
 def test_names_with_markup_are_printed_as_they_are(tmp_path: Path) -> None:
-    text = show(run_header("e", "lora", "tiny", 3, ["gqa", "[red]x"], tmp_path / "[bold]", ["a [note]"]), width=200)
+    text = show(run_header("e", "LoRA", "tiny", 3, ["GQA", "[red]x"], tmp_path / "[bold]", ["a [note]"]), width=200)
     for part in ("e: LoRA on tiny, seed 3", "GQA > [red]x", "[bold]", "a [note]"):
         assert part in text
 
@@ -109,5 +109,5 @@ def test_the_final_summary_shows_the_matrix_of_each_judge(make_run: MakeRun) -> 
 
 def test_the_header_tells_orders_from_unions(tmp_path: Path) -> None:
     for learned, names in (("sequence", "GQA > VizWiz"), ("joint", "GQA + VizWiz"), ("nothing", "GQA, VizWiz")):
-        header = run_header("e", "lora", "tiny", 0, ["gqa", "vizwiz"], tmp_path, learned=learned)
+        header = run_header("e", "lora", "tiny", 0, ["GQA", "VizWiz"], tmp_path, learned=learned)
         assert names in show(header, width=200)

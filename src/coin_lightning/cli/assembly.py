@@ -12,7 +12,7 @@ from rich.status import Status
 
 from coin_lightning import processes
 from coin_lightning.backbones.base import Backbone
-from coin_lightning.cli.build import build
+from coin_lightning.cli.build import build, build_methods
 from coin_lightning.cli.facts import run_facts
 from coin_lightning.cli.trainers import TrainerFactory, accumulation, protocol_of
 from coin_lightning.continual.callback import ContinualLoop
@@ -22,7 +22,6 @@ from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.evaluation.judges.base import Judge
-from coin_lightning.evaluation.scorers import get_scorer
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.seeding import seed_everything
 
@@ -47,7 +46,7 @@ def make_scenario(config: DictConfig) -> Scenario:
     """Tasks in order, unread; refuses at once what could only fail later.
 
     Raises:
-        ConfigError: the backbone is missing, a task has no rule to be scored by, or the protocol does not fit the tasks
+        ConfigError: the backbone is missing, a task lacks the scorer variant, or the protocol does not fit the tasks
             or the machine.
     """
     if config.backbone._target_ == ABSENT:
@@ -55,8 +54,8 @@ def make_scenario(config: DictConfig) -> Scenario:
     protocol = protocol_of(config)
     scenario: Scenario = build(config.scenario)
     protocol.check_names(scenario.names)
-    for name in scenario.names:
-        get_scorer(name)
+    for scoring in scenario.scoring.values():
+        scoring.scorer(config.evaluation.scorers)
     for task in scenario.lessons.values():
         accumulation(config, task)
     return scenario
@@ -133,16 +132,17 @@ def make_module(config: DictConfig, backbone: Backbone, tasks: Sequence[str]) ->
         tasks: names of what will be learned, in order.
     """
     protocol = protocol_of(config)
+    method, plugins = build_methods(config)
     return ContinualMLLM(
         backbone,
         build(config.adapter),
-        build(config.method),
+        method,
         build(config.optimizer),
         build(config.schedule),
         protocol.projector,
         protocol.projector_lr,
         protocol.loss_weighting,
-        plugins={name: build(plugin) for name, plugin in config.plugin.items()},
+        plugins=plugins,
         objective=build(config.objective),
         tasks=tasks,
     )

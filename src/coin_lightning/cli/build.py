@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from hydra.errors import InstantiationException
@@ -16,22 +15,18 @@ from coin_lightning.cli.own_keys import environment_problems, ranges_of, set_by_
 from coin_lightning.cli.signatures import Signature, imported_signature
 from coin_lightning.cli.source_signatures import source_signature
 from coin_lightning.cli.value_types import RunKeys, Text, checked
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.protocol import Protocol
 from coin_lightning.errors import CoinLightningError, ConfigError
 
 run_names.register()
 
-CHECKED = ("adapter", "method", "plugin", "objective", "evaluation", "callbacks")
-"""Groups whose classes check what annotations cannot say."""
+CHECKED = ("adapter", "objective", "evaluation", "callbacks")
+"""Groups whose classes, beside methods and plugins, check what annotations cannot say."""
+TITLE = "title"
+"""Key of a method or plugin that is for reports alone: its class does not take it."""
 Look = Callable[[str], Signature | None]
 """From a `_target_` to what it takes; None when that is not known."""
-
-
-def conf_dir() -> Path:
-    """The `conf` folder: of the checkout, or inside the installed package."""
-    package = Path(__file__).parents[1]
-    places = (package / "conf", package.parents[1] / "conf")
-    return next(folder for folder in places if (folder / "train.yaml").is_file())
 
 
 def build(config: Any, *args: Any, **kwargs: Any) -> Any:
@@ -47,6 +42,26 @@ def build(config: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(cause, CoinLightningError):
             raise cause from None
         raise ConfigError(str(error)) from error
+
+
+def build_methods(config: DictConfig) -> tuple[Any, dict[str, Any]]:
+    """The method of a config, and its plugins by name.
+
+    Raises:
+        ConfigError: as `build`.
+    """
+    plugins = {str(name): build(_untitled(node)) for name, node in config.plugin.items()}
+    return build(_untitled(config.method)), plugins
+
+
+def _untitled(node: DictConfig) -> dict[Any, Any]:
+    return {key: value for key, value in node.items() if key != TITLE}
+
+
+def _passed(path: str, node: DictConfig) -> list[str]:
+    """Keys of a node that its target gets."""
+    titled = path == "method" or path.startswith("plugin.")
+    return [str(key) for key in node if not str(key).startswith("_") and not (titled and key == TITLE)]
 
 
 def targets(config: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
@@ -90,6 +105,7 @@ def check_config(config: DictConfig) -> None:
     _refuse_problems(config, imported_signature)
     for name in CHECKED:
         build(config[name])
+    build_methods(config)
     _protocol(config)
     _try_optimizer(config)
 
@@ -107,6 +123,13 @@ def _refuse_problems(config: DictConfig, look: Look) -> None:
 
 def _protocol(config: DictConfig) -> None:
     Protocol.of(OmegaConf.to_container(config.protocol, resolve=True))  # type: ignore[arg-type]
+    wanted, tasks = str(config.evaluation.scorers), config.scenario.tasks
+    lacking = {
+        name: [*node.scorers] for name, node in tasks.items() if node.get("scorers") and wanted not in node.scorers
+    }
+    if lacking:
+        there = "; ".join(f"{name} has {', '.join(known)}" for name, known in lacking.items())
+        raise ConfigError(f"evaluation.scorers={wanted}: {', '.join(lacking)} has no such scorer variant: {there}")
 
 
 def _group_problems(config: DictConfig) -> list[str]:
@@ -120,8 +143,7 @@ def _group_problems(config: DictConfig) -> list[str]:
 
 def node_problems(path: str, node: DictConfig, look: Look = imported_signature) -> list[str]:
     """What keeps a node from being called with the values that it has, as lines."""
-    keys = [str(key) for key in node if not str(key).startswith("_")]
-    if problems := set_by_the_run(f"{path}.{key}" for key in keys) or binding_problems(path, node, look):
+    if problems := set_by_the_run(f"{path}.{key}" for key in _passed(path, node)) or binding_problems(path, node, look):
         return problems
     signature = look(str(node["_target_"])) or Signature()
     hints = {**signature.hints, **ranges_of(path)}
@@ -153,7 +175,7 @@ def binding_problems(path: str, node: DictConfig, look: Look = imported_signatur
         return [f"{path}._target_: {target} cannot be imported ({reason})"]
     if signature is None:
         return []
-    given = [str(key) for key in node if not str(key).startswith("_")]
+    given = _passed(path, node)
     if signature.options is not None:
         wrong = [key for key in given if key not in signature.options]
         if wrong:

@@ -15,18 +15,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from coin_lightning.backbones.base import Backbone
-from coin_lightning.cli.build import build, check_config, conf_dir
+from coin_lightning.cli.build import build, check_config
 from coin_lightning.cli.config_errors import understood
 from coin_lightning.cli.ending import ended
 from coin_lightning.cli.signatures import accepted
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.errors import ConfigError
+from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.evaluation.usable_references import unusable
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.reporting.data_page import write_data_page
 from coin_lightning.reporting.data_tables import count_table, findings_list, verdict
-from coin_lightning.reporting.names import duration, title
+from coin_lightning.reporting.names import duration
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.checks.findings import ERROR, Findings
 from coin_lightning.tasks.picture_ledger import LEDGER, PictureLedger
@@ -130,6 +132,7 @@ def verify(config: DictConfig, options: Options, console: Console) -> int:
         "backbone": backbone.name,
         "max_length": backbone.max_length,
         "checked": time.strftime("%Y-%m-%d"),
+        "titles": {task.name: task.title for task in scenario.tasks},
         "tasks": [asdict(task) for task in tasks],
     }
     console.print(count_table(report), findings_list(report), Text())
@@ -150,13 +153,17 @@ def _checked(
     reports = []
     with Progress(*columns, console=console, transient=True) as bar:
         for task in tasks:
-            line = bar.add_task(f"{title(task.name)}: rows", total=None)
+            line = bar.add_task(f"{task.title}: rows", total=None)
 
             def advance(done: int, total: int, task: InstructionTask = task, line: Any = line) -> None:
-                bar.update(line, description=f"{title(task.name)}: pictures", completed=done, total=total)
+                bar.update(line, description=f"{task.title}: pictures", completed=done, total=total)
 
             own = options.tolerate, options.workers
-            reports.append(verify_task(task, backbone, ledger, published, *own, advance, unusable))
+
+            def useless(name: str, rows: Any, references: Any, task: InstructionTask = task) -> list[str]:
+                return unusable(Scoring.of(name, task.scoring), rows, references)
+
+            reports.append(verify_task(task, backbone, ledger, published, *own, advance, useless))
             bar.remove_task(line)
     return reports
 

@@ -12,9 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from coin_lightning import processes
-from coin_lightning.cli.build import conf_dir
 from coin_lightning.cli.config_errors import GROUP_VALUE, explain
 from coin_lightning.cli.places import unusable_place
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.interruption import Interruption, Stopped
 from coin_lightning.errors import CoinLightningError
 

@@ -35,7 +35,6 @@ from coin_lightning.evaluation.suite import Suite
 from coin_lightning.metrics.score_matrix import CELLS, ScoreMatrix, row_names
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.reporting.html import write_report
-from coin_lightning.reporting.names import title
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import matrix_table
 
@@ -115,6 +114,7 @@ def _positions(value: str) -> list[int]:
 
 
 def _line(run: RunDir, gap: Gap) -> str:
+    title = load_matrix(run.path).title
     name = title(row_names(run.tasks, run.learned)[gap.position])
     return f"after {name}: {', '.join(title(task) for task in gap.tasks)} missing"
 

@@ -27,12 +27,22 @@ def run_facts(config: DictConfig, scenario: Scenario, module: ContinualMLLM, jud
     return {
         "experiment": config.experiment_name,
         "method": " + ".join(method.name for method in module.methods.values()),
+        "method_title": method_title(config),
+        "titles": {task.name: task.title for task in scenario.tasks},
+        "short": {task.name: task.short for task in scenario.tasks},
         "backbone": module.backbone.name,
         "seed": config.seed,
         "published": config.published,
         "protocol": {**_switches(config, scenario, judge), **_settings(config, scenario, module)},
         "notes": scenario.notes,
     }
+
+
+def method_title(config: DictConfig) -> str:
+    """Name of the method and its plugins for readers, as their yaml has it, or else their keys."""
+    named = [config.method.get("title") or config.method.name]
+    named += [node.get("title") or node.get("name") or str(key) for key, node in config.plugin.items()]
+    return " + ".join(named)
 
 
 def _switches(config: DictConfig, scenario: Scenario, judge: str | None) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from coin_lightning.cli.build import conf_dir, node_problems
+from coin_lightning.cli.build import node_problems
 from coin_lightning.cli.config_errors import understood
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
 
 

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from coin_lightning.evaluation.scorer import VARIANTS
 from coin_lightning.metrics.score_matrix import CELLS
 
 PROGRAM = "python -m coin_lightning"
@@ -26,11 +25,14 @@ def evaluate_parser() -> argparse.ArgumentParser:
 
 def score_parser() -> argparse.ArgumentParser:
     """Of `score RUN [evaluation.scorers=...]`."""
-    keys = f"{' or '.join(VARIANTS)}; default: the run's own"
-    text = """Score the kept answers of a run again. Needs no model, no data set and no GPU. Both variants of every rule
-        are computed; evaluation.scorers says which one is printed and written to RUN/rescored/<variant>/. The variant
-        that the run itself uses stays what it is."""
-    return _of_run("score", text, "run folder, finished or not", "evaluation.scorers=...", keys)
+    keys = "a variant that tasks have, as corrected or reference; default: the run's own"
+    text = """Score the kept answers of a run again, by the newest version of each task's scorers. Needs no model, no
+        data set and no GPU. All variants are computed; evaluation.scorers says which one is printed and written to
+        RUN/rescored/<variant>/. The variant that the run itself uses stays what it is."""
+    parser = _of_run("score", text, "run folder, finished or not", "evaluation.scorers=...", keys)
+    where = "config folder with the yaml of tasks of your own, as the run was given it"
+    parser.add_argument("--config-dir", "-cd", dest="folders", action="append", type=Path, default=[], help=where)
+    return parser
 
 
 def judge_parser() -> argparse.ArgumentParser:

@@ -12,7 +12,6 @@ from coin_lightning.cli.ending import ended
 from coin_lightning.cli.parsers import report_parser
 from coin_lightning.reporting.comparison import split_by_tasks, write_comparison
 from coin_lightning.reporting.html import write_report
-from coin_lightning.reporting.names import title
 from coin_lightning.reporting.overview import comparison_table
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 from coin_lightning.reporting.terminal import final_summary
@@ -43,7 +42,7 @@ def _report(console: Console, run: Path) -> None:
 
 def _compare(console: Console, runs: Sequence[RunMatrix], folder: Path) -> None:
     for members in split_by_tasks(runs):
-        console.print(" > ".join(title(task) for task in members[0].tasks), style="bold")
+        console.print(" > ".join(members[0].title(task) for task in members[0].tasks), style="bold")
         console.print(comparison_table(members))
     for file in write_comparison(runs, folder):
         console.print(str(file), soft_wrap=True)

@@ -18,6 +18,7 @@ from rich.console import Console
 from coin_lightning import processes
 from coin_lightning.cli.assembly import Assembly, assemble, make_scenario
 from coin_lightning.cli.build import build, check_config
+from coin_lightning.cli.facts import method_title
 from coin_lightning.cli.places import check_places
 from coin_lightning.cli.trainers import accumulation, check_processes
 from coin_lightning.continual.interruption import Interruption
@@ -118,8 +119,10 @@ def _continue(
     judge: Judge | None,
     interruption: Interruption | None,
 ) -> None:
-    names = config.experiment_name, config.method.name, config.backbone.name
-    console.print(run_header(*names, config.seed, run.tasks, run.path, scenario.notes, run.learned))
+    names = config.experiment_name, method_title(config), config.backbone.name
+    console.print(
+        run_header(*names, config.seed, [task.title for task in scenario.tasks], run.path, scenario.notes, run.learned)
+    )
     parts = assemble(config, resolved, scenario, run, console, judge, interruption)
     _show_plan(config, parts, console)
 

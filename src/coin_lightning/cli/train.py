@@ -14,11 +14,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from coin_lightning.cli.build import check_early, conf_dir
+from coin_lightning.cli.build import check_early
 from coin_lightning.cli.config_errors import understood
 from coin_lightning.cli.ending import ended
 from coin_lightning.cli.finished import is_finished
 from coin_lightning.cli.sweep import Sweep, is_member
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.reporting.published import published_row
 from coin_lightning.reporting.terminal import final_summary

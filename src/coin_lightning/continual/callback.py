@@ -26,7 +26,7 @@ from coin_lightning.continual.scenario import Experience, Scenario
 from coin_lightning.continual.task_checks import check_learned, check_moved, moved
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.router_load import RouterMeter, mean_load
-from coin_lightning.evaluation.side_by_side import score_both
+from coin_lightning.evaluation.side_by_side import score_all
 from coin_lightning.evaluation.suite import AnswerWriter, Suite
 from coin_lightning.metrics.score_matrix import ScoreMatrix
 from coin_lightning.module import ContinualMLLM
@@ -331,8 +331,8 @@ class ContinualLoop(L.Callback):
     def _score(
         self, experience: Experience, tasks: list[Any], writer: AnswerWriter, seconds: float, ranks: int
     ) -> None:
-        results = {task.name: score_both(writer.collect(task), task.name) for task in tasks}
-        variant, load = self.suite.scoring.variant, mean_load(writer.answered())
+        results = {task.name: score_all(writer.collect(task), self.scenario.scoring[task.name]) for task in tasks}
+        variant, load = self.suite.variant, mean_load(writer.answered())
         keep_scores(experience, results, variant, seconds, load, self.run.tasks)
         writer.clear()
         if ranks == 1:  # of several, the others would wait in a barrier; they leave judging to the end of the run

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coin_lightning.continual.scenario import Experience
-from coin_lightning.evaluation.side_by_side import BothScores, score_fields
+from coin_lightning.evaluation.side_by_side import CellScores, score_fields
 from coin_lightning.run_files import read_json
 from coin_lightning.whole_files import write_json
 
@@ -14,7 +14,7 @@ ADDED = ("seconds", "answers")
 
 def keep_scores(
     experience: Experience,
-    results: Mapping[str, BothScores],
+    results: Mapping[str, CellScores],
     variant: str,
     seconds: float,
     router: Mapping[str, Any],

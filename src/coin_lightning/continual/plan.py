@@ -93,6 +93,7 @@ def _task_plan(
     return {
         "experience": index,
         "task": task.name,
+        "short": task.short,
         "rows": len(task.train_rows),
         "epochs": task.epochs,
         "batch_size": task.batch_size,

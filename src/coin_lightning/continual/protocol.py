@@ -18,7 +18,6 @@ CHOICES = {
     "evaluation_frame": ("as_training", "reference_crop"),
     "boxes": ("converted", "as_written"),
     "long_rows": ("refuse", "truncate"),
-    "scorers": ("corrected", "reference"),
     "bwt_divisor": ("tasks_minus_one", "tasks"),
     "judge_variant": ("strict", "reference"),
 }
@@ -43,7 +42,8 @@ class Protocol:
             evaluates ScienceQA, ImageNet, Grounding and VQAv2 (`coin_reference.md` section 4.1).
         boxes: grounding answers `converted` to what the backbone family was taught, or `as_written` in the files.
         long_rows: training rows beyond the backbone's context are refused, or cut there as in the published code.
-        scorers: rules of the data sets (`corrected`) or of the published code (`reference`).
+        scorers: variant of the tasks' scorers: the data sets' own rules (`corrected`), those of the published code
+            (`reference`), or another one that every task's yaml has.
         bwt_divisor: which backward transfer is the headline: over T-1 tasks, or over T as CoIN prints it.
         test_subset: `full`, a number of rows, a file of question ids, or one of these by task.
         judge_variant: how a judge's reply is read; see `evaluation.judges`.

@@ -1,25 +1,28 @@
-"""Scoring the kept answers of a run again, without a model: after a rule was mended, or by the other variant."""
+"""Scoring the kept answers of a run again, without a model: after a rule was mended, or by another variant."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import yaml
+
 from coin_lightning.continual.run_dir import RunDir
-from coin_lightning.continual.variant_grids import variant_cells, variant_matrix
+from coin_lightning.continual.variant_grids import variant_matrix
 from coin_lightning.errors import DataError, RunError
 from coin_lightning.evaluation.records import AnswerRecord, read_records
-from coin_lightning.evaluation.scorer import VARIANTS
-from coin_lightning.evaluation.side_by_side import BothScores, score_both, score_fields
+from coin_lightning.evaluation.run_scoring import config_of, newest_scoring, with_scoring
+from coin_lightning.evaluation.scorers import Scoring
+from coin_lightning.evaluation.side_by_side import CellScores, score_all, score_fields, variants_of, versions_of
 from coin_lightning.metrics.score_matrix import metrics_to_json
 from coin_lightning.run_files import RECORDS
-from coin_lightning.whole_files import replacing, write_json
+from coin_lightning.whole_files import replacing, write_json, write_text
 
 FOLDER = "rescored"
 CHANGES = "changes.jsonl"
 DIFFERENCES = "differences.jsonl"
-Report = Callable[[int, str, BothScores], None]
+Report = Callable[[int, str, CellScores], None]
 """Called with position, task and scores of each cell."""
 
 
@@ -32,10 +35,11 @@ class Change:
     variant: str
     before: float
     after: float
+    versions: tuple[int, int] = (1, 1)
 
     def to_json(self) -> dict[str, Any]:
         """A line of `rescored/changes.jsonl`."""
-        return {name: getattr(self, name) for name in ("experience", "task", "variant", "before", "after")}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -44,21 +48,25 @@ class Rescored:
 
     Attributes:
         scores: the new content of every `scores.json`, by position.
+        scoring: of each task, as the yaml that was used has it.
         changes: scores that are not what they were.
     """
 
     scores: Mapping[int, Mapping[str, Any]]
+    scoring: Mapping[str, Mapping[str, Any]]
     changes: Sequence[Change]
 
 
-def rescore(run: RunDir, report: Report = lambda position, task, both: None) -> Rescored:
-    """Score every kept answer of a run by both variants, and write the new numbers into its `scores.json` files.
+def rescore(run: RunDir, report: Report = lambda position, task, cell: None, folders: Sequence[Path] = ()) -> Rescored:
+    """Score every kept answer of a run by all variants, and write the new numbers into its `scores.json` files.
 
-    The answers and the variant that fills the score matrix stay. Nothing is written before all records were read.
+    The answers and the variant that fills the score matrix stay. The run's `config.yaml` gets the scorers that were
+    used, so that what is evaluated later is scored by the same. Nothing is written before all records were read.
 
     Args:
         run: finished or not; the caller holds its lock and refreshes `matrix.json`.
-        report: sees each cell, for tables and the list of differing rows.
+        report: sees each cell, for tables and the list of differing samples.
+        folders: config folders with yaml of tasks; see `newest_scoring`.
 
     Raises:
         RunError: nothing was evaluated yet.
@@ -67,24 +75,33 @@ def rescore(run: RunDir, report: Report = lambda position, task, both: None) -> 
     found = run.scores()
     if not found:
         raise RunError(f"{run.path}: nothing was evaluated yet, so there is nothing to score; start the run first")
-    fresh, problems = {}, []
+    nodes = newest_scoring(run.path, run.tasks, folders)
+    scoring = {task: Scoring.of(task, nodes[task]) for task in run.tasks}
+    for each in scoring.values():
+        each.scorer(run.variant)
+    results: dict[int, dict[str, CellScores]] = {position: {} for position in found}
+    problems: list[str] = []
     for position, old in found.items():
-        results: dict[str, BothScores] = {}
         for task in [task for task in run.tasks if task in old["scores"]]:
             try:
-                results[task] = score_both(_kept(run.folder(position), task, old["counts"].get(task)), task)
-                report(position, task, results[task])
+                records = _kept(run.folder(position), task, old["counts"].get(task))
+                results[position][task] = score_all(records, scoring[task])
+                report(position, task, results[position][task])
             except DataError as error:
                 problems += error.problems
-        fresh[position] = {**old, **score_fields(results, old.get("scorer", VARIANTS[0]))}
     if problems:
         raise DataError(problems)
+    fresh = {position: {**old, **score_fields(results[position], run.variant)} for position, old in found.items()}
     changes = [change for position in found for change in _changes(position, found[position], fresh[position])]
     _append(run.path / FOLDER / CHANGES, changes)
+    if config := config_of(run.path):
+        renewed = with_scoring(config, nodes)
+        if renewed != config:
+            write_text(run.path / "config.yaml", yaml.safe_dump(renewed, sort_keys=False, allow_unicode=True))
     for position in found:
         if fresh[position] != found[position]:
             write_json(run.folder(position) / "scores.json", fresh[position])
-    return Rescored(fresh, changes)
+    return Rescored(fresh, nodes, changes)
 
 
 def _kept(folder: Path, task: str, count: int | None) -> list[AnswerRecord]:
@@ -108,11 +125,12 @@ def _kept(folder: Path, task: str, count: int | None) -> list[AnswerRecord]:
 
 
 def _changes(position: int, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-    for variant in VARIANTS:
-        before, after = variant_cells(old, variant), variant_cells(new, variant)
-        for task in before:
-            if before[task] != after[task]:
-                yield Change(position, task, variant, before[task], after[task])
+    before, after = variants_of(old), variants_of(new)
+    versions = {task: (version, versions_of(new)[task]) for task, version in versions_of(old).items()}
+    for variant in (name for name in before if name in after):
+        for task in (name for name in before[variant] if name in after[variant]):
+            if before[variant][task] != after[variant][task]:
+                yield Change(position, task, variant, before[variant][task], after[variant][task], versions[task])
 
 
 def _append(file: Path, changes: Sequence[Change]) -> None:
@@ -122,10 +140,10 @@ def _append(file: Path, changes: Sequence[Change]) -> None:
             stream.writelines(json.dumps(change.to_json()) + "\n" for change in changes)
 
 
-def write_differences(stream: TextIO, position: int, task: str, both: BothScores) -> None:
-    """Add the rows of a cell that the variants score differently, one JSON object per line."""
-    for row in both.differences:
-        line = {"experience": position, "task": task, **row.to_json()}
+def write_differences(stream: TextIO, position: int, task: str, cell: CellScores) -> None:
+    """Add the samples of a cell that the variants score differently, one JSON object per line."""
+    for sample in cell.differences:
+        line = {"experience": position, "task": task, **sample.to_json()}
         stream.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 

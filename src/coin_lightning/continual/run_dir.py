@@ -18,6 +18,9 @@ from coin_lightning import processes
 from coin_lightning.continual.variant_grids import variant_grids
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.judges.summary import judges_of, own_metrics
+from coin_lightning.evaluation.run_scoring import FIELDS
+from coin_lightning.evaluation.scorer import DEFAULT
+from coin_lightning.evaluation.side_by_side import versions_of
 from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json, positions, row_names
 from coin_lightning.run_files import read_json, remedy
 from coin_lightning.whole_files import write_json, write_text
@@ -31,11 +34,14 @@ FREE_KEYS = (
     "data.root", "data.features", "scenario.builder", "batches.num_workers",
     "source.root", "source.path", "*data.source.root", "*data.source.path", "scenario.tasks.*.data.root",
     "scenario.tasks.*.data.features", "scenario.tasks.*.batches.num_workers", "scenario.batches.num_workers",
+    "method.title", "plugin.*.title", *(f"scenario.tasks.*.{field}" for field in FIELDS),
 )  # fmt: skip
-"""Config keys, or patterns, that do not change a result: a run may be continued with others. The data and the rows
-used of them have their own check, and judgements are artefacts of their own, each with the judge's identity."""
+"""Config keys, or patterns of them, that do not change what is learned and answered: a run may be continued with
+others. The data and the rows used of them have their own check, and so has the version of a task's scorers; judgements
+are artefacts of their own, each with the judge's identity."""
 COMPUTED = (
     "tasks", "rows", "unit", "learned", "scores", "counts", "metrics", "cost", "judges", "variants", "differing",
+    "versions",
 )  # fmt: skip
 """Fields of `matrix.json` that the other files of a run give; what is left are facts that no file has."""
 
@@ -131,6 +137,19 @@ class RunDir:
                 f"{self.path}: was started with another config, so it cannot be continued:\n" + "\n".join(found)
                 + "\nUndo the change, or choose another folder with experiment_name=..., or move this one away."
             )  # fmt: skip
+        self._claim_scorers(config)
+
+    def _claim_scorers(self, config: Mapping[str, Any]) -> None:
+        """Refuse to add scores by another version of a task's scorers to those that are there."""
+        nodes = (config.get("scenario") or {}).get("tasks") or {}
+        wanted = {node.get("name", key): node.get("version", 1) for key, node in nodes.items()}
+        for task, old in self.versions().items():
+            if wanted.get(task, old) != old:
+                raise RunError(
+                    f"{self.path}: {task} was scored by version {old} of its scorers, and the config has version "
+                    f"{wanted[task]}; score the kept answers again first: python -m coin_lightning score {self.path} "
+                    "(with --config-dir as the run has it)"
+                )
 
     def _own_config(self, file: Path) -> Any:
         remedy = "restore it, or choose another folder with experiment_name=..., or move this one away"
@@ -211,6 +230,27 @@ class RunDir:
         files = {index: self.folder(index) / "scores.json" for index in self.positions}
         return {index: read_json(file) for index, file in files.items() if file.exists()}
 
+    @property
+    def variant(self) -> str:
+        """The variant of the scorers that fills the score matrix."""
+        return next((str(scores["scorer"]) for scores in self.scores().values() if "scorer" in scores), DEFAULT)
+
+    def versions(self) -> dict[str, int]:
+        """Version of each task's scorers behind all its scores.
+
+        Raises:
+            RunError: two experiences were scored by unlike versions.
+        """
+        found: dict[str, int] = {}
+        for index, scores in self.scores().items():
+            for task, own in versions_of(scores).items():
+                if found.setdefault(task, own) != own:
+                    raise RunError(
+                        f"{self.folder(index)}: {task} was scored by version {own} of its scorers, earlier in the "
+                        f"run by {found[task]}; score the run again: python -m coin_lightning score {self.path}"
+                    )
+        return found
+
     def matrix(self) -> ScoreMatrix:
         """What has been scored so far."""
         matrix = ScoreMatrix.empty(self.tasks, self.learned)
@@ -240,7 +280,7 @@ class RunDir:
         judges = judges_of(self.path, matrix.rows, self.tasks)
         metrics = metrics_to_json(matrix.summary())
         metrics |= own_metrics(judges, facts.get("protocol", {}).get("judge"))
-        computed = {"metrics": metrics, "cost": self.costs(), "judges": judges}
+        computed = {"versions": self.versions(), "metrics": metrics, "cost": self.costs(), "judges": judges}
         computed |= variant_grids(self.tasks, self.scores(), self.learned)
         write_json(self.path / "metrics.json", metrics)
         write_text(self.path / "matrix.csv", matrix.as_csv())

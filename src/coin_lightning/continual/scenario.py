@@ -8,6 +8,7 @@ from pathlib import Path
 
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.errors import ConfigError, DataError
+from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.evaluation.usable_references import unusable
 from coin_lightning.metrics.score_matrix import ZERO_SHOT
 from coin_lightning.tasks.base import InstructionTask
@@ -72,6 +73,7 @@ class Scenario:
 
     Attributes:
         lessons: what is learned at which position.
+        scoring: of each task, as its yaml says.
         learned: `sequence`, `joint` or `nothing`; see `ScoreMatrix`.
 
     Raises:
@@ -95,6 +97,7 @@ class Scenario:
         self.name, self.builder, self.notes = name, builder, list(notes)
         self.names = list(tasks)
         self.tasks = [tasks[name] for name in ordered(self.names, order, order_seed)]
+        self.scoring = {task.name: Scoring.of(task.name, task.scoring) for task in self.tasks}
         self.learned = "joint" if joint else "sequence" if train else "nothing"
         self.lessons: dict[int, InstructionTask] = {}
         if joint:
@@ -125,7 +128,7 @@ class Scenario:
             try:
                 task.connect(backbone, seed, position)
                 task.read()
-                problems += unusable(task.name, task.test_rows, task.references)
+                problems += unusable(self.scoring[task.name], task.test_rows, task.references)
                 task.check(partial(report, task.name))
             except DataError as error:
                 problems += error.problems

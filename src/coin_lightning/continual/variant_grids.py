@@ -1,40 +1,29 @@
-"""Both variants of the scores of a whole run: the `variants` and `differing` fields of `matrix.json`."""
+"""All variants of the scores of a whole run: the `variants` and `differing` fields of `matrix.json`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coin_lightning.evaluation.scorer import VARIANTS
+from coin_lightning.evaluation.side_by_side import in_order, variants_of
 from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json
 
 Scores = Mapping[int, Mapping[str, Any]]
 """Content of `scores.json` by position of the experience."""
 
 
-def variant_cells(scores: Mapping[str, Any], variant: str) -> dict[str, float]:
-    """Scores of a `scores.json` by one variant, percent by task.
-
-    One that was written before both variants were kept has its own only.
-    """
-    found = scores.get("variants")
-    if found is not None:
-        return dict(found.get(variant, {}).get("scores", {}))
-    return dict(scores["scores"]) if scores.get("scorer", VARIANTS[0]) == variant else {}
-
-
 def variant_matrix(tasks: Sequence[str], scores: Scores, variant: str, learned: str = "sequence") -> ScoreMatrix:
     """The score matrix by one variant; NaN where a cell was not scored by it. `learned` as in `ScoreMatrix`."""
     matrix = ScoreMatrix.empty(tasks, learned)
     for index, row in scores.items():
-        cells = variant_cells(row, variant)
+        cells = variants_of(row).get(variant, {})
         matrix = matrix.with_row(index, cells, {task: row["counts"][task] for task in cells})
     return matrix
 
 
 def variant_grids(tasks: Sequence[str], scores: Scores, learned: str = "sequence") -> dict[str, Any]:
-    """`variants` (by variant: grid of scores with nulls, and its metrics) and `differing` (grid of the number of rows
-    that the variants score differently)."""
+    """`variants` (by variant that any task has: grid of scores with nulls, and its metrics) and `differing` (grid of
+    the number of samples that the variants score differently)."""
     variants = {}
-    for variant in VARIANTS:
+    for variant in in_order(variants_of(row) for row in scores.values()):
         matrix = variant_matrix(tasks, scores, variant, learned)
         variants[variant] = {"scores": matrix.to_json()["scores"], "metrics": metrics_to_json(matrix.summary())}
     counted: list[Mapping[str, int]] = [scores.get(row, {}).get("differing") or {} for row in range(len(tasks) + 1)]

@@ -1,7 +1,7 @@
 """Scores of the parts into which a data set's own evaluation divides it."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from coin_lightning.evaluation.scorer import Reference
@@ -13,10 +13,10 @@ _LAST_LOWER_GRADE = 6
 
 
 def scienceqa_parts(reference: Reference) -> list[str]:
-    """Parts of a ScienceQA row, as its authors divide it (Lu et al. 2022, table 3), as far as the row tells.
+    """Parts of a ScienceQA sample, as its authors divide it (Lu et al. 2022, table 3), as far as the sample tells.
 
-    By picture: "image" or "text only". By context: "text context" has a hint (it may have a picture, too), "no
-    context" neither hint nor picture. By subject, and by grade 1-6 or 7-12.
+    By image: "image" or "text only". By context: "text context" has a hint (it may have an image, too), "no
+    context" neither hint nor image. By subject, and by grade 1-6 or 7-12.
     """
     image = bool(reference.get("image"))
     parts = ["image" if image else "text only"]
@@ -38,12 +38,6 @@ def answer_type_parts(reference: Reference) -> list[str]:
     return [kind] if isinstance(kind, str) and kind else []
 
 
-PARTS: dict[str, Callable[[Reference], list[str]]] = {
-    "scienceqa": scienceqa_parts,
-    "vqav2": answer_type_parts,
-    "vizwiz": answer_type_parts,
-}
-"""Task -> parts that a row belongs to."""
 _ORDER = (
     "image", "text only", "text context", "no context", "natural science", "social science", "language science",
     "grades 1-6", "grades 7-12",
@@ -51,30 +45,19 @@ _ORDER = (
 
 
 def breakdown(
-    task: str, references: Iterable[Reference], scores: Iterable[Sequence[float | None]]
-) -> list[dict[str, Part]]:
-    """Score and size of each part, for several rules at once; empty where a task is not divided.
+    parts: Callable[[Reference], list[str]] | None, references: Sequence[Reference], each: Sequence[float | None] | None
+) -> dict[str, Part]:
+    """Score and size of each part, in a fixed order; empty where a task is not divided.
 
     Args:
-        task: task key.
+        parts: names of the parts that a reference belongs to.
         references: of the records.
-        scores: one tuple per record with its score by each rule, None counting as 0.
-
-    Returns:
-        One dict per rule, part -> percent and count, in a fixed order.
+        each: their scores, None counting as 0; None as a whole where there are none (see `TaskScore`).
     """
-    parts = PARTS.get(task)
-    pairs = list(zip(references, scores, strict=True))
-    rules = len(pairs[0][1]) if pairs else 0
-    if parts is None:
-        return [{} for _ in range(rules)]
-    members: dict[str, list[Sequence[float | None]]] = {}
-    for reference, row in pairs:
-        for part in parts(reference):
-            members.setdefault(part, []).append(row)
+    members: dict[str, list[float]] = {}
+    for reference, score in zip(references, each, strict=True) if parts and each is not None else ():
+        for part in parts(reference) if parts else ():
+            members.setdefault(part, []).append(score or 0.0)
     names = sorted(members, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
-    return [{name: _part([row[rule] for row in members[name]]) for name in names} for rule in range(rules)]
-
-
-def _part(scores: Sequence[float | None]) -> Part:
-    return {"score": 100.0 * math.fsum(score or 0.0 for score in scores) / len(scores), "count": len(scores)}
+    return {name: {"score": 100.0 * math.fsum(members[name]) / len(members[name]), "count": len(members[name])}
+            for name in names}  # fmt: skip

@@ -1,8 +1,9 @@
-"""`Scorer`: one exact rule, applied to one record at a time."""
+"""`Scorer`: what gives the answers of a task their score. `RuleScorer`: one exact rule for one record at a time."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.evaluation.records import AnswerRecord
@@ -11,12 +12,44 @@ Reference = Mapping[str, Any]
 Rule = Callable[[str, Reference], float | None]
 """(prediction, reference) -> score in [0, 1], or None where the rule cannot read the prediction, which counts as 0."""
 
-VARIANTS = ("corrected", "reference")
+DEFAULT = "corrected"
+"""The variant where none is named; runs written before variants had names were scored by it."""
 
 
 @dataclass(frozen=True)
-class Scorer:
-    """Scores one record at a time; made by `get_scorer`."""
+class TaskScore:
+    """What one scorer says of the answers to one task.
+
+    Args:
+        score: percent over all records.
+        count: number of records.
+        unparsable: records that the scorer could not read or that it skips; they score 0.
+        each: score of every record as a share of one, None where it could not be read; None as a whole for a metric
+            that exists over all records only.
+    """
+
+    score: float
+    count: int
+    unparsable: int = 0
+    each: tuple[float | None, ...] | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def mean(cls, each: Sequence[float | None]) -> "TaskScore":
+        """The mean of the records' scores, None counting as 0."""
+        percent = 100.0 * math.fsum(score or 0.0 for score in each) / len(each)
+        return cls(percent, len(each), list(each).count(None), tuple(each))
+
+
+class Scorer(Protocol):
+    """What a `scorers` entry of a task's yaml builds, unless it is a `Rule`."""
+
+    def score(self, records: Sequence[AnswerRecord]) -> TaskScore:
+        """Score all records of a task together; at least one, and none is changed."""
+
+
+@dataclass(frozen=True)
+class RuleScorer:
+    """A rule applied to one record at a time; the score of a task is the mean."""
 
     task: str
     variant: str
@@ -30,8 +63,16 @@ class Scorer:
         """
         return self.read(record) or 0.0
 
+    def score(self, records: Sequence[AnswerRecord]) -> TaskScore:
+        """Mean over the records, in percent.
+
+        Raises:
+            DataError: as calling.
+        """
+        return TaskScore.mean([self.read(record) for record in records])
+
     def read(self, record: AnswerRecord | Mapping[str, Any]) -> float | None:
-        """Like calling, but None where the rule finds no option letter or box, or skips the row (OCR-VQA's reference
+        """Like calling, but None where the rule finds no option letter or box, or skips the sample (OCR-VQA's reference
         rule)."""
         prediction, reference, question = _fields(record)
         if not isinstance(prediction, str):

@@ -1,27 +1,25 @@
-"""Both variants of every rule on the same answers: two scores, and the rows on which they differ."""
+"""All variants of a task's scorers on the same answers: their scores, and the samples on which they differ."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from coin_lightning.errors import DataError
 from coin_lightning.evaluation.breakdown import Part, breakdown
 from coin_lightning.evaluation.records import AnswerRecord
-from coin_lightning.evaluation.scorer import VARIANTS, Reference
-from coin_lightning.evaluation.scorers import get_scorer
-from coin_lightning.evaluation.task_scores import TaskScore, summed
+from coin_lightning.evaluation.scorer import DEFAULT, Reference, TaskScore
+from coin_lightning.evaluation.scorers import Scoring
 
 
 @dataclass(frozen=True)
-class RowDifference:
-    """A row that the two rules score differently; scores in [0, 1]."""
+class SampleDifference:
+    """A sample that the variants score differently; `scores` by variant, as shares of one."""
 
     question_id: str
     prediction: str
     truth: str
-    corrected: float
-    reference: float
+    scores: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """The fields under the names of `differences.jsonl`."""
@@ -29,116 +27,148 @@ class RowDifference:
             "question_id": self.question_id,
             "prediction": self.prediction,
             "reference_answer": self.truth,
-            "corrected_score": self.corrected,
-            "reference_score": self.reference,
+            **{f"{variant}_score": score for variant, score in self.scores.items()},
         }
 
 
 @dataclass(frozen=True)
-class BothScores:
-    """One task's answers under both variants.
+class CellScores:
+    """One task's answers under all variants.
 
     Attributes:
-        by_variant: score in percent with its counts, in the order of `VARIANTS`.
-        breakdown: by variant, part -> score and count (see `breakdown.PARTS`); empty for tasks without parts.
-        differences: rows whose two scores are not equal, in the order of the records.
+        by_variant: score in percent with its counts, in the order of the task's yaml.
+        breakdown: by variant, part -> score and count; empty for tasks without parts.
+        differences: samples that the variants score differently, in the order of the records. Variants that are no
+            mean over records are left out.
+        blank: records whose prediction is empty or white space.
+        version: of the scorers.
     """
 
     by_variant: Mapping[str, TaskScore]
     breakdown: Mapping[str, Mapping[str, Part]]
-    differences: tuple[RowDifference, ...]
+    differences: tuple[SampleDifference, ...]
+    blank: int
+    version: int
 
 
-def score_both(records: Sequence[AnswerRecord], task: str) -> BothScores:
-    """Score all records of a task by both variants.
+def score_all(records: Sequence[AnswerRecord], scoring: Scoring) -> CellScores:
+    """Score all records of a task by every variant.
 
     Raises:
-        ConfigError: an unknown task.
-        DataError: no records, or a reference that one of the rules cannot use.
+        DataError: no records, or a reference that one of the scorers cannot use.
     """
     if not records:
-        raise DataError(f"{task}: no answers to score; a score over nothing is not defined")
-    first, second = (get_scorer(task, variant) for variant in VARIANTS)
-    pairs = [(first.read(record), second.read(record)) for record in records]
-    blank = sum(not record.prediction.strip() for record in records)
-    parts = breakdown(task, (record.reference for record in records), pairs)
-    return BothScores(
-        {name: summed(task, name, [pair[at] for pair in pairs], blank) for at, name in enumerate(VARIANTS)},
-        dict(zip(VARIANTS, parts, strict=True)),
-        tuple(
-            RowDifference(record.question_id, record.prediction, shown_truth(record.reference), a or 0.0, b or 0.0)
-            for record, (a, b) in zip(records, pairs, strict=True)
-            if (a or 0.0) != (b or 0.0)
-        ),
+        raise DataError(f"{scoring.task}: no answers to score; a score over nothing is not defined")
+    scores = {variant: scorer.score(records) for variant, scorer in scoring.scorers.items()}
+    references = [record.reference for record in records]
+    return CellScores(
+        scores,
+        {variant: breakdown(scoring.parts, references, score.each) for variant, score in scores.items()},
+        tuple(_differences(records, {name: score.each for name, score in scores.items() if score.each is not None})),
+        sum(not record.prediction.strip() for record in records),
+        scoring.version,
     )
 
 
+def _differences(
+    records: Sequence[AnswerRecord], each: Mapping[str, Sequence[float | None]]
+) -> Iterable[SampleDifference]:
+    for record, *scores in zip(records, *each.values(), strict=True):
+        values = [score or 0.0 for score in scores]
+        if len(set(values)) > 1:
+            found = dict(zip(each, values, strict=True))
+            yield SampleDifference(record.question_id, record.prediction, shown_truth(record.reference), found)
+
+
 def shown_truth(reference: Reference) -> str:
-    """What a row holds to be right, in one line: the answer, the annotators' answers with their number, or the box."""
+    """What a sample holds to be right, in one line: the answer, the annotators' answers with their number, or the
+    box."""
     answers = reference.get("answers")
     if isinstance(answers, Sequence) and not isinstance(answers, str) and answers:
         return ", ".join(f"{answer} x{count}" for answer, count in Counter(map(str, answers)).most_common())
     return str(reference.get("answer", reference.get("answer_bbox", "")))
 
 
-def score_fields(results: Mapping[str, BothScores], primary: str) -> dict[str, Any]:
-    """What `scores.json` holds of an evaluation: the primary variant's numbers, and beside them both variants.
+def score_fields(results: Mapping[str, CellScores], primary: str) -> dict[str, Any]:
+    """What `scores.json` holds of an evaluation: the primary variant's numbers, and beside them those of all variants.
 
     Args:
         results: by task, in scenario order.
-        primary: the variant that fills the score matrix.
+        primary: the variant that fills the score matrix; every task has it.
     """
-    variants = {variant: _variant(results, variant) for variant in VARIANTS}
+    names = in_order(cell.by_variant for cell in results.values())
+    variants = {variant: _variant(results, variant) for variant in names}
     own = variants[primary]
     return {
         "scores": own["scores"],
-        "counts": {task: both.by_variant[primary].count for task, both in results.items()},
+        "counts": {task: cell.by_variant[primary].count for task, cell in results.items()},
+        "versions": {task: cell.version for task, cell in results.items()},
         "unparsable": own["unparsable"],
         "blank": own["blank"],
         "variants": variants,
-        "differing": {task: len(both.differences) for task, both in results.items()},
+        "differing": {task: len(cell.differences) for task, cell in results.items()},
         "breakdown": own["breakdown"],
     }
 
 
-def _variant(results: Mapping[str, BothScores], variant: str) -> dict[str, Any]:
-    scores = {task: both.by_variant[variant] for task, both in results.items()}
+def _variant(results: Mapping[str, CellScores], variant: str) -> dict[str, Any]:
+    cells = {task: cell for task, cell in results.items() if variant in cell.by_variant}
     return {
-        "scores": {task: score.score for task, score in scores.items()},
-        "unparsable": {task: score.unparsable for task, score in scores.items()},
-        "blank": {task: score.blank for task, score in scores.items()},
-        "breakdown": {task: dict(both.breakdown[variant]) for task, both in results.items() if both.breakdown[variant]},
+        "scores": {task: cell.by_variant[variant].score for task, cell in cells.items()},
+        "unparsable": {task: cell.by_variant[variant].unparsable for task, cell in cells.items()},
+        "blank": {task: cell.blank for task, cell in cells.items()},
+        "breakdown": {task: dict(cell.breakdown[variant]) for task, cell in cells.items() if cell.breakdown[variant]},
     }
 
 
+def in_order(several: Iterable[Iterable[str]]) -> list[str]:
+    """Every name once, in the order in which they first come."""
+    return list(dict.fromkeys(name for each in several for name in each))
+
+
+def variants_of(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Scores of a `scores.json`, percent by variant and task.
+
+    One that was written before all variants were kept has its own only.
+    """
+    if "variants" in scores:
+        return {variant: dict(found.get("scores", {})) for variant, found in scores["variants"].items()}
+    return {scores.get("scorer", DEFAULT): dict(scores.get("scores", {}))}
+
+
+def versions_of(scores: Mapping[str, Any]) -> dict[str, int]:
+    """Version of the scorers behind each score of a `scores.json`; those written before there were versions have 1."""
+    return dict.fromkeys(scores.get("scores", {}), 1) | dict(scores.get("versions", {}))
+
+
 @dataclass(frozen=True)
-class VariantRow:
-    """A task in a table of both variants; percent, None where it was not scored by that variant."""
+class TaskVariants:
+    """A task in a table of all variants; percent by variant, None where it was not scored by that variant."""
 
     task: str
-    corrected: float | None
-    reference: float | None
+    scores: Mapping[str, float | None]
     differing: int | None
     count: int | None
 
-    @property
-    def difference(self) -> float | None:
-        """Reference minus corrected, in points."""
-        return None if self.corrected is None or self.reference is None else self.reference - self.corrected
+    def difference(self, variant: str) -> float | None:
+        """A variant's score minus that of the first variant of the table, in points."""
+        first, other = next(iter(self.scores.values())), self.scores[variant]
+        return None if first is None or other is None else other - first
 
 
-def variant_rows(scores: Mapping[str, Any], tasks: Sequence[str]) -> list[VariantRow]:
-    """Table of both variants out of a `scores.json`; of one written before both were kept, its own variant only.
+def variant_table(scores: Mapping[str, Any], tasks: Sequence[str]) -> list[TaskVariants]:
+    """Table of all variants out of a `scores.json`; all its lines have the same variants.
 
     Args:
         scores: content of `scores.json`.
-        tasks: rows of the table, in their order; those that were not evaluated are left out.
+        tasks: in the order of the lines; those that were not evaluated are left out.
     """
-    variants = scores.get("variants") or {scores.get("scorer", VARIANTS[0]): {"scores": scores.get("scores", {})}}
-    found = [variants.get(variant, {}).get("scores", {}) for variant in VARIANTS]
+    found = variants_of(scores)
     differing, counts = scores.get("differing", {}), scores.get("counts", {})
     return [
-        VariantRow(task, found[0].get(task), found[1].get(task), differing.get(task), counts.get(task))
+        TaskVariants(
+            task, {name: each.get(task) for name, each in found.items()}, differing.get(task), counts.get(task)
+        )
         for task in tasks
-        if any(task in column for column in found)
+        if any(task in column for column in found.values())
     ]

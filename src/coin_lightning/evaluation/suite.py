@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 
 from coin_lightning.errors import ConfigError
 from coin_lightning.evaluation.records import AnswerRecord, merge_records, write_records
-from coin_lightning.evaluation.task_scores import Scoring
+from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.metrics.score_matrix import CELLS
 from coin_lightning.tasks.base import InstructionTask
 
@@ -23,13 +23,13 @@ class Suite:
 
     Args:
         cells: `seen` evaluates after task k the tasks 1..k (lower triangle), `full` all. Zero-shot is always full.
-        scorers: `corrected` or `reference` rules.
+        scorers: variant of the tasks' scorers that fills the score matrix.
     """
 
-    def __init__(self, cells: str = "seen", scorers: str = "corrected") -> None:
+    def __init__(self, cells: str = "seen", scorers: str = DEFAULT) -> None:
         if cells not in CELLS:
             raise ConfigError(f"evaluation.cells={cells!r} is unknown; use seen or full")
-        self.cells, self.scoring = cells, Scoring(scorers)
+        self.cells, self.variant = cells, scorers
 
     def tasks_after(self, position: int, tasks: Sequence[Named]) -> list[Named]:
         """Tasks, or names of tasks, evaluated after experience `position` (0 is zero-shot)."""

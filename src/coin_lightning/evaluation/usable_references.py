@@ -1,13 +1,14 @@
 """Scoring a stand-in for every answer before anything is computed: a rule that cannot use a row stops no run later."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from coin_lightning.errors import DataError
 from coin_lightning.evaluation.judges.truth import ground_truth
 from coin_lightning.evaluation.records import AnswerRecord, record_line
-from coin_lightning.evaluation.scorer import VARIANTS, Reference
-from coin_lightning.evaluation.scorers import RULES, get_scorer
+from coin_lightning.evaluation.scorer import Reference, Scorer
+from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.tasks.row_format import TestRow
 from coin_lightning.tasks.row_sequence import as_rows
 
@@ -15,19 +16,18 @@ ANSWER, BOX = "A", "[0.10,0.10,0.90,0.90]"
 """Predictions that every rule reads to the end: an option letter that is a word too, and a box."""
 
 
-def unusable(task: str, rows: Sequence[TestRow], references: Sequence[Reference]) -> list[str]:
+def unusable(scoring: Scoring, rows: Sequence[TestRow], references: Sequence[Reference]) -> list[str]:
     """What the rules of a task, the judges and the files of a run cannot use, each with its row.
 
     Args:
-        task: key of the task; one without rules of its own is only checked for the files and judges.
+        scoring: of the task.
         rows: the test rows.
         references: theirs.
     """
-    scorers = [get_scorer(task, variant) for variant in VARIANTS if task in RULES]
-    uses: list[Any] = [*scorers, ground_truth, record_line]
+    uses: list[Any] = [partial(_scored, each) for each in scoring.scorers.values()] + [ground_truth, record_line]
     table, problems = as_rows(rows), []
     for index, (id_, reference) in enumerate(zip(table.ids, references, strict=True)):
-        record = AnswerRecord(task, id_, "", BOX if "answer_bbox" in reference else ANSWER, reference)
+        record = AnswerRecord(scoring.task, id_, "", BOX if "answer_bbox" in reference else ANSWER, reference)
         problems += [f"{table.where(index)}: {line}" for use in uses for line in _reasons(use, record)]
     return problems
 
@@ -38,3 +38,7 @@ def _reasons(use: Any, record: AnswerRecord) -> list[str]:
     except DataError as error:
         return error.problems
     return []
+
+
+def _scored(scorer: Scorer, record: AnswerRecord) -> None:
+    scorer.score([record])

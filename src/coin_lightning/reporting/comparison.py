@@ -44,15 +44,34 @@ def write_comparison(runs: Sequence[RunMatrix], folder: Path | str) -> list[Path
 
 
 def split_by_tasks(runs: Sequence[RunMatrix]) -> list[list[RunMatrix]]:
-    """Runs with the same tasks in the same order together, in order of first appearance."""
+    """Runs with the same tasks in the same order together, in order of first appearance.
+
+    Raises:
+        RunError: two runs were scored by unlike versions of a task's scorers.
+    """
+    _check_versions(runs)
     found: dict[tuple[str, ...], list[RunMatrix]] = {}
     for run in runs:
         found.setdefault(run.tasks, []).append(run)
     return list(found.values())
 
 
+def _check_versions(runs: Sequence[RunMatrix]) -> None:
+    """Scores by unlike versions of a task's scorers are not put beside each other."""
+    first: dict[str, RunMatrix] = {}
+    for run in runs:
+        for task, version in run.versions.items():
+            other = first.setdefault(task, run)
+            if version != other.versions[task]:
+                raise RunError(
+                    f"{task}: {run.experiment} (seed {run.seed}) was scored by version {version} of its scorers, "
+                    f"{other.experiment} (seed {other.seed}) by {other.versions[task]}; score the older one again: "
+                    "python -m coin_lightning score RUN"
+                )
+
+
 def _scenario(runs: Sequence[RunMatrix], figure: str) -> dict[str, Any]:
     groups = group_by_method(runs)
     rows = [(explain(key), [metric_text(group, key) for group in groups]) for key in metric_keys(runs)]
     methods = [(group.label, len(group.runs)) for group in groups]
-    return {"tasks": runs[0].tasks, "methods": methods, "rows": rows, "figure": figure}
+    return {"tasks": runs[0].tasks, "title": runs[0].title, "methods": methods, "rows": rows, "figure": figure}

@@ -32,7 +32,7 @@ def count_table(report: Report) -> Table:
             expected = nearest(task, split)
             first = split == SPLITS[0]
             table.add_row(
-                title(task["task"]) if first else "", split, rows_text(task["counts"].get(split)),
+                title(task["task"], report.get("titles")) if first else "", split, rows_text(task["counts"].get(split)),
                 expected_text(expected), expected["source"] if expected else "", _levels(task) if first else "",
             )  # fmt: skip
     return table
@@ -71,7 +71,7 @@ def findings_list(report: Report) -> RenderableType:
 
 
 def _finding(report: Report, task: Report, finding: Mapping[str, Any], style: str) -> Iterator[RenderableType]:
-    place = " ".join(filter(None, (title(task["task"]), finding["split"])))
+    place = " ".join(filter(None, (title(task["task"], report.get("titles")), finding["split"])))
     head = Table.grid(padding=(0, 1))
     head.add_column(width=7)
     head.add_row(

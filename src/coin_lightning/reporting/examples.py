@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -12,12 +12,11 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from coin_lightning.evaluation.records import AnswerRecord
 from coin_lightning.pillow_warnings import listening
 from coin_lightning.pixel_depth import as_rgb
 from coin_lightning.reporting.run_artifacts import RunArtifacts
 
-Scorer = Callable[[dict[str, Any]], float]
-ScorerFactory = Callable[[str, str], Scorer]
 _Pair = tuple[dict[str, Any], dict[str, Any], float, float]  # first and last record, their scores
 GROUPS = ("forgotten", "gained", "kept", "wrong both times")
 RIGHT = 0.5  # soft VQA scores count as right from here on
@@ -54,21 +53,12 @@ class TaskExamples:
     changes_possible: bool
 
 
-def default_scorer(task: str, variant: str) -> Scorer:
-    """The project's exact rule for ``task``; imported here so that tables and figures work without it."""
-    from coin_lightning.evaluation.scorers import get_scorer
-
-    return get_scorer(task, variant=variant)
-
-
-def collect_examples(
-    run: RunArtifacts, task: str, limit: int = 10, scorer_factory: ScorerFactory = default_scorer
-) -> TaskExamples | None:
+def collect_examples(run: RunArtifacts, task: str, limit: int = 10) -> TaskExamples | None:
     """Answers to ``task`` right after its training and in the last finished experience; where no task is trained alone,
     in the last one only.
 
     Returns:
-        None when the task has not been trained yet.
+        None when the task has not been trained yet, or its metric exists over all answers only.
 
     Raises:
         RunError: records are missing or garbled.
@@ -76,16 +66,25 @@ def collect_examples(
     row = run.matrix.tasks.index(task) + 1 if run.matrix.learned == "sequence" else max(run.matrix.last, 0)
     if row > run.matrix.last:
         return None
-    scorer = scorer_factory(task, run.scorer)
     later = {str(record["question_id"]): record for record in run.records(run.matrix.last, task)}
     pairs = [(record, later[key]) for record in run.records(row, task) if (key := str(record["question_id"])) in later]
-    scored = [(first, last, scorer(first), scorer(last)) for first, last in pairs]
+    scores = [_scores(run, task, [pair[side] for pair in pairs]) for side in (0, 1)]
+    if scores[0] is None or scores[1] is None:
+        return None
+    scored = [(*pair, before, after) for pair, before, after in zip(pairs, scores[0], scores[1], strict=True)]
     groups: dict[str, list[_Pair]] = {name: [] for name in GROUPS}
     for item in sorted(scored, key=lambda item: _shuffle_key(item[0]["question_id"])):
         groups[group_of(item[2], item[3])].append(item)
     folder = run.image_folder(task)
     shown = tuple(_example(item, folder) for item in choose(groups, limit))
     return TaskExamples(task, shown, {name: len(items) for name, items in groups.items()}, row < run.matrix.last)
+
+
+def _scores(run: RunArtifacts, task: str, records: Sequence[dict[str, Any]]) -> list[float] | None:
+    names = ("question_id", "prompt", "prediction", "reference")
+    answers = [AnswerRecord(task, *(record[name] for name in names)) for record in records]
+    each = run.scoring(task).scorer(run.scorer).score(answers).each if answers else ()
+    return None if each is None else [score or 0.0 for score in each]
 
 
 def group_of(before: float, after: float) -> str:

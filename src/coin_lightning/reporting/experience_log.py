@@ -11,7 +11,6 @@ from PIL import Image
 
 from coin_lightning.errors import RunError
 from coin_lightning.reporting.figures import matrix_figure
-from coin_lightning.reporting.names import title
 from coin_lightning.reporting.rendering import png_bytes
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.reporting.wandb_dashboard import STEP
@@ -91,7 +90,7 @@ def log_to_wandb(run: Any, matrix: RunMatrix, row: int, sequence_step: int) -> N
         "experience": row,
         STEP: sequence_step,
         "score_matrix": wandb_table(matrix),
-        "score_matrix_picture": wandb.Image(_image(matrix), caption=f"after {title(matrix.rows[row])}"),
+        "score_matrix_picture": wandb.Image(_image(matrix), caption=f"after {matrix.title(matrix.rows[row])}"),
     }
     run.log(values, step=sequence_step)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from coin_lightning.reporting.drawing import BLUE, INK, MUTED, ORANGE, WIDTH, Drawing, Key, Shape, Text, box
-from coin_lightning.reporting.names import percent, title
+from coin_lightning.reporting.names import percent
 from coin_lightning.reporting.panel import STRONGEST, Panel, heat_map
 from coin_lightning.reporting.rendering import save_png
 from coin_lightning.reporting.router_figures import router_layers_figure, router_load_figure
@@ -71,7 +71,7 @@ def matrix_figure(matrix: RunMatrix) -> Drawing:
     drawing = Drawing(WIDTH, top + height * len(rows) + 2, head, "Rows: after training on; columns: score on.")
     drawing.heading(0, 12, head)
     drawing.add(Text(left - 8, top - 10, "after", "end", color=MUTED))
-    names = [title(matrix.rows[row]) for row in rows], [title(task) for task in matrix.tasks]
+    names = [matrix.title(matrix.rows[row]) for row in rows], [matrix.title(task) for task in matrix.tasks]
     heat_map(drawing, (left, top), height, matrix.scores[rows], *names, lambda score: (BLUE, STRONGEST * score / 100))
     own = [(place, row - 1) for place, row in enumerate(rows) if row and matrix.is_own(row, row - 1)]
     frame = width - 4, height - 4, ORANGE
@@ -100,7 +100,7 @@ def draw_curve(panel: Panel, matrix: RunMatrix, task: int) -> None:
 
 def curve_figure(matrix: RunMatrix, task: int) -> Drawing:
     """One small forgetting curve, for pages that arrange the panels themselves."""
-    name, end = title(matrix.tasks[task]), "at the end" if matrix.is_complete else "now"
+    name, end = matrix.title(matrix.tasks[task]), "at the end" if matrix.is_complete else "now"
     shown = ("zero-shot", matrix.zero_shot), ("right after its training", matrix.immediate), (end, matrix.final)
     numbers = ", ".join(f"{label} {percent(scores[task])}" for label, scores in shown)
     drawing = Drawing(*PANEL, f"Forgetting curve of {name}", f"Score in percent: {numbers}.")
@@ -111,7 +111,7 @@ def curve_figure(matrix: RunMatrix, task: int) -> Drawing:
 
 def curves_figure(matrix: RunMatrix) -> Drawing:
     """Forgetting curves of all tasks as small multiples with common axes."""
-    heads, ceiling = [title(task) for task in matrix.tasks], score_ceiling(matrix.scores)
+    heads, ceiling = [matrix.title(task) for task in matrix.tasks], score_ceiling(matrix.scores)
     drawing, panels = small_multiples("Forgetting curves", heads, len(heads), ceiling, CURVE_LEGEND)
     for task, panel in enumerate(panels):
         draw_curve(panel, matrix, task)
@@ -124,7 +124,7 @@ def bars_figure(matrix: RunMatrix) -> Drawing:
     shown = [(end, ORANGE, matrix.final)]
     if matrix.learned == "sequence":
         shown.insert(0, ("right after its training", BLUE, matrix.immediate))
-    names, marks = [title(matrix.tasks[task]) for task in tasks], [("zero-shot", INK, matrix.zero_shot), *shown]
+    names, marks = [matrix.title(matrix.tasks[task]) for task in tasks], [("zero-shot", INK, matrix.zero_shot), *shown]
     numbers = [
         f"{name}: " + ", ".join(f"{label} {percent(scores[task])}" for label, _, scores in marks)
         for task, name in enumerate(names)

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from coin_lightning.reporting import names
-from coin_lightning.reporting.examples import HOW_CHOSEN, ScorerFactory, collect_examples, default_scorer
+from coin_lightning.reporting.examples import HOW_CHOSEN, collect_examples
 from coin_lightning.reporting.figures import bars_figure, curve_figure, save_figures
 from coin_lightning.reporting.glossary import explain, paired
 from coin_lightning.reporting.judge_figures import both_ways_figure
@@ -21,12 +21,11 @@ from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.whole_files import write_text
 
 
-def write_report(run_dir: Path | str, scorer_factory: ScorerFactory = default_scorer, figures: bool = True) -> Path:
+def write_report(run_dir: Path | str, figures: bool = True) -> Path:
     """Write ``report.html`` and ``figures/*.png`` into a run folder, finished or not.
 
     Args:
         run_dir: the run folder.
-        scorer_factory: (task, variant) -> rule from an answer record to [0, 1]; used for the examples only.
         figures: write the PNG files, too; the page does not need them, and they take ten times as long.
 
     Returns:
@@ -39,17 +38,17 @@ def write_report(run_dir: Path | str, scorer_factory: ScorerFactory = default_sc
     if figures:
         save_figures(run, run.path / "figures")
     page = run.path / "report.html"
-    write_text(page, render_report(run, scorer_factory))
+    write_text(page, render_report(run))
     return page
 
 
-def render_report(run: RunArtifacts, scorer_factory: ScorerFactory = default_scorer) -> str:
+def render_report(run: RunArtifacts) -> str:
     """The page as text.
 
     Raises:
         RunError: an artefact is missing or garbled.
     """
-    found = [collect_examples(run, task, scorer_factory=scorer_factory) for task in run.matrix.tasks]
+    found = [collect_examples(run, task) for task in run.matrix.tasks]
     return template("report.html.j2").render(
         run=run,
         matrix=run.matrix,
@@ -63,7 +62,7 @@ def render_report(run: RunArtifacts, scorer_factory: ScorerFactory = default_sco
         figures=_inline_figures(run),
         examples=[item for item in found if item is not None],
         how_chosen=HOW_CHOSEN,
-        environment=_environment_rows(run.environment),
+        environment=_environment_rows(run),
     )
 
 
@@ -131,12 +130,15 @@ def _inline_figures(run: RunArtifacts) -> dict[str, Any]:
     }
 
 
-def _environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:
+def _environment_rows(run: RunArtifacts) -> list[tuple[str, str]]:
     """Flat (name, text) rows; folders of the machine are left out, the page may be handed on."""
+    environment = run.environment
     rows = [(f"machine: {key}", str(value)) for key, value in environment.get("machine", {}).items()]
     rows += [("code (git)", str(environment.get("git") or "not recorded"))]
     rows += [(str(key), str(value)) for key, value in environment.get("versions", {}).items()]
-    rows += [(f"data: {names.title(task)}", _data_text(entry)) for task, entry in environment.get("data", {}).items()]
+    rows += [
+        (f"data: {run.matrix.title(task)}", _data_text(entry)) for task, entry in environment.get("data", {}).items()
+    ]
     return rows
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from coin_lightning.reporting.drawing import CYCLE, MUTED, WIDTH, Drawing, Text
-from coin_lightning.reporting.names import percent, signed, title
+from coin_lightning.reporting.names import percent, signed
 from coin_lightning.reporting.panel import Panel, round_values
 from coin_lightning.reporting.run_matrix import RunMatrix
 
@@ -51,5 +51,5 @@ def _changes(drawing: Drawing, height: float, views: dict[str, RunMatrix]) -> No
             beside = ((-4, 0), "end") if value < 0 else ((4, 0), "start")
             panel.number(value, y + 0.45 * thick, signed(value), *beside)
     panel.curve((0, 0), panel.y, MUTED, 1, 0)
-    names = [title(task) for task in first.tasks[:tasks]]
+    names = [first.title(task) for task in first.tasks[:tasks]]
     drawing.add(*(Text(panel.left - 6, panel.at(0, task)[1], name, "end") for task, name in enumerate(names)))

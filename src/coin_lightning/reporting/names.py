@@ -1,50 +1,34 @@
 """Names and numbers as people read them: task titles, short column heads, percent, bytes, durations."""
 
 import math
+from collections.abc import Mapping
 
-TITLES = {
-    "scienceqa": "ScienceQA",
-    "textvqa": "TextVQA",
-    "imagenet": "ImageNet",
-    "gqa": "GQA",
-    "vizwiz": "VizWiz",
-    "grounding": "Grounding",
-    "vqav2": "VQAv2",
-    "ocrvqa": "OCR-VQA",
-    "zero_shot": "zero-shot",
-    "joint": "joint",
-}
-SHORT = {
-    "scienceqa": "SciQA",
-    "textvqa": "Text",
-    "imagenet": "ImgN",
-    "gqa": "GQA",
-    "vizwiz": "VizW",
-    "grounding": "Grnd",
-    "vqav2": "VQA2",
-    "ocrvqa": "OCR",
-    "zero_shot": "zero-shot",
-    "joint": "joint",
-}
-METHODS = {"moelora": "MoELoRA", "lora": "LoRA", "ewc": "EWC", "lwf": "LwF"}
+from coin_lightning.config_folder import conf_dir, task_nodes, title_in_yaml
 
-
+ROWS = {"zero_shot": "zero-shot"}
 MISSING, MINUS = "\u2013", "\u2212"  # en dash, true minus
 
 
-def title(task: str) -> str:
-    """Name as the publications print it; an unknown key is shown as it is."""
-    return TITLES.get(task, task)
+def title(name: str, titles: Mapping[str, str] | None = None) -> str:
+    """A task, or a row of the matrix, as the publications print it.
+
+    Args:
+        name: key of the task, `zero_shot` or `joint`.
+        titles: by key; of others the package's yaml is asked, and an unknown key is shown as it is.
+    """
+    return (titles or {}).get(name) or ROWS.get(name) or task_nodes(conf_dir()).get(name, {}).get("title") or name
 
 
-def short(task: str) -> str:
-    """Name of at most five characters for known tasks, six for others, for narrow tables."""
-    return SHORT.get(task, task[:6])
+def short(name: str, shorts: Mapping[str, str] | None = None) -> str:
+    """The same for narrow tables: at most six characters where the yaml has no short name."""
+    known = (shorts or {}).get(name) or task_nodes(conf_dir()).get(name, {}).get("short")
+    return known or ROWS.get(name) or name[:6]
 
 
 def method_title(method: str) -> str:
-    """Name of a method as the publications print it; an unknown key is shown as it is."""
-    return METHODS.get(method, method)
+    """Method and plugins (`moelora + ewc`) as the package's yaml calls them; an unknown key is shown as it is."""
+    found = (title_in_yaml("method", name) or title_in_yaml("plugin", name) or name for name in method.split(" + "))
+    return " + ".join(found)
 
 
 def percent(value: float | None) -> str:

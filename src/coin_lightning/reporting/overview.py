@@ -11,7 +11,6 @@ from coin_lightning.errors import RunError
 from coin_lightning.reporting.drawing import CYCLE, MUTED, Drawing, Shape
 from coin_lightning.reporting.figures import score_ceiling, small_multiples
 from coin_lightning.reporting.glossary import explain, ordered
-from coin_lightning.reporting.names import method_title, title
 from coin_lightning.reporting.panel import Panel
 from coin_lightning.reporting.run_matrix import RunMatrix
 
@@ -63,7 +62,7 @@ def group_by_method(runs: Sequence[RunMatrix]) -> list[MethodGroup]:
 
 
 def _identity(run: RunMatrix) -> dict[str, str]:
-    names = {"method": run.method, "backbone": run.backbone, "experiment": run.experiment}
+    names = {"method": run.method_title, "backbone": run.backbone, "experiment": run.experiment}
     return names | {name: str(value) for name, value in run.protocol.items()}
 
 
@@ -78,7 +77,7 @@ def forgetting_overview(runs: Sequence[RunMatrix]) -> Drawing:
     """
     tasks, groups = _common_tasks(runs), group_by_method(runs)
     colors = [CYCLE[index % len(CYCLE)] for index in range(len(groups))]
-    heads = [*(title(task) for task in tasks), "Mean of the tasks seen"]
+    heads = [*(runs[0].title(task) for task in tasks), "Mean of the tasks seen"]
     ceiling = score_ceiling(np.stack([run.scores for run in runs]))
     keys = [(f"{group.label} ({_seeds(group)})", color, 10.0) for group, color in zip(groups, colors, strict=True)]
     keys.append(("zero-shot", MUTED, 0))
@@ -152,7 +151,7 @@ def _label(key: dict[str, str], keys: Sequence[dict[str, str]]) -> str:
     rivals = [other for other in keys if other["method"] == key["method"] and other is not key]
     differing = [name for name in key if any(other.get(name) != key[name] for other in rivals)]
     parts = [_difference(key[name], [other.get(name, "") for other in rivals]) for name in differing]
-    return ", ".join([method_title(key["method"]), *parts])
+    return ", ".join([key["method"], *parts])
 
 
 def _difference(value: str, others: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the page of a run shows beside figures: matrices, judges, and both readings of the rules."""
+"""What the page of a run shows beside figures: matrices, judges, and all variants of the scorers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,15 +9,14 @@ import numpy as np
 from coin_lightning.errors import DataError
 from coin_lightning.evaluation.judges.summary import identity_text
 from coin_lightning.evaluation.records import read_records
-from coin_lightning.evaluation.side_by_side import RowDifference, VariantRow, score_both, variant_rows
+from coin_lightning.evaluation.side_by_side import SampleDifference, TaskVariants, score_all, variant_table
 from coin_lightning.reporting.matrix_sections import JudgeScores
-from coin_lightning.reporting.names import title
 from coin_lightning.reporting.run_artifacts import RunArtifacts
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.run_files import read_json
 
 SHOWN_DIFFERENCES = 5
-"""Differing rows that the page prints per task; `cli.score` lists all."""
+"""Differing samples that the page prints per task; `cli.score` lists all."""
 
 
 def matrix_cells(matrix: RunMatrix) -> list[dict[str, Any]]:
@@ -76,7 +75,7 @@ def unparsed_text(matrix: RunMatrix, judge: JudgeScores) -> str:
         return f"all {total} replies could be read"
     counted = "are left out of the scores" if judge.strict else "count as 0"
     places = ", ".join(
-        f"{title(matrix.tasks[column])} after {title(matrix.rows[row])} {judge.unparsed[row, column]}"
+        f"{matrix.title(matrix.tasks[column])} after {matrix.title(matrix.rows[row])} {judge.unparsed[row, column]}"
         for row, column in np.argwhere(judge.unparsed)
     )
     return f"{lost} of {total} replies could not be read and {counted}: {places}"
@@ -84,17 +83,27 @@ def unparsed_text(matrix: RunMatrix, judge: JudgeScores) -> str:
 
 @dataclass(frozen=True)
 class ScoringSection:
-    """Both readings of the rules on the answers after one experience."""
+    """All variants of the scorers on the answers after one experience."""
 
     after: str
-    rows: list[VariantRow]
-    differences: list[tuple[str, list[RowDifference], int]]
+    versions: str
+    rows: list[TaskVariants]
+    differences: list[tuple[str, list[SampleDifference], int]]
     metrics: dict[str, dict[str, float | None]]
     parts: list[tuple[str, str, float, int]]
 
+    @property
+    def variants(self) -> list[str]:
+        """Names of the variants, the first the one to which the others are compared."""
+        return list(self.rows[0].scores)
+
+    def metric(self, variant: str, key: str) -> float | None:
+        """A metric of the matrix by one variant."""
+        return self.metrics.get(variant, {}).get(key)
+
 
 def scoring_section(run: RunArtifacts) -> ScoringSection | None:
-    """Both variants after the last finished experience, and rows on which they differ; None before any scores.
+    """All variants after the last finished experience, and samples on which they differ; None before any scores.
 
     Raises:
         RunError: an artefact is missing or garbled.
@@ -103,9 +112,10 @@ def scoring_section(run: RunArtifacts) -> ScoringSection | None:
     if row < 0:
         return None
     scores = read_json(run.folder(row) / "scores.json")
-    rows = variant_rows(scores, run.matrix.tasks)
+    rows = variant_table(scores, run.matrix.tasks)
     return ScoringSection(
         after=run.task(row),
+        versions=_versions(run.matrix),
         rows=rows,
         differences=list(_differences(run, row, [line.task for line in rows if line.differing])),
         metrics={name: variant.metrics for name, variant in run.matrix.variants.items()},
@@ -113,14 +123,21 @@ def scoring_section(run: RunArtifacts) -> ScoringSection | None:
     )
 
 
-def _differences(run: RunArtifacts, row: int, tasks: list[str]) -> Iterator[tuple[str, list[RowDifference], int]]:
+def _differences(run: RunArtifacts, row: int, tasks: list[str]) -> Iterator[tuple[str, list[SampleDifference], int]]:
     for task in tasks:
         try:
-            found = score_both(read_records(run.folder(row) / "records" / f"{task}.jsonl"), task).differences
+            records = read_records(run.folder(row) / "records" / f"{task}.jsonl")
+            found = score_all(records, run.scoring(task)).differences
         except DataError:  # the counts are in scores.json; a page can do without the rows themselves
             continue
         if found:
             yield task, list(found[:SHOWN_DIFFERENCES]), len(found)
+
+
+def _versions(matrix: RunMatrix) -> str:
+    """Which version of its scorers a task has, as far as it is not the first."""
+    later = [f"{matrix.title(task)} {version}" for task, version in matrix.versions.items() if version > 1]
+    return f", by version {', '.join(later)} of the scorers" if later else ""
 
 
 def _parts(breakdown: dict[str, Any]) -> Iterator[tuple[str, str, float, int]]:

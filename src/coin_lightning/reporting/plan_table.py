@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from coin_lightning.reporting.names import count, short
+from coin_lightning.reporting.names import count
 
 POINTS = ("first", "warm", "middle", "last")
 """Sampled steps: the first, the first at full rate, the middle one, the last one."""
@@ -56,7 +56,7 @@ def _steps(plan: Mapping[str, Any]) -> Table:
         epochs = f"x{task['epochs']}" if task["epochs"] > 1 else ""
         warmup = "-" if task["warmup_steps"] is None else str(task["warmup_steps"])
         numbers = (f"{task['rows']}{epochs}", sizes, str(task["steps"]), warmup)
-        table.add_row(short(task["task"]), *numbers, *(_rates(task["rates"], point) for point in POINTS))
+        table.add_row(task["short"], *numbers, *(_rates(task["rates"], point) for point in POINTS))
     return table
 
 

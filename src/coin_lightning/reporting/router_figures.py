@@ -5,7 +5,6 @@ import re
 import numpy as np
 
 from coin_lightning.reporting.drawing import BLUE, MUTED, ORANGE, PURPLE, WIDTH, Drawing, Text
-from coin_lightning.reporting.names import title
 from coin_lightning.reporting.panel import STRONGEST, Panel, heat_map, round_values
 from coin_lightning.reporting.run_artifacts import RouterLoad
 
@@ -48,7 +47,7 @@ def router_load_figure(router: RouterLoad) -> Drawing:
     drawing = Drawing(WIDTH, 52 + 32 * tasks, head, f"Rows: {tasks} tasks; columns: {experts} experts.")
     drawing.heading(0, 12, head)
     labels = [f"expert {e + 1}" if experts <= 8 else str(e + 1) for e in range(experts)]
-    _balance(drawing, (110, 50), 32, load, [title(task) for task in router.tasks], labels)
+    _balance(drawing, (110, 50), 32, load, list(router.titles), labels)
     return drawing
 
 

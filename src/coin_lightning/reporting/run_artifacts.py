@@ -1,5 +1,6 @@
 """A run folder as typed values: scores, costs, routing and answers of every finished experience."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import Any, TypeVar, get_type_hints
 import numpy as np
 
 from coin_lightning.errors import RunError
+from coin_lightning.evaluation.run_scoring import run_scoring
+from coin_lightning.evaluation.scorer import DEFAULT
+from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.reporting.json_fields import field, read_json_lines
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 from coin_lightning.run_files import read_json
@@ -56,12 +60,14 @@ class RouterLoad:
         layers: L module names.
         tasks: N evaluated tasks.
         load: ``[N, L, E]``, the last axis sums to 1.
+        titles: of the tasks, for readers.
     """
 
     task: str
     layers: tuple[str, ...]
     tasks: tuple[str, ...]
     load: np.ndarray
+    titles: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -104,12 +110,25 @@ class RunArtifacts:
         """
         files = [self.folder(k) / "router.json" for k in reversed(self.finished)]
         found = next((file for file in files if file.exists()), None)
-        return None if found is None else _router_load(found, self.task(int(found.parent.name.split("_")[1])))
+        return (
+            None
+            if found is None
+            else _router_load(found, self.task(int(found.parent.name.split("_")[1])), self.matrix.title)
+        )
 
     @property
     def scorer(self) -> str:
-        """Variant of the scoring rules: ``corrected`` or ``reference``."""
-        return self.evaluation[self.matrix.last].scorer if self.matrix.last >= 0 else "corrected"
+        """Variant of the tasks' scorers that fills the matrix."""
+        return self.evaluation[self.matrix.last].scorer if self.matrix.last >= 0 else DEFAULT
+
+    def scoring(self, task: str) -> Scoring:
+        """How answers to ``task`` are scored.
+
+        Raises:
+            ConfigError: a scorer of the task's yaml cannot be built.
+            RunError: ``config.yaml`` cannot be read.
+        """
+        return run_scoring(self.path, task)
 
     def task(self, row: int) -> str:
         """Name of the row: ``zero_shot`` or a task."""
@@ -159,7 +178,7 @@ def _cost(kind: type[Cost], path: Path) -> Cost:
     return kind(**{key: of(field(content, path, key, of)) for key, of in get_type_hints(kind).items()})
 
 
-def _router_load(path: Path, after: str) -> RouterLoad:
+def _router_load(path: Path, after: str, title: Callable[[str], str]) -> RouterLoad:
     content = read_json(path)
     experts = field(content, path, "num_experts", int)
     layers = field(content, path, "layers", list)
@@ -168,4 +187,5 @@ def _router_load(path: Path, after: str) -> RouterLoad:
         values = np.array([load[task] for task in load], dtype=float).reshape(len(load), len(layers), experts)
     except (TypeError, ValueError) as error:
         raise RunError(f"{path}: field 'load' must hold {len(layers)} rows of {experts} numbers per task.") from error
-    return RouterLoad(task=after, layers=tuple(str(name) for name in layers), tasks=tuple(load), load=values)
+    names = tuple(str(name) for name in layers)
+    return RouterLoad(after, names, tuple(load), values, tuple(map(title, load)))

@@ -20,6 +20,7 @@ from coin_lightning.reporting.matrix_sections import (
     metrics_of,
     variants_in,
 )
+from coin_lightning.reporting.names import method_title, short, title
 from coin_lightning.run_files import read_json
 
 Scalar = str | float | int | bool | None
@@ -38,6 +39,8 @@ class RunMatrix:
         variants: both readings of the rules; ``differing`` ``[T + 1, T]`` rows that they score differently.
         judges: what judges say of the same answers, by judge.
         published: key of the published row that the experiment reproduces.
+        titles, shorts: of the tasks, and of the method, for readers, as their yaml had them.
+        versions: of the scorers of each task.
         learned: ``sequence``, ``joint`` or ``nothing``; see ``ScoreMatrix``.
     """
 
@@ -57,6 +60,18 @@ class RunMatrix:
     judges: Mapping[str, JudgeScores] = field_of(default_factory=dict)
     published: str | None = None
     learned: str = "sequence"
+    titles: Mapping[str, str] = field_of(default_factory=dict)
+    shorts: Mapping[str, str] = field_of(default_factory=dict)
+    method_title: str = ""
+    versions: Mapping[str, int] = field_of(default_factory=dict)
+
+    def title(self, name: str) -> str:
+        """A row or task as readers know it; of a run that kept no titles, as the package's yaml has it."""
+        return title(name, self.titles)
+
+    def short(self, task: str) -> str:
+        """A task in a narrow column."""
+        return short(task, self.shorts)
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -194,4 +209,8 @@ def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json")
         judges=judges_in(data, path, tasks),
         published=data.get("published"),
         learned=learned,
+        titles=dict(data.get("titles") or {}),
+        shorts=dict(data.get("short") or {}),
+        method_title=data.get("method_title") or method_title(field(data, path, "method", str)),
+        versions=dict.fromkeys(tasks, 1) | dict(data.get("versions") or {}),
     )

@@ -1,40 +1,45 @@
-"""Tables of both scoring variants next to each other, for the terminal."""
+"""Tables of all variants of the scorers next to each other, for the terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from coin_lightning.evaluation.side_by_side import RowDifference, VariantRow
-from coin_lightning.reporting.names import MISSING, percent, signed, title
+from coin_lightning.evaluation.side_by_side import SampleDifference, TaskVariants, in_order
+from coin_lightning.reporting.names import MINUS, MISSING, percent, signed
 
 SHOWN_CHARACTERS = 40
+Title = Callable[[str], str]
 
 
-def side_by_side_table(rows: Sequence[VariantRow]) -> Table:
-    """Task, percent by the corrected and by the reference rule, their difference in points, and differing rows."""
+def side_by_side_table(lines: Sequence[TaskVariants], title: Title) -> Table:
+    """Task, percent by each variant, the others' difference to the first in points, and differing samples."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("task", no_wrap=True)
-    for column in ("corrected", "reference", "difference", "differing rows"):
+    first, *others = in_order(line.scores for line in lines) or [""]
+    for column in (first, *others, *(f"{name} {MINUS} {first}" for name in others), "differing samples"):
         table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        counts = MISSING if row.differing is None else f"{row.differing} of {row.count}"
-        numbers = percent(row.corrected), percent(row.reference), signed(row.difference)
-        table.add_row(title(row.task), *numbers, counts, style="dim" if row.differing == 0 else "")
+    for line in lines:
+        counts = MISSING if line.differing is None else f"{line.differing} of {line.count}"
+        numbers = [percent(line.scores[name]) for name in (first, *others)]
+        numbers += [signed(line.difference(name)) for name in others]
+        table.add_row(title(line.task), *numbers, counts, style="dim" if line.differing == 0 else "")
     return table
 
 
-def differences_table(rows: Iterable[tuple[str, RowDifference]]) -> Table:
-    """Rows that the variants score differently: task and row, with both scores (0 to 1)."""
+def differences_table(samples: Sequence[tuple[str, SampleDifference]], title: Title) -> Table:
+    """Samples that the variants score differently: task and sample, with all scores (0 to 1)."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("task", "question", "prediction", "truth"):
         table.add_column(column, overflow="fold")
-    table.add_column("corrected", justify="right")
-    table.add_column("reference", justify="right")
-    for task, row in rows:
-        texts = [Text(text) for text in (row.question_id, shown(row.prediction), shown(row.truth))]
-        table.add_row(title(task), *texts, f"{row.corrected:.1f}", f"{row.reference:.1f}")
+    variants = in_order(sample.scores for _, sample in samples)
+    for variant in variants:
+        table.add_column(variant, justify="right")
+    for task, sample in samples:
+        texts = [Text(text) for text in (sample.question_id, shown(sample.prediction), shown(sample.truth))]
+        scores = [f"{sample.scores[name]:.1f}" if name in sample.scores else MISSING for name in variants]
+        table.add_row(title(task), *texts, *scores)
     return table
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coin_lightning.reporting.glossary import JUDGE, paired
-from coin_lightning.reporting.names import duration, method_title, percent, short, signed, title
+from coin_lightning.reporting.names import duration, percent, signed
 from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.reporting.run_matrix import RunMatrix
 
@@ -33,11 +33,11 @@ def matrix_table(matrix: RunMatrix, highlight_row: int | None = None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("after", no_wrap=True)
     for task in matrix.tasks:
-        table.add_column(short(task), justify="right", no_wrap=True, min_width=5)
+        table.add_column(matrix.short(task), justify="right", no_wrap=True, min_width=5)
     change = matrix.change()
     for k in matrix.filled:
         cells = [_cell(matrix, change, k, i) for i in range(len(matrix.tasks))]
-        table.add_row(title(matrix.rows[k]), *cells, style="bold" if k == row else "")
+        table.add_row(matrix.title(matrix.rows[k]), *cells, style="bold" if k == row else "")
         if k == row and k > 0:
             table.add_row(Text("  change", style="dim"), *(_change(change[k, i]) for i in range(len(matrix.tasks))))
     return table
@@ -82,15 +82,15 @@ def run_header(
     notes: tuple[str, ...] | list[str] = (),
     learned: str = "sequence",
 ) -> RenderableType:
-    """What is about to run: names, order of the tasks, folder, and what to keep in mind about the numbers.
+    """What is about to run: titles, order of the tasks, folder, and what to keep in mind about the numbers.
 
     Tasks of a sequence are printed as `a > b`, those learned at once as `a + b`, those only asked as `a, b`.
     """
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("experiment", Text(f"{experiment}: {method_title(method)} on {backbone}, seed {seed}", style="bold"))
-    table.add_row("tasks", Text(BETWEEN[learned].join(title(task) for task in tasks)))
+    table.add_row("experiment", Text(f"{experiment}: {method} on {backbone}, seed {seed}", style="bold"))
+    table.add_row("tasks", Text(BETWEEN[learned].join(tasks)))
     table.add_row("run folder", Text(str(run_dir)))
     for note in notes:
         table.add_row("note", Text(note))

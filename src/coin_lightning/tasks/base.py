@@ -1,12 +1,13 @@
 """`InstructionTask`: one instruction data set as a `LightningDataModule`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from pydantic import PositiveInt
 from torch.utils.data import DataLoader
 
 from coin_lightning.backbones.base import Backbone
@@ -34,10 +35,12 @@ class InstructionTask(L.LightningDataModule):
     """Rows of one CoIN task, read from the published layout.
 
     Args:
-        name: key of the task, its column in the score matrix and the name of its scorer.
+        name: key of the task, its column in the score matrix.
         directory: the task's folder, e.g. `ScienceQA`.
         data, batches, answers: see `tasks.options`.
         truth: gives the references of the test rows; default: the row's own `answer`.
+        title, short: name in reports, and in narrow tables; default: the key, and its first letters.
+        scorers, version, parts: how answers are scored, see `evaluation.scorers.Scoring`.
 
     Attributes:
         train_rows, test_rows, references: what `read` found, test rows and references side by side.
@@ -54,9 +57,16 @@ class InstructionTask(L.LightningDataModule):
         batches: BatchOptions | None = None,
         answers: AnswerOptions | None = None,
         truth: Truth | None = None,
+        title: str | None = None,
+        short: str | None = None,
+        scorers: Mapping[str, Any] | None = None,
+        version: PositiveInt = 1,
+        parts: Any = None,
     ) -> None:
         super().__init__()
         self.name, self.directory, self.data = name, directory, data
+        self.title, self.short = title or name, short or (title or name)[:6]
+        self.scoring = {"scorers": scorers, "version": version, "parts": parts}
         self.batches, self.answers = batches or BatchOptions(), answers or AnswerOptions()
         data.test_samples(name)  # refuses what could only fail when the data is read
         self.image_root = Path(data.root) / data.images

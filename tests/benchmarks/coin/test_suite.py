@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from coin_lightning.benchmarks.coin.suite import RAW_TASKS
 from coin_lightning.benchmarks.mini_suite import TASKS
-from coin_lightning.cli.build import conf_dir
+from coin_lightning.config_folder import conf_dir
 
 
 def test_tasks_folders_and_splits_are_coin_minis_and_in_its_order():

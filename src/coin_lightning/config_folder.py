@@ -1,0 +1,56 @@
+"""The `conf` folder read as plain yaml: what a task or a method is called and scored by, for code without Hydra."""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from coin_lightning.errors import ConfigError
+
+
+def conf_dir() -> Path:
+    """The `conf` folder: of the checkout, or inside the installed package."""
+    package = Path(__file__).parent
+    places = (package / "conf", package.parents[1] / "conf")
+    return next(folder for folder in places if (folder / "train.yaml").is_file())
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """`; did you mean a or b?`, or an empty text when no known name is near."""
+    close = get_close_matches(str(name), known, n=3) or get_close_matches(str(name).lower(), known, n=3)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+@cache
+def task_nodes(folder: Path) -> dict[str, dict[str, Any]]:
+    """Every task that a config folder has (`task/*.yaml`), by its name.
+
+    Raises:
+        ConfigError: a file is no yaml.
+    """
+    return {str(node.get("name", key)): node for key, node in _tasks(folder)}
+
+
+def _tasks(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for file in sorted((folder / "task").glob("[!_]*.yaml")):
+        for key, node in _content(file).items():
+            if isinstance(node, dict):
+                yield key, node
+
+
+def title_in_yaml(group: str, name: str) -> str | None:
+    """Title of an option of the package's config group `method` or `plugin`; None where its yaml has none."""
+    file = conf_dir() / group / f"{name}.yaml"
+    return _content(file).get("title") if file.is_file() else None
+
+
+@cache
+def _content(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: cannot be read as yaml ({error})") from error
+    return content if isinstance(content, dict) else {}

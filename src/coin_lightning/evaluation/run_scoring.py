@@ -1,0 +1,73 @@
+"""The scorers of a run that is there: as its own `config.yaml` has them, or as a newer yaml does."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from coin_lightning.config_folder import conf_dir, task_nodes
+from coin_lightning.errors import RunError
+from coin_lightning.evaluation.scorers import Scoring
+
+FIELDS = ("title", "short", "version", "scorers", "parts")
+"""What a task's yaml says beside the data: nothing that is learned or answered depends on it."""
+
+
+def run_scoring(run: Path, task: str) -> Scoring:
+    """How a task of a run is scored, by the run's own config; by the package's yaml where that says nothing of it.
+
+    Raises:
+        ConfigError: a scorer cannot be built.
+        RunError: `config.yaml` cannot be read.
+    """
+    return Scoring.of(task, _task_in(config_of(run), task))
+
+
+def newest_scoring(run: Path, tasks: Sequence[str], folders: Sequence[Path]) -> dict[str, Mapping[str, Any]]:
+    """What yaml files say of the scoring of a run's tasks: of each task the one with the highest version.
+
+    Args:
+        run: the run folder; of equal versions its own config counts, which may have set options of a scorer.
+        tasks: of the run.
+        folders: config folders, the package's own is always looked into.
+
+    Raises:
+        RunError: `config.yaml` cannot be read.
+    """
+    own = config_of(run)
+    found: dict[str, Mapping[str, Any]] = {}
+    for task in tasks:
+        nodes = [_task_in(own, task), *(task_nodes(folder).get(task, {}) for folder in (*folders, conf_dir()))]
+        with_scorers = [node for node in nodes if node.get("scorers")]
+        newest = max(with_scorers, key=lambda node: int(node.get("version", 1)), default={})
+        found[task] = {name: newest[name] for name in FIELDS if newest.get(name) is not None}
+    return found
+
+
+def with_scoring(config: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The config of a run whose tasks say of their scoring what `nodes` say."""
+    scenario = config.get("scenario") or {}
+    if not scenario.get("tasks"):
+        return dict(config)
+    tasks = {key: {**node, **nodes.get(node.get("name", key), {})} for key, node in scenario["tasks"].items()}
+    return {**config, "scenario": {**scenario, "tasks": tasks}}
+
+
+def config_of(run: Path) -> dict[str, Any]:
+    """Content of `config.yaml`; empty when there is none, as in folders from before it was kept.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    file = run / "config.yaml"
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RunError(f"{file}: cannot be read ({error}); restore it") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _task_in(config: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+    tasks = (config.get("scenario") or {}).get("tasks") or {}
+    return next((node for key, node in tasks.items() if node.get("name", key) == task), {})
