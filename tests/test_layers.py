@@ -12,7 +12,7 @@ SOURCE = Path(coin_lightning.__file__).parent
 BASE = frozenset(
     {
         "metrics", "errors", "assets", "seeding", "quiet", "schedules", "whole_files", "weight_files", "run_files",
-        "processes", "pixel_depth", "pillow_warnings",
+        "processes", "pixel_depth", "pillow_warnings", "json_files", "json_stream", "text_encodings",
     }
 )  # fmt: skip
 MODELS = frozenset({"backbones", "adapters"})

@@ -20,7 +20,7 @@ from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import AssetError, ConfigError
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import FeatureStore
-from coin_lightning.tasks.rows import TrainRow
+from coin_lightning.tasks.row_format import Media, TrainRow
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:transformers")
 
@@ -68,9 +68,9 @@ def encoder(llava, tmp_path_factory) -> Encoder:
 
 
 ROWS = [
-    TrainRow("1", (Turn("<image>\nWhat is it?", "No cat"),), "a.png", "row 0"),
-    TrainRow("2", (Turn("Why?", "No"),), None, "row 1"),
-    TrainRow("3", (Turn("Is it\n<image>", "A cat"), Turn("Sure?", "No")), "b.png", "row 2"),
+    TrainRow("1", (Turn("What is it?", "No cat", 1),), (Media("a.png"),), "row 0"),
+    TrainRow("2", (Turn("Why?", "No"),), (), "row 1"),
+    TrainRow("3", (Turn("Is it", "A cat", 1), Turn("Sure?", "No")), (Media("b.png"),), "row 2"),
 ]
 
 
@@ -97,7 +97,7 @@ def test_what_the_backbone_knows_of_the_checkpoint(llava, folder):
 
 
 def test_the_last_tokens_of_a_vicuna_row_by_hand(llava):
-    tokens, labels = llava.tokens(*llava.prompt.render([Turn("cat", "No", picture=True), Turn("A cat", "cat")]))
+    tokens, labels = llava.tokens(*llava.prompt.render([Turn("cat", "No", images=1), Turn("A cat", "cat")]))
     names = llava.tokenizer.convert_ids_to_tokens
     assert names(tokens[:4]) == ["<s>", "▁", "A", "▁c"]
     picture = tokens.index(llava.image_token_id)
@@ -293,7 +293,7 @@ def test_the_checkpoints_own_chat_template(copy):
     (copy / "chat_template.jinja").write_text(LLAVA_TEMPLATE)
     loaded = load_llava(copy, dtype="float32", prompt="chat_template")
     own = load_llava(copy, dtype="float32", system="")
-    turns = [Turn("A cat", "No", picture=True)]
+    turns = [Turn("A cat", "No", images=1)]
     tokens, labels = loaded.tokens(*loaded.prompt.render(turns))
     behind = len(loaded.tokenizer(" ", add_special_tokens=False)["input_ids"])  # the template's blank behind the turn
     assert (tokens[:-behind], labels[:-behind]) == own.tokens(*own.prompt.render(turns))
@@ -302,7 +302,7 @@ def test_the_checkpoints_own_chat_template(copy):
 
 def test_without_weights_all_but_the_model_is_there(folder, llava):
     empty = load_llava(folder, weights=False, gradient_checkpointing=True)
-    turns = [Turn("A cat", "No", picture=True)]
+    turns = [Turn("A cat", "No", images=1)]
     assert empty.tokens(*empty.prompt.render(turns)) == llava.tokens(*llava.prompt.render(turns))
     assert (empty.feature_shape, empty.end_id, empty.name) == (llava.feature_shape, 2, llava.name)
     assert all(parameter.is_meta for parameter in empty.parameters())

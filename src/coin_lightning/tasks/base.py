@@ -16,11 +16,11 @@ from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import FeatureStore
 from coin_lightning.tasks.lengths import row_lengths
-from coin_lightning.tasks.loaders import Batches, Rows, TrainLoader
+from coin_lightning.tasks.loaders import Batches, TrainLoader
 from coin_lightning.tasks.row_checks import broken_pictures, too_long
-from coin_lightning.tasks.row_sequence import as_rows
-from coin_lightning.tasks.row_table import LazyRows, RawRows
+from coin_lightning.tasks.row_sequence import Rows, as_rows
 from coin_lightning.tasks.rows import TestRow, TrainRow, read_test, read_train, repeated
+from coin_lightning.tasks.sample_table import RawSamples
 from coin_lightning.tasks.sampler import LengthBucketSampler, answer_batches
 from coin_lightning.tasks.sources import JsonSource, Source
 from coin_lightning.tasks.subsets import Fraction, chunks, drawn, listed, subset
@@ -128,8 +128,8 @@ class InstructionTask(L.LightningDataModule):
         self.test_rows: Sequence[TestRow] = []
         self.references: list[Reference] = []
         self.notes: list[str] = []
-        self._raw: dict[str, RawRows] = {}
-        self._whole: dict[str, LazyRows[Any]] = {}
+        self._raw: dict[str, RawSamples] = {}
+        self._whole: dict[str, Rows[Any]] = {}
         self._subsets: dict[str, Any] = {}
         self._measured: dict[int, tuple[Sequence[Any], np.ndarray]] = {}
         self._sampler: LengthBucketSampler | None = None
@@ -182,16 +182,16 @@ class InstructionTask(L.LightningDataModule):
         """Say which fields nothing reads, and how many rows lack a picture where others have one."""
         any_pictured = any(rows.images for rows in self._whole.values())
         for name, rows in self._whole.items():
-            for field, count in rows.columns.unread.most_common():
+            for field, count in rows.unread().most_common():
                 self.notes.append(f"{self.name}: {count} {name} rows have a field {field!r}, which nothing reads.")
-            without = rows.without_picture()
+            without = rows.without_image()
             if without and any_pictured:
                 self.notes.append(f"{self.name}: {without} of {len(rows)} {name} rows have no picture.")
 
     def _read_train(self) -> None:
         self._raw["train"] = self.source.rows(self.directory, self.instructions, "train")
         self._whole["training"] = rows = read_train(
-            self._raw["train"], self.image_root, self.repeated_train_ids, self.name
+            self._raw["train"], self.image_root, self.repeated_train_ids, self.name, self.features
         )
         if count := repeated(rows):
             self.notes.append(f"{self.name}: {count} training rows have the id of an earlier row; all are used.")
@@ -201,7 +201,7 @@ class InstructionTask(L.LightningDataModule):
 
     def _read_test(self) -> None:
         self._raw["test"] = self.source.rows(self.directory, self.instructions, self.test_split)
-        self._whole["test"] = rows = read_test(self._raw["test"], self.image_root, self.name)
+        self._whole["test"] = rows = read_test(self._raw["test"], self.image_root, self.name, self.features)
         truth = self.truth(rows, self.image_root)
         kept = listed(rows, self.test_ids, self.name) if self.test_ids else list(range(len(rows)))
         chosen = drawn(len(kept), 1.0, self.limit_test, f"{self.subset_seed}/{self.name}/test")
@@ -356,7 +356,7 @@ class InstructionTask(L.LightningDataModule):
         self._sampler.skip_batches(batch)
         self._resume = (0, 0)
         return TrainLoader(
-            Rows(self.train_rows),
+            self.train_rows,
             accumulation,
             batch_sampler=self._sampler,
             collate_fn=self.encoder.train_batch,
