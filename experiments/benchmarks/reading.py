@@ -84,7 +84,7 @@ def theirs(root: Path, args: argparse.Namespace, phases: Phases) -> dict[str, An
     phases.reached("rows")
 
     def tokenise(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        talks = (train_row({"id": 0, "conversations": talk}, None, "").turns for talk in batch["conversations"])
+        talks = (train_row({"id": 0, "conversations": talk}, (), "").turns for talk in batch["conversations"])
         return {"input_ids": tokenizer([prompt.render(turns)[0] for turns in talks])["input_ids"]}
 
     tokens = rows.map(tokenise, batched=True, remove_columns=["conversations"])

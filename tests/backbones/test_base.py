@@ -157,13 +157,13 @@ def test_features_are_the_hidden_states_that_llava_selects(backbone):
     pixels = torch.randn(2, 3, 28, 28)
     features = backbone.encode_pictures(pixels)
     states = backbone.core.vision_tower(pixels, output_hidden_states=True).hidden_states
-    assert features.dtype is torch.float16
+    assert features.dtype is torch.bfloat16
     assert features.shape == (2, *backbone.feature_shape) == (2, 4, 16)
-    assert torch.equal(features, states[-2][:, 1:].half())  # the layer before the last, without the class token
+    assert torch.equal(features, states[-2][:, 1:].bfloat16())  # the layer before the last, without the class token
     backbone.model.config.vision_feature_layer = [-2, -1]
     backbone.model.config.vision_feature_select_strategy = "full"
     both = backbone.encode_pictures(pixels)
-    assert torch.equal(both, torch.cat([states[-2], states[-1]], dim=-1).half())
+    assert torch.equal(both, torch.cat([states[-2], states[-1]], dim=-1).bfloat16())
 
 
 def test_the_tower_key_names_all_that_decides_a_feature(backbone):
@@ -190,7 +190,7 @@ def test_the_tower_key_of_the_padded_frame_is_the_one_that_old_caches_have(backb
 
 def test_pictures_fill_the_image_tokens_in_row_order(backbone):
     rows = torch.tensor([[7, 3, 3, 3, 3, 8], [9, 9, 9, 9, 9, 9], [3, 3, 3, 3, 5, 6]])
-    pictures = torch.randn(2, 4, 16).half()
+    pictures = torch.randn(2, 4, 16).bfloat16()
     embeds = backbone.embed(rows, pictures)
     table = backbone.model.get_input_embeddings().weight
     projected = backbone.core.multi_modal_projector(pictures.float())

@@ -72,6 +72,9 @@ ROWS = [
     TrainRow("2", (Turn("Why?", "No"),), (), "row 1"),
     TrainRow("3", (Turn("Is it", "A cat", 1), Turn("Sure?", "No")), (Media("b.png"),), "row 2"),
 ]
+SEVERAL = TrainRow(
+    "4", (Turn("Both?", "No", 2), Turn("cat", "A cat", 1)), tuple(map(Media, ("b.png", "a.png", "b.png"))), "row 3"
+)
 
 
 def test_every_weight_arrives_under_the_published_names(llava, direct, folder):
@@ -117,10 +120,13 @@ def ours(llava: Backbone, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
     return llava.answer_logits(llava.hidden_states(llava.embed(batch["input_ids"], features)), batch["labels"])
 
 
-@pytest.mark.parametrize("rows", [ROWS[:1], ROWS[1:2], ROWS], ids=["picture", "text", "mixed and padded"])
+ROW_SETS = [ROWS[:1], ROWS[1:2], [SEVERAL], [*ROWS[:2], SEVERAL, ROWS[2]]]
+
+
+@pytest.mark.parametrize("rows", ROW_SETS, ids=["image", "text", "several", "mixed and padded"])
 def test_loss_and_logits_are_those_of_transformers_with_its_masks(llava, direct, encoder, rows, monkeypatch):
-    # transformers keeps features in float32; without this rounding the two agree to the last bits only
-    monkeypatch.setattr(torch, "float16", torch.float32)
+    # the library keeps features in float32; without this rounding the two agree to the last bits only
+    monkeypatch.setattr(torch, "bfloat16", torch.float32)
     batch = encoder.train_batch(rows)
     logits, targets = ours(llava, batch)
     lengths = [len(encoder.encode(row)[0]) for row in rows]
@@ -137,7 +143,7 @@ def test_half_precision_features_change_the_logits_by_little(llava, direct, enco
     batch = encoder.train_batch(ROWS[:1])
     output = direct(input_ids=batch["input_ids"], pixel_values=batch["pixels"])
     logits, _ = ours(llava, batch)
-    assert torch.allclose(logits, output.logits[:, :-1][batch["labels"][:, 1:] != IGNORE], atol=2e-3)
+    assert torch.allclose(logits, output.logits[:, :-1][batch["labels"][:, 1:] != IGNORE], atol=5e-3)
 
 
 def test_a_row_in_a_padded_batch_is_the_row_alone(llava, encoder):
@@ -148,7 +154,7 @@ def test_a_row_in_a_padded_batch_is_the_row_alone(llava, encoder):
 
 
 def test_cached_features_are_bit_equal_to_those_computed_in_the_step(llava, encoder, tmp_path):
-    store = FeatureStore(tmp_path / llava.tower_key(), llava.feature_shape)
+    store = FeatureStore(tmp_path / llava.tower_key(), llava.feature_shape[1])
     cached = Encoder(llava, encoder.images, store)
     digests = [cached.hash_of(name) for name in ("a.png", "b.png")]
     pixels = encoder.train_batch(ROWS)["pixels"]

@@ -99,7 +99,7 @@ def test_pixels_come_in_row_order_without_the_rows_that_have_no_picture(encoder)
 
 
 def test_stored_features_take_the_place_of_pixels(encoder, backbone, tmp_path):
-    store = FeatureStore(tmp_path / "store", backbone.feature_shape)
+    store = FeatureStore(tmp_path / "store", backbone.feature_shape[1])
     cached = Encoder(backbone, encoder.images, store)
     features = backbone.encode_pictures(torch.stack([encoder.picture("a.png")]))
     store.add([cached.hash_of("a.png")], features)
@@ -132,7 +132,7 @@ def test_test_rows_can_be_shown_in_another_frame(encoder, backbone, tmp_path):
 def test_the_other_frame_has_its_own_store(encoder, backbone, tmp_path):
     stores = {}
     for frame in ("pad", "crop"):
-        stores[frame] = FeatureStore(tmp_path / backbone.tower_key(frame), backbone.feature_shape)
+        stores[frame] = FeatureStore(tmp_path / backbone.tower_key(frame), backbone.feature_shape[1])
         pixels = backbone.pixels(Image.open(tmp_path / "a.png"), frame)
         stores[frame].add([file_sha256(tmp_path / "a.png")], backbone.encode_pictures(pixels[None]) + (frame == "crop"))
     both = Encoder(backbone, tmp_path, stores["pad"], "crop", stores["crop"])

@@ -14,7 +14,7 @@ from coin_lightning.backbones.base import Backbone
 from coin_lightning.backbones.pictures import open_picture
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.features import FeatureStore
+from coin_lightning.tasks.features import BYTES, FeatureStore
 from coin_lightning.tasks.lengths import row_lengths
 from coin_lightning.tasks.loaders import Batches, TrainLoader
 from coin_lightning.tasks.row_checks import broken_pictures, too_long
@@ -153,7 +153,7 @@ class InstructionTask(L.LightningDataModule):
         def store(frame: str | None) -> FeatureStore | None:
             if not self.cache_features:
                 return None
-            return FeatureStore(self.features / backbone.tower_key(frame), backbone.feature_shape)
+            return FeatureStore(self.features / backbone.tower_key(frame), backbone.feature_shape[1])
 
         answers = store(self.answer_frame) if self.answer_frame else None
         self.encoder = Encoder(
@@ -286,7 +286,8 @@ class InstructionTask(L.LightningDataModule):
         first: dict[str, str] = {}
         for image in images:
             first.setdefault(self.encoder.hash_of(image), image)
-        gigabytes = len(first) * store.block / 1e9
+        tokens, width = self.encoder.backbone.feature_shape
+        gigabytes = len(first) * tokens * width * BYTES / 1e9
         if gigabytes > self.max_cache_gigabytes:
             raise ConfigError(
                 f"task.{self.name}: cached features of {len(first)} pictures take {gigabytes:.0f} GB, more than "
