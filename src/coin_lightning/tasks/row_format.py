@@ -13,6 +13,7 @@ OWN_FIELDS = frozenset({"id", "question_id", "image"})
 TRAIN_FIELDS = OWN_FIELDS | {"conversations"}
 TEST_FIELDS = OWN_FIELDS | {"text"} | READ_FIELDS
 """What is read of a row; whatever else it has is counted."""
+NO_PAIRS = "field 'conversations' must be a list of question and answer pairs"
 _MEDIA = re.compile("image|img|picture|photo|video", re.IGNORECASE)
 
 
@@ -83,12 +84,15 @@ def row_problems(raw: Any) -> list[str]:
 def train_problems(raw: dict[str, Any]) -> list[str]:
     """What is wrong with the conversation of a training row, the whole list."""
     parts = raw.get("conversations")
-    if isinstance(parts, list) and (problem := _other_speakers(parts)):
-        return [problem]
-    if not isinstance(parts, list) or not parts or len(parts) % 2:
-        return ["field 'conversations' must be a list of question and answer pairs"]
-    found = ((at, _part_problem(part, at % 2)) for at, part in enumerate(parts))
-    lines = [f"conversations[{at}] {problem}" for at, problem in found if problem]
+    if not isinstance(parts, list) or not parts:
+        return [NO_PAIRS]
+    lines = [
+        f"conversations[{at}] {problem}" for at, part in enumerate(parts) if (problem := _part_problem(part, at % 2))
+    ]
+    if (lines or len(parts) % 2) and (others := _other_speakers(parts)):
+        return [others]
+    if len(parts) % 2:
+        return [NO_PAIRS]
     return lines or media_problems(raw, [part["value"] for part in parts[::2]], needed=True)
 
 
