@@ -12,7 +12,8 @@ SOURCE = Path(coin_lightning.__file__).parent
 BASE = frozenset(
     {
         "metrics", "errors", "assets", "seeding", "quiet", "schedules", "whole_files", "weight_files", "run_files",
-        "processes", "task_progress", "pixel_depth", "pillow_warnings", "config_folder",
+        "processes", "task_progress", "config_folder", "pixel_depth", "pillow_warnings", "json_files", "json_stream",
+        "text_encodings",
     }
 )  # fmt: skip
 MODELS = frozenset({"backbones", "adapters"})

@@ -84,7 +84,7 @@ def train_batch(module: ContinualMLLM, step: Step) -> dict[str, torch.Tensor]:
 
 def features(module: ContinualMLLM, images: int) -> torch.Tensor:
     """Random features `[images, tokens, width]` in the store's type."""
-    return torch.randn(images, *module.backbone.feature_shape, device=module.device).half()
+    return torch.randn(images, *module.backbone.feature_shape, device=module.device).bfloat16()
 
 
 def pixels(module: ContinualMLLM, images: int) -> torch.Tensor:

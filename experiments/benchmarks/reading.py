@@ -52,10 +52,12 @@ def backbone_for(name: str) -> Any:
 def ours(root: Path, args: argparse.Namespace, phases: Phases) -> dict[str, Any]:
     """Read, check, and collate the first batch."""
     from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.options import BatchOptions, DataOptions
 
     phases.reached("imports")
     backbone = backbone_for(args.backbone)
-    task = InstructionTask("gqa", root, "GQA", root / "features", batch_size=BATCH, cache_features=False)
+    data = DataOptions(root=root, features=root / "features", cache_features=False)
+    task = InstructionTask("gqa", "GQA", data, BatchOptions(size=BATCH))
     task.connect(backbone)
     phases.reached("tokenizer")
     task.read()
@@ -84,7 +86,7 @@ def theirs(root: Path, args: argparse.Namespace, phases: Phases) -> dict[str, An
     phases.reached("rows")
 
     def tokenise(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        talks = (train_row({"id": 0, "conversations": talk}, None, "").turns for talk in batch["conversations"])
+        talks = (train_row({"id": 0, "conversations": talk}, (), "").turns for talk in batch["conversations"])
         return {"input_ids": tokenizer([prompt.render(turns)[0] for turns in talks])["input_ids"]}
 
     tokens = rows.map(tokenise, batched=True, remove_columns=["conversations"])

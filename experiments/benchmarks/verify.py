@@ -25,6 +25,7 @@ from coin_lightning.backbones.base import Backbone
 from coin_lightning.cli.data_verify import composed, text_backbone
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.options import DataOptions
 from coin_lightning.tasks.picture_ledger import PictureLedger, cores
 from coin_lightning.tasks.verify import TaskReport, verify_task
 
@@ -98,7 +99,7 @@ def decode_all(folder: Path, images: list[str], workers: int) -> int:
 
 def check(root: Path, backbone: Backbone, ledger: Callable[[], PictureLedger], workers: int) -> TaskReport:
     """One call of the check."""
-    task = InstructionTask("gqa", root, "GQA", root / "features")
+    task = InstructionTask("gqa", "GQA", DataOptions(root=root, features=root / "features"))
     return verify_task(task, backbone, ledger(), published=True, workers=workers)
 
 

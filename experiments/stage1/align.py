@@ -45,8 +45,9 @@ def store_features(encoder: Encoder, rows: list[TrainRow]) -> None:
     assert store is not None
     first: dict[str, str] = {}
     for row in rows:
-        if row.image and encoder.hash_of(row.image) not in store:
-            first.setdefault(encoder.hash_of(row.image), row.image)
+        for media in row.media:
+            if encoder.hash_of(media.path) not in store:
+                first.setdefault(encoder.hash_of(media.path), media.path)
     for part in chunks(list(first.items()), 32):
         pixels = torch.stack([encoder.backbone.pixels(open_picture(encoder.images / image)) for _, image in part])
         store.add([digest for digest, _ in part], encoder.backbone.encode_pictures(pixels))
@@ -63,7 +64,7 @@ def align(recipe: dict[str, Any], limit: int | None) -> tuple[dict[str, Tensor],
     """Train the projector; returns its weights and what was measured."""
     root = coin_mini.ensure()
     backbone = llava_smol.load(aligned=False, dtype="auto")
-    store = FeatureStore(assets.cache_root() / "features" / backbone.tower_key(), backbone.feature_shape)
+    store = FeatureStore(assets.cache_root() / "features" / backbone.tower_key(), backbone.feature_shape[1])
     encoder = Encoder(backbone, root / recipe["images"], store)
     rows = read_train(root / recipe["data"], encoder.images)[:limit]
     store_features(encoder, rows)

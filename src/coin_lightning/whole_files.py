@@ -9,19 +9,28 @@ from typing import Any, TextIO
 
 
 @contextmanager
-def replacing(file: Path) -> Iterator[TextIO]:
-    """A text stream (UTF-8) that becomes `file` when the block ends well; otherwise the old file stays.
-
-    A lone surrogate is written as its JSON escape.
-    """
+def taking_place_of(file: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `file` when the block ends well; otherwise the old file stays."""
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        with scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
-            yield stream
+        yield scratch
         os.replace(scratch, file)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[TextIO]:
+    """A text stream (UTF-8) that becomes `file` as `taking_place_of` says.
+
+    A lone surrogate is written as its JSON escape.
+    """
+    with (
+        taking_place_of(file) as scratch,
+        scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream,
+    ):
+        yield stream
 
 
 def write_text(file: Path, text: str) -> None:

@@ -29,7 +29,7 @@ def vicuna() -> Backbone:
 
 
 def test_chatml_token_by_token(backbone):
-    tokens, labels = labels_of(backbone, [Turn("Hi?", "No", picture=True)])
+    tokens, labels = labels_of(backbone, [Turn("Hi?", "No", images=1)])
     asked = [START, *ids("user\n"), *[PICTURE] * 4, *ids("\nHi?"), END, *ids("\n"), START, *ids("assistant\n")]
     assert tokens == [*asked, 50, 83, END]  # N is 5 + 78 - 33, o is 5 + 111 - 33
     assert labels == [IGNORE] * len(asked) + [50, 83, END]
@@ -45,7 +45,7 @@ def test_chatml_learns_every_answer_of_a_conversation_and_nothing_between(backbo
 
 def test_vicuna_token_by_token(vicuna):
     system, lead = vicuna.prompt.system, ids(" ")
-    tokens, labels = labels_of(vicuna, [Turn("Hi?", "No", picture=True), Turn("a", "b")])
+    tokens, labels = labels_of(vicuna, [Turn("Hi?", "No", images=1), Turn("a", "b")])
     first = [*ids(system), *ids(" USER: "), *[PICTURE] * 4, *ids("\nHi? ASSISTANT:")]
     second = ids("USER: a ASSISTANT:")
     assert tokens == [*first, *lead, *ids("No"), STOP, *second, *lead, *ids("b"), STOP]
@@ -157,13 +157,13 @@ def test_features_are_the_hidden_states_that_llava_selects(backbone):
     pixels = torch.randn(2, 3, 28, 28)
     features = backbone.encode_pictures(pixels)
     states = backbone.core.vision_tower(pixels, output_hidden_states=True).hidden_states
-    assert features.dtype is torch.float16
+    assert features.dtype is torch.bfloat16
     assert features.shape == (2, *backbone.feature_shape) == (2, 4, 16)
-    assert torch.equal(features, states[-2][:, 1:].half())  # the layer before the last, without the class token
+    assert torch.equal(features, states[-2][:, 1:].bfloat16())  # the layer before the last, without the class token
     backbone.model.config.vision_feature_layer = [-2, -1]
     backbone.model.config.vision_feature_select_strategy = "full"
     both = backbone.encode_pictures(pixels)
-    assert torch.equal(both, torch.cat([states[-2], states[-1]], dim=-1).half())
+    assert torch.equal(both, torch.cat([states[-2], states[-1]], dim=-1).bfloat16())
 
 
 def test_the_tower_key_names_all_that_decides_a_feature(backbone):
@@ -190,7 +190,7 @@ def test_the_tower_key_of_the_padded_frame_is_the_one_that_old_caches_have(backb
 
 def test_pictures_fill_the_image_tokens_in_row_order(backbone):
     rows = torch.tensor([[7, 3, 3, 3, 3, 8], [9, 9, 9, 9, 9, 9], [3, 3, 3, 3, 5, 6]])
-    pictures = torch.randn(2, 4, 16).half()
+    pictures = torch.randn(2, 4, 16).bfloat16()
     embeds = backbone.embed(rows, pictures)
     table = backbone.model.get_input_embeddings().weight
     projected = backbone.core.multi_modal_projector(pictures.float())
@@ -243,7 +243,7 @@ def test_logits_are_computed_for_learned_tokens_only_and_from_the_token_before(b
 
 def test_generation_is_that_of_transformers_with_pixels_and_ids(backbone):
     pixels = torch.randn(1, 3, 28, 28)
-    tokens = torch.tensor([labels_of(backbone, [Turn("What is it?", picture=True)])[0]])
+    tokens = torch.tensor([labels_of(backbone, [Turn("What is it?", images=1)])[0]])
     answer = backbone.generate(tokens, torch.ones_like(tokens), backbone.encode_pictures(pixels), 12)
     output = backbone.model.generate(
         input_ids=tokens, attention_mask=torch.ones_like(tokens), pixel_values=pixels, max_new_tokens=12,
@@ -301,7 +301,7 @@ def test_many_conversations_are_counted_as_one_by_one(name):
     """Also where a text spells out a marker."""
     backbone = tiny.load(prompt=name)
     texts = [("Why?", "ü"), ("<|im_end|> </s>", "no"), ("What is <image>?", "it"), ("", "x" * 50)]
-    talks = [[Turn(*text, picture=picture), Turn("And?", "yes")] for text in texts for picture in (True, False)]
+    talks = [[Turn(*text, images=int(picture)), Turn("And?", "yes")] for text in texts for picture in (True, False)]
     pages = [backbone.prompt.render(talk) for talk in talks]
     counts = backbone.token_counts(pages)
     assert counts == [len(backbone.tokens(*page)[0]) for page in pages]

@@ -47,7 +47,7 @@ MIXED = (  # parts from the user, text from the assistant
 OTHER_PICTURE = QWEN2_VL.replace("<img><image></img>", "<|vision|>")
 DATED = "{% if not date_string %}{{ raise_exception('no date') }}{% endif %}{{ date_string }}\n" + CHATML
 
-ONE = [Turn("A cat", "No", picture=True)]
+ONE = [Turn("A cat", "No", images=1)]
 TWO = [*ONE, Turn("Sure", "Yes")]
 
 
@@ -125,15 +125,15 @@ def test_a_template_that_does_not_end_an_answer_gets_the_end_of_sequence():
     text = "USER: <image>\nA cat ASSISTANT: No</s> USER: Sure ASSISTANT: Yes</s> "
     assert prompt.render(TWO).text == text
     assert learned(prompt, TWO) == [" No</s>", " Yes</s>"]
-    assert prompt.render([Turn("Sure", picture=True)]).text == "USER: <image>\nSure ASSISTANT:"
+    assert prompt.render([Turn("Sure", images=1)]).text == "USER: <image>\nSure ASSISTANT:"
 
 
 @pytest.mark.parametrize("template", [CHATML, DEFAULT_SYSTEM, QWEN2_VL, THINKING, MIXED, OTHER_PICTURE, DATED])
-@pytest.mark.parametrize("turns", [[Turn("A cat")], [Turn("A cat", picture=True)], [*ONE, Turn("Sure")]])
+@pytest.mark.parametrize("turns", [[Turn("A cat")], [Turn("A cat", images=1)], [*ONE, Turn("Sure")]])
 def test_an_open_turn_is_what_the_tokenizer_writes_for_generation(template, turns):
     tokenizer = byte_level(template=template)
     prompt = ChatTemplate(tokenizer)
-    closed = [*turns[:-1], Turn(turns[-1].question, "x", turns[-1].picture)]
+    closed = [*turns[:-1], Turn(turns[-1].question, "x", turns[-1].images)]
     messages = prompt.style.messages(closed, None)[:-1]
     expected = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, date_string=DATE)
     assert prompt.render(turns).text == expected
@@ -143,7 +143,7 @@ def test_an_open_turn_is_what_the_tokenizer_writes_for_generation(template, turn
 @pytest.mark.parametrize("template", [CHATML, DEFAULT_SYSTEM, QWEN2_VL, THINKING, MIXED, OTHER_PICTURE])
 def test_what_is_learned_follows_what_generation_is_given(template):
     prompt = made(template)
-    asked = prompt.render([Turn("A cat", picture=True)]).text
+    asked = prompt.render([Turn("A cat", images=1)]).text
     told, spans, _ = prompt.render(ONE)
     assert told.startswith(asked)
     assert spans[0][0] == len(asked)
@@ -166,7 +166,7 @@ def test_the_same_rows_as_a_format_written_by_hand():
 
 def test_token_by_token():
     small = backbone(byte_level(template=DEFAULT_SYSTEM), "chat_template")
-    assert marked(small, [Turn("A cat", "No cat", picture=True)]) == (
+    assert marked(small, [Turn("A cat", "No cat", images=1)]) == (
         "<|im_start|> system Ċ Y o u Ġ a r e Ġ h e l p f u l . <|im_end|> Ċ <|im_start|> user Ċ "
         "<image> <image> <image> <image> Ċ A Ġcat <|im_end|> Ċ <|im_start|> assistant Ċ [N] [o] [Ġcat] [<|im_end|>] Ċ"
     )

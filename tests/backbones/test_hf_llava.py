@@ -20,7 +20,7 @@ from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import AssetError, ConfigError
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import FeatureStore
-from coin_lightning.tasks.rows import TrainRow
+from coin_lightning.tasks.row_format import Media, TrainRow
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:transformers")
 
@@ -68,10 +68,13 @@ def encoder(llava, tmp_path_factory) -> Encoder:
 
 
 ROWS = [
-    TrainRow("1", (Turn("<image>\nWhat is it?", "No cat"),), "a.png", "row 0"),
-    TrainRow("2", (Turn("Why?", "No"),), None, "row 1"),
-    TrainRow("3", (Turn("Is it\n<image>", "A cat"), Turn("Sure?", "No")), "b.png", "row 2"),
+    TrainRow("1", (Turn("What is it?", "No cat", 1),), (Media("a.png"),), "row 0"),
+    TrainRow("2", (Turn("Why?", "No"),), (), "row 1"),
+    TrainRow("3", (Turn("Is it", "A cat", 1), Turn("Sure?", "No")), (Media("b.png"),), "row 2"),
 ]
+SEVERAL = TrainRow(
+    "4", (Turn("Both?", "No", 2), Turn("cat", "A cat", 1)), tuple(map(Media, ("b.png", "a.png", "b.png"))), "row 3"
+)
 
 
 def test_every_weight_arrives_under_the_published_names(llava, direct, folder):
@@ -97,7 +100,7 @@ def test_what_the_backbone_knows_of_the_checkpoint(llava, folder):
 
 
 def test_the_last_tokens_of_a_vicuna_row_by_hand(llava):
-    tokens, labels = llava.tokens(*llava.prompt.render([Turn("cat", "No", picture=True), Turn("A cat", "cat")]))
+    tokens, labels = llava.tokens(*llava.prompt.render([Turn("cat", "No", images=1), Turn("A cat", "cat")]))
     names = llava.tokenizer.convert_ids_to_tokens
     assert names(tokens[:4]) == ["<s>", "▁", "A", "▁c"]
     picture = tokens.index(llava.image_token_id)
@@ -117,10 +120,13 @@ def ours(llava: Backbone, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
     return llava.answer_logits(llava.hidden_states(llava.embed(batch["input_ids"], features)), batch["labels"])
 
 
-@pytest.mark.parametrize("rows", [ROWS[:1], ROWS[1:2], ROWS], ids=["picture", "text", "mixed and padded"])
+ROW_SETS = [ROWS[:1], ROWS[1:2], [SEVERAL], [*ROWS[:2], SEVERAL, ROWS[2]]]
+
+
+@pytest.mark.parametrize("rows", ROW_SETS, ids=["image", "text", "several", "mixed and padded"])
 def test_loss_and_logits_are_those_of_transformers_with_its_masks(llava, direct, encoder, rows, monkeypatch):
-    # transformers keeps features in float32; without this rounding the two agree to the last bits only
-    monkeypatch.setattr(torch, "float16", torch.float32)
+    # the library keeps features in float32; without this rounding the two agree to the last bits only
+    monkeypatch.setattr(torch, "bfloat16", torch.float32)
     batch = encoder.train_batch(rows)
     logits, targets = ours(llava, batch)
     lengths = [len(encoder.encode(row)[0]) for row in rows]
@@ -137,7 +143,7 @@ def test_half_precision_features_change_the_logits_by_little(llava, direct, enco
     batch = encoder.train_batch(ROWS[:1])
     output = direct(input_ids=batch["input_ids"], pixel_values=batch["pixels"])
     logits, _ = ours(llava, batch)
-    assert torch.allclose(logits, output.logits[:, :-1][batch["labels"][:, 1:] != IGNORE], atol=2e-3)
+    assert torch.allclose(logits, output.logits[:, :-1][batch["labels"][:, 1:] != IGNORE], atol=5e-3)
 
 
 def test_a_row_in_a_padded_batch_is_the_row_alone(llava, encoder):
@@ -148,7 +154,7 @@ def test_a_row_in_a_padded_batch_is_the_row_alone(llava, encoder):
 
 
 def test_cached_features_are_bit_equal_to_those_computed_in_the_step(llava, encoder, tmp_path):
-    store = FeatureStore(tmp_path / llava.tower_key(), llava.feature_shape)
+    store = FeatureStore(tmp_path / llava.tower_key(), llava.feature_shape[1])
     cached = Encoder(llava, encoder.images, store)
     digests = [cached.hash_of(name) for name in ("a.png", "b.png")]
     pixels = encoder.train_batch(ROWS)["pixels"]
@@ -293,7 +299,7 @@ def test_the_checkpoints_own_chat_template(copy):
     (copy / "chat_template.jinja").write_text(LLAVA_TEMPLATE)
     loaded = load_llava(copy, dtype="float32", prompt="chat_template")
     own = load_llava(copy, dtype="float32", system="")
-    turns = [Turn("A cat", "No", picture=True)]
+    turns = [Turn("A cat", "No", images=1)]
     tokens, labels = loaded.tokens(*loaded.prompt.render(turns))
     behind = len(loaded.tokenizer(" ", add_special_tokens=False)["input_ids"])  # the template's blank behind the turn
     assert (tokens[:-behind], labels[:-behind]) == own.tokens(*own.prompt.render(turns))
@@ -302,7 +308,7 @@ def test_the_checkpoints_own_chat_template(copy):
 
 def test_without_weights_all_but_the_model_is_there(folder, llava):
     empty = load_llava(folder, weights=False, gradient_checkpointing=True)
-    turns = [Turn("A cat", "No", picture=True)]
+    turns = [Turn("A cat", "No", images=1)]
     assert empty.tokens(*empty.prompt.render(turns)) == llava.tokens(*llava.prompt.render(turns))
     assert (empty.feature_shape, empty.end_id, empty.name) == (llava.feature_shape, 2, llava.name)
     assert all(parameter.is_meta for parameter in empty.parameters())

@@ -127,7 +127,7 @@ def test_parts_and_sizes(smol):
 
 @pytest.mark.assets
 def test_markers_in_texts_are_no_tokens(smol):
-    turns = [Turn("Read <|im_end|> and <image>.", "It says <|im_start|>.", picture=True)]
+    turns = [Turn("Read <|im_end|> and <image>.", "It says <|im_start|>.", images=1)]
     tokens, labels = smol.tokens(*smol.prompt.render(turns))
     assert tokens.count(smol.image_token_id) == 49
     assert tokens.count(smol.end_id) == 2
@@ -139,7 +139,7 @@ def test_markers_in_texts_are_no_tokens(smol):
 @pytest.mark.assets
 def test_the_tokenizers_own_chat_template(smol):
     prompt = prompt_for("chat_template", smol.tokenizer)
-    turns = [Turn("What?", "A cat", picture=True), Turn("Sure?", "Yes")]
+    turns = [Turn("What?", "A cat", images=1), Turn("Sure?", "Yes")]
     text, spans, _ = prompt.render(turns)
     assert [text[start:end] for start, end in spans] == ["A cat<|im_end|>", "Yes<|im_end|>"]
     own = smol.prompt.render(turns).text
@@ -151,7 +151,7 @@ def test_the_tokenizers_own_chat_template(smol):
 @pytest.mark.assets
 def test_without_weights_it_counts_the_same_tokens(smol):
     empty = llava_smol.load(weights=False)
-    turns = [Turn("What?", "A cat", picture=True)]
+    turns = [Turn("What?", "A cat", images=1)]
     assert empty.tokens(*empty.prompt.render(turns)) == smol.tokens(*smol.prompt.render(turns))
     assert all(parameter.is_meta for parameter in empty.parameters())
     assert empty.feature_shape == smol.feature_shape
@@ -164,7 +164,7 @@ def test_nothing_in_it_is_instruction_tuned():
 
 @pytest.mark.assets
 def test_chatml_markers_are_single_tokens_and_only_the_answer_is_learned(smol):
-    tokens, labels = smol.tokens(*smol.prompt.render([Turn("What?", "A cat", picture=True)]))
+    tokens, labels = smol.tokens(*smol.prompt.render([Turn("What?", "A cat", images=1)]))
     learned = [label for label in labels if label != IGNORE]
     assert tokens.count(smol.image_token_id) == 49
     assert smol.tokenizer.decode(learned) == "A cat<|im_end|>"
@@ -179,7 +179,7 @@ def test_its_answers_are_sentences_and_the_same_every_time(smol):
     features = smol.encode_pictures(smol.pixels(photo.convert("RGB"))[None])
     asked = [
         (smol.tokens(*smol.prompt.render([Turn("What is the capital of France? Answer with one word.")]))[0], None),
-        (smol.tokens(*smol.prompt.render([Turn("Describe the picture.", picture=True)]))[0], features),
+        (smol.tokens(*smol.prompt.render([Turn("Describe the picture.", images=1)]))[0], features),
     ]
     answers = []
     for tokens, picture in asked * 2:

@@ -28,7 +28,7 @@ def test_rows_without_a_marker_keep_their_tokens_and_the_private_copy_agrees(kin
     plain = PlainTextTokenizer(tokenizer)
     model = backbone(tokenizer, PROMPT[kind])
     for turns in (
-        [Turn("cat", "No", picture=True)], [Turn("A cat", "No cat"), Turn(" two  blanks\n\nlines ", "x")],
+        [Turn("cat", "No", images=1)], [Turn("A cat", "No cat"), Turn(" two  blanks\n\nlines ", "x")],
         [Turn("é漢")], [Turn("a < b > c [d] /s> <s", "</ s>")],
     ):  # fmt: skip
         text, _, spans = model.prompt.render(turns)
@@ -44,7 +44,7 @@ def test_no_marker_in_a_question_or_answer_becomes_a_token(kind, tokenizer):
     specials = [*tokenizer.all_special_ids, model.image_token_id]
 
     def counted(*texts: str) -> tuple[list[int], list[int]]:
-        ids, labels = model.tokens(*model.prompt.render([Turn(*texts, picture=True)]))
+        ids, labels = model.tokens(*model.prompt.render([Turn(*texts, images=1)]))
         return [ids.count(special) for special in specials], [label for label in labels if label != IGNORE]
 
     clean, _ = counted("cat x", "No x")
@@ -62,7 +62,7 @@ def test_llama_by_hand():
     assert marked(small, [Turn("cat</s>", "No</s>cat")]) == (
         "<s> ▁ USER : ▁cat <0x3C> <0x2F> s <0x3E> ▁ ASSISTANT : [▁No] [<0x3C>] [<0x2F>] [s] [<0x3E>] [c] [a] [t] [</s>]"
     )
-    assert marked(small, [Turn("<image>", "<s>", picture=True)]) == (
+    assert marked(small, [Turn("<image>", "<s>", images=1)]) == (
         "<s> ▁ USER : ▁ <image> <image> <image> <image> ▁ \n <0x3C> i m a g e <0x3E> ▁ ASSISTANT : "
         "[▁] [<0x3C>] [s] [<0x3E>] [</s>]"
     )

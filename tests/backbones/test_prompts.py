@@ -13,7 +13,7 @@ from coin_lightning.backbones.prompts import (
     Turn,
     overlaps,
     prompt_format,
-    without_placeholder,
+    without_placeholders,
 )
 from coin_lightning.errors import ConfigError
 
@@ -21,7 +21,7 @@ VICUNA_SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
-ONE = [Turn("What?", "A cat", picture=True)]
+ONE = [Turn("What?", "A cat", images=1)]
 TWO = [*ONE, Turn("Sure?", "Yes")]
 PICTURE = " ".join(["<image>"] * 4)
 
@@ -122,7 +122,7 @@ def test_an_open_turn_without_a_picture_ends_where_generation_begins(prompt, tex
 @pytest.mark.parametrize("prompt", FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize("picture", [False, True])
 def test_what_is_learned_follows_exactly_what_generation_is_given(prompt, picture):
-    asked = prompt.render([Turn("Why?", picture=picture)]).text
+    asked = prompt.render([Turn("Why?", images=int(picture))]).text
     told, spans, _ = prompt.render([Turn("Why?", "Because", picture)])
     assert told.startswith(asked)
     assert spans[0] == (len(asked), len(told) - len(prompt.closing))
@@ -156,7 +156,7 @@ QWEN_HEAD = "<|im_start|> system Ċ Y o u Ġ a r e Ġ a Ġ h e l p f u l Ġ assi
 def test_qwen_token_by_token():
     small = backbone(byte_level(), "qwen")
     shown = f"P i c t u r e Ġ 1 : Ġ <img> {PICTURE} </img> Ċ"
-    assert marked(small, [Turn("A cat", "No cat", picture=True), Turn("a", "b")]) == (
+    assert marked(small, [Turn("A cat", "No cat", images=1), Turn("a", "b")]) == (
         f"{QWEN_HEAD} <|im_start|> user Ċ {shown} A Ġcat <|im_end|> Ċ "
         "<|im_start|> assistant Ċ [N] [o] [Ġcat] [<|im_end|>] Ċ "
         "<|im_start|> user Ċ a <|im_end|> Ċ <|im_start|> assistant Ċ [b] [<|im_end|>]"
@@ -177,7 +177,7 @@ OPEN, CLOSE = "<0x5B> I N S T <0x5D>", "<0x5B> <0x2F> I N S T <0x5D>"  # [INST] 
 def test_minigpt_token_by_token():
     small = backbone(llama(), "minigpt_v2")
     tags = [f"<0x3C> {'<0x2F> ' if closing else ''}I m g <0x3E>" for closing in (False, True)]
-    assert marked(small, [Turn("A cat", "No", picture=True), Turn("a", "cat")]) == (
+    assert marked(small, [Turn("A cat", "No", images=1), Turn("a", "cat")]) == (
         f"<s> ▁ {OPEN} ▁ {tags[0]} {PICTURE} ▁ {tags[1]} ▁ A ▁cat ▁ ▁ {CLOSE} [▁No] [</s>] "
         f"<s> ▁ {OPEN} ▁ a ▁ ▁ {CLOSE} [▁cat] [</s>]"
     )
@@ -188,7 +188,7 @@ def test_llama_2_token_by_token():
     small = backbone(llama(), "llama_2", system="Be.")
     asked = " ".join(f"<0x{ord(char):02X}>" if char in "<>" else "S Y S" for char in "<<S>>")
     ended = asked.replace("S Y S", "<0x2F> S Y S")
-    assert marked(small, [Turn("A cat", "No", picture=True), Turn("a", "cat")]) == (
+    assert marked(small, [Turn("A cat", "No", images=1), Turn("a", "cat")]) == (
         f"<s> ▁ {OPEN} ▁ {asked} \n B e . \n {ended} \n \n {PICTURE} ▁ \n A ▁cat ▁ {CLOSE} [▁No] [▁] [</s>] "
         f"<s> ▁ {OPEN} ▁ a ▁ {CLOSE} [▁cat] [▁] [</s>]"
     )
@@ -196,7 +196,7 @@ def test_llama_2_token_by_token():
 
 def test_vicuna_token_by_token():
     small = backbone(llama(), "vicuna_v1", system="Be.")
-    assert marked(small, [Turn("A cat", "No", picture=True), Turn("a", "cat")]) == (
+    assert marked(small, [Turn("A cat", "No", images=1), Turn("a", "cat")]) == (
         f"<s> ▁ B e . ▁ USER : ▁ {PICTURE} ▁ \n A ▁cat ▁ ASSISTANT : [▁No] [</s>] "
         "▁ USER : ▁ a ▁ ASSISTANT : [▁cat] [</s>]"
     )
@@ -238,11 +238,11 @@ def test_spans_overlap_when_they_share_a_character():
     "text", ["<image>\nWhat is it?", "What is it?\n<image>", "What is it?", " <image>What is it?\n"]
 )
 def test_the_placeholder_is_dropped_at_either_end(text):
-    assert without_placeholder(text) == "What is it?"
+    assert without_placeholders(text) == "What is it?"
 
 
 def test_nothing_is_taken_out_of_a_sentence():
-    assert without_placeholder("Compare <image> with <image>.") == "Compare <image> with <image>."
+    assert without_placeholders("Compare <image> with <image>.") == "Compare <image> with <image>."
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones():

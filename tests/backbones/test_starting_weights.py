@@ -80,7 +80,7 @@ def test_it_answers_as_the_whole_one(built, hub):
     picture = Image.effect_noise((40, 28), 90).convert("RGB")
     logits = []
     for backbone in (ours, whole):
-        ids, _ = backbone.tokens(*backbone.prompt.render([Turn("cat", "No", picture=True)]))
+        ids, _ = backbone.tokens(*backbone.prompt.render([Turn("cat", "No", images=1)]))
         features = backbone.encode_pictures(backbone.pixels(picture)[None])
         hidden = backbone.hidden_states(backbone.embed(torch.tensor([ids]), features))
         logits.append(backbone.model.lm_head(hidden)[..., : backbone.image_token_id])
@@ -131,7 +131,7 @@ def test_without_weights_nothing_is_put_together(hub, monkeypatch, tmp_path, bui
     monkeypatch.setenv("COIN_LIGHTNING_CACHE", str(tmp_path))
     empty = load_llava("no/hub", starting_weights="pretrained", pretrained=parts_of(hub), weights=False)
     assert list(tmp_path.iterdir()) == []
-    turns = [Turn("cat", "No", picture=True)]
+    turns = [Turn("cat", "No", images=1)]
     real = load_llava(built, dtype="float32")
     assert empty.tokens(*empty.prompt.render(turns)) == real.tokens(*real.prompt.render(turns))
     assert (empty.feature_shape, empty.end_id) == (real.feature_shape, real.end_id)

@@ -36,7 +36,7 @@ import pytest
         (["seed=abc"], 'error: seed="abc": must be a valid integer'),
         (["data.fraction=1.5"], "error: data.fraction=1.5: must be less than or equal to 1"),
         (["+trainer.max_epochs=3"], "error: trainer.max_epochs: cannot be set; use batches.epochs=N"),
-        (["+trainer.limit_train_batches=1"], "error: trainer.limit_train_batches: cannot be set; use scenario.limit"),
+        (["+trainer.limit_train_batches=1"], "error: trainer.limit_train_batches: cannot be set; use data.limit"),
         (["callbacks.checkpoint.every_n_steps=0"], "callbacks.checkpoint.every_n_steps=0 must be at least 1"),
     ],
 )

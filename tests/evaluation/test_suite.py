@@ -10,7 +10,7 @@ from coin_lightning.tasks.rows import TestRow
 
 def task(name: str, count: int = 4) -> SimpleNamespace:
     """As much of an `InstructionTask` as is evaluated."""
-    rows = [TestRow(f"{name}{at}", f"question {at}", None, {}, f"row {at}") for at in range(count)]
+    rows = [TestRow(f"{name}{at}", f"question {at}", (), {}, f"row {at}") for at in range(count)]
     return SimpleNamespace(name=name, test_rows=rows, references=[{"answer": f"a{at}"} for at in range(count)])
 
 

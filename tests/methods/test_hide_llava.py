@@ -68,7 +68,7 @@ def test_the_last_layer_is_mixed_by_similarity_and_the_others_are_fused(task, kn
     expected = torch.tensor([direct(module, task, row, known) for row in task.test_rows])
     for name, weight in weights.items():
         if ".layers.1." in name:  # of two
-            assert torch.allclose(weight, expected, atol=1e-3), name  # features are kept in float16
+            assert torch.allclose(weight, expected, atol=5e-3), name  # features are kept in bfloat16
         else:
             assert weight.tolist() == [1.0] * known
     assert len(weights) == 14

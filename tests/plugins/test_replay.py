@@ -7,18 +7,18 @@ import pytest
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.plugins.replay import Replay
 from coin_lightning.tasks.row_format import TrainRow
-from coin_lightning.tasks.row_sequence import HeldRows, JoinedRows
+from coin_lightning.tasks.row_sequence import Rows, as_rows
 
 
-def rows(task: str, count: int) -> HeldRows:
-    return HeldRows([TrainRow(f"{task}{number}", (), None, "here", task) for number in range(count)])
+def rows(task: str, count: int) -> Rows:
+    return as_rows([TrainRow(f"{task}{number}", (), (), "here", task) for number in range(count)])
 
 
 @dataclass
 class Tasks:
     """The part of a context that replay uses."""
 
-    data: dict[str, HeldRows]
+    data: dict[str, Rows]
     task: str = ""
     position: int = 0
     seed: int = 0
@@ -28,7 +28,7 @@ class Tasks:
         return self.data[task or self.task]
 
     def joined(self, parts):
-        return JoinedRows(parts)
+        return Rows.joined(parts)
 
 
 def learn(plugin: Replay, tasks: Tasks) -> dict[str, list[str]]:

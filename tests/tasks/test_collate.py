@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -10,7 +12,7 @@ from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import FeatureStore
-from coin_lightning.tasks.rows import TestRow, TrainRow
+from coin_lightning.tasks.row_format import Media, TestRow, TrainRow
 
 END = 2
 
@@ -23,23 +25,27 @@ def encoder(backbone, tmp_path) -> Encoder:
 
 
 def learn(name: str, *talk: str, image: str | None = None) -> TrainRow:
-    turns = tuple(Turn(question, answer) for question, answer in zip(talk[::2], talk[1::2], strict=True))
-    return TrainRow(name, turns, image, f"row {name}")
+    turns = [Turn(question, answer) for question, answer in zip(talk[::2], talk[1::2], strict=True)]
+    turns[0] = replace(turns[0], images=image is not None)
+    return TrainRow(name, tuple(turns), (Media(image),) if image else (), f"row {name}")
 
 
 def ask(name: str, text: str, image: str | None = None) -> TestRow:
-    return TestRow(name, text, image, {}, f"row {name}")
+    return TestRow(name, text, (Media(image),) if image else (), {}, f"row {name}")
 
 
-def test_the_picture_goes_in_front_of_the_first_question_only(encoder):
-    row = learn("1", "What?\n<image>", "A", "<image>Sure?", "B", image="a.png")
-    assert encoder.turns(row) == [Turn("What?", "A", picture=True), Turn("Sure?", "B")]
+def test_images_go_in_front_of_the_question_that_shows_them(encoder):
+    row = learn("1", "What?", "A", "Sure?", "B", image="a.png")
+    assert encoder.turns(row) == list(row.turns)
     assert encoder.prompt(row).startswith(
         "<|im_start|>user\n<image>\nWhat?<|im_end|>\n<|im_start|>assistant\nA<|im_end|>"
     )
-    text_only = learn("2", "<image>\nWhat?", "A")
-    assert encoder.turns(text_only) == [Turn("What?", "A")]
-    assert encoder.turns(ask("3", "What?", "a.png")) == [Turn("What?", picture=True)]
+    several = replace(
+        row, turns=(Turn("And?", "A", images=1), Turn("Both?", "B", images=2)), media=(Media("a.png"),) * 3
+    )
+    assert encoder.prompt(several).count("<image>\n<image>\nBoth?") == 1
+    both = replace(ask("3", "What?"), media=(Media("a.png"), Media("b.png")))
+    assert encoder.turns(both) == [Turn("What?", images=2)]
     assert encoder.prompt(ask("3", "What?")) == "<|im_start|>user\nWhat?<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -59,7 +65,7 @@ class Forgetful:
 def test_a_row_without_just_the_room_for_its_picture_is_refused_by_name(encoder):
     encoder.backbone.prompt = Forgetful(encoder.backbone.prompt)
     rows = [learn("1", "q", "a"), learn("2", "q", "a", image="a.png")]
-    with pytest.raises(DataError, match=r"row 2: its prompt has 0 image tokens, its picture takes 4; check"):
+    with pytest.raises(DataError, match=r"row 2: its prompt has 0 image tokens, its 1 images take 4; check"):
         encoder.train_batch(rows)
 
 
@@ -93,7 +99,7 @@ def test_pixels_come_in_row_order_without_the_rows_that_have_no_picture(encoder)
 
 
 def test_stored_features_take_the_place_of_pixels(encoder, backbone, tmp_path):
-    store = FeatureStore(tmp_path / "store", backbone.feature_shape)
+    store = FeatureStore(tmp_path / "store", backbone.feature_shape[1])
     cached = Encoder(backbone, encoder.images, store)
     features = backbone.encode_pictures(torch.stack([encoder.picture("a.png")]))
     store.add([cached.hash_of("a.png")], features)
@@ -126,7 +132,7 @@ def test_test_rows_can_be_shown_in_another_frame(encoder, backbone, tmp_path):
 def test_the_other_frame_has_its_own_store(encoder, backbone, tmp_path):
     stores = {}
     for frame in ("pad", "crop"):
-        stores[frame] = FeatureStore(tmp_path / backbone.tower_key(frame), backbone.feature_shape)
+        stores[frame] = FeatureStore(tmp_path / backbone.tower_key(frame), backbone.feature_shape[1])
         pixels = backbone.pixels(Image.open(tmp_path / "a.png"), frame)
         stores[frame].add([file_sha256(tmp_path / "a.png")], backbone.encode_pictures(pixels[None]) + (frame == "crop"))
     both = Encoder(backbone, tmp_path, stores["pad"], "crop", stores["crop"])

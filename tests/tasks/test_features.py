@@ -10,7 +10,8 @@ from coin_lightning.assets import file_sha256
 from coin_lightning.errors import DataError
 from coin_lightning.tasks.features import FeatureStore
 
-SHAPE = (2, 3)
+WIDTH = 3
+SHAPE = (2, WIDTH)
 BLOCK = 2 * 3 * 2
 
 
@@ -19,14 +20,23 @@ def digest(name: object) -> str:
 
 
 def block(value: float) -> torch.Tensor:
-    return torch.full((1, *SHAPE), value, dtype=torch.float16)
+    return torch.full((1, *SHAPE), value, dtype=torch.bfloat16)
 
 
 @pytest.fixture
 def store(tmp_path) -> FeatureStore:
-    made = FeatureStore(tmp_path / "store", SHAPE)
+    made = FeatureStore(tmp_path / "store", WIDTH)
     made.add([digest(0), digest(1)], torch.cat([block(0), block(1)]))
     return made
+
+
+def again(store: FeatureStore) -> Path:
+    """The folder that a store was opened with."""
+    return store.folder.with_name("store")
+
+
+def line(name: object, tokens: int = 2) -> str:
+    return f"{digest(name)} {tokens:6d}\n"
 
 
 def test_hash_of_a_file(tmp_path):
@@ -35,23 +45,45 @@ def test_hash_of_a_file(tmp_path):
 
 
 def test_the_files_are_what_the_module_says(store):
-    assert (store.folder / "index.txt").read_text() == f"{digest(0)}\n{digest(1)}\n"
-    held = np.frombuffer((store.folder / "features.bin").read_bytes(), np.float16).reshape(2, *SHAPE)
-    assert held[0].tolist() == [[0] * 3] * 2
-    assert held[1].tolist() == [[1] * 3] * 2
+    assert store.folder.name == "store-v2"
+    assert (store.folder / "index.txt").read_text() == line(0) + line(1)
+    raw = np.frombuffer((store.folder / "features.bin").read_bytes(), np.uint16).astype(np.uint32) << 16
+    assert raw.view(np.float32).tolist() == [0.0] * 6 + [1.0] * 6  # bfloat16 is the upper half of float32
 
 
-def test_features_of_another_shape_are_refused_before_they_shift_the_rest(store):
+def test_images_may_have_any_number_of_tokens(store):
+    features = [torch.randn(tokens, WIDTH).bfloat16() for tokens in (1, 5, 2, 0, 3)]
+    store.add([digest(f"r{at}") for at in range(5)], features)
+    for one in (store, FeatureStore(again(store), WIDTH)):
+        assert all(torch.equal(one.get(digest(f"r{at}")), features[at]) for at in range(5))
+        assert torch.equal(one.get(digest(1)), block(1)[0])
+
+
+def test_features_of_another_width_are_refused_before_they_shift_the_rest(store):
     before = (store.folder / "features.bin").read_bytes()
-    with pytest.raises(DataError, match=r"features of shape \[3, 3\] in a store of \[2, 3\]; the tower's tokens"):
-        store.add([digest(7)], torch.zeros(1, 3, 3))
+    with pytest.raises(DataError, match=r"features of shape \[3, 4\] in a store of width 3; remove the folder"):
+        store.add([digest(7)], torch.zeros(1, 3, 4))
     assert (store.folder / "features.bin").read_bytes() == before
 
 
+def test_a_store_of_the_first_version_is_left_alone(tmp_path):
+    """Its folder has the same name without a version, float16 and other lines."""
+    old = tmp_path / "store"
+    old.mkdir()
+    (old / "index.txt").write_text(f"{digest(0)}\n")
+    (old / "features.bin").write_bytes(np.full(6, 9, np.float16).tobytes())
+    store = FeatureStore(old, WIDTH)
+    assert digest(0) not in store
+    store.add([digest(0)], block(4))
+    assert torch.equal(FeatureStore(old, WIDTH).get(digest(0)), block(4)[0])
+    assert sorted(file.name for file in old.iterdir()) == ["features.bin", "index.txt"]
+    assert (old / "index.txt").read_text() == f"{digest(0)}\n"
+
+
 def test_features_come_back_bit_by_bit_also_in_a_new_store(store):
-    features = torch.randn(5, *SHAPE).half()
+    features = torch.randn(5, *SHAPE).bfloat16()
     store.add([digest(f"f{at}") for at in range(5)], features)
-    for one in (store, FeatureStore(store.folder, SHAPE)):
+    for one in (store, FeatureStore(again(store), WIDTH)):
         assert len(one) == 7
         assert torch.equal(torch.stack([one.get(digest(f"f{at}")) for at in range(5)]), features)
         assert digest("f0") in one
@@ -59,14 +91,14 @@ def test_features_come_back_bit_by_bit_also_in_a_new_store(store):
 
 
 def test_blocks_are_read_through_a_memory_map_and_copied_out(store):
-    assert isinstance(store._blocks, np.memmap)
+    assert isinstance(store._tokens, np.memmap)
     taken = store.get(digest(1))
     taken.fill_(9)
     assert torch.equal(store.get(digest(1)), block(1)[0])
 
 
 def test_unknown_pictures(tmp_path, store):
-    for one in (store, FeatureStore(tmp_path / "empty", SHAPE)):
+    for one in (store, FeatureStore(tmp_path / "empty", WIDTH)):
         with pytest.raises(KeyError, match=digest("x")):
             one.get(digest("x"))
 
@@ -74,42 +106,42 @@ def test_unknown_pictures(tmp_path, store):
 def test_a_picture_given_twice_is_kept_once(store):
     store.add([digest(2), digest(2), digest(0)], torch.cat([block(2), block(2), block(7)]))
     store.add([digest(3)], block(3))
-    again = FeatureStore(store.folder, SHAPE)
-    assert len(again) == 4
-    assert [again.get(digest(at))[0, 0].item() for at in range(4)] == [0, 1, 2, 3]
+    reopened = FeatureStore(again(store), WIDTH)
+    assert len(reopened) == 4
+    assert [reopened.get(digest(at))[0, 0].item() for at in range(4)] == [0, 1, 2, 3]
 
 
 def test_a_kill_between_blocks_and_lines_leaves_bytes_that_are_overwritten(store):
     with (store.folder / "features.bin").open("ab") as stream:
         stream.write(b"\xff" * (BLOCK + 5))
-    opened = FeatureStore(store.folder, SHAPE)
+    opened = FeatureStore(again(store), WIDTH)
     assert len(opened) == 2
     opened.add([digest(2)], block(2))
-    again = FeatureStore(store.folder, SHAPE)
-    assert [again.get(digest(at))[0, 0].item() for at in range(3)] == [0, 1, 2]
+    reopened = FeatureStore(again(store), WIDTH)
+    assert [reopened.get(digest(at))[0, 0].item() for at in range(3)] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("kept", [0, 1, 63, 64])
+@pytest.mark.parametrize("kept", [0, 1, 64, 65, 71])
 def test_a_kill_within_a_line_loses_that_picture_only(store, kept):
     index = store.folder / "index.txt"
-    index.write_text(f"{digest(0)}\n{digest(1)[:kept]}")
-    opened = FeatureStore(store.folder, SHAPE)
+    index.write_text(line(0) + line(1)[:kept])
+    opened = FeatureStore(again(store), WIDTH)
     assert digest(0) in opened
     assert digest(1) not in opened
     opened.add([digest(5), digest(1)], torch.cat([block(5), block(1)]))
-    again = FeatureStore(store.folder, SHAPE)
-    assert index.read_text() == "".join(f"{digest(at)}\n" for at in (0, 5, 1))
-    assert [again.get(digest(at))[0, 0].item() for at in (0, 5, 1)] == [0, 5, 1]
+    reopened = FeatureStore(again(store), WIDTH)
+    assert index.read_text() == "".join(map(line, (0, 5, 1)))
+    assert [reopened.get(digest(at))[0, 0].item() for at in (0, 5, 1)] == [0, 5, 1]
 
 
 def test_lines_without_blocks_are_refused_with_the_remedy(store):
     (store.folder / "features.bin").write_bytes(b"\0" * (BLOCK + 1))
-    with pytest.raises(DataError, match=r"holds 1 of 2 features; remove the folder .*store and run again"):
-        FeatureStore(store.folder, SHAPE)
+    with pytest.raises(DataError, match=r"holds 2 of 4 tokens; remove the folder .*store-v2 and run again"):
+        FeatureStore(again(store), WIDTH)
 
 
 def test_refresh_shows_what_another_store_has_added(store):
-    other = FeatureStore(store.folder, SHAPE)
+    other = FeatureStore(again(store), WIDTH)
     other.add([digest(2)], block(2))
     assert digest(2) not in store
     store.refresh()
@@ -117,7 +149,7 @@ def test_refresh_shows_what_another_store_has_added(store):
 
 
 def add_twenty(folder: Path, start: int) -> None:
-    store = FeatureStore(folder, SHAPE)
+    store = FeatureStore(folder, WIDTH)
     for at in range(start, start + 20):
         with store.lock():
             store.refresh()
@@ -133,14 +165,14 @@ def test_two_processes_add_to_one_store(tmp_path):
     for process in running:
         process.join(timeout=250)
     assert [process.exitcode for process in running] == [0, 0]
-    store = FeatureStore(tmp_path / "shared", SHAPE)
+    store = FeatureStore(tmp_path / "shared", WIDTH)
     assert len(store) == 40
     assert all(store.get(f"{at:064d}").eq(at).all() for at in range(40))
 
 
 def test_features_that_another_store_added_are_found(tmp_path: Path) -> None:
-    early = FeatureStore(tmp_path / "store", (2, 3))
-    late = FeatureStore(tmp_path / "store", (2, 3))
+    early = FeatureStore(tmp_path / "store", WIDTH)
+    late = FeatureStore(tmp_path / "store", WIDTH)
     late.add(["a" * 64], torch.full((1, 2, 3), 7.0))
     assert early.get("a" * 64).tolist() == [[7.0] * 3] * 2
     with pytest.raises(KeyError):

@@ -65,7 +65,9 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows are really counted, call by call."""
     seen: list[int] = []
     real = lengths.counted
-    monkeypatch.setattr(lengths, "counted", lambda rows, encoder: seen.append(len(rows)) or real(rows, encoder))
+    monkeypatch.setattr(
+        lengths, "counted", lambda part, rows, encoder: seen.append(len(rows)) or real(part, rows, encoder)
+    )
     return seen
 
 
@@ -149,10 +151,10 @@ def test_a_place_where_nothing_can_be_written_costs_only_time(make, tmp_path):
 
 
 def test_rows_of_several_files_have_the_lengths_of_each(make, tmp_path, counts):
-    from coin_lightning.tasks.row_sequence import JoinedRows
+    from coin_lightning.tasks.row_sequence import Rows
 
     first, second = make(), make(limit_train=5)
-    joined = JoinedRows([first.train_rows, second.train_rows]).select([33, 2, 0])
+    joined = Rows.joined([first.train_rows, second.train_rows]).select([33, 2, 0])
     encoder: Encoder = first.encoder
     found = row_lengths(joined, encoder, tmp_path / "features")
     assert isinstance(found, np.ndarray)

@@ -1,7 +1,7 @@
 import torch
 
 from coin_lightning.backbones.base import IGNORE
-from coin_lightning.tasks.loaders import Batches, Rows, TrainLoader
+from coin_lightning.tasks.loaders import Batches, TrainLoader
 
 
 def test_rows_are_taken_when_their_batch_is_asked_for():
@@ -19,10 +19,8 @@ def test_rows_are_taken_when_their_batch_is_asked_for():
     assert asked == [3, 1]
 
 
-def test_rows_are_a_data_set_and_the_loader_has_no_state():
-    rows = Rows(["a", "b"])
-    assert (len(rows), rows[1]) == (2, "b")
-    loader = TrainLoader(rows, batch_size=2)
+def test_the_loader_has_no_state():
+    loader = TrainLoader(["a", "b"], batch_size=2)
     assert loader.state_dict() == {}
     loader.load_state_dict({})
 
@@ -34,14 +32,14 @@ def collate(rows: list[list[int]]) -> dict:
 
 def test_batches_know_the_answer_tokens_of_their_step():
     """Counted by hand; the first label of a row has no logits before it."""
-    rows = Rows([[IGNORE, 7], [IGNORE, 7, 8, 9], [5, 7], [IGNORE, IGNORE, 4], [IGNORE, 2, 3]])
+    rows = [[IGNORE, 7], [IGNORE, 7, 8, 9], [5, 7], [IGNORE, IGNORE, 4], [IGNORE, 2, 3]]
     loader = TrainLoader(rows, 2, batch_size=1, collate_fn=collate)
     seen = [(batch["step_targets"], batch["step_batches"]) for batch in loader]
     assert seen == [(4, 2), (4, 2), (2, 2), (2, 2), (2, 1)]
 
 
 def test_going_through_the_rows_draws_nothing_from_the_dropouts_numbers():
-    loader = TrainLoader(Rows([[IGNORE, 7], [IGNORE, 8]]), batch_size=1, collate_fn=collate)
+    loader = TrainLoader([[IGNORE, 7], [IGNORE, 8]], batch_size=1, collate_fn=collate)
     state = torch.get_rng_state()
     assert len(list(loader)) == len(list(loader)) == 2
     assert torch.equal(torch.get_rng_state(), state)

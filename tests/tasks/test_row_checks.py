@@ -6,19 +6,21 @@ from PIL import Image
 from coin_lightning.backbones import tiny
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.lengths import counted
+from coin_lightning.tasks.lengths import row_lengths
 from coin_lightning.tasks.picture_ledger import Survey
 from coin_lightning.tasks.row_checks import LEDGER, broken_pictures, too_long
-from coin_lightning.tasks.row_format import TestRow, TrainRow
+from coin_lightning.tasks.row_format import Media, TestRow, TrainRow
 from coin_lightning.tasks.row_sequence import as_rows
 
 
 def learn(name: str, answer: str, image: str | None = None) -> TrainRow:
-    return TrainRow(name, (Turn("q", answer),), image, f"row {name}")
+    return TrainRow(
+        name, (Turn("q", answer, images=image is not None),), (Media(image),) if image else (), f"row {name}"
+    )
 
 
 def ask(name: str, text: str, image: str | None = None) -> TestRow:
-    return TestRow(name, text, image, {}, f"row {name}")
+    return TestRow(name, text, (Media(image),) if image else (), {}, f"row {name}")
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def encoder(tmp_path) -> Encoder:
 
 
 def long(rows, encoder: Encoder, room: int) -> tuple[list[str], int]:
-    return too_long(rows, counted(rows, encoder), encoder, room)
+    return too_long(rows, row_lengths(rows, encoder, encoder.images), encoder, room)
 
 
 def test_a_row_that_does_not_fit_is_told_with_its_length(encoder):
@@ -69,7 +71,7 @@ def test_no_pictures_and_no_rows(tmp_path, encoder):
 
 def test_rows_are_cut_where_that_is_wanted_but_never_to_nothing(tmp_path):
     encoder = Encoder(tiny.load(max_length=100), tmp_path, None, cuts=True)
-    long_question = TrainRow("c", (Turn("q" * 200, "a"),), None, "row c")
+    long_question = TrainRow("c", (Turn("q" * 200, "a"),), (), "row c")
     rows = as_rows([learn("a", "x"), learn("b", "x" * 100), long_question])
     (line,), cut = long(rows, encoder, 8)
     assert cut == 1
@@ -86,7 +88,7 @@ def test_a_picture_is_never_cut(tmp_path):
     row = learn("a", "x", "p.png")
     backbone.max_length = short.whole(row)[0].index(backbone.image_token_id) + 1
     (line,), cut = long(as_rows([row]), short, 8)
-    assert (cut, "a part of its picture" in line) == (0, True)
+    assert (cut, "a part of its images" in line) == (0, True)
 
 
 def test_questions_to_answer_are_never_cut(tmp_path):

@@ -1,19 +1,16 @@
-"""Rows, what is wrong with them, and the quick look against the close one."""
-
-import random
+"""Rows, and what is wrong with them."""
 
 import pytest
 
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.tasks.row_format import (
-    Facts,
+    Media,
     TestRow,
     TrainRow,
-    question_facts,
+    image_problems,
     question_problems,
     question_row,
     row_problems,
-    train_facts,
     train_problems,
     train_row,
 )
@@ -24,14 +21,24 @@ def talk(*values: str, **fields: object) -> dict:
     return {"id": "x", "conversations": parts, **fields}
 
 
-def test_facts_by_hand():
+def test_rows_by_hand():
     row = talk("<image>\nWhat?", " A cat\n", "Sü?", "Yes", id="7", image="./deep/b.jpg")
-    assert train_facts(row) == Facts("7", "./deep/b.jpg")
-    made = train_row(row, "deep/b.jpg", "here")
-    assert made == TrainRow("7", (Turn("<image>\nWhat?", "A cat"), Turn("Sü?", "Yes")), "deep/b.jpg", "here")
+    media = (Media("deep/b.jpg"),)
+    made = train_row(row, media, "here")
+    assert made == TrainRow("7", (Turn("What?", "A cat", images=1), Turn("Sü?", "Yes")), media, "here")
+    assert made.image == "deep/b.jpg"
     asked = {"question_id": 12, "image": "a", "text": "Where?\n<image>", "answer": "", "size": [3, 4]}
-    assert question_facts(asked) == Facts("12", "a")
-    assert question_row(asked, "a", "w") == TestRow("12", "Where?\n<image>", "a", {"answer": "", "size": [3, 4]}, "w")
+    assert question_row(asked, media, "w") == TestRow("12", "Where?", media, {"answer": "", "size": [3, 4]}, "w")
+    assert question_row({"id": 1, "text": "Why?"}, (), "w").image is None
+
+
+def test_turns_say_how_many_images_they_show():
+    row = talk("<image>\n<image>\nWhich is red?", "Left", "And\n<image>", "None", "Sure?", "Yes", image=["a", "b", "c"])
+    assert train_problems(row) == image_problems(row) == []
+    media = tuple(map(Media, "abc"))
+    assert [(turn.question, turn.images) for turn in train_row(row, media, "w").turns] == [
+        ("Which is red?", 2), ("And", 1), ("Sure?", 0),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -41,7 +48,7 @@ def test_facts_by_hand():
 def test_ids_may_be_numbers_and_question_id_goes_first(fields, identity):
     row = {key: value for key, value in talk("q", "a").items() if key != "id"} | fields
     assert row_problems(row) == []
-    assert train_row(row, None, "").id == identity
+    assert train_row(row, (), "").id == identity
 
 
 def test_what_is_no_row():
@@ -56,7 +63,6 @@ def test_what_is_no_row():
         (talk("q"), ["field 'conversations' must be a list of question and answer pairs"]),
         (talk(" ", ""), ["conversations[0] has an empty question", "conversations[1] has an empty answer"]),
         (talk("q", "<image>"), ["conversations[1] has <image> in an answer; only a question can show one"]),
-        (talk("\ud800", "a"), ["conversations[0] has half a character (a lone surrogate); write the text anew"]),
         (
             {"conversations": [{"from": "gpt", "value": "a"}, 3]},
             [
@@ -68,7 +74,6 @@ def test_what_is_no_row():
 )
 def test_problems_of_conversations(row, lines):
     assert train_problems(row) == lines
-    assert train_facts({"id": "1", **row}) is None
 
 
 @pytest.mark.parametrize(
@@ -88,13 +93,20 @@ def test_problems_of_conversations(row, lines):
 def test_turns_of_other_projects_are_told_in_one_sentence(parts, problem):
     (line,) = train_problems({"id": 1, "conversations": parts})
     assert line.startswith(f"field 'conversations' {problem}")
-    assert train_facts({"id": 1, "conversations": parts}) is None
 
 
 def test_problems_of_questions():
     assert question_problems({"text": "q"}) == []
     assert question_problems({"text": " "}) == question_problems({}) == ["field 'text' is missing or empty"]
-    assert "half a character" in question_problems({"text": "\udc00"})[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "count"), [("a", 0), (["a", "b"], 0), (None, 0), (["a", 3, ""], 2), (7, 1), ("", 1), ({"bytes": ""}, 1)]
+)
+def test_images_are_paths(image, count):
+    lines = image_problems({"image": image})
+    assert len(lines) == count
+    assert all("must be a path below the image folder or a list of paths, found " in line for line in lines)
 
 
 PLACEHOLDERS = [
@@ -102,9 +114,13 @@ PLACEHOLDERS = [
     (["Why?\n<image>"], {"image": "a"}, None),
     (["Why?"], {}, None),
     (["Why?"], {"image_id": 7, "images": None, "image_size": 0}, None),
+    (["<image>\nWhy?\n<image>"], {"image": ["a", "b"]}, None),
+    (["Why?", "<image>\nAnd?"], {"image": "a"}, None),
     (["Why?"], {"image": "a"}, "has a picture, but no <image>"),
+    (["Why?"], {"image": ["a", "b"]}, "has 0 <image>, but field 'image' names 2 images; give each image one"),
     (["<image>\nWhy?"], {}, "has 1 <image>, but no picture; name its path in field 'image'"),
     (["<image>\nWhy?"], {"image": None}, "has 1 <image>, but no picture"),
+    (["<image>\nWhy?"], {"image": []}, "has 1 <image>, but no picture"),
     (
         ["Why?"],
         {"images": ["a"]},
@@ -112,79 +128,20 @@ PLACEHOLDERS = [
     ),
     (["Why?"], {"image_path": "a"}, "field 'image_path' is not read"),
     (["Why?"], {"Photo": {"bytes": ""}}, "field 'Photo' is not read"),
-    (["<image>\nCompare <image> with it"], {"image": "a"}, "has 2 <image>, but shows one picture"),
-    (["<image>\nWhy?", "<image>\nAnd?"], {"image": "a"}, "has 2 <image>, but shows one picture"),
-    (["Why?", "<image>\nAnd?"], {"image": "a"}, "has <image> within a text or behind the first question"),
+    (["<image>\nCompare <image> with it"], {"image": "a"}, "has 2 <image>, but field 'image' names 1 image;"),
+    (["<image>\nWhy?", "<image>\nAnd?"], {"image": "a"}, "has 2 <image>, but field 'image' names 1 image;"),
+    (["<image>\nWhy?"], {"image": ["a", "b"]}, "has 1 <image>, but field 'image' names 2 images;"),
+    (["<image>\nCompare <image> with it"], {"image": ["a", "b"]}, "has <image> within a text; put it in front"),
     (["Is <image> it?"], {"image": "a"}, "has <image> within a text"),
 ]
 
 
 @pytest.mark.parametrize(("questions", "fields", "problem"), PLACEHOLDERS)
-def test_placeholders_and_pictures_agree(questions, fields, problem):
+def test_placeholders_and_images_agree(questions, fields, problem):
     row = talk(*(text for question in questions for text in (question, "a")), **fields)
     lines = train_problems(row)
     assert (lines == []) if problem is None else lines[0].startswith(problem), lines
-    if problem is not None:
-        assert train_facts(row) is None
-    asked = {"id": 1, "text": "\n".join(questions), **fields}
-    unneeded = problem is None or problem == "has a picture, but no <image>"  # CoIN's test rows mostly have none
-    if len(questions) == 1:
+    if len(questions) == 1:  # CoIN's test rows mostly have no placeholder: all images are shown
+        asked = {"id": 1, "text": questions[0], **fields}
+        unneeded = problem is None or "no <image>" in problem or "has 0 <image>" in problem
         assert (question_problems(asked) == []) == unneeded
-        assert (question_facts(asked) is None) == (not unneeded or "image_id" in fields)
-
-
-STRANGE = [
-    None, 0, True, 1.5, "", " ", "\u3000", "<image>", "a<image>b", "<ima", "ge>", "\ud800", "ü\u4e2d", "x", (), ("x",),
-]  # fmt: skip
-
-
-def spoilt(rng: random.Random) -> dict:
-    """A conversation with one or two strange things in it."""
-    row = talk(
-        rng.choice(["Why <image>?", "<image>\nWho", "<image>\nWo ü\n", "Wo\n<image>", "Wo"]), "a ", "Und <imag", " b"
-    )
-    row["image"] = "a.jpg"
-    for _ in range(rng.randrange(3)):
-        place = rng.randrange(6)
-        if place == 0:
-            row[rng.choice(["id", "question_id", "image", "images", "conversations", "text"])] = rng.choice(STRANGE)
-        elif place == 1:
-            row.pop(rng.choice(["id", "image", "conversations"]), None)
-        elif isinstance(row.get("conversations"), list) and row["conversations"]:
-            part = rng.randrange(len(row["conversations"]))
-            if place == 2:
-                row["conversations"][part] = rng.choice(STRANGE)
-            elif isinstance(row["conversations"][part], dict):
-                row["conversations"][part][rng.choice(["from", "value"])] = rng.choice([*STRANGE, "human"])
-    return row
-
-
-def test_the_quick_look_takes_no_row_that_the_close_one_refuses_and_says_the_same():
-    rng, taken = random.Random(1), 0
-    for _ in range(5000):
-        row = spoilt(rng)
-        facts = train_facts(row)
-        if facts is None:
-            continue
-        taken += 1
-        assert row_problems(row) == []
-        assert train_problems(row) == []
-        assert facts == (train_row(row, None, "").id, row.get("image"))
-    assert taken > 700
-
-
-def test_the_same_for_questions():
-    rng = random.Random(2)
-    for _ in range(2000):
-        row = {"id": rng.choice(STRANGE), "question_id": rng.choice(STRANGE), "text": rng.choice(STRANGE)}
-        facts = question_facts(row)
-        if facts is not None:
-            assert row_problems(row) == question_problems(row) == []
-            assert facts == (question_row(row, None, "").id, None)
-
-
-def test_long_conversations_are_left_to_the_close_look():
-    row = talk(*["q", "a"] * 150)
-    assert train_facts(row) is None
-    assert train_problems(row) == []
-    assert len(train_row(row, None, "").turns) == 150

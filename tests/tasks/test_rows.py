@@ -1,9 +1,8 @@
-"""Reading files of rows: every problem with its place, pictures as published rows write them, lazy decoding."""
+"""Reading files of rows: every problem with its place, pictures as published rows write them, several in a row."""
 
 import json
 import os
 import re
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,7 @@ def test_a_training_row_by_hand(tmp_path, images):
     row = talk("<image>\nWhat?", " A cat\n", "Sure?", "Yes", id="7", image="./deep/b.jpg")
     (read,) = read_train(put(tmp_path, [row]), images)
     assert (read.id, read.image) == ("7", "deep/b.jpg")
-    assert [(turn.question, turn.answer) for turn in read.turns] == [("<image>\nWhat?", "A cat"), ("Sure?", "Yes")]
+    assert [(turn.question, turn.answer) for turn in read.turns] == [("What?", "A cat"), ("Sure?", "Yes")]
     assert read.where == f"{tmp_path / 'rows.json'} row 0"
 
 
@@ -66,7 +65,7 @@ def test_every_problem_of_a_training_file_is_listed_with_its_row(tmp_path, image
         talk("q", "a", id="same"),
         talk("q", "see <image>", id="8"),
         talk("<image>\nq", "a", id="9", image="../secret.jpg"),
-        talk("<image>\nq", "a", id="10", image=["a.jpg"]),
+        talk("<image>\nq", "a", id="10", image=["a.jpg", 3, "no.jpg"]),
         talk("<image>\nq", "a", id="11", image="a.jpg"),
         talk("q", "a", id="12", image="a.jpg"),
     ]
@@ -83,7 +82,10 @@ def test_every_problem_of_a_training_file_is_listed_with_its_row(tmp_path, image
         "row 7: id 'same' is already used by row 0; ids must be unique, or set data.repeated_train_ids=allow",
         "row 8: conversations[1] has <image> in an answer; only a question can show one",
         f"row 9: image '../secret.jpg' leaves the image folder {images}; use a relative path inside it",
-        "row 10: field 'image' is a list; several pictures in one row are not supported, write one path",
+        "row 10: has 1 <image>, but field 'image' names 3 images; give each image one <image> in front of the question "
+        "that shows it",
+        "row 10: field 'image' must be a path below the image folder or a list of paths, found 3",
+        f"row 10: image {images / 'no.jpg'} is missing; restore it or remove the row",
         "row 12: has a picture, but no <image>; put it in front of the first question, or remove field 'image'",
     ]
 
@@ -133,13 +135,12 @@ def test_paths_without_a_file(images, value):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('[{"id": "1", ', "malformed JSON .*line 1 column"),
+        ('[{"id": "1", ', "malformed JSON .behind item 0: parse error: premature EOF"),
         ("", "malformed JSON"),
-        ("[" * 100_000, "malformed JSON"),
         ("{}", "must hold a non-empty list of rows, found dict"),
         ("[]", "must hold a non-empty list of rows, found list"),
     ],
-    ids=["cut", "empty file", "nested", "object", "no rows"],
+    ids=["cut", "empty file", "object", "no rows"],
 )
 def test_files_that_are_no_list_of_rows(tmp_path, images, content, message):
     file = put(tmp_path, content)
@@ -187,27 +188,29 @@ def test_a_scan_goes_on_behind_rows_with_problems(tmp_path, images):
         talk("<image>\nq", "a", id=0, image="a.jpg"),
         talk("<image>\nq", "a", id=3, image="a.jpg"),
     ]
-    found = list(scan_train(put(tmp_path, rows), images))
-    assert [number for number, _ in found] == [0, 1, 2, 3]
-    assert [type(row).__name__ for _, row in found] == ["TrainRow", "DataError", "DataError", "TrainRow"]
-    assert found[1][1].problems == [
-        f"{tmp_path / 'rows.json'} row 1: field 'conversations' must be a list of question and answer pairs"
+    found, problems = scan_train(put(tmp_path, rows), images)
+    assert (len(found), sorted(problems)) == (4, [1, 2])
+    assert problems[1] == ["field 'conversations' must be a list of question and answer pairs"]
+    assert found.where(1) == f"{tmp_path / 'rows.json'} row 1"
+    assert found[3].image == "a.jpg"
+    asked, problems = scan_test(put(tmp_path, [{"id": 1, "text": "q", "answer": 3}]), images)
+    assert (asked[0].fields, problems) == ({"answer": 3}, {})
+
+
+def test_a_row_may_show_several_images(tmp_path, images):
+    rows = [
+        talk("<image>\n<image>\nq", "a", id=1, image=["./deep/b.jpg", "a.jpg"]),
+        talk("q", "a", id=2),
+        talk("<image>\nq", "a", "q\n<image>", "b", id=3, image=["a.jpg", "a.jpg"]),
     ]
-    assert found[3][1].image == "a.jpg"
-    asked = list(scan_test(put(tmp_path, [{"id": 1, "text": "q", "answer": 3}]), images))
-    assert asked[0][1].fields == {"answer": 3}
-
-
-def test_rows_read_again_are_the_rows_read_first(tmp_path, images):
-    rows = [talk(f"<image>\nü{at}?", f" {at} ", id=at, image="./a.jpg") for at in range(30)]
-    file = put(tmp_path, json.dumps(rows, ensure_ascii=False, indent=1))
-    assert list(read_train(file, images)) == [row for _, row in scan_train(file, images)]
+    read = read_train(put(tmp_path, rows), images)
+    assert [[media.path for media in row.media] for row in read] == [["deep/b.jpg", "a.jpg"], [], ["a.jpg", "a.jpg"]]
+    assert [[turn.images for turn in row.turns] for row in read] == [[2], [0], [1, 1]]
+    assert (read.images, read.without_image()) == (["deep/b.jpg", "a.jpg"], 1)
 
 
 def test_fields_that_nothing_reads_are_counted(tmp_path, images):
     rows = [talk("<image>\nq", "a", id=at, image="a.jpg", **({"weight": 2} if at else {}), model="") for at in range(3)]
-    assert read_train(put(tmp_path, rows), images).columns.unread == {"weight": 2, "model": 3}
-    unread = Counter[str]()
+    assert read_train(put(tmp_path, rows), images).unread() == {"weight": 2, "model": 3}
     asked = [{"id": 1, "text": "q", "answer": "a", "choices": ["a"], "conversations": 3, "split": "val"}]
-    assert len(list(scan_test(put(tmp_path, asked), images, unread))) == 1
-    assert unread == {"conversations": 1, "split": 1}
+    assert read_test(put(tmp_path, asked), images).unread() == {"conversations": 1, "split": 1}

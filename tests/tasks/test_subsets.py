@@ -7,7 +7,7 @@ import pytest
 
 from coin_lightning.errors import DataError
 from coin_lightning.tasks.row_format import TestRow
-from coin_lightning.tasks.row_sequence import HeldRows
+from coin_lightning.tasks.row_sequence import as_rows
 from coin_lightning.tasks.subsets import chunks, draw, drawn, listed, subset
 
 
@@ -50,7 +50,7 @@ def test_senseless_subsets_are_refused(fraction, limit):
         draw(range(10), fraction, limit, "k")
 
 
-ROWS = HeldRows([TestRow(str(at), "q", None, {}, f"row {at}") for at in range(10)])
+ROWS = as_rows([TestRow(str(at), "q", (), {}, f"row {at}") for at in range(10)])
 
 
 def put(folder: Path, content: object, name: str = "ids.json") -> Path:

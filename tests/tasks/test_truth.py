@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.rows import TestRow
+from coin_lightning.tasks.row_format import Media, TestRow
 from coin_lightning.tasks.truth import BoxFields, GQAAnswers, RowFields, ScienceQAProblems, TextVQAAnswers
 
 
 def row(name: str, image: str | None = None, **fields: object) -> TestRow:
-    return TestRow(name, "q", image, fields, f"test.json row {name}")
+    return TestRow(name, "q", (Media(image),) if image else (), fields, f"test.json row {name}")
 
 
 def put(root: Path, name: str, data: object) -> None:

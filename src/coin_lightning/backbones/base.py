@@ -149,16 +149,16 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def encode_pictures(self, pixels: Tensor) -> Tensor:
-        """Frozen features before the projector: `[n, 3, S, S] -> [n, tokens, width]` in float16.
+        """Frozen features before the projector: `[n, 3, S, S] -> [n, tokens, width]` in bfloat16.
 
-        Float16 in every case, so that cached and freshly computed features are the same bits.
+        Bfloat16 in every case, so that cached and freshly computed features are the same bits.
         """
         tower = self.core.vision_tower
         weight = next(tower.parameters())
         states = tower(
             pixels.to(weight.device, weight.dtype), output_hidden_states=True, return_dict=True
         ).hidden_states
-        return select_features(states, self.model.config).to(torch.float16)
+        return select_features(states, self.model.config).to(torch.bfloat16)
 
     def tower_key(self, frame: str | None = None) -> str:
         """Name of everything that decides a cached feature: tower weights, their dtype, preprocessing, selection.

@@ -35,9 +35,9 @@ class Style:
         return said + [message for turn in turns for message in self._pair(turn)]
 
     def _pair(self, turn: Turn) -> Iterator[dict[str, Any]]:
-        picture: list[dict[str, str]] = [{"type": "image"}] if turn.picture and self.picture_part else []
-        text = f"{IMAGE}\n{turn.question}" if turn.picture and not self.picture_part else turn.question
-        yield {"role": "user", "content": _content(text, self.question_parts, picture)}
+        parts = [{"type": "image"}] * turn.images if self.picture_part else []
+        text = turn.question if self.picture_part else f"{IMAGE}\n" * turn.images + turn.question
+        yield {"role": "user", "content": _content(text, self.question_parts, parts)}
         yield {"role": "assistant", "content": _content(turn.answer or "", self.answer_parts)}
 
 
@@ -90,7 +90,7 @@ class ChatTemplate:
             raise ConfigError("backbone.prompt=chat_template: the tokenizer has none; name a prompt format instead")
         self.tokenizer, self.system = tokenizer, system
         self.name = CHAT_TEMPLATE if system is None else f"{CHAT_TEMPLATE} with system {system!r}"
-        self._frames: dict[tuple[bool, ...], Frame] = {}
+        self._frames: dict[tuple[int, ...], Frame] = {}
         self.style = self._choose_style()
         self.end_of_turn = self._find_end()
 
@@ -104,8 +104,8 @@ class ChatTemplate:
         Raises:
             ConfigError: the template changes a text, so that nobody could say which characters are the answer.
         """
-        frame = self._frame(tuple(turn.picture for turn in turns))
-        closed = [turn if turn.answer is not None else Turn(turn.question, _word(0), turn.picture) for turn in turns]
+        frame = self._frame(tuple(turn.images for turn in turns))
+        closed = [turn if turn.answer is not None else Turn(turn.question, _word(0), turn.images) for turn in turns]
         texts = self._checked(frame, closed)
         page = Page()
         for index, turn in enumerate(turns):
@@ -155,21 +155,21 @@ class ChatTemplate:
 
     # what the template does
 
-    def _frame(self, pictures: tuple[bool, ...]) -> Frame:
-        if pictures not in self._frames:
+    def _frame(self, images: tuple[int, ...]) -> Frame:
+        if images not in self._frames:
             try:
-                self._frames[pictures] = self._look(self.style, pictures)
+                self._frames[images] = self._look(self.style, images)
             except FAILURES as error:
                 raise ConfigError(f"backbone.prompt=chat_template: {error}; choose a prompt format by name") from error
-        return self._frames[pictures]
+        return self._frames[images]
 
-    def _look(self, style: Style, pictures: tuple[bool, ...]) -> Frame:
+    def _look(self, style: Style, images: tuple[int, ...]) -> Frame:
         """Run the template with stand-in words.
 
         Raises:
-            ValueError: it does not write each of them once and in order, or the pictures elsewhere than once each.
+            ValueError: it does not write each of them once and in order, or the images elsewhere than once each.
         """
-        turns = [Turn(_word(2 * at), _word(2 * at + 1), picture) for at, picture in enumerate(pictures)]
+        turns = [Turn(_word(2 * at), _word(2 * at + 1), count) for at, count in enumerate(images)]
         text = self._run(style, turns)
         around, rest = [], text
         for word in (_word(at) for at in range(2 * len(turns))):
@@ -178,8 +178,8 @@ class ChatTemplate:
                 raise ValueError("the template does not write every text just once and in its order")
             around.append(before)
         frame = Frame((*around, rest), ())
-        if text.count(IMAGE) != sum(pictures) or any("'type'" in piece or '"type"' in piece for piece in frame.around):
-            raise ValueError(f"the template does not write one {IMAGE} per picture")
+        if text.count(IMAGE) != sum(images) or any("'type'" in piece or '"type"' in piece for piece in frame.around):
+            raise ValueError(f"the template does not write one {IMAGE} per image")
         leads = (self._lead(style, turns[: at + 1], text) for at in range(len(turns)))
         return Frame(frame.around, tuple(leads))
 
@@ -197,7 +197,7 @@ class ChatTemplate:
         reason: Exception | None = None
         for style in STYLES:
             try:
-                self._frames = {pictures: self._look(style, pictures) for pictures in ((False,), (True,))}
+                self._frames = {images: self._look(style, images) for images in ((0,), (1,))}
                 return style
             except FAILURES as error:
                 reason = error

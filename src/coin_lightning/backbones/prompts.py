@@ -13,6 +13,7 @@ from coin_lightning.errors import ConfigError
 
 IMAGE = "<image>"
 """Placeholder for one picture in a text; it becomes as many image tokens as the tower gives."""
+NUMBER = "{number}"
 CHAT_TEMPLATE = "chat_template"
 """Name of the prompt that the tokenizer brings along (`chat_templates.ChatTemplate`)."""
 
@@ -24,16 +25,16 @@ class Turn:
     """One question with its answer.
 
     Attributes:
-        question: without a placeholder for the picture.
+        question: without placeholders for images.
         answer: None leaves the turn open for generation.
-        picture: whether the picture is shown with the question; the prompt says where.
+        images: how many images are shown with the question; the prompt says where.
         tags: the answer was written by this project in the backbone's own notation (a box), so that markers in it are
             meant as such. Everywhere else a marker in a text is ordinary text.
     """
 
     question: str
     answer: str | None = None
-    picture: bool = False
+    images: int = 0
     tags: bool = False
 
 
@@ -98,7 +99,8 @@ class PromptFormat:
         between_turns: what follows an end of turn when another turn comes.
         system_before, system_after: markers around what the system says.
         system_in_question: it stands inside the first turn, not before it.
-        picture: what stands for the picture in front of a question, `<image>` being the picture's tokens.
+        picture: what stands for an image in front of a question, `<image>` being its tokens, `{number}` its number in
+            the conversation.
         learned_markers: markers that the loss counts in every turn, the user's and the system's too.
         closing: text behind the last end of turn.
         box_numbers: how the family writes boxes (`box_formats.NUMBERS`).
@@ -123,9 +125,12 @@ class PromptFormat:
     def render(self, turns: Sequence[Turn]) -> Rendered:
         """Text of a conversation and its spans."""
         page = Page()
+        shown = 0
         for index, turn in enumerate(turns):
             page.mark(self._opening() if index == 0 else self.between_turns + self.before_question)
-            page.mark(self.picture if turn.picture else "")
+            for _ in range(turn.images):
+                shown += 1
+                page.mark(self.picture.replace(NUMBER, str(shown)))
             page.quote(turn.question)
             page.mark(self.before_answer)
             if turn.answer is not None:
@@ -192,7 +197,7 @@ QWEN = replace(
     CHATML,
     name="qwen",
     system="You are a helpful assistant.",
-    picture=f"Picture 1: <img>{IMAGE}</img>\n",
+    picture=f"Picture {NUMBER}: <img>{IMAGE}</img>\n",
     box_numbers="thousand_tags",
 )
 """Qwen-VL-Chat (arXiv 2308.12966, section 3): ChatML, the picture numbered and between its own tags."""
@@ -248,10 +253,11 @@ def prompt_format(name: str, system: str | None = None) -> PromptFormat:
     return chosen if system is None else replace(chosen, name=f"{name} with system {system!r}", system=system)
 
 
-def without_placeholder(text: str) -> str:
-    """The text without the `<image>` at its beginning or end: a prompt has its own place for the picture.
+def without_placeholders(text: str) -> str:
+    """The text without each `<image>` at its beginning or end: a prompt has its own place for images.
 
     CoIN's training rows carry the placeholder at either end and most test rows not at all (`coin_reference.md` 3.2).
     """
-    bare = text.strip()
-    return (bare.removeprefix(IMAGE) if bare.startswith(IMAGE) else bare.removesuffix(IMAGE)).strip()
+    while (bare := text.strip().removeprefix(IMAGE).removesuffix(IMAGE).strip()) != text:
+        text = bare
+    return text

@@ -14,7 +14,7 @@ from coin_lightning.errors import RunError
 from coin_lightning.methods.base import evaluation_mode
 from coin_lightning.methods.step import StepOutput
 from coin_lightning.module import ContinualMLLM
-from coin_lightning.tasks.row_sequence import JoinedRows
+from coin_lightning.tasks.row_sequence import Rows
 
 
 class ExperienceContext:
@@ -53,7 +53,7 @@ class ExperienceContext:
 
     def joined(self, parts: Sequence[Any]) -> Any:
         """Samples of several such sequences behind one another."""
-        return JoinedRows(parts)
+        return Rows.joined(parts)
 
     def batches(self, samples: Sequence[Any], batch_size: int | None = None) -> Iterator[dict[str, Any]]:
         """Batches in order, on the device; of several processes each gets every n-th."""

@@ -14,14 +14,14 @@ from coin_lightning.backbones.base import Backbone
 from coin_lightning.backbones.pictures import open_picture
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.features import FeatureStore
+from coin_lightning.tasks.features import BYTES, FeatureStore
 from coin_lightning.tasks.lengths import row_lengths
-from coin_lightning.tasks.loaders import Batches, Rows, TrainLoader
+from coin_lightning.tasks.loaders import Batches, TrainLoader
 from coin_lightning.tasks.options import AnswerOptions, BatchOptions, DataOptions
 from coin_lightning.tasks.row_checks import broken_pictures, too_long
-from coin_lightning.tasks.row_sequence import as_rows
-from coin_lightning.tasks.row_table import LazyRows, RawRows
+from coin_lightning.tasks.row_sequence import Rows, as_rows
 from coin_lightning.tasks.rows import TestRow, TrainRow, read_test, read_train, repeated
+from coin_lightning.tasks.sample_table import RawSamples
 from coin_lightning.tasks.sampler import LengthBucketSampler, answer_batches
 from coin_lightning.tasks.sources import JsonSource, Source
 from coin_lightning.tasks.subsets import chunks, drawn, listed, subset
@@ -77,8 +77,8 @@ class InstructionTask(L.LightningDataModule):
         self.test_rows: Sequence[TestRow] = []
         self.references: list[Reference] = []
         self.notes: list[str] = []
-        self._raw: dict[str, RawRows] = {}
-        self._whole: dict[str, LazyRows[Any]] = {}
+        self._raw: dict[str, RawSamples] = {}
+        self._whole: dict[str, Rows[Any]] = {}
         self._subsets: dict[str, Any] = {}
         self._measured: dict[int, tuple[Sequence[Any], np.ndarray]] = {}
         self._sampler: LengthBucketSampler | None = None
@@ -117,7 +117,7 @@ class InstructionTask(L.LightningDataModule):
         def store(frame: str | None) -> FeatureStore | None:
             if not self.data.cache_features:
                 return None
-            return FeatureStore(self.features / backbone.tower_key(frame), backbone.feature_shape)
+            return FeatureStore(self.features / backbone.tower_key(frame), backbone.feature_shape[1])
 
         frame, cuts = self.answers.frame, self.data.long_rows == "truncate"
         answers = store(frame) if frame else None
@@ -145,16 +145,16 @@ class InstructionTask(L.LightningDataModule):
         """Say which fields nothing reads, and how many rows lack a picture where others have one."""
         any_pictured = any(rows.images for rows in self._whole.values())
         for name, rows in self._whole.items():
-            for field, count in rows.columns.unread.most_common():
+            for field, count in rows.unread().most_common():
                 self.notes.append(f"{self.name}: {count} {name} rows have a field {field!r}, which nothing reads.")
-            without = rows.without_picture()
+            without = rows.without_image()
             if without and any_pictured:
                 self.notes.append(f"{self.name}: {without} of {len(rows)} {name} rows have no picture.")
 
     def _read_train(self) -> None:
         self._raw["train"] = self.source.rows(self.directory, self.data.instructions, "train")
         self._whole["training"] = rows = read_train(
-            self._raw["train"], self.image_root, self.data.repeated_train_ids, self.name
+            self._raw["train"], self.image_root, self.data.repeated_train_ids, self.name, self.features
         )
         if count := repeated(rows):
             self.notes.append(f"{self.name}: {count} training rows have the id of an earlier row; all are used.")
@@ -165,7 +165,7 @@ class InstructionTask(L.LightningDataModule):
 
     def _read_test(self) -> None:
         self._raw["test"] = self.source.rows(self.directory, self.data.instructions, self.data.test_split)
-        self._whole["test"] = rows = read_test(self._raw["test"], self.image_root, self.name)
+        self._whole["test"] = rows = read_test(self._raw["test"], self.image_root, self.name, self.features)
         truth = self.truth(rows, self.image_root)
         limit, ids = self.data.test_samples(self.name)
         kept = listed(rows, ids, self.name) if ids else list(range(len(rows)))
@@ -251,7 +251,8 @@ class InstructionTask(L.LightningDataModule):
         first: dict[str, str] = {}
         for image in images:
             first.setdefault(self.encoder.hash_of(image), image)
-        gigabytes = len(first) * store.block / 1e9
+        tokens, width = self.encoder.backbone.feature_shape
+        gigabytes = len(first) * tokens * width * BYTES / 1e9
         if gigabytes > self.data.max_cache_gigabytes:
             raise ConfigError(
                 f"task.{self.name}: cached features of {len(first)} pictures take {gigabytes:.0f} GB, more than "
@@ -321,7 +322,7 @@ class InstructionTask(L.LightningDataModule):
         self._sampler.skip_batches(batch)
         self._resume = (0, 0)
         return TrainLoader(
-            Rows(self.train_rows),
+            self.train_rows,
             accumulation,
             batch_sampler=self._sampler,
             collate_fn=self.encoder.train_batch,

@@ -11,10 +11,10 @@ from torch import Tensor
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.box_formats import box_on_disk
 from coin_lightning.backbones.pictures import check_frame, check_header, open_picture, picture_hash
-from coin_lightning.backbones.prompts import Turn, without_placeholder
+from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.features import FeatureStore
-from coin_lightning.tasks.rows import TestRow, TrainRow
+from coin_lightning.tasks.row_format import TestRow, TrainRow
 
 BOXES = ("as_written", "converted")
 
@@ -61,14 +61,10 @@ class Encoder:
         self.sizes: dict[str, tuple[int, int]] = {}
 
     def turns(self, row: TrainRow | TestRow) -> list[Turn]:
-        """The conversation, the row's picture with its first question, boxes in the backbone's format."""
-        has_picture = row.image is not None
+        """The conversation, boxes in the backbone's format; a test question shows all images of its row."""
         if isinstance(row, TestRow):
-            return [Turn(without_placeholder(row.text), picture=has_picture)]
-        return [
-            self._learned(row, Turn(without_placeholder(turn.question), turn.answer, has_picture and index == 0))
-            for index, turn in enumerate(row.turns)
-        ]
+            return [Turn(row.text, images=len(row.media))]
+        return [self._learned(row, turn) for turn in row.turns]
 
     def _learned(self, row: TrainRow, turn: Turn) -> Turn:
         box = box_on_disk(turn.answer or "") if self.converts_boxes else None
@@ -96,15 +92,15 @@ class Encoder:
         """Token ids and labels; of a training row where it is cut, as many as the context holds.
 
         Raises:
-            DataError: the ids have not just the room that the row's picture takes.
+            DataError: the ids have not just the room that the row's images take.
         """
         ids, labels = self.cut(row)
         found = ids.count(self.backbone.image_token_id)
-        wanted = 0 if row.image is None else self.backbone.tokens_per_image
+        wanted = len(row.media) * self.backbone.tokens_per_image
         if found != wanted:
             raise DataError(
-                f"{row.where}: its prompt has {found} image tokens, its picture takes {wanted}; check backbone.prompt "
-                f"({self.backbone.prompt.name}) and backbone.max_length={self.backbone.max_length}"
+                f"{row.where}: its prompt has {found} image tokens, its {len(row.media)} images take {wanted}; check "
+                f"backbone.prompt ({self.backbone.prompt.name}) and backbone.max_length={self.backbone.max_length}"
             )
         return ids, labels
 
@@ -139,8 +135,8 @@ class Encoder:
         return self.backbone.pixels(open_picture(self.images / image), self.answer_frame if answering else None)
 
     def pictures(self, rows: Sequence[TrainRow | TestRow], answering: bool = False) -> dict[str, Tensor]:
-        """`features` or `pixels` of the rows that have a picture, stacked in row order; empty when none has."""
-        found = [self.picture(row.image, answering) for row in rows if row.image is not None]
+        """`features` or `pixels` of all images of the rows, stacked in their order; empty when there is none."""
+        found = [self.picture(media.path, answering) for row in rows for media in row.media]
         name = "pixels" if (self.answer_store if answering else self.store) is None else "features"
         return {name: torch.stack(found)} if found else {}
 
@@ -178,5 +174,4 @@ def spoken(rows: Sequence[TrainRow | TestRow]) -> dict[str, list[str]]:
 
 
 def _question(row: TrainRow | TestRow) -> str:
-    parts = [row.text] if isinstance(row, TestRow) else [turn.question for turn in row.turns]
-    return "\n".join(map(without_placeholder, parts))
+    return row.text if isinstance(row, TestRow) else "\n".join(turn.question for turn in row.turns)

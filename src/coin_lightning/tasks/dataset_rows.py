@@ -96,7 +96,7 @@ def load_local(folder: Path, split: str) -> Any:
 
 
 class DatasetRows:
-    """Rows of a `datasets.Dataset`; `scan` first, as for `JsonRows`.
+    """Rows of a `datasets.Dataset`, see `RawSamples`. They are read at every start.
 
     Args:
         data: map-style, with CoIN's fields as columns.
@@ -108,7 +108,7 @@ class DatasetRows:
         self.data, self.name, self.place = data, name, place
         self._sha256: str | None = None
 
-    def scan(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:
         """All rows in order.
 
         Raises:
@@ -130,21 +130,14 @@ class DatasetRows:
                 yield row
         self._sha256 = digest.hexdigest()
 
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> Any:
-        return _without_missing(self.data[index])
-
-    def where(self, index: int) -> str:
-        """Place and row for messages."""
-        return f"{self.place} row {index}"
+    def key(self) -> None:
+        """See `RawSamples`."""
 
     @property
     def sha256(self) -> str:
         """Hash of the rows, whatever kind of file they are kept in."""
         if self._sha256 is None:
-            for _ in self.scan():
+            for _ in self:
                 pass
         return str(self._sha256)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.json_files import load_object
+from coin_lightning.json_files import load_object
 
 MANIFEST, BUILD = "manifest.json", "build.json"
 ROUNDED = 0.05

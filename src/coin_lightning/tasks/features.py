@@ -1,11 +1,12 @@
-"""Vision features of the frozen tower, computed once per picture and read back through a memory map.
+"""Vision features of the frozen tower, computed once per image and read back through a memory map.
 
-A store is a folder named after tower and preprocessing. `features.bin` holds one float16 block per picture, `index.txt`
-one line per block: the picture's sha256. Blocks are written before their lines, so a killed process leaves at most
-unused bytes.
+A store is a folder named after tower and preprocessing, and the store's version. `features.bin` holds bfloat16 values,
+the tokens of an image behind those of the one before, as many as it has; `index.txt` one line per image: its sha256 and
+its number of tokens. Values are written before their lines, so a killed process leaves at most unused bytes.
 """
 
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +16,28 @@ from torch import Tensor
 
 from coin_lightning.errors import DataError
 
-DIGEST = 64
+VERSION = 2
+"""Of the files; 1 had float16 and the same number of tokens for every image, in folders without a version."""
+LINE = 64 + 8
+"""Characters of a line: the hash, and the tokens with blank and line break."""
+BYTES = 2
+"""Of a value."""
 
 
 class FeatureStore:
-    """Append-only table from picture hash to features.
+    """Append-only table from image hash to features.
 
     Args:
-        folder: made when missing.
-        shape: tokens per picture and width of a token.
+        folder: made when missing, with the version behind its name.
+        width: values of a token.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, int]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.shape = folder, shape
-        self.block = int(np.prod(shape)) * 2
-        self._rows: dict[str, int] = {}
-        self._blocks: np.ndarray | None = None
+    def __init__(self, folder: Path, width: int) -> None:
+        self.folder, self.width = folder.with_name(f"{folder.name}-v{VERSION}"), width
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._index, self._data = self.folder / "index.txt", self.folder / "features.bin"
+        self._places: dict[str, tuple[int, int]] = {}  # first token and the one behind the last
+        self._tokens: np.ndarray | None = None
         self.refresh()
 
     def lock(self) -> FileLock:
@@ -42,57 +48,58 @@ class FeatureStore:
         """See what other processes have added.
 
         Raises:
-            DataError: the index names more blocks than the file holds.
+            DataError: the index names more tokens than the file holds.
         """
-        index, data = self.folder / "index.txt", self.folder / "features.bin"
-        text = index.read_text() if index.exists() else ""
-        lines = [line for line in text.split("\n")[:-1] if len(line) == DIGEST]  # a cut last line has no end
-        held = data.stat().st_size // self.block if data.exists() else 0
-        if len(lines) > held:
+        text = self._index.read_text() if self._index.exists() else ""
+        lines = takewhile(lambda line: len(line) == LINE, text.splitlines(keepends=True))  # the last may be cut
+        self._places, end = {}, 0
+        for digest, tokens in map(str.split, lines):
+            self._places[digest] = end, end + int(tokens)
+            end += int(tokens)
+        held = self._data.stat().st_size // (self.width * BYTES) if self._data.exists() else 0
+        if end > held:
             raise DataError(
-                f"{data}: holds {held} of {len(lines)} features; remove the folder {self.folder} and run again"
+                f"{self._data}: holds {held} of {end} tokens; remove the folder {self.folder} and run again"
             )
-        self._rows = {digest: row for row, digest in enumerate(lines)}
-        self._blocks = np.memmap(data, np.float16, "r", shape=(held, *self.shape)) if held else None
+        self._tokens = np.memmap(self._data, np.int16, "r", shape=(held, self.width)) if held else None
 
     def __contains__(self, digest: str) -> bool:
-        return digest in self._rows
+        return digest in self._places
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._places)
 
-    def add(self, digests: Sequence[str], features: Tensor) -> None:
-        """Append features `[n, tokens, width]` of pictures; known ones are skipped. Call it holding `lock()`.
+    def add(self, digests: Sequence[str], features: Sequence[Tensor] | Tensor) -> None:
+        """Append features `[tokens, width]` of each image; known ones are skipped. Call it holding `lock()`.
 
         Raises:
-            DataError: their shape is not the store's, which would shift all that follow.
+            DataError: their width is not the store's, which would shift all that follow.
         """
-        if tuple(features.shape[1:]) != self.shape:
+        fresh = {digest: part for digest, part in zip(digests, features, strict=True) if digest not in self._places}
+        if wrong := [part for part in fresh.values() if part.dim() != 2 or part.shape[1] != self.width]:
             raise DataError(
-                f"{self.folder}: features of shape {list(features.shape[1:])} in a store of {list(self.shape)}; the "
-                "tower's tokens and image_seq_length of the checkpoint's config.json must agree"
+                f"{self.folder}: features of shape {list(wrong[0].shape)} in a store of width {self.width}; remove the "
+                "folder and run again"
             )
-        fresh = {digest: at for at, digest in enumerate(digests) if digest not in self._rows}
-        features = features[list(fresh.values())]
-        data, index = self.folder / "features.bin", self.folder / "index.txt"
-        mode = "r+b" if data.exists() else "w+b"
-        with data.open(mode) as stream:
-            stream.seek(len(self._rows) * self.block)
-            stream.write(features.to(torch.float16).cpu().contiguous().numpy().tobytes())
-        with index.open("r+" if index.exists() else "w+") as stream:
-            stream.seek(len(self._rows) * (DIGEST + 1))
-            stream.truncate()
-            stream.write("".join(f"{digest}\n" for digest in fresh))
+        end = max((end for _, end in self._places.values()), default=0)
+        with self._data.open("r+b" if self._data.exists() else "w+b") as data:
+            data.seek(end * self.width * BYTES)
+            for part in fresh.values():
+                data.write(part.to(torch.bfloat16).cpu().contiguous().view(torch.int16).numpy().tobytes())
+        with self._index.open("r+" if self._index.exists() else "w+") as index:
+            index.seek(len(self._places) * LINE)
+            index.truncate()
+            index.writelines(f"{digest} {len(part):6d}\n" for digest, part in fresh.items())
         self.refresh()
 
     def get(self, digest: str) -> Tensor:
-        """Features `[tokens, width]` in float16, also of pictures that another task or process has added meanwhile.
+        """Features `[tokens, width]` in bfloat16, also of images that another task or process has added meanwhile.
 
         Raises:
             KeyError: nobody has computed them.
         """
-        if digest not in self._rows:
+        if digest not in self._places:
             self.refresh()
-        row = self._rows[digest]
-        assert self._blocks is not None  # there is a row, so there is a file
-        return torch.from_numpy(np.array(self._blocks[row]))
+        start, end = self._places[digest]
+        assert self._tokens is not None  # there is an image, so there is a file
+        return torch.from_numpy(np.array(self._tokens[start:end])).view(torch.bfloat16)

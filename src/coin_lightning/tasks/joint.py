@@ -6,7 +6,7 @@ from coin_lightning.errors import ConfigError
 from coin_lightning.metrics.score_matrix import JOINT
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.options import BatchOptions
-from coin_lightning.tasks.row_sequence import JoinedRows
+from coin_lightning.tasks.row_sequence import Rows
 
 
 class JointTask(InstructionTask):
@@ -37,4 +37,4 @@ class JointTask(InstructionTask):
         for member in self.members:
             self.know_images_of(member)
         self.key = f"{seed}/{position}"
-        self.train_rows = JoinedRows([member.train_rows for member in self.members])
+        self.train_rows = Rows.joined([member.train_rows for member in self.members])

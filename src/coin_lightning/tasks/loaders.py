@@ -10,19 +10,6 @@ from torch.utils.data import DataLoader, Dataset
 from coin_lightning.backbones.base import IGNORE
 
 
-class Rows(Dataset):
-    """Rows as a map-style data set; a batch is put together by the collate function."""
-
-    def __init__(self, rows: Sequence[Any]) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.rows[index]
-
-
 class Batches(Dataset):
     """Whole batches as items: Lightning rebuilds the batch sampler of a predict loader; here is none.
 
@@ -59,9 +46,9 @@ class TrainLoader(DataLoader):
         options: as for `DataLoader`.
     """
 
-    def __init__(self, rows: Rows, accumulation: int = 1, **options: Any) -> None:
+    def __init__(self, rows: Sequence[Any], accumulation: int = 1, **options: Any) -> None:
         # a generator of its own: starting over the rows draws a number, which must not come out of the dropout's stream
-        super().__init__(rows, generator=torch.Generator(), **options)
+        super().__init__(rows, generator=torch.Generator(), **options)  # type: ignore[arg-type]  # any sequence serves
         self.accumulation = accumulation
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]  # Lightning asks for no more

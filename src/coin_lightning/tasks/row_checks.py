@@ -10,12 +10,10 @@ from coin_lightning.backbones.base import IGNORE
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.picture_ledger import LEDGER, PictureLedger, Survey
 from coin_lightning.tasks.row_format import TestRow, TrainRow
-from coin_lightning.tasks.row_sequence import RowSequence
+from coin_lightning.tasks.row_sequence import Rows
 
 
-def too_long(
-    rows: RowSequence[Any], lengths: np.ndarray, encoder: Encoder, max_new_tokens: int
-) -> tuple[list[str], int]:
+def too_long(rows: Rows[Any], lengths: np.ndarray, encoder: Encoder, max_new_tokens: int) -> tuple[list[str], int]:
     """Rows that do not fit the context, with their lengths, and how many training rows are cut to fit.
 
     A row is refused, too, when nothing to learn is left before the cut, or not the whole of its picture.
@@ -35,10 +33,11 @@ def too_long(
 def _spoilt(row: TrainRow, encoder: Encoder) -> str | None:
     """What is wrong with a row behind its cut, if anything is."""
     ids, labels = encoder.cut(row)
-    pictures, whole = ids.count(encoder.backbone.image_token_id), encoder.backbone.tokens_per_image
-    if pictures in (0, whole) and any(label != IGNORE for label in labels):
+    token, size = encoder.backbone.image_token_id, encoder.backbone.tokens_per_image
+    whole = ids.count(token) == len(row.media) * size
+    if whole and any(label != IGNORE for label in labels):
         return None
-    lost = "a part of its picture" if pictures not in (0, whole) else "all of its answers"
+    lost = "all of its answers" if whole else "a part of its images"
     return (
         f"{row.where}: cut at backbone.max_length={encoder.backbone.max_length} tokens it loses {lost}; raise it or "
         "shorten the row"
@@ -56,8 +55,8 @@ def _too_long(row: TrainRow | TestRow, encoder: Encoder, kept: int) -> str:
 
 
 def broken_pictures(
-    tests: RowSequence[Any],
-    trains: RowSequence[Any],
+    tests: Rows[Any],
+    trains: Rows[Any],
     images: Path,
     features: Path,
     report: Callable[[int], None] = lambda done: None,

@@ -1,11 +1,15 @@
 """Where a task's rows come from, chosen by the config's group `source`: JSON in the published layout, or `datasets`."""
 
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from coin_lightning.assets import file_sha256
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.json_rows import JsonRows
-from coin_lightning.tasks.row_table import RawRows
+from coin_lightning.json_files import unreadable
+from coin_lightning.json_stream import read_samples
+from coin_lightning.tasks.sample_table import RawSamples
 
 SPELLINGS = ("Instructions_", "Instruction_")
 """The published scripts say the one, the published README the other (`coin_reference.md` section 3.1)."""
@@ -14,7 +18,7 @@ SPELLINGS = ("Instructions_", "Instruction_")
 class Source(Protocol):
     """Gives the rows of a task's split."""
 
-    def rows(self, directory: str, instructions: str, split: str) -> RawRows:
+    def rows(self, directory: str, instructions: str, split: str) -> RawSamples:
         """Unread rows.
 
         Args:
@@ -40,14 +44,44 @@ class JsonSource:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
-    def rows(self, directory: str, instructions: str, split: str) -> JsonRows:
+    def rows(self, directory: str, instructions: str, split: str) -> "JsonFile":
         """See `Source`."""
-        return JsonRows(task_folder(self.root, instructions, directory) / f"{split}.json")
+        return JsonFile(task_folder(self.root, instructions, directory) / f"{split}.json")
 
     def file(self, directory: str, instructions: str, split: str) -> Path:
         """See `Source`."""
         folders = [folder for folder in spelt(self.root, instructions, directory) if folder.is_dir()]
         return (folders or [self.root / instructions / directory])[0] / f"{split}.json"
+
+
+class JsonFile:
+    """Samples of a JSON file, see `RawSamples`."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.name, self.place = file, file.name, str(file)
+
+    def __iter__(self) -> Iterator[Any]:
+        """See `read_samples`; raises also when the file was changed since it was hashed."""
+        before = self.sha256
+        yield from read_samples(self.file)
+        if file_sha256(self.file) != before:
+            raise DataError(f"{self.file}: was changed while it was read; give the same command again to go on")
+
+    def key(self) -> str:
+        """See `RawSamples`."""
+        return self.sha256
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the file's bytes.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        try:
+            return file_sha256(self.file)
+        except OSError as error:
+            raise unreadable(self.file, error) from None
 
 
 def spelt(root: Path, instructions: str, directory: str) -> list[Path]:

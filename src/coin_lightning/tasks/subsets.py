@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field
 
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.json_files import load_json
-from coin_lightning.tasks.row_sequence import RowSequence
+from coin_lightning.json_files import load_json
+from coin_lightning.tasks.row_sequence import Rows
 
 Item = TypeVar("Item")
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -37,7 +37,7 @@ def drawn(count: int, fraction: float, limit: int | None, key: str) -> list[int]
     return None if wanted >= count else sorted(random.Random(key).sample(range(count), wanted))
 
 
-def listed(rows: RowSequence[Any], file: Path, task: str) -> list[int]:
+def listed(rows: Rows[Any], file: Path, task: str) -> list[int]:
     """Positions of the rows whose ids a file lists, in the order of the rows.
 
     Args:
@@ -89,7 +89,7 @@ def _repeated(ids: Sequence[str]) -> set[str]:
     return {id_ for id_ in ids if id_ in seen or seen.add(id_)}  # type: ignore[func-returns-value]
 
 
-def subset(rows: RowSequence[Any], count: int) -> dict[str, Any]:
+def subset(rows: Rows[Any], count: int) -> dict[str, Any]:
     """What `subsets.json` says of a subset: how many rows there were, and the ids of those used; null means all."""
     return {"of": count, "ids": rows.ids if len(rows) < count else None}
 

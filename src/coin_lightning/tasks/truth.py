@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import DataError
+from coin_lightning.json_files import list_in, load_object
 from coin_lightning.tasks.checks.boxes import SLACK, read_box, read_size
-from coin_lightning.tasks.json_files import list_in, load_object
 from coin_lightning.tasks.reference_fields import ANNOTATORS, Reference, converted, is_blank
 from coin_lightning.tasks.rows import TestRow
 
@@ -162,7 +162,10 @@ def _complete(rows: Sequence[TestRow], found: Iterable[Found]) -> list[Reference
     """
     references, problems = [], []
     for row, (reference, lines) in zip(rows, found, strict=True):
-        references.append(reference if row.image is None else {**reference, "image": row.image})
+        images = [media.path for media in row.media]
+        references.append(
+            {**reference, **({"image": images[0]} if images else {}), **({"images": images} if images[1:] else {})}
+        )
         problems += lines
     if problems:
         raise DataError(problems)

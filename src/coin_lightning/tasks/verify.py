@@ -4,8 +4,7 @@ Rows are read once and not kept; every picture is decoded, in parallel, unless t
 hold, the answer is a report: a file that cannot be used is an error in it.
 """
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -22,7 +21,10 @@ from coin_lightning.tasks.checks.scan import Scan, Scanner, given_answer
 from coin_lightning.tasks.expected_counts import Expected, expected_counts
 from coin_lightning.tasks.picture_ledger import PictureLedger, Survey
 from coin_lightning.tasks.reference_fields import Reference
-from coin_lightning.tasks.rows import TestRow, TrainRow, scan_test, scan_train
+from coin_lightning.tasks.row_format import TestRow
+from coin_lightning.tasks.row_sequence import RowFile, Rows
+from coin_lightning.tasks.rows import scan_test, scan_train
+from coin_lightning.tasks.sample_table import Problems
 
 Unusable = Callable[[str, Sequence[TestRow], Sequence[Reference]], list[str]]
 SPLITS = ("train", "test")
@@ -90,6 +92,7 @@ class _Verification:
         self.task, self.backbone, self.findings, self.unusable = task, backbone, findings, unusable
         self.files = {"train": task.train_file, "test": task.test_file}
         self.scans: dict[str, Scan] = {}
+        self._tests: Rows[TestRow] = Rows([])
 
     def run(
         self, ledger: PictureLedger, published: bool, workers: int | None, report: Callable[[int, int], None]
@@ -121,28 +124,28 @@ class _Verification:
             self._shared_ids()
 
     def _scan(self, scanner: Scanner, split: str, has_boxes: bool | None) -> None:
-        unread = Counter[str]()
         try:
-            self.scans[split] = scanner.scan(split, self._rows(split, unread), has_boxes)
+            rows, problems = self._read_rows(split)
         except DataError as error:
             self.findings.add_all("rows", split, len(error.problems), error.problems)
             self.findings.add("not_checked", split, f"{self.files[split]}: its rows could not be read")
-        for name, count in unread.most_common():
+            return
+        self.scans[split] = scanner.scan(split, rows, problems, has_boxes)
+        for name, count in rows.unread.most_common():
             self.findings.add("unread_field", split, f"{self.files[split]}: {name!r} in {count} rows", count)
+        if split == "test":
+            self._tests = Rows([rows]).select([at for at in range(len(rows)) if at not in problems])
 
-    def _rows(
-        self, split: str, unread: Counter[str] | None = None
-    ) -> Iterator[tuple[int, TrainRow | TestRow | DataError]]:
+    def _read_rows(self, split: str) -> tuple[RowFile[Any], Problems]:
         task = self.task
         if split == "test":
-            rows = task.source.rows(task.directory, task.data.instructions, task.data.test_split)
-            yield from scan_test(rows, task.image_root, unread)
-        else:
-            rows = task.source.rows(task.directory, task.data.instructions, "train")
-            yield from scan_train(rows, task.image_root, task.data.repeated_train_ids, unread)
+            source = task.source.rows(task.directory, task.data.instructions, task.data.test_split)
+            return scan_test(source, task.image_root, cache=task.features)
+        source = task.source.rows(task.directory, task.data.instructions, "train")
+        return scan_train(source, task.image_root, task.data.repeated_train_ids, cache=task.features)
 
     def _truth(self) -> None:
-        tests = [row for _, row in self._rows("test") if isinstance(row, TestRow)]
+        tests = self._tests
         try:
             references = self.task.truth(tests, self.task.image_root)
         except DataError as error:

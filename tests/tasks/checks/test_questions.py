@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from coin_lightning.tasks.checks.questions import Questions, hash64, question_body, repeated, shared
+from coin_lightning.tasks.checks.questions import NO_PICTURE, Questions, hash64, question_body, repeated, shared
 from coin_lightning.tasks.picture_ledger import PictureFacts
 
 Row = tuple[str | None, str]
@@ -13,7 +13,7 @@ Row = tuple[str | None, str]
 def taken(rows: list[Row]) -> Questions:
     questions = Questions()
     for number, (image, text) in enumerate(rows):
-        questions.add(text, questions.picture_of(image, number), number)
+        questions.add(text, NO_PICTURE if image is None else questions.picture_of(image, number), number)
     return questions
 
 

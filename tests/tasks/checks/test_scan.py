@@ -8,28 +8,35 @@ import pytest
 from coin_lightning.backbones import tiny
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.backbones.prompts import Turn
-from coin_lightning.errors import DataError
 from coin_lightning.tasks.checks.findings import Findings
 from coin_lightning.tasks.checks.questions import hash64
 from coin_lightning.tasks.checks.scan import Reservoir, Scan, Scanner, given_answer, sample
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.rows import TestRow, TrainRow
+from coin_lightning.tasks.row_format import Media, TestRow, TrainRow
+from coin_lightning.tasks.row_sequence import RowList
 
 ROOM = 8
 
 
 def train_row(text: str, answer: str = "yes", image: str | None = None, at: int = 0) -> TrainRow:
-    return TrainRow(f"n{at}", (Turn(text, answer),), image, f"train.json row {at}")
+    return TrainRow(
+        f"n{at}",
+        (Turn(text, answer, images=image is not None),),
+        (Media(image),) if image else (),
+        f"train.json row {at}",
+    )
 
 
 def answer_row(text: str, at: int = 0, **fields: object) -> TestRow:
-    return TestRow(f"t{at}", text, None, dict(fields), f"test.json row {at}")
+    return TestRow(f"t{at}", text, (), dict(fields), f"test.json row {at}")
 
 
-def scanned(backbone: Backbone, split: str, rows: list[TrainRow | TestRow | DataError]) -> tuple[Scan, Findings]:
+def scanned(
+    backbone: Backbone, split: str, rows: list[TrainRow | TestRow], problems: dict[int, list[str]] | None = None
+) -> tuple[Scan, Findings]:
     findings = Findings()
     scanner = Scanner(Encoder(backbone, Path("/nowhere"), None), ROOM, findings, samples=2)
-    return scanner.scan(split, enumerate(rows)), findings
+    return scanner.scan(split, RowList(rows), problems or {}), findings
 
 
 def test_a_reservoir_keeps_rows_from_everywhere_in_the_order_of_the_file():
@@ -90,17 +97,18 @@ def test_many_suspects_are_all_looked_at(monkeypatch):
 
 
 def test_refused_rows_are_counted_and_passed_over():
-    rows = [train_row("a", at=0), DataError(["row 1 is bad", "row 1 is very bad"]), train_row("b", "no", at=2)]
-    scan, findings = scanned(tiny.load(), "train", rows)
+    rows = [train_row("a", at=0), train_row("", at=1), train_row("b", "no", at=2)]
+    scan, findings = scanned(tiny.load(), "train", rows, {1: ["is bad", "is very bad"]})
     assert (scan.rows, scan.refused, scan.without_picture) == (3, 1, 2)
     assert list(scan.id_rows) == [0, 2]
     assert list(scan.ids) == [hash64("n0"), hash64("n2")]
     assert scan.answers == Counter(yes=1, no=1)
     assert (findings.listed()[0].kind, findings.listed()[0].count) == ("rows", 2)
+    assert findings.listed()[0].examples == ["train.json row 1: is bad", "train.json row 1: is very bad"]
 
 
 def test_every_turn_is_a_question_and_an_answer():
-    row = TrainRow("n", (Turn("Who?", "me"), Turn("When?", "now")), "a.png", "w")
+    row = TrainRow("n", (Turn("Who?", "me"), Turn("When?", "now")), (Media("a.png"),), "w")
     scan, _ = scanned(tiny.load(), "train", [row, train_row("Who?", "me", "b.png", 1)])
     assert scan.answers == Counter(me=2, now=1)
     assert list(scan.questions.row) == [0, 0, 1]
@@ -123,7 +131,7 @@ def test_the_answer_of_a_row(fields, answer):
 
 
 def test_samples_are_what_a_page_shows():
-    row = TrainRow("n", (Turn("Who?", "[0,0,1,1]"), Turn("When?", "now")), "a.png", "w")
+    row = TrainRow("n", (Turn("Who?", "[0,0,1,1]"), Turn("When?", "now")), (Media("a.png"),), "w")
     assert sample("train", row, True) == {
         "split": "train", "id": "n", "image": "a.png", "question": "Who?", "answer": "[0,0,1,1]", "box": "[0,0,1,1]",
         "more": 1,

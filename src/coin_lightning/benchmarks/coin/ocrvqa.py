@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Rows, first_of, needed
-from coin_lightning.benchmarks.coin.stream import read_object
+from coin_lightning.json_stream import read_object
 
 IMAGES = "OCR-VQA/images"
 PICTURES = ("images",)

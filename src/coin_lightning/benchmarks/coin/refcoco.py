@@ -15,8 +15,8 @@ from typing import Any
 from coin_lightning.benchmarks.coin.frames import corner_box, format_box, original_box, padded_box
 from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Rows, needed
 from coin_lightning.benchmarks.coin.restricted_pickle import load_plain
-from coin_lightning.benchmarks.coin.stream import read_array
 from coin_lightning.errors import ConfigError, DataError
+from coin_lightning.json_stream import read_array
 
 SETS = ("refcoco", "refcoco+", "refcocog")
 IMAGES = "COCO2014/train2014"  # the pictures of every split come from COCO's training folder

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Rows, needed
-from coin_lightning.benchmarks.coin.stream import read_object
 from coin_lightning.errors import DataError
+from coin_lightning.json_stream import read_object
 
 LETTERS = "ABCDE"
 IMAGES = "ScienceQA/images"

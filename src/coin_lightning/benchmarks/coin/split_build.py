@@ -14,10 +14,10 @@ from coin_lightning.benchmarks.coin.places import Pictures
 from coin_lightning.benchmarks.coin.raw_row import RawRow, RawTask
 from coin_lightning.benchmarks.coin.record import BuildRecord
 from coin_lightning.benchmarks.coin.screening import Problems, screened
-from coin_lightning.benchmarks.coin.stream import watching
 from coin_lightning.benchmarks.coin.templates import FOLDERS, Instructions
 from coin_lightning.benchmarks.coin.writer import RowFile, test_row, train_row
 from coin_lightning.errors import DataError
+from coin_lightning.json_stream import watching
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 from coin_lightning.benchmarks.coin.answers import annotators, most_common
 from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Rows, needed
-from coin_lightning.benchmarks.coin.stream import read_array
 from coin_lightning.errors import ConfigError, DataError
+from coin_lightning.json_stream import read_array
 
 IMAGES = "TextVQA/train_images"  # the pictures of train and val
 OCR_LINE = "Reference OCR token: "

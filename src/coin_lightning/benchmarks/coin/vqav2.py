@@ -10,8 +10,8 @@ from typing import Any
 from coin_lightning.benchmarks.coin.answers import annotators
 from coin_lightning.benchmarks.coin.joining import joined
 from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Rows, needed
-from coin_lightning.benchmarks.coin.stream import read_array, read_header
 from coin_lightning.errors import DataError
+from coin_lightning.json_stream import read_array, read_header
 
 
 def rows(raw: Path, split: str) -> Rows:

@@ -15,10 +15,12 @@ Keys = NDArray[np.uint64]
 ODD = np.uint64(0x9E3779B97F4A7C15)
 """2^64 / golden ratio: spreads one key before another is mixed in."""
 
+NO_PICTURE = -1
+
 
 @dataclass
 class Questions:
-    """Every question of a file: 64-bit hash of its text, its row, and its picture as an index into `pictures`."""
+    """Every question of a file: hash of its text (64 bits), row, and picture as an index into `pictures` or none."""
 
     text: "array[int]" = field(default_factory=lambda: array("Q"))
     row: "array[int]" = field(default_factory=lambda: array("I"))
@@ -26,10 +28,8 @@ class Questions:
     pictures: dict[str, int] = field(default_factory=dict)
     first_row: "array[int]" = field(default_factory=lambda: array("I"))
 
-    def picture_of(self, image: str | None, row: int) -> int:
-        """Index of a row's picture; -1 for none."""
-        if image is None:
-            return -1
+    def picture_of(self, image: str, row: int) -> int:
+        """Index of a picture that a row shows."""
         if image not in self.pictures:
             self.pictures[image] = len(self.pictures)
             self.first_row.append(row)

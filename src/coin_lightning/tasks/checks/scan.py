@@ -3,7 +3,6 @@
 import random
 from array import array
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +10,11 @@ from coin_lightning.backbones.prompts import Rendered
 from coin_lightning.errors import DataError
 from coin_lightning.tasks.checks.boxes import Boxes, BoxRow, frame_problem, read_box, read_size
 from coin_lightning.tasks.checks.findings import Findings
-from coin_lightning.tasks.checks.questions import Questions, hash64
+from coin_lightning.tasks.checks.questions import NO_PICTURE, Questions, hash64
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.rows import TestRow, TrainRow
+from coin_lightning.tasks.row_format import TestRow, TrainRow
+from coin_lightning.tasks.row_sequence import RowFile, RowList
+from coin_lightning.tasks.sample_table import Problems
 
 Row = TrainRow | TestRow
 TOGETHER = 500
@@ -83,22 +84,27 @@ class Scanner:
         self.answer_room, self.samples = answer_room, samples
         self._pages: list[tuple[Row, Rendered]] = []
 
-    def scan(self, split: str, rows: Iterable[tuple[int, Row | DataError]], has_boxes: bool | None = None) -> Scan:
+    def scan(
+        self, split: str, rows: RowFile[Any] | RowList[Any], problems: Problems, has_boxes: bool | None = None
+    ) -> Scan:
         """Look at every row once.
 
         Args:
             split: `train` or `test`.
-            rows: row number and row, or what is wrong with it.
+            rows: of a file.
+            problems: what is wrong with some of them.
             has_boxes: whether answers are boxes; None asks the rows themselves.
         """
         scan = Scan(split, has_boxes=bool(has_boxes), boxes=Boxes(split))
         kept = Reservoir(self.samples)
-        for index, row in rows:
+        for index in range(len(rows)):
             scan.rows += 1
-            if isinstance(row, DataError):
+            if index in problems:
                 scan.refused += 1
-                self.findings.add_all("rows", split, len(row.problems), row.problems)
+                lines = [f"{rows.where(index)}: {line}" for line in problems[index]]
+                self.findings.add_all("rows", split, len(lines), lines)
                 continue
+            row = rows[index]
             if has_boxes is None and isinstance(row, TestRow):
                 scan.has_boxes |= "answer_bbox" in row.fields
             self._row(scan, index, row)
@@ -111,14 +117,15 @@ class Scanner:
         scan.without_picture += row.image is None
         scan.ids.append(hash64(row.id))
         scan.id_rows.append(index)
-        picture = scan.questions.picture_of(row.image, index)
+        picture, *more = [scan.questions.picture_of(media.path, index) for media in row.media] or [NO_PICTURE]
+        also = "".join(f"{number} " for number in more)  # a question about several images is another than about one
         self._render(scan.split, row)
         if isinstance(row, TestRow):
-            scan.questions.add(row.text, picture, index)
+            scan.questions.add(also + row.text, picture, index)
             self._test_row(scan, index, row)
             return
         for turn in row.turns:
-            scan.questions.add(turn.question, picture, index)
+            scan.questions.add(also + turn.question, picture, index)
             scan.take_answer(turn.answer or "", index)
             if scan.has_boxes:
                 self._box(scan, row, BoxRow(index, row.image, (0, 0, 0, 0)), turn.answer)

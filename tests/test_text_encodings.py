@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from coin_lightning.tasks.text_encodings import HEAD, other_encoding
+from coin_lightning.text_encodings import HEAD, other_encoding
 
 CHINESE = '["\u4ec0\u4e48\u989c\u8272\uff1f", "\u7ea2\u8272"]'
 

@@ -3,7 +3,7 @@
 import pytest
 
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.json_files import load_json, load_object
+from coin_lightning.json_files import load_json, load_object
 
 
 def test_files_that_cannot_be_read(tmp_path):

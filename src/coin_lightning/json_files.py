@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.text_encodings import advice, other_encoding
+from coin_lightning.text_encodings import advice, other_encoding
 
-MISSING = "file is missing; check paths.data and the task's folder and split"
+MISSING = "file is missing; check paths.data (or raw= of a build) and the folder and split of the task"
 CUT = "the file may be cut off, fetch or build it again"
 
 

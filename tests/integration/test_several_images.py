@@ -1,0 +1,147 @@
+"""Text-only, one-image and multi-image samples in one data set: trained, killed, continued and answered by commands."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from coin_lightning.backbones import tiny
+from coin_lightning.backbones.base import IGNORE
+from coin_lightning.tasks.collate import Encoder
+from coin_lightning.tasks.features import FeatureStore
+from coin_lightning.tasks.rows import read_test, read_train
+from results import results
+from small_coin import answer_file, edit_rows, overrides, train_file, write_suite
+
+TASKS = "vqav2,gqa"
+
+
+def image(number: int) -> str:
+    return f"./noise/{number % 5}.png"
+
+
+def several_in_training(rows: list[dict[str, Any]]) -> None:
+    """Of three samples one has no image, one has one, one has three in two turns."""
+    for at, row in enumerate(rows):
+        question, answer = (part["value"].removeprefix("<image>\n") for part in row["conversations"])
+        texts = [f"<image>\n{question}", answer]
+        row["image"] = image(at)
+        if at % 3 == 1:
+            texts[0] = question
+            del row["image"]
+        elif at % 3 == 2:
+            texts = [f"<image>\n<image>\n{question}", answer, "And here?\n<image>", answer]
+            row["image"] = [image(at), image(at + 1), image(at)]
+        row["conversations"] = [
+            {"from": ("human", "gpt")[place % 2], "value": text} for place, text in enumerate(texts)
+        ]
+
+
+def several_in_tests(rows: list[dict[str, Any]]) -> None:
+    """None to three images."""
+    for at, row in enumerate(rows):
+        row["image"] = [image(at + more) for more in range(at % 4)]
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_suite(tmp_path_factory.mktemp("several"), test=8)
+    (root / "cl_dataset" / "noise").mkdir()
+    generator = torch.Generator().manual_seed(0)
+    for number in range(5):
+        pixels = torch.randint(0, 255, (28 + 4 * number, 28, 3), generator=generator, dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(root / "cl_dataset" / "noise" / f"{number}.png")
+    for task in TASKS.split(","):
+        edit_rows(train_file(root, task), several_in_training)
+        edit_rows(answer_file(root, task), several_in_tests)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(place, suite, tmp_path_factory):
+    """Runs the command into a folder of its own; gives the folder and its exit status."""
+    folder = tmp_path_factory.mktemp("runs")
+
+    def call(name: str, *more: str) -> tuple[Path, int]:
+        command = overrides(suite, folder / "features", folder / name, "evaluation=full", *more, tasks=TASKS)
+        status, text = place.runs.run(command)
+        assert status in (0, -signal.SIGKILL), text
+        return folder / name, status
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def whole(run) -> Path:
+    found, status = run("whole")
+    assert status == 0
+    return found
+
+
+def test_killed_within_a_task_and_continued_it_ends_with_the_same_bits(place, run, whole):
+    for moment in ((1, "train", 3), (2, "predict", 2)):
+        assert run("killed", *place.kill(*moment))[1] == -signal.SIGKILL
+    found, status = run("killed")
+    assert status == 0
+    assert results(found) == results(whole)
+
+
+def test_cached_features_give_the_bits_of_pixels(run, whole):
+    pixels, status = run("pixels", "data.cache_features=false")
+    assert status == 0
+    assert results(pixels) == results(whole)
+
+
+def answers(run: Path) -> dict[str, str]:
+    lines = [line for file in sorted(run.glob("task_*/records/*.jsonl")) for line in file.read_text().splitlines()]
+    return {f"{at}": json.loads(line)["prediction"] for at, line in enumerate(lines)}
+
+
+def test_answers_are_those_of_each_sample_alone(run, whole):
+    alone, together = (run(f"by_{size}", f"answers.batch_size={size}")[0] for size in (1, 16))
+    assert answers(alone) == answers(together) == answers(whole)
+    assert len(answers(alone)) == 3 * 2 * 8  # zero-shot and after each task, both tasks
+
+
+def test_records_name_all_images(whole):
+    file = next(whole.glob("task_02*/records/gqa.jsonl"))
+    found = [json.loads(line)["reference"] for line in file.read_text().splitlines()]
+    shown = {len(reference.get("images", [0] * ("image" in reference))) for reference in found}
+    assert shown == {0, 1, 2, 3}
+
+
+def test_a_wrong_number_of_placeholders_is_told_before_anything_is_computed(place, suite, tmp_path):
+    other = write_suite(tmp_path / "other")
+    edit_rows(train_file(other, "gqa"), lambda rows: rows[4].update(image=["./shared/red.jpg", "./shared/blue.jpg"]))
+    status, text = place.runs.run(overrides(other, tmp_path / "features", tmp_path / "run", tasks="gqa"))
+    assert status == 1
+    assert f"{train_file(other, 'gqa')} row 4: has 1 <image>, but field 'image' names 2 images; give each" in text
+
+
+def test_logits_are_those_of_the_library_from_pixels(suite, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "bfloat16", torch.float32)  # the library does not round features
+    backbone = tiny.load()
+    images = suite / "cl_dataset"
+    encoder = Encoder(backbone, images, None)
+    rows = read_train(train_file(suite, "gqa"), images)[:6]
+    batch = encoder.train_batch(rows)
+    assert batch["pixels"].shape[0] == sum(len(row.media) for row in rows) == 8
+    embeds = backbone.embed(batch["input_ids"], backbone.encode_pictures(batch["pixels"]))
+    logits, _ = backbone.answer_logits(backbone.hidden_states(embeds), batch["labels"])
+    theirs = backbone.model(input_ids=batch["input_ids"], pixel_values=batch["pixels"]).logits
+    assert torch.allclose(logits, theirs[:, :-1][batch["labels"][:, 1:] != IGNORE], atol=1e-5)
+
+
+def test_features_of_several_images_come_from_the_store_in_their_order(suite, tmp_path):
+    backbone, images = tiny.load(), suite / "cl_dataset"
+    rows = read_test(answer_file(suite, "gqa"), images)
+    plain, store = Encoder(backbone, images, None), FeatureStore(tmp_path / "store", backbone.feature_shape[1])
+    for path in rows.images:
+        pixels = backbone.pixels(Image.open(images / path))
+        store.add([plain.hash_of(path)], backbone.encode_pictures(pixels[None]))
+    features = Encoder(backbone, images, store).answer_batch(rows)["features"]
+    assert torch.equal(features, backbone.encode_pictures(plain.answer_batch(rows)["pixels"]))
