@@ -52,7 +52,7 @@ def backbone_for(name: str) -> Any:
 def ours(root: Path, args: argparse.Namespace, phases: Phases) -> dict[str, Any]:
     """Read, check, and collate the first batch."""
     from coin_lightning.tasks.base import InstructionTask
-from coin_lightning.tasks.options import BatchOptions, DataOptions
+    from coin_lightning.tasks.options import BatchOptions, DataOptions
 
     phases.reached("imports")
     backbone = backbone_for(args.backbone)

@@ -58,10 +58,14 @@ def _untitled(node: DictConfig) -> dict[Any, Any]:
     return {key: value for key, value in node.items() if key != TITLE}
 
 
+def _titled(path: str) -> bool:
+    """Whether a node has a title for pages beside what its target gets."""
+    return path == "method" or path.startswith("plugin.")
+
+
 def _passed(path: str, node: DictConfig) -> list[str]:
     """Keys of a node that its target gets."""
-    titled = path == "method" or path.startswith("plugin.")
-    return [str(key) for key in node if not str(key).startswith("_") and not (titled and key == TITLE)]
+    return [str(key) for key in node if not str(key).startswith("_") and not (_titled(path) and key == TITLE)]
 
 
 def targets(config: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
@@ -146,7 +150,7 @@ def node_problems(path: str, node: DictConfig, look: Look = imported_signature) 
     if problems := set_by_the_run(f"{path}.{key}" for key in _passed(path, node)) or binding_problems(path, node, look):
         return problems
     signature = look(str(node["_target_"])) or Signature()
-    hints = {**signature.hints, **ranges_of(path)}
+    hints = {**signature.hints, **ranges_of(path), **({TITLE: Text} if _titled(path) else {})}
     if path == "trainer" and node.get("precision") == "auto":  # our word; see `native_precision`
         hints.pop("precision", None)
     return list(checked(node, path, hints))
