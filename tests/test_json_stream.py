@@ -164,6 +164,21 @@ def test_half_a_character_is_refused_and_not_read_as_a_question_mark(tmp_path, t
         list(read_array(put(tmp_path / "h.json", f'["ok", "{text}"]')))
 
 
+@pytest.mark.parametrize("before", range(-90, 90, 7))
+def test_halves_and_whole_characters_at_the_edge_of_a_piece(tmp_path, before):
+    text = '["' + "x" * (PIECE - 2 + before)
+    assert next(read_array(put(tmp_path / "w.json", text + r"\ud83d\ude00" + 'y"]'))).endswith("x😀y")
+    with pytest.raises(DataError, match=rf"at byte {len(text)}, behind 'x+'"):
+        list(read_array(put(tmp_path / "h.json", text + r"\ude00" + 'y"]')))
+
+
+def test_a_half_at_the_end_of_a_file_of_whole_pieces(tmp_path):
+    text = '["' + "x" * (PIECE - 10) + r"\ud83d" + '"]'
+    assert len(text) == PIECE
+    with pytest.raises(DataError, match="half a character"):
+        list(read_array(put(tmp_path / "h.json", text)))
+
+
 def test_memory_stays_that_of_a_piece(tmp_path):
     """In a process of its own: a file of 40 MB adds less than 20 MB."""
     file = put(tmp_path / "big.json", {"skipped": ["y" * 80] * 100_000, "data": [{"question": "x" * 80}] * 300_000})

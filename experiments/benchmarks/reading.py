@@ -4,8 +4,9 @@
 
 Each side runs in a process of its own, and its time begins when the process does: imports, tokenizer, reading, and the
 first collated batch of training rows in the order of the sampler. Ours includes every check of a run's start: all rows
-and ids, whether the prompts fit the context, every picture (found in the ledger of decoded pictures, as at every start
-but the first). Theirs reads the same file, tokenises it with `map`, and loads no pictures.
+and ids, whether the prompts fit the context, every picture. The first start parses the file, counts tokens and decodes
+every picture (`survey` is that part); later ones find the table of samples, the lengths and the ledger of pictures.
+Theirs reads the same file, tokenises it with `map`, and loads no pictures.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from coin_sized import write
 from harness import RESULTS, machine, show, write_json
 from memory import resident
 
-AIM_SECONDS, AIM_BYTES, AIM_RATIO = 20.0, 1.5e9, 1.0
+AIM_FIRST, AIM_SECONDS, AIM_BYTES, AIM_RATIO = 60.0, 20.0, 1.5e9, 1.0
 BATCH, CONTEXT = 8, 2048
 SIDES = ("ours", "datasets")
 
@@ -53,6 +54,7 @@ def ours(root: Path, args: argparse.Namespace, phases: Phases) -> dict[str, Any]
     """Read, check, and collate the first batch."""
     from coin_lightning.tasks.base import InstructionTask
     from coin_lightning.tasks.options import BatchOptions, DataOptions
+    from coin_lightning.tasks.picture_ledger import LEDGER, PictureLedger
 
     phases.reached("imports")
     backbone = backbone_for(args.backbone)
@@ -62,6 +64,8 @@ def ours(root: Path, args: argparse.Namespace, phases: Phases) -> dict[str, Any]
     phases.reached("tokenizer")
     task.read()
     phases.reached("rows")
+    PictureLedger(root / "features" / LEDGER).survey(task.image_root, task.train_rows.images)
+    phases.reached("survey")
     task.check()
     phases.reached("checks")
     batch = next(iter(task.train_dataloader()))
@@ -160,6 +164,8 @@ def main(argv: list[str] | None = None) -> None:
         runs = measure(Path(folder), args)
     clock = "cpu" if args.cpu_time else "wall"
     seconds = {side: median(run[clock]["first batch"] for run in part) for side, part in runs.items()}
+    first = runs["first start"][0][clock]
+    survey = first["survey"] - first["rows"]
     peaks = {side: max(run["peak_bytes"] for run in part) for side, part in runs.items()}
     show(
         f"start to first batch, {args.rows} rows, {size / 1e6:.0f} MB",
@@ -168,7 +174,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     content = {
         "benchmark": "reading",
-        "aim": {"seconds_at_most": AIM_SECONDS, "bytes_at_most": AIM_BYTES, "ours_over_datasets_at_most": AIM_RATIO},
+        "aim": {
+            "first_without_survey_at_most": AIM_FIRST, "seconds_at_most": AIM_SECONDS, "bytes_at_most": AIM_BYTES,
+            "ours_over_datasets_at_most": AIM_RATIO,
+        },
         "machine": found | {"clock": f"{clock} time"},
         "rows": args.rows,
         "file_bytes": size,
@@ -177,8 +186,9 @@ def main(argv: list[str] | None = None) -> None:
         "context": CONTEXT,
         "rounds": args.rounds,
         "compares": " ".join((__doc__ or "").split("\n\n")[-1].split()),
+        "first_without_survey": seconds["first start"] - survey,
         "seconds": seconds["ours"],
-        "peak_bytes": peaks["ours"],
+        "peak_bytes": max(peaks["first start"], peaks["ours"]),
         "ours_over_datasets": seconds["ours"] / seconds["datasets"],
         "results": runs,
     }

@@ -4,7 +4,6 @@ The parser takes JSON as RFC 8259 has it (no `NaN`), integers of at most 64 bits
 """
 
 import codecs
-import mmap
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,8 @@ from coin_lightning.json_files import load_json, malformed, unreadable
 PIECE = 1 << 18
 """Bytes read at once."""
 OPTIONS: dict[str, Any] = {"use_float": True, "buf_size": PIECE}
+EDGE = 64
+"""Bytes at the ends of a piece that are looked at with the piece beside it."""
 KINDS = {"[": "an array", "{": "an object", "": "nothing"}
 _LONE = re.compile(rb"\\u(?:[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u)[dD][c-fC-F])", re.DOTALL)
 """Half of a character, escaped (a lone surrogate); the parser would read a question mark."""
@@ -134,16 +135,22 @@ def _begins_with(file: Path) -> str:
 
 
 def _check_halves(file: Path) -> None:
-    if not file.stat().st_size:
-        return
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        for match in _LONE.finditer(text):
-            before = text[max(0, match.start() - 40) : match.start()]
-            if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:  # else the backslash is a letter itself
-                raise DataError(
-                    f"{file}: has half a character (a lone surrogate) at byte {match.start()}, behind "
-                    f"{before.decode(errors='replace')!r}; write the text anew"
-                )
+    with file.open("rb") as opened:
+        text, place, piece = b"", 0, None
+        while piece != b"":
+            piece = opened.read(PIECE)
+            text += piece
+            ahead = len(text) - EDGE if piece else len(text)
+            for match in _LONE.finditer(text):
+                before = text[: match.start()]
+                escaped = (len(before) - len(before.rstrip(b"\\"))) % 2  # the backslash is a letter itself
+                if (EDGE if place else 0) <= match.start() < ahead and not escaped:
+                    raise DataError(
+                        f"{file}: has half a character (a lone surrogate) at byte {place + match.start()}, behind "
+                        f"{before[-40:].decode(errors='replace')!r}; write the text anew"
+                    )
+            place += max(0, len(text) - 2 * EDGE)
+            text = text[-2 * EDGE :]
 
 
 def _check_member(file: Path, key: str, bracket: str) -> None:

@@ -39,7 +39,7 @@ def mend(root: Path) -> None:
 
 
 WORDS = [
-    ("GQA/train.json row 0", "'images' is not read: the path of a row's one picture belongs in field 'image'"),
+    ("GQA/train.json row 0", "'images' is not read: paths of a row's images belong in field 'image'"),
     ("GQA/train.json row 1", "has 2 <image>, but field 'image' names 1 image"),
     ("GQA/train.json row 2", "has 1 <image>, but no picture"),
     ("GQA/train.json row 3", "has a picture, but no <image>"),

@@ -124,7 +124,7 @@ PLACEHOLDERS = [
     (
         ["Why?"],
         {"images": ["a"]},
-        "field 'images' is not read: the path of a row's one picture belongs in field 'image'",
+        "field 'images' is not read: paths of a row's images belong in field 'image'",
     ),
     (["Why?"], {"image_path": "a"}, "field 'image_path' is not read"),
     (["Why?"], {"Photo": {"bytes": ""}}, "field 'Photo' is not read"),

@@ -121,7 +121,7 @@ def media_problems(raw: dict[str, Any], questions: Sequence[str], needed: bool) 
     count, images = sum(text.count(IMAGE) for text in questions), len(written_images(raw))
     if not images:
         lines = [
-            f"field {name!r} is not read: the path of a row's one picture belongs in field 'image'"
+            f"field {name!r} is not read: paths of a row's images belong in field 'image'"
             for name in raw
             if name != "image" and _MEDIA.search(str(name)) and isinstance(raw[name], str | list | dict) and raw[name]
         ]

@@ -14,7 +14,7 @@ def test_both_sides_reach_their_first_batch(script, tmp_path, capsys, monkeypatc
     (ours,), (theirs,) = content["results"]["ours"], content["results"]["datasets"]
     assert ours["rows"] == theirs["rows"] == 300
     assert len(ours["ids"]) == len(theirs["ids"]) == ours["shape"][0] == 8
-    assert list(ours["wall"]) == ["imports", "tokenizer", "rows", "checks", "first batch"]
+    assert list(ours["wall"]) == ["imports", "tokenizer", "rows", "survey", "checks", "first batch"]
     assert list(theirs["wall"]) == ["imports", "tokenizer", "rows", "map", "first batch"]
     for side in (ours, theirs):
         assert sorted(side["wall"].values()) == list(side["wall"].values())
