@@ -35,7 +35,10 @@ def is_finished(config: DictConfig, path: Path) -> bool:
     resolved: Any = OmegaConf.to_container(config, resolve=True)
     try:
         run = RunDir.open(path)
-        return _same(run, resolved) and _complete(run) and _judged(run, resolved["judge"]) and _drawn(path)
+        bounded = any(resolved["bounds"].values())  # they are read anew
+        return (
+            not bounded and _same(run, resolved) and _complete(run) and _judged(run, resolved["judge"]) and _drawn(path)
+        )
     except RunError:
         return False
 

@@ -48,7 +48,9 @@ def report_parser() -> argparse.ArgumentParser:
     text = """Re-make the page of a run, or compare several. Reads artefacts only: no model, no data set and no GPU is
         needed."""
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} report", description=text)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder (or its matrix.json)")
+    runs = """run folder (or its matrix.json); of one also bounds.individual=RUNS, single-task runs or a pattern of
+        their folders, for intransigence, and bounds.joint=RUN, a joint run, for retention"""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help=runs)
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("comparison"), help="folder for comparison.html and its figures"
     )

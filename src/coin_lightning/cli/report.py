@@ -1,38 +1,73 @@
-"""``python -m coin_lightning report RUN [RUN ...]``: re-make the page of a run, or compare several.
+"""``python -m coin_lightning report RUN [RUN ...] [bounds.joint=RUN]``: re-make the page of a run, or compare several.
 
 Reads artefacts only: no model, no data set and no GPU is needed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import yaml
 from rich.console import Console
 
 from coin_lightning.cli.ending import ended
 from coin_lightning.cli.parsers import report_parser
+from coin_lightning.continual.bounds import find_bounds
+from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.errors import ConfigError
 from coin_lightning.reporting.comparison import split_by_tasks, write_comparison
 from coin_lightning.reporting.html import write_report
 from coin_lightning.reporting.overview import comparison_table
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 from coin_lightning.reporting.terminal import final_summary
 
+BOUNDS = "bounds."
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status, 1 with an explanation when a run cannot be read."""
     options = report_parser().parse_args(arguments)
-    return ended(lambda interruption: report(options.runs, options.output, Console()))
+    return ended(lambda interruption: report(*split(options.runs), options.output, Console()))
 
 
-def report(runs: Sequence[Path], folder: Path, console: Console) -> None:
+def split(words: Sequence[str]) -> tuple[list[Path], dict[str, Any]]:
+    """Runs, and bounds by kind, out of the words of the command line."""
+    given = [word.removeprefix(BOUNDS).partition("=") for word in words if word.startswith(BOUNDS)]
+    return [Path(word) for word in words if not word.startswith(BOUNDS)], {
+        kind: yaml.safe_load(value) for kind, _, value in given
+    }
+
+
+def report(runs: Sequence[Path], bounds: Mapping[str, Any], folder: Path, console: Console) -> None:
     """Make the page of one run, or a comparison of several in `folder`.
 
+    Args:
+        runs: folders.
+        bounds: by kind the folders of runs that bound the one run; see `find_bounds`.
+        folder: of the comparison.
+        console: for the tables.
+
     Raises:
-        CoinLightningError: a run cannot be read.
+        CoinLightningError: a run cannot be read, or bounds were given that are none.
     """
+    if bounds and len(runs) != 1:
+        raise ConfigError(f"{BOUNDS}*: {len(runs)} runs are given; bounds are those of one run")
+    if bounds:
+        add_bounds(RunDir.open(runs[0]), bounds)
     if len(runs) == 1:
         _report(console, runs[0])
     else:
         _compare(console, [load_matrix(run) for run in runs], folder)
+
+
+def add_bounds(run: RunDir, bounds: Mapping[str, Any]) -> None:
+    """Write the bounds of a run, and the metrics that they define, into its `matrix.json` and `metrics.json`.
+
+    Raises:
+        CoinLightningError: another process works on the run, or the bounds are none of it; then nothing is changed.
+    """
+    with run.working():
+        run.refresh(bounds=find_bounds(run, bounds, run.facts()))
 
 
 def _report(console: Console, run: Path) -> None:

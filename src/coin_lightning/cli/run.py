@@ -20,7 +20,9 @@ from coin_lightning.cli.assembly import Assembly, assemble, make_scenario
 from coin_lightning.cli.build import build, check_config
 from coin_lightning.cli.facts import method_title
 from coin_lightning.cli.places import check_places
+from coin_lightning.cli.report import add_bounds
 from coin_lightning.cli.trainers import accumulation, check_processes
+from coin_lightning.continual.bounds import find_bounds
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.loop import run_sequence
 from coin_lightning.continual.plan import make_plan
@@ -65,6 +67,8 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
         with run.working():
             processes.decide(partial(run.claim, resolved))
             _continue(config, resolved, scenario, run, console, judge, interruption)
+    elif processes.is_first() and _wanted(config):
+        add_bounds(run, _wanted(config))
     report = run.path / "report.html"
     if processes.is_first():
         if RunJudge(run, judge).missing():
@@ -86,6 +90,12 @@ def _is_complete(run: RunDir, resolved: dict[str, Any]) -> bool:
         return False
     run.claim(resolved)
     return True
+
+
+def _wanted(config: DictConfig) -> dict[str, Any]:
+    """The bounds that the config names, by kind."""
+    bounds: Any = OmegaConf.to_container(config.bounds, resolve=True)
+    return {str(kind): runs for kind, runs in bounds.items() if runs is not None}
 
 
 def _judge(config: DictConfig, run: RunDir, console: Console) -> Judge | None:
@@ -124,6 +134,8 @@ def _continue(
         run_header(*names, config.seed, [task.title for task in scenario.tasks], run.path, scenario.notes, run.learned)
     )
     parts = assemble(config, resolved, scenario, run, console, judge, interruption)
+    if wanted := _wanted(config):
+        parts.loop.facts["bounds"] = find_bounds(run, wanted, parts.loop.facts)
     _show_plan(config, parts, console)
 
     def on_row(matrix: ScoreMatrix, row: int) -> None:

@@ -26,6 +26,13 @@ class RunKeys:
     run_dir: Text
 
 
+class BoundKeys:
+    """The `bounds` of `train.yaml`: folders of finished runs, patterns or lists of them."""
+
+    individual: Text | list[Text] | None
+    joint: Text | None
+
+
 def checked(node: DictConfig, path: str, hints: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the values of a node, as lines; whole numbers in the place of text become text in the node.
 

@@ -156,6 +156,7 @@ def write_variant(run: RunDir, rescored: Rescored, variant: str, facts: Mapping[
     folder = run.path / FOLDER / variant
     matrix = variant_matrix(run.tasks, rescored.scores, variant, run.learned)
     metrics = metrics_to_json(matrix.summary())
+    facts = {key: value for key, value in facts.items() if key != "bounds"}  # they are of the run's own variant
     protocol = {**facts.get("protocol", {}), "scorers": variant}
     content = {**matrix.to_json(), "metrics": metrics, "cost": run.costs(), **facts, "protocol": protocol}
     write_json(folder / "matrix.json", content)

@@ -30,7 +30,7 @@ PACKAGES = (
     "numpy", "pillow",
 )  # fmt: skip
 FREE_KEYS = (
-    "paths", "run_dir", "logger", "callbacks", "hydra", "judge", "published",
+    "paths", "run_dir", "bounds", "logger", "callbacks", "hydra", "judge", "published",
     "data.root", "data.features", "scenario.builder", "batches.num_workers",
     "source.root", "source.path", "*data.source.root", "*data.source.path", "scenario.tasks.*.data.root",
     "scenario.tasks.*.data.features", "scenario.tasks.*.batches.num_workers", "scenario.batches.num_workers",
@@ -53,6 +53,11 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
         kept = {key: name for key, name in names.items() if not any(fnmatchcase(name, free) for free in FREE_KEYS)}
         return [line for key, name in kept.items() for line in differences(old.get(key), new.get(key), name)]
     return [] if old == new else [f"  {path}: {old!r} -> {new!r}"]
+
+
+def bound_scores(facts: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Scores by kind of bound, in the order of the tasks, for `ScoreMatrix.summary`."""
+    return {kind: list(bound["scores"].values()) for kind, bound in facts.get("bounds", {}).items()}
 
 
 class RunDir:
@@ -278,7 +283,8 @@ class RunDir:
         """
         matrix = self.matrix()
         judges = judges_of(self.path, matrix.rows, self.tasks)
-        metrics = metrics_to_json(matrix.summary())
+        facts = self._with_current_bounds(facts)
+        metrics = metrics_to_json(matrix.summary(**bound_scores(facts)))
         metrics |= own_metrics(judges, facts.get("protocol", {}).get("judge"))
         computed = {"versions": self.versions(), "metrics": metrics, "cost": self.costs(), "judges": judges}
         computed |= variant_grids(self.tasks, self.scores(), self.learned)
@@ -286,6 +292,16 @@ class RunDir:
         write_text(self.path / "matrix.csv", matrix.as_csv())
         write_json(self.path / "matrix.json", {**matrix.to_json(), **computed, **facts})
         return matrix
+
+    def _with_current_bounds(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Facts without the bounds that were scored by another version of the scorers than the run is now."""
+        versions = self.versions()
+        bounds = {
+            kind: bound
+            for kind, bound in facts.get("bounds", {}).items()
+            if all(bound["versions"].get(task, own) == own for task, own in versions.items())
+        }
+        return {**facts, "bounds": bounds} if bounds else {key: facts[key] for key in facts if key != "bounds"}
 
     def facts(self) -> dict[str, Any]:
         """What `matrix.json` says beyond the other files of the run: protocol, seed, names, notes.
@@ -296,17 +312,19 @@ class RunDir:
         written = read_json(self.path / "matrix.json")
         return {key: value for key, value in written.items() if key not in COMPUTED}
 
-    def refresh(self, judge: str | None = None) -> ScoreMatrix:
+    def refresh(self, judge: str | None = None, bounds: Mapping[str, Any] | None = None) -> ScoreMatrix:
         """Write the summary again after scores or judgements were added to a run, with the facts that it has.
 
         Args:
             judge: becomes the run's own judge where it had none.
+            bounds: of `bounds.find_bounds`, beside those of other kinds that it has.
 
         Raises:
             RunError: there is no readable `matrix.json`.
         """
         facts = self.facts()
         protocol = facts.get("protocol", {})
+        facts["bounds"] = {**facts.get("bounds", {}), **(bounds or {})}
         return self.write_summary({**facts, "protocol": {**protocol, "judge": protocol.get("judge") or judge}})
 
 

@@ -41,6 +41,7 @@ class RunMatrix:
         published: key of the published row that the experiment reproduces.
         titles, shorts: of the tasks, and of the method, for readers, as their yaml had them.
         versions: of the scorers of each task.
+        bounds: by kind (`individual`, `joint`) scores by task, and the runs that they are from.
         learned: ``sequence``, ``joint`` or ``nothing``; see ``ScoreMatrix``.
     """
 
@@ -64,6 +65,7 @@ class RunMatrix:
     shorts: Mapping[str, str] = field_of(default_factory=dict)
     method_title: str = ""
     versions: Mapping[str, int] = field_of(default_factory=dict)
+    bounds: Mapping[str, Any] = field_of(default_factory=dict)
 
     def title(self, name: str) -> str:
         """A row or task as readers know it; of a run that kept no titles, as the package's yaml has it."""
@@ -212,5 +214,6 @@ def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json")
         titles=dict(data.get("titles") or {}),
         shorts=dict(data.get("short") or {}),
         method_title=data.get("method_title") or method_title(field(data, path, "method", str)),
+        bounds=dict(data.get("bounds") or {}),
         versions=dict.fromkeys(tasks, 1) | dict(data.get("versions") or {}),
     )

@@ -1,0 +1,148 @@
+"""Bounds of a run: real single-task and joint runs, read by `report` and by a run, and refused where they are none."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TASKS = ("scienceqa", "textvqa")
+
+
+def command(place, name: str, *more: str) -> list[str]:
+    """Of a run long enough for scores above zero, which a ratio needs."""
+    more = ("scenario.epochs=6", *more)
+    given = {word.split("=")[0] for word in more}
+    return [*(word for word in place.short(name) if word.split("=")[0] not in given), *more]
+
+
+@pytest.fixture(scope="module")
+def runs(place) -> dict[str, Path]:
+    """A sequence of two tasks, both alone, both jointly; each with another seed."""
+    found = {}
+    for seed, (name, more) in enumerate(
+        {
+            "sequence": (),
+            "alone_scienceqa": ("scenario.order=[scienceqa]",),
+            "alone_textvqa": ("scenario.order=[textvqa]",),
+            "jointly": ("scenario.joint=true",),
+            "other_rank": ("scenario.joint=true", "adapter.rank=16"),
+        }.items(),
+        start=0,
+    ):
+        status, text = place.runs.run([*command(place, name, *more), f"seed={seed}"])
+        assert status == 0, text
+        found[name] = place.folder / name
+    return found
+
+
+def report(*words: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "coin_lightning", "report", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=False)
+
+
+def read(file: Path) -> dict:
+    return json.loads(file.read_text())
+
+
+def end(run: Path) -> dict[str, float]:
+    """Scores of the last row."""
+    matrix = read(run / "matrix.json")
+    return dict(zip(matrix["tasks"], matrix["scores"][-1], strict=True))
+
+
+def test_report_takes_bounds_and_keeps_them(runs, place):
+    run, alone = runs["sequence"], [runs[f"alone_{task}"] for task in TASKS]
+    before = read(run / "matrix.json")
+    assert before["metrics"]["retention"] is before["metrics"]["intransigence"] is None
+    done = report(run, f"bounds.individual={place.folder}/alone_*", f"bounds.joint={runs['jointly']}")
+    assert done.returncode == 0, done.stderr
+    after = read(run / "matrix.json")
+    own = [end(folder)[task] for folder, task in zip(alone, TASKS, strict=True)]
+    learned = [after["scores"][1][0], after["scores"][2][1]]
+    assert after["metrics"]["intransigence"] == pytest.approx(sum(own) / 2 - sum(learned) / 2)
+    assert after["metrics"]["retention"] == pytest.approx(
+        after["metrics"]["acc"] * 2 / sum(end(runs["jointly"]).values())
+    )
+    assert read(run / "metrics.json") == after["metrics"]
+    assert after["scores"] == before["scores"]
+    assert [each["run"].split("/")[-1] for each in after["bounds"]["individual"]["runs"]] == [f.name for f in alone]
+    assert len(after["bounds"]["joint"]["runs"][0]["config_sha256"]) == 64
+    page = (run / "report.html").read_text()
+    assert "Single-task runs (S)" in page
+    assert "/jointly</code> (seed 3, config" in page
+    assert str(place.folder) not in page
+    assert report(run).returncode == 0  # without the words they stay
+    assert read(run / "matrix.json")["metrics"] == after["metrics"]
+
+
+def test_a_run_takes_the_same_keys_and_is_no_other_run_for_it(runs, place):
+    words = command(place, "bounded")
+    joint = f"bounds.joint={runs['jointly']}"
+    assert place.runs.run([*words, joint])[0] == 0
+    with_bound = read(place.folder / "bounded/matrix.json")
+    assert with_bound["metrics"]["retention"] > 0
+    assert with_bound["scores"] == read(runs["sequence"] / "matrix.json")["scores"]
+    individual = ",".join(str(runs[f"alone_{task}"]) for task in TASKS)
+    status, text = place.runs.run([*words, f"bounds.individual=[{individual}]"])  # finished: only bounds are read
+    assert status == 0, text
+    metrics = read(place.folder / "bounded/matrix.json")["metrics"]
+    assert None not in (metrics["retention"], metrics["intransigence"], metrics["retention_individual"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("bounds.joint={other_rank}", "protocol.adapter: 'rank 8"),
+        ("bounds.joint={alone_textvqa}", "is no joint run; make one with scenario.joint=true"),
+        ("bounds.individual={jointly}", "learned scienceqa, textvqa, not one task alone"),
+        ("bounds.individual={alone_textvqa}", "bounds.individual: no run of scienceqa is among them"),
+        ("bounds.individual=[{alone_textvqa},{alone_textvqa}]", "textvqa stands in two runs"),
+        ("bounds.joint=nowhere/seed_*", "bounds.joint=nowhere/seed_*: no such run folder"),
+        ("bounds.upper={jointly}", "bounds.upper: there is no such bound; use individual or joint"),
+    ],
+)
+def test_what_is_no_bound_is_refused_and_changes_nothing(runs, words, message):
+    before = (runs["sequence"] / "matrix.json").read_bytes()
+    done = report(runs["sequence"], words.format_map(runs))
+    assert done.returncode == 1
+    assert message in done.stderr.replace("\n", " ") or message in done.stderr
+    assert (runs["sequence"] / "matrix.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("subsets.json", lambda content: content["textvqa"]["test"].update(of=99), "samples used of textvqa"),
+        ("environment.json", lambda content: content["data"]["textvqa"].update(sha256={}), "data files of textvqa"),
+        (
+            "task_02_joint/scores.json",
+            lambda content: content["versions"].update(textvqa=2),
+            "scorers of textvqa: 1 and",
+        ),
+    ],
+)
+def test_other_samples_data_or_scorers_are_no_bound(runs, tmp_path, file, change, message):
+    copy = tmp_path / "joint"
+    for name in ("matrix.json", "config.yaml", "subsets.json", "environment.json", "task_02_joint/scores.json"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes((runs["jointly"] / name).read_bytes())
+    (copy / "task_00_zero_shot").mkdir()
+    zero = json.loads((runs["jointly"] / "task_00_zero_shot/scores.json").read_text())
+    if file.endswith("scores.json"):
+        zero["versions"]["textvqa"] = 2
+    (copy / "task_00_zero_shot/scores.json").write_text(json.dumps(zero))
+    content = read(copy / file)
+    change(content)
+    (copy / file).write_text(json.dumps(content))
+    done = report(runs["sequence"], f"bounds.joint={copy}")
+    assert done.returncode == 1
+    assert message in done.stderr
+
+
+def test_bounds_are_those_of_one_run(runs):
+    done = report(runs["sequence"], runs["jointly"], f"bounds.joint={runs['jointly']}")
+    assert done.returncode == 1
+    assert "2 runs are given; bounds are those of one run" in done.stderr
