@@ -13,7 +13,7 @@ TASKS = ("scienceqa", "textvqa")
 
 def command(place, name: str, *more: str) -> list[str]:
     """Of a run long enough for scores above zero, which a ratio needs."""
-    more = ("scenario.epochs=6", *more)
+    more = ("batches.epochs=6", *more)
     given = {word.split("=")[0] for word in more}
     return [*(word for word in place.short(name) if word.split("=")[0] not in given), *more]
 
