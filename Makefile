@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 
 setup: $(READY) ## Make .venv and install the project with pinned versions
 
-assets: $(READY) ## Fetch and convert the models and pictures that need no hub (once, into the cache)
+assets: $(READY) ## Fetch and convert the models and images that need no hub (once, into the cache)
 	@$(BIN)/python -m coin_lightning assets
 
 run: assets ## Train MoELoRA through CoIN-mini's eight tasks and write the report (ARGS="..." adds overrides)

@@ -40,7 +40,7 @@ def backbone() -> Backbone:
 
 @pytest.fixture
 def write_task(tmp_path: Path) -> Callable[..., Path]:
-    """Write `<tmp>/data` with one task folder `Toy`; every third row has no picture. Gives the root."""
+    """Write `<tmp>/data` with one task folder `Toy`; every third row has no image. Gives the root."""
 
     def write(train: int = 8, test: int = 5) -> Path:
         root = tmp_path / "data"
@@ -51,7 +51,7 @@ def write_task(tmp_path: Path) -> Callable[..., Path]:
             Image.new("RGB", (20 + 8 * at, 28), colour).save(images / f"{colour}.png")
         rows = [_row(f"n{at}", at, f"Say {'so ' * (at % 4)}{at}.", str(at * 7)) for at in range(train)]
         tests = [
-            {**_picture(at), "question_id": f"t{at}", "text": "Which" + " one" * at, "answer": COLOURS[at % 6]}
+            {**_image(at), "question_id": f"t{at}", "text": "Which" + " one" * at, "answer": COLOURS[at % 6]}
             for at in range(test)
         ]
         (folder / "train.json").write_text(json.dumps(rows))
@@ -61,14 +61,14 @@ def write_task(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def _picture(at: int) -> dict[str, str]:
+def _image(at: int) -> dict[str, str]:
     return {} if at % 3 == 2 else {"image": f"./{COLOURS[at % 6]}.png"}
 
 
 def _row(name: str, at: int, question: str, answer: str) -> dict:
-    picture = _picture(at)
-    parts = [{"from": "human", "value": ("<image>\n" if picture else "") + question}, {"from": "gpt", "value": answer}]
-    return {**picture, "id": name, "conversations": parts}
+    image = _image(at)
+    parts = [{"from": "human", "value": ("<image>\n" if image else "") + question}, {"from": "gpt", "value": answer}]
+    return {**image, "id": name, "conversations": parts}
 
 
 @dataclass(frozen=True)

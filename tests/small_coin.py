@@ -1,4 +1,4 @@
-"""A very small suite in CoIN's layout on disk: eight tasks, tiny pictures, one answer per task to learn."""
+"""A very small suite in CoIN's layout on disk: eight tasks, tiny images, one answer per task to learn."""
 
 import json
 from collections.abc import Callable
@@ -23,9 +23,9 @@ ANSWERS = {
 
 
 def write_suite(root: Path, train: int = 20, test: int = 4) -> Path:
-    """Write the suite below `root` with so many rows per task; every other ScienceQA row has no picture."""
+    """Write the suite below `root` with so many rows per task; every other ScienceQA row has no image."""
     for index, colour in enumerate(COLOURS):
-        _picture(root, f"shared/{colour}.jpg", colour, 40 + index)
+        _image(root, f"shared/{colour}.jpg", colour, 40 + index)
     for task, (folder, _) in FOLDERS.items():
         _write(train_file(root, task), [_train_row(task, number) for number in range(train)])
         _write(answer_file(root, task), [_test_row(task, number) for number in range(test)])
@@ -65,7 +65,7 @@ def _write(file: Path, data: Any) -> None:
     file.write_text(json.dumps(data))
 
 
-def _picture(root: Path, name: str, colour: str, width: int) -> None:
+def _image(root: Path, name: str, colour: str, width: int) -> None:
     path = root / "cl_dataset" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (width, 28), colour).save(path)
@@ -98,7 +98,7 @@ def _test_row(task: str, number: int) -> dict[str, Any]:
 
 
 def _truth(root: Path, task: str, folder: str, test: int) -> None:
-    """Ground-truth files beside the pictures, for the tasks that have them."""
+    """Ground-truth files beside the images, for the tasks that have them."""
     place, ids = root / "cl_dataset" / folder, [str(1000 + number) for number in range(test)]
     if task == "scienceqa":
         problem = {"choices": ["no", "so"], "answer": 1, "subject": "natural science"}

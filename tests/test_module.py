@@ -56,7 +56,7 @@ def test_the_loss_is_that_of_transformers_over_all_logits_with_masks(task, batch
     options = {"num_experts": 2} if adapter is moelora else {}
     module = build(adapter(rank=4, alpha=8, dropout=0.0, targets=TARGETS, **options)).eval()
     disturb(module)
-    features = module.pictures(batch)
+    features = module.image_features(batch)
     loss = module.training_step(batch, 0)
     lengths = [len(task.encoder.encode(row)[0]) for row in task.train_rows[:4]]
     mask = torch.tensor([[1] * length + [0] * (max(lengths) - length) for length in lengths])
@@ -72,10 +72,10 @@ def test_the_loss_is_that_of_transformers_over_all_logits_with_masks(task, batch
 
 def test_cached_features_and_pixels_give_the_same_loss(batch):
     module = build().eval()
-    features = module.pictures(batch)
+    features = module.image_features(batch)
     cached = {name: value for name, value in batch.items() if name != "pixels"} | {"features": features}
     assert torch.equal(module.training_step(batch, 0), module.training_step(cached, 0))
-    assert module.pictures({"input_ids": batch["input_ids"]}) is None
+    assert module.image_features({"input_ids": batch["input_ids"]}) is None
 
 
 def test_tokens_and_losses_are_counted(batch):
@@ -83,7 +83,7 @@ def test_tokens_and_losses_are_counted(batch):
     first = module.training_step(batch, 0)
     module.training_step(batch, 1)
     seen = module.progress
-    assert (seen.batches, seen.samples, seen.pictures) == (2, 8, 3 * 2)  # every third row has no picture
+    assert (seen.batches, seen.samples, seen.images) == (2, 8, 3 * 2)  # every third row has no image
     assert seen.tokens == 2 * batch["input_ids"].numel()
     assert (seen.loss_first, seen.steps) == (pytest.approx(first.item()), 0)
 
@@ -108,7 +108,7 @@ def test_a_loss_of_the_method_that_is_no_number_is_told_apart(batch):
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_with_several_ranks_a_batch_without_pictures_still_reaches_the_projector(task, monkeypatch, several):
+def test_with_several_ranks_a_batch_without_images_still_reaches_the_projector(task, monkeypatch, several):
     module, alone = build().eval(), build().eval()
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: several)
     batch = task.encoder.train_batch([row for row in task.train_rows if row.image is None])
@@ -261,7 +261,7 @@ def test_hooks_run_in_order_of_the_config_and_add_up(batch):
     plain_loss = plain.training_step(batch, 0)
     loss = module.training_step(batch, 0)
     logits, _ = plain.backbone.answer_logits(
-        plain.backbone.hidden_states(plain.backbone.embed(batch["input_ids"], plain.pictures(batch))), batch["labels"]
+        plain.backbone.hidden_states(plain.backbone.embed(batch["input_ids"], plain.image_features(batch))), batch["labels"]
     )
     assert loss.item() == pytest.approx((plain_loss + 4 * logits.mean()).item(), abs=1e-6)
     assert module.progress.loss_first == plain_loss.item()  # the reported loss is the task's own
@@ -420,5 +420,5 @@ def test_a_bfloat16_base_trains_under_autocast(batch):
 
 def _float32_loss(module: ContinualMLLM, batch: dict) -> float:
     wide = copy.deepcopy(module.backbone).float().eval()
-    hidden = wide.hidden_states(wide.embed(batch["input_ids"], wide.encode_pictures(batch["pixels"])))
+    hidden = wide.hidden_states(wide.embed(batch["input_ids"], wide.encode_images(batch["pixels"])))
     return F.cross_entropy(*wide.answer_logits(hidden, batch["labels"])).item()

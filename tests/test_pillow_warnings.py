@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coin_lightning.backbones.pictures import open_picture
+from coin_lightning.backbones.images import open_image
 from coin_lightning.pillow_warnings import listening
 
 
 def warned_of(path) -> None:
     """A palette with transparency as bytes: Pillow advises another conversion."""
-    picture = Image.new("P", (8, 8), 1)
-    picture.putpalette([0, 0, 0, 5, 6, 7])
-    picture.save(path, transparency=b"\x10\x80")
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, 5, 6, 7])
+    image.save(path, transparency=b"\x10\x80")
 
 
 def test_warnings_reach_the_listener_and_nobody_else_and_change_no_pixel(tmp_path):
@@ -27,20 +27,20 @@ def test_warnings_reach_the_listener_and_nobody_else_and_change_no_pixel(tmp_pat
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with listening() as said:
-            picture = open_picture(tmp_path / "p.png")
-        assert np.array_equal(np.asarray(picture), np.asarray(wanted))
-        assert np.array_equal(np.asarray(open_picture(tmp_path / "p.png")), np.asarray(wanted))
+            image = open_image(tmp_path / "p.png")
+        assert np.array_equal(np.asarray(image), np.asarray(wanted))
+        assert np.array_equal(np.asarray(open_image(tmp_path / "p.png")), np.asarray(wanted))
     assert len(said) == 1
     assert "Palette images with Transparency" in said[0]
 
 
-def test_threads_hear_their_own_pictures(tmp_path):
+def test_threads_hear_their_own_images(tmp_path):
     warned_of(tmp_path / "p.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "q.png")
 
     def heard(name: str) -> int:
         with listening() as said:
-            open_picture(tmp_path / name)
+            open_image(tmp_path / name)
         return len(said)
 
     before = list(warnings.filters), warnings.showwarning

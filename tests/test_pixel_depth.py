@@ -1,4 +1,4 @@
-"""Pictures of every mode, read from files: 8 bits as Pillow converts them, deeper greys scaled, the rest refused."""
+"""Images of every mode, read from files: 8 bits as Pillow converts them, deeper greys scaled, the rest refused."""
 
 import struct
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coin_lightning.backbones.pictures import open_picture
+from coin_lightning.backbones.images import open_image
 from coin_lightning.errors import DataError
 
 RAMP = np.tile(np.linspace(0, 65535, 64), (48, 1)).astype(np.uint16)
@@ -34,14 +34,14 @@ def tiff(path: Path, levels: np.ndarray, bits: int, white_is_zero: bool = False)
 
 def plain(file: Path) -> tuple[str, np.ndarray]:
     """Mode of a file as Pillow opens it, and its own conversion."""
-    with Image.open(file) as picture:
-        return picture.mode, np.asarray(picture.convert("RGB"))
+    with Image.open(file) as image:
+        return image.mode, np.asarray(image.convert("RGB"))
 
 
 def grey_levels(path: Path) -> np.ndarray:
-    picture = open_picture(path)
-    assert picture.mode == "RGB"
-    red, green, blue = (np.asarray(band) for band in picture.split())
+    image = open_image(path)
+    assert image.mode == "RGB"
+    red, green, blue = (np.asarray(band) for band in image.split())
     assert (red == green).all()
     assert (red == blue).all()
     assert (red == red[0]).all()
@@ -83,7 +83,7 @@ def test_a_tiff_of_twelve_bits_is_scaled_by_twelve(tmp_path):
 def test_a_scale_without_a_known_end_is_refused(tmp_path, make):
     make(tmp_path / "ramp.tif")
     with pytest.raises(DataError, match=r"ramp\.tif: nothing says which value is white .* save it with 8 bits"):
-        open_picture(tmp_path / "ramp.tif")
+        open_image(tmp_path / "ramp.tif")
     Image.fromarray((RAMP >> 8).astype(np.uint8)).save(tmp_path / "ramp.tif")  # the remedy
     assert grey_levels(tmp_path / "ramp.tif").tolist() == (RAMP[0] >> 8).tolist()
 
@@ -101,20 +101,20 @@ def test_eight_bits_are_what_pillow_makes_of_them(tmp_path, mode, ending):
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 4), dtype=np.uint8)
     bands = len(Image.new(mode, (1, 1)).getbands())
     if mode in ("1", "P"):
-        picture = Image.fromarray(noise[..., :3]).convert(mode)
+        image = Image.fromarray(noise[..., :3]).convert(mode)
     else:
-        picture = Image.merge(mode, [Image.fromarray(noise[..., band]) for band in range(bands)])
+        image = Image.merge(mode, [Image.fromarray(noise[..., band]) for band in range(bands)])
     file = tmp_path / f"noise.{ending}"
-    picture.save(file)
-    assert np.array_equal(np.asarray(open_picture(file)), plain(file)[1])
+    image.save(file)
+    assert np.array_equal(np.asarray(open_image(file)), plain(file)[1])
 
 
 def test_transparency_is_dropped_as_in_the_published_code(tmp_path):
     Image.new("RGBA", (4, 4), (200, 10, 30, 0)).save(tmp_path / "clear.png")
-    assert open_picture(tmp_path / "clear.png").getpixel((0, 0)) == (200, 10, 30)
+    assert open_image(tmp_path / "clear.png").getpixel((0, 0)) == (200, 10, 30)
     Image.new("LA", (4, 4), (90, 0)).save(tmp_path / "grey.png")
-    assert open_picture(tmp_path / "grey.png").getpixel((0, 0)) == (90, 90, 90)
+    assert open_image(tmp_path / "grey.png").getpixel((0, 0)) == (90, 90, 90)
     palette = Image.new("P", (4, 4), 1)
     palette.putpalette([0, 0, 0, 5, 6, 7])
     palette.save(tmp_path / "palette.png", transparency=1)
-    assert open_picture(tmp_path / "palette.png").getpixel((0, 0)) == (5, 6, 7)
+    assert open_image(tmp_path / "palette.png").getpixel((0, 0)) == (5, 6, 7)

@@ -193,7 +193,7 @@ def test_torchrun_command(place: Any, models: dict[str, Path]) -> None:
     assert len(list((place.folder / "readme" / "torchrun").rglob("matrix.json"))) == 1
 
 
-def test_pictures_and_links_exist() -> None:
+def test_images_and_links_exist() -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", README)
     local = [target for target in targets if not target.startswith("http")]
     assert local

@@ -59,7 +59,7 @@ def batches(task: InstructionTask, recipe: Recipe) -> Iterator[dict[str, Any]]:
 def loss_of(module: ContinualMLLM, batch: dict[str, Any], recipe: Recipe) -> Tensor:
     """Mean cross-entropy of the learned tokens."""
     backbone = module.backbone
-    embeds = backbone.embed(batch["input_ids"], module.pictures(batch))
+    embeds = backbone.embed(batch["input_ids"], module.image_features(batch))
     mask = None if recipe.unmasked else batch["attention_mask"]
     hidden = backbone.core.language_model(inputs_embeds=embeds, attention_mask=mask, use_cache=False).last_hidden_state
     if recipe.answers_only:

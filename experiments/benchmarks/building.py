@@ -3,7 +3,7 @@
     python experiments/benchmarks/building.py
 
 The made-up raw files have VQAv2's fields and numbers: 443,757 + 214,354 questions with ten annotators each, on 82,783 +
-40,504 pictures (empty files: only their names are looked at). All three instruction types are written. Beside it stands
+40,504 images (empty files: only their names are looked at). All three instruction types are written. Beside it stands
 what only parsing the same files whole takes.
 """
 
@@ -22,7 +22,7 @@ from coin_lightning.benchmarks.coin.build import build_task
 from coin_lightning.benchmarks.coin.options import BuildOptions, BuiltSplit
 
 SPLITS = {"train": (443_757, 82_783), "val": (214_354, 40_504)}
-"""Split -> questions, pictures."""
+"""Split -> questions, images."""
 AIM_SECONDS, AIM_BYTES = 300.0, 500e6
 WORDS = ("what", "is", "the", "color", "of", "man", "left", "dog", "wearing", "how", "many", "people", "kitchen")
 ANSWERS = ("yes", "no", "2", "white", "tennis racket", "on the table", "blue and green", "frisbee", "left", "1")
@@ -31,16 +31,16 @@ ANSWERS = ("yes", "no", "2", "white", "tennis racket", "on the table", "blue and
 def write_raw(folder: Path, scale: float) -> int:
     """Write the raw data set, every number times `scale`; gives the bytes of its four JSON files."""
     total = 0
-    for split, (questions, pictures) in SPLITS.items():
-        total += _write_split(folder, split, max(2, round(questions * scale)), max(1, round(pictures * scale)))
+    for split, (questions, images) in SPLITS.items():
+        total += _write_split(folder, split, max(2, round(questions * scale)), max(1, round(images * scale)))
     return total
 
 
-def _write_split(folder: Path, split: str, questions: int, pictures: int) -> int:
+def _write_split(folder: Path, split: str, questions: int, shown: int) -> int:
     draw = random.Random(split)
     images = folder / f"{split}2014"
     images.mkdir(parents=True)
-    for number in range(pictures):
+    for number in range(shown):
         (images / f"COCO_{split}2014_{number + 9:012d}.jpg").touch()
     head = {"info": {"year": 2017}, "license": {"name": "none"}, "data_subtype": f"{split}2014"}
     files = {
@@ -51,7 +51,7 @@ def _write_split(folder: Path, split: str, questions: int, pictures: int) -> int
     for key, stream in opened.items():
         stream.write(json.dumps(head)[:-1] + f', "{key}": [')
     for place in range(questions):
-        image = place * pictures // questions + 9
+        image = place * shown // questions + 9
         keys = {"image_id": image, "question_id": image * 1000 + place % 1000}
         text = " ".join(draw.choices(WORDS, k=6)).capitalize() + "?"
         comma = ", " if place else ""

@@ -1,4 +1,4 @@
-"""A training file as large as CoIN's eight together, in the same proportions, with pictures that are hard links."""
+"""A training file as large as CoIN's eight together, in the same proportions, with images that are hard links."""
 
 import json
 import os
@@ -26,7 +26,7 @@ LINKS = 1000
 """Hard links to one file: file systems limit them."""
 
 
-def pictures(folder: Path, count: int) -> list[str]:
+def images(folder: Path, count: int) -> list[str]:
     """`count` paths below `folder`, hard links to a few small JPEG files."""
     paths = []
     for number in range(count):
@@ -43,7 +43,7 @@ def pictures(folder: Path, count: int) -> list[str]:
 
 
 def rows(count: int, paths: list[str], seed: int = 0) -> Iterator[dict[str, Any]]:
-    """So many training rows: multi-turn where CoIN's are, some without picture, one text in thirty not ASCII."""
+    """So many training rows: multi-turn where CoIN's are, some without image, one text in thirty not ASCII."""
     draw = random.Random(seed)
     names, weights = list(PARTS), [size for size, _, _ in PARTS.values()]
     for number in range(count):
@@ -57,23 +57,23 @@ def rows(count: int, paths: list[str], seed: int = 0) -> Iterator[dict[str, Any]
         yield row
 
 
-def _talk(draw: random.Random, turns: int, words: int, pictured: bool) -> list[dict[str, str]]:
+def _talk(draw: random.Random, turns: int, words: int, shown: bool) -> list[dict[str, str]]:
     parts = []
     for turn in range(turns):
         text = " ".join(draw.choices(WORDS, k=words)) + ("é?" if draw.random() < 1 / 30 else "?")
-        question = ("<image>\n" if pictured and turn == 0 else "") + text + (f"\n{SUFFIX}" if turn == 0 else "")
+        question = ("<image>\n" if shown and turn == 0 else "") + text + (f"\n{SUFFIX}" if turn == 0 else "")
         parts += [{"from": "human", "value": question}, {"from": "gpt", "value": draw.choice(ANSWERS)}]
     return parts
 
 
 def write(root: Path, count: int, distinct: int) -> Path:
-    """A task folder `GQA` below `root` with `count` training rows on `distinct` pictures, and 100 test rows.
+    """A task folder `GQA` below `root` with `count` training rows on `distinct` images, and 100 test rows.
 
     Returns the training file.
     """
     folder = root / "Instructions_Original" / "GQA"
     folder.mkdir(parents=True)
-    paths = pictures(root / "cl_dataset", distinct)
+    paths = images(root / "cl_dataset", distinct)
     with (folder / "train.json").open("w", encoding="utf-8") as stream:
         for number, row in enumerate(rows(count, paths)):
             stream.write((",\n" if number else "[") + json.dumps(row, ensure_ascii=False))

@@ -51,12 +51,12 @@ def batched(module: ContinualMLLM, task: InstructionTask) -> dict[str, str]:
 def from_pixels(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: int) -> str:
     """One question through the PEFT model's own `generate`."""
     backbone, batch = module.backbone, on_device(encoder.answer_batch([row]), module)
-    pictures = {"pixel_values": batch["pixels"]} if "pixels" in batch else {}
+    images = {"pixel_values": batch["pixels"]} if "pixels" in batch else {}
     with precision(module):
         output = module.peft.generate(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
-            **pictures,
+            **images,
             max_new_tokens=limit,
             do_sample=False,
             num_beams=1,
@@ -67,10 +67,10 @@ def from_pixels(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: in
 
 
 def from_features(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: int) -> str:
-    """One question with the picture's stored features."""
+    """One question with the image's stored features."""
     batch = on_device(encoder.answer_batch([row]), module)
     with precision(module):
-        return module.backbone.generate(batch["input_ids"], batch["attention_mask"], module.pictures(batch), limit)[0]
+        return module.backbone.generate(batch["input_ids"], batch["attention_mask"], module.image_features(batch), limit)[0]
 
 
 def one_by_one(
@@ -199,7 +199,7 @@ def main(argv: list[str] | None = None) -> None:
         "machine": found,
         **facts,
         "train_rows_per_task": args.train_rows,
-        "compares": "answers/s over the test rows, tokenising and pictures included; ours with router statistics, "
+        "compares": "answers/s over the test rows, tokenising and images included; ours with router statistics, "
         "from cached features; one by one with pixels through the tower, and apart from that with cached features",
         "results": [result for result, _ in pairs],
     }

@@ -22,11 +22,11 @@ PEAK_TFLOPS = {
 
 @dataclass(frozen=True)
 class Step:
-    """One step: rows, tokens per row, picture tokens per row, learned tokens per row."""
+    """One step: rows, tokens per row, image tokens per row, learned tokens per row."""
 
     rows: int
     length: int
-    picture_tokens: int
+    image_tokens: int
     learned: int
 
 
@@ -52,7 +52,7 @@ def step_flops(config: Any, step: Step, rank: int, experts: int) -> dict[str, fl
     adapters = sum(rank * (d_in + d_out) + experts * d_in for d_in, d_out in linears)
     width, vision = text.hidden_size, config.vision_config.hidden_size
     heads = text.num_attention_heads * text.head_dim
-    pictures = step.rows * step.picture_tokens
+    images = step.rows * step.image_tokens
     return {
         "frozen_linears": 4.0 * tokens * sum(d_in * d_out for d_in, d_out in linears),
         "adapters": 6.0 * tokens * adapters,
@@ -60,7 +60,7 @@ def step_flops(config: Any, step: Step, rank: int, experts: int) -> dict[str, fl
         "attention": 6.0 * step.rows * step.length**2 * heads * text.num_hidden_layers,
         "head": 4.0 * step.rows * step.learned * width * text.vocab_size,
         # nobody needs the gradient of the features
-        "projector": pictures * (4.0 * vision * width + 6.0 * width * width),
+        "projector": images * (4.0 * vision * width + 6.0 * width * width),
     }
 
 

@@ -4,9 +4,9 @@
 
 Each side runs in a process of its own, and its time begins when the process does: imports, tokenizer, reading, and the
 first collated batch of training rows in the order of the sampler. Ours includes every check of a run's start: all rows
-and ids, whether the prompts fit the context, every picture. The first start parses the file, counts tokens and decodes
-every picture (`survey` is that part); later ones find the table of samples, the lengths and the ledger of pictures.
-Theirs reads the same file, tokenises it with `map`, and loads no pictures.
+and ids, whether the prompts fit the context, every image. The first start parses the file, counts tokens and decodes
+every image (`survey` is that part); later ones find the table of samples, the lengths and the ledger of images.
+Theirs reads the same file, tokenises it with `map`, and loads no images.
 """
 
 import argparse
@@ -42,7 +42,7 @@ class Phases:
 
 
 def backbone_for(name: str) -> Any:
-    """Tokenizer, prompt and picture preprocessing; no weights that would count as memory of the reading."""
+    """Tokenizer, prompt and image preprocessing; no weights that would count as memory of the reading."""
     from coin_lightning.backbones import llava_smol, tiny
 
     if name == "tiny":
@@ -53,8 +53,8 @@ def backbone_for(name: str) -> Any:
 def ours(root: Path, args: argparse.Namespace, phases: Phases) -> dict[str, Any]:
     """Read, check, and collate the first batch."""
     from coin_lightning.tasks.base import InstructionTask
+    from coin_lightning.tasks.image_ledger import LEDGER, ImageLedger
     from coin_lightning.tasks.options import BatchOptions, DataOptions
-    from coin_lightning.tasks.picture_ledger import LEDGER, PictureLedger
 
     phases.reached("imports")
     backbone = backbone_for(args.backbone)
@@ -64,7 +64,7 @@ def ours(root: Path, args: argparse.Namespace, phases: Phases) -> dict[str, Any]
     phases.reached("tokenizer")
     task.read()
     phases.reached("rows")
-    PictureLedger(root / "features" / LEDGER).survey(task.image_root, task.train_rows.images)
+    ImageLedger(root / "features" / LEDGER).survey(task.image_root, task.train_rows.images)
     phases.reached("survey")
     task.check()
     phases.reached("checks")
@@ -130,7 +130,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=600_000)
-    parser.add_argument("--pictures", type=int, default=120_000, help="distinct paths, hard links to small files")
+    parser.add_argument("--images", type=int, default=120_000, help="distinct paths, hard links to small files")
     parser.add_argument("--rounds", type=int, default=3, help="of our side; the median counts")
     parser.add_argument("--backbone", choices=["llava_smol", "tiny"], default="llava_smol", help="whose tokenizer")
     parser.add_argument("--cpu-time", action="store_true", help="compare CPU time: for a machine with other work to do")
@@ -144,7 +144,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def measure(root: Path, args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """A first start, which fills the ledger of pictures, later starts, and `datasets` once: it caches what it does."""
+    """A first start, which fills the ledger of images, later starts, and `datasets` once: it caches what it does."""
     first = in_process("ours", root, args)
     later = [in_process("ours", root, args) for _ in range(args.rounds)]
     assert all(run["ids"] == first["ids"] for run in later)
@@ -159,7 +159,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     found = machine()
     with tempfile.TemporaryDirectory() as folder:
-        file = write(Path(folder), args.rows, args.pictures)
+        file = write(Path(folder), args.rows, args.images)
         size = file.stat().st_size
         runs = measure(Path(folder), args)
     clock = "cpu" if args.cpu_time else "wall"
@@ -181,7 +181,7 @@ def main(argv: list[str] | None = None) -> None:
         "machine": found | {"clock": f"{clock} time"},
         "rows": args.rows,
         "file_bytes": size,
-        "pictures": args.pictures,
+        "images": args.images,
         "backbone": args.backbone,
         "context": CONTEXT,
         "rounds": args.rounds,

@@ -63,7 +63,7 @@ AIMS = (
     Aim("reading", "the same at the first start, beside decoding", lambda r: r["first_without_survey"], 60.0, -1),
     Aim("reading", "memory of it, MB", lambda r: r["peak_bytes"] / 1e6, 1500.0, -1),
     Aim("reading", "start to first batch, ours / datasets", lambda r: r["ours_over_datasets"], 1.0, -1),
-    Aim("verify", "data check / decoding its pictures", lambda r: r["verify_over_decode"], 1.25, -1),
+    Aim("verify", "data check / decoding its images", lambda r: r["verify_over_decode"], 1.25, -1),
     Aim("building", "seconds to build VQAv2 in three types", lambda r: r["results"]["build"]["seconds"], 300.0, -1),
     Aim("building", "memory of it, MB", lambda r: r["results"]["build"]["bytes"] / 1e6, 500.0, -1),
     Aim("scoring", "seconds for 100,000 answers, slowest rule", lambda r: r["slowest"], 5.0, -1),

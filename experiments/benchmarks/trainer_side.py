@@ -25,7 +25,7 @@ from coin_lightning.tasks.rows import TrainRow
 
 
 def with_pixels(task: InstructionTask) -> Encoder:
-    """The task's encoder without stored features: pictures are opened and preprocessed for each batch."""
+    """The task's encoder without stored features: images are opened and preprocessed for each batch."""
     return Encoder(task.encoder.backbone, task.image_root, None)
 
 
@@ -37,7 +37,7 @@ def padding_mask(labels: torch.Tensor) -> torch.Tensor:
 
 
 def model_inputs(encoder: Encoder, rows: Sequence[TrainRow]) -> dict[str, torch.Tensor]:
-    """What `forward` takes: `input_ids`, `attention_mask`, `labels` `[b, l]` and, with pictures, `pixel_values`."""
+    """What `forward` takes: `input_ids`, `attention_mask`, `labels` `[b, l]` and, with images, `pixel_values`."""
     batch = encoder.train_batch(rows)
     inputs = {
         "input_ids": batch["input_ids"],

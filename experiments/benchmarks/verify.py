@@ -1,9 +1,9 @@
-"""The data check against bare decoding of the same pictures: what else it does should cost little beside that.
+"""The data check against bare decoding of the same images: what else it does should cost little beside that.
 
     python experiments/benchmarks/verify.py
 
-Pictures have the size and the file length of COCO's. The first call has an empty ledger, the second one a full one.
-Reading rows, tokens, leakage, the hash of every picture and the ledger are all in the time of the check.
+Images have the size and the file length of COCO's. The first call has an empty ledger, the second one a full one.
+Reading rows, tokens, leakage, the hash of every image and the ledger are all in the time of the check.
 """
 
 import argparse
@@ -25,19 +25,19 @@ from coin_lightning.backbones.base import Backbone
 from coin_lightning.cli.data_verify import composed, text_backbone
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.image_ledger import ImageLedger, cores
 from coin_lightning.tasks.options import DataOptions
-from coin_lightning.tasks.picture_ledger import PictureLedger, cores
 from coin_lightning.tasks.verify import TaskReport, verify_task
 
 AIM = 1.25
 FIRST, AGAIN, DECODE = "verify, first call", "verify, second call", "decode only"
 SIZE = (640, 480)
 BASES = 16
-"""Different pictures; files differ by bytes behind the picture's end."""
+"""Different images; files differ by bytes behind the image's end."""
 WORDS = ("red", "green", "two", "left", "a dog", "yes", "no", "wooden", "on the table", "kitchen")
 
 
-def write_pictures(folder: Path, count: int) -> list[str]:
+def write_images(folder: Path, count: int) -> list[str]:
     """`count` JPEG files of about 100 kB; their names."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
@@ -55,8 +55,8 @@ def write_pictures(folder: Path, count: int) -> list[str]:
 
 
 def write_task(root: Path, count: int) -> list[str]:
-    """A task in CoIN's layout with as many pictures as training and test rows together; the pictures."""
-    images, draw = write_pictures(root / "cl_dataset" / "GQA" / "images", count), random.Random(0)
+    """A task in CoIN's layout with as many images as training and test rows together; the images."""
+    images, draw = write_images(root / "cl_dataset" / "GQA" / "images", count), random.Random(0)
     paths = [f"GQA/images/{name}" for name in images]
     trains = paths[: -count // 8]
     folder = root / "Instructions_Original" / "GQA"
@@ -86,18 +86,18 @@ def _train_row(id_: str, image: str, draw: random.Random) -> dict[str, Any]:
 
 
 def decode_all(folder: Path, images: list[str], workers: int) -> int:
-    """The least that looking at every picture takes; gives the number of pixels."""
+    """The least that looking at every image takes; gives the number of pixels."""
 
     def decode(image: str) -> int:
-        with Image.open(folder / image) as picture:
-            width, height = picture.convert("RGB").size
+        with Image.open(folder / image) as opened:
+            width, height = opened.convert("RGB").size
         return width * height
 
     with ThreadPoolExecutor(workers) as pool:
         return sum(pool.map(decode, images))
 
 
-def check(root: Path, backbone: Backbone, ledger: Callable[[], PictureLedger], workers: int) -> TaskReport:
+def check(root: Path, backbone: Backbone, ledger: Callable[[], ImageLedger], workers: int) -> TaskReport:
     """One call of the check."""
     task = InstructionTask("gqa", "GQA", DataOptions(root=root, features=root / "features"))
     return verify_task(task, backbone, ledger(), published=True, workers=workers)
@@ -106,7 +106,7 @@ def check(root: Path, backbone: Backbone, ledger: Callable[[], PictureLedger], w
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=1600)
+    parser.add_argument("--images", type=int, default=1600)
     parser.add_argument("--rounds", type=int, default=3, help="each runs every side once; the median counts")
     parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--backbone", default="llava_smol", help="whose tokenizer counts")
@@ -118,8 +118,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def measure(root: Path, images: list[str], backbone: Backbone, args: argparse.Namespace) -> dict[str, Any]:
     """Seconds of the three sides, and the report of the last check."""
-    fresh = (PictureLedger(root / f"ledger_{number}.sqlite") for number in range(1000))
-    known = PictureLedger(root / "known.sqlite")
+    fresh = (ImageLedger(root / f"ledger_{number}.sqlite") for number in range(1000))
+    known = ImageLedger(root / "known.sqlite")
     found: list[TaskReport] = [check(root, backbone, lambda: known, args.workers)]  # fills it, and warms the files
     sides: dict[str, Callable[[], Any]] = {
         DECODE: partial(decode_all, root / "cl_dataset", images, args.workers),
@@ -140,26 +140,26 @@ def main(argv: list[str] | None = None) -> None:
     found = machine()
     backbone = text_backbone(composed([f"backbone={args.backbone}", f"backbone.max_length={args.max_length}"]))
     with tempfile.TemporaryDirectory() as folder:
-        images = write_task(Path(folder), args.pictures)
+        images = write_task(Path(folder), args.images)
         mean_bytes = sum((Path(folder) / "cl_dataset" / image).stat().st_size for image in images) / len(images)
         measured = measure(Path(folder), images, backbone, args)
     times = measured["seconds"]
     lines = [[name, median(seconds), median(seconds) / len(images) * 1e3] for name, seconds in times.items()]
-    show(f"data check, {len(images)} pictures, {args.workers} threads", ["side", "seconds", "ms per picture"], lines)
+    show(f"data check, {len(images)} images, {args.workers} threads", ["side", "seconds", "ms per image"], lines)
     content = {
         "benchmark": "verify",
         "aim": {"verify_over_decode_at_most": AIM},
         "machine": found,
-        "pictures": len(images),
-        "picture_size": SIZE,
-        "picture_bytes": mean_bytes,
+        "images": len(images),
+        "image_size": SIZE,
+        "image_bytes": mean_bytes,
         "rows": measured["report"].counts,
         "questions": measured["report"].balance["train"]["count"] + measured["report"].balance["test"]["count"],
         "workers": args.workers,
         "backbone": backbone.name,
         "max_length": backbone.max_length,
         "rounds": args.rounds,
-        "compares": "whole check of a task (rows, tokens, leakage, hashes, ledger) with decoding its pictures in as "
+        "compares": "whole check of a task (rows, tokens, leakage, hashes, ledger) with decoding its images in as "
         "many threads; the second call finds all of them in the ledger",
         "verify_over_decode": ratio(times, FIRST, DECODE),
         "second_call_over_decode": ratio(times, AGAIN, DECODE),

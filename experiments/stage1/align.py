@@ -19,7 +19,7 @@ from torch import Tensor
 from coin_lightning import assets
 from coin_lightning.backbones import llava_smol
 from coin_lightning.backbones.base import Backbone
-from coin_lightning.backbones.pictures import open_picture
+from coin_lightning.backbones.images import open_image
 from coin_lightning.benchmarks import coin_mini
 from coin_lightning.continual.run_dir import machine
 from coin_lightning.schedules import cosine
@@ -40,7 +40,7 @@ def recipe_hash(recipe: dict[str, Any], data: Path) -> str:
 
 
 def store_features(encoder: Encoder, rows: list[TrainRow]) -> None:
-    """Run the tower over the pictures that the store lacks."""
+    """Run the tower over the images that the store lacks."""
     store = encoder.store
     assert store is not None
     first: dict[str, str] = {}
@@ -49,8 +49,8 @@ def store_features(encoder: Encoder, rows: list[TrainRow]) -> None:
             if encoder.hash_of(media.path) not in store:
                 first.setdefault(encoder.hash_of(media.path), media.path)
     for part in chunks(list(first.items()), 32):
-        pixels = torch.stack([encoder.backbone.pixels(open_picture(encoder.images / image)) for _, image in part])
-        store.add([digest for digest, _ in part], encoder.backbone.encode_pictures(pixels))
+        pixels = torch.stack([encoder.backbone.pixels(open_image(encoder.image_root / image)) for _, image in part])
+        store.add([digest for digest, _ in part], encoder.backbone.encode_images(pixels))
 
 
 def loss_of(backbone: Backbone, batch: dict[str, Any]) -> Tensor:
@@ -66,7 +66,7 @@ def align(recipe: dict[str, Any], limit: int | None) -> tuple[dict[str, Tensor],
     backbone = llava_smol.load(aligned=False, dtype="auto")
     store = FeatureStore(assets.cache_root() / "features" / backbone.tower_key(), backbone.feature_shape[1])
     encoder = Encoder(backbone, root / recipe["images"], store)
-    rows = read_train(root / recipe["data"], encoder.images)[:limit]
+    rows = read_train(root / recipe["data"], encoder.image_root)[:limit]
     store_features(encoder, rows)
     held_out, rows = rows[: recipe["held_out"]], rows[recipe["held_out"] :]
     projector = backbone.core.multi_modal_projector.float().requires_grad_(True)

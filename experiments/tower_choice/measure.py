@@ -21,7 +21,7 @@ from torch import Tensor
 
 import probes
 from coin_lightning import assets
-from coin_lightning.backbones.pictures import open_picture
+from coin_lightning.backbones.images import open_image
 from coin_lightning.benchmarks import coin_mini
 from coin_lightning.continual.run_dir import machine
 
@@ -29,37 +29,37 @@ RESULT = Path(__file__).parent / "results" / "tower_choice.json"
 FOLDS, BATCH = 5, 16
 SHAPES = {"circle", "rectangle", "triangle"}
 
-# data: pictures, truth, number of training pictures (which come first)
+# data: images, truth, number of training images (which come first)
 
 
 def imagenet(root: Path, train: int = 600, test: int = 300) -> tuple[list[Image.Image], list[str], int]:
-    """Pictures and class names of CoIN-mini's ImageNet task."""
+    """Images and class names of CoIN-mini's ImageNet task."""
     rows = _rows(root, "ImageNet", "train")[:train] + _rows(root, "ImageNet", "test")[:test]
-    return [open_picture(root / "cl_dataset" / row["image"]) for row in rows], [_answer(row) for row in rows], train
+    return [open_image(root / "cl_dataset" / row["image"]) for row in rows], [_answer(row) for row in rows], train
 
 
 def easy_vqa(train: int = 400, test: int = 200) -> tuple[list[Image.Image], list[tuple[str, str]], int]:
-    """easy-VQA's pictures, enlarged as in CoIN-mini, with (shape, colour) from its published answers."""
+    """easy-VQA's images, enlarged as in CoIN-mini, with (shape, colour) from its published answers."""
     images, labels = [], []
     for split, count in (("train", train), ("test", test)):
         folder = assets.unpack(assets.EASY_VQA) / "easy_vqa" / "data" / split
         answers: dict[int, set[str]] = {}
-        for _, answer, picture in json.loads((folder / "questions.json").read_text()):
-            answers.setdefault(picture, set()).update({answer} - {"yes", "no"})
-        for picture in [picture for picture in sorted(answers) if len(answers[picture]) == 2][:count]:
-            image = open_picture(folder / "images" / f"{picture}.png")
+        for _, answer, number in json.loads((folder / "questions.json").read_text()):
+            answers.setdefault(number, set()).update({answer} - {"yes", "no"})
+        for number in [number for number in sorted(answers) if len(answers[number]) == 2][:count]:
+            image = open_image(folder / "images" / f"{number}.png")
             images.append(image.resize((192, 192), Image.Resampling.NEAREST))
-            labels.append(((answers[picture] & SHAPES).pop(), (answers[picture] - SHAPES).pop()))
+            labels.append(((answers[number] & SHAPES).pop(), (answers[number] - SHAPES).pop()))
     return images, labels, train
 
 
 def grounding(root: Path) -> tuple[list[Image.Image], Tensor]:
-    """Pictures with one row only, thus with one thing, and its box as centre and size in the padded frame, `[n, 4]`."""
+    """Images with one row only, thus with one thing, and its box as centre and size in the padded frame, `[n, 4]`."""
     rows = _rows(root, "Grounding", "train") + _rows(root, "Grounding", "test")
     boxes = Counter(row["image"] for row in rows)
     rows = [row for row in rows if boxes[row["image"]] == 1]
     truth = torch.tensor([json.loads(row.get("answer_bbox") or _answer(row)) for row in rows])
-    images = [open_picture(root / "cl_dataset" / row["image"]) for row in rows]
+    images = [open_image(root / "cl_dataset" / row["image"]) for row in rows]
     return images, torch.cat([(truth[:, :2] + truth[:, 2:]) / 2, truth[:, 2:] - truth[:, :2]], dim=1)
 
 
@@ -110,7 +110,7 @@ def locate(tokens: Tensor, boxes: Tensor) -> dict[str, float]:
 
 
 def milliseconds(candidates: dict[str, towers.Tower], repeats: int = 10) -> dict[str, float]:
-    """Median ms per picture in batches of 8; the towers take turns, so that a busy machine slows both."""
+    """Median ms per image in batches of 8; the towers take turns, so that a busy machine slows both."""
     batch = torch.randn(8, 3, towers.SIDE, towers.SIDE, generator=torch.Generator().manual_seed(probes.SEED))
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(repeats + 1):
@@ -148,12 +148,12 @@ def main() -> None:
     named, shapes, boxed = imagenet(root), easy_vqa(), grounding(root)
     speed = milliseconds(candidates)
     size = {name: sum(p.numel() for p in tower.model.parameters()) for name, tower in candidates.items()}
-    costs = {"ms_per_picture": speed, "parameters": size, "fp32_mb": {n: round(s * 4e-6, 1) for n, s in size.items()}}
+    costs = {"ms_per_image": speed, "parameters": size, "fp32_mb": {n: round(s * 4e-6, 1) for n, s in size.items()}}
     report = {
         "machine": machine(),
         "torch": torch.__version__,
         "unit": "percent",
-        "pictures": {
+        "images": {
             "imagenet": f"{named[2]} of {len(named[0])} to train",
             "easy_vqa": f"{shapes[2]} of {len(shapes[0])} to train",
             "grounding": f"{len(boxed[0])} in {FOLDS} folds",

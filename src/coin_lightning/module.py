@@ -18,7 +18,7 @@ from coin_lightning.methods.base import Method
 from coin_lightning.methods.step import Inputs, StepOutput
 from coin_lightning.module_state import ModuleState
 from coin_lightning.objectives.cross_entropy import CrossEntropy
-from coin_lightning.task_progress import TaskProgress, pictures
+from coin_lightning.task_progress import TaskProgress, images_in
 
 PROJECTOR = "multi_modal_projector"
 PROJECTOR_MODES = ("carried", "reinitialised", "frozen")
@@ -116,10 +116,10 @@ class ContinualMLLM(ModuleState):
 
     # training
 
-    def pictures(self, batch: dict[str, Any]) -> Tensor | None:
-        """Tower features of the batch's pictures `[n, tokens, width]`: cached ones, or computed now from pixels."""
+    def image_features(self, batch: dict[str, Any]) -> Tensor | None:
+        """Tower features of the batch's images `[n, tokens, width]`: cached ones, or computed now from pixels."""
         if "pixels" in batch:
-            return self.backbone.encode_pictures(batch["pixels"])
+            return self.backbone.encode_images(batch["pixels"])
         return batch.get("features")
 
     @torch.no_grad()
@@ -134,10 +134,10 @@ class ContinualMLLM(ModuleState):
         if "labels" in batch:
             text &= batch["labels"] == IGNORE
         images = ids.new_zeros((len(ids), self.backbone.feature_shape[1]), dtype=torch.float32)
-        pictures = self.pictures(batch)
-        if pictures is not None and len(pictures):
+        features = self.image_features(batch)
+        if features is not None and len(features):
             rows = image.nonzero()[:: self.backbone.tokens_per_image, 0]
-            images.index_add_(0, rows, pictures.float().mean(dim=1).to(images.device))
+            images.index_add_(0, rows, features.float().mean(dim=1).to(images.device))
         table = self.backbone.model.get_input_embeddings()
         texts = (table(ids).float() * text.unsqueeze(-1)).sum(dim=1)
         return F.normalize(images, dim=1), F.normalize(texts, dim=1)
@@ -158,7 +158,7 @@ class ContinualMLLM(ModuleState):
         return StepOutput(self.objective(logits, targets), logits, targets, samples)
 
     def _inputs(self, batch: dict[str, Any], labels: Tensor | None, mask: Tensor | None) -> Inputs:
-        inputs = Inputs(self.backbone.embed(batch["input_ids"], self.pictures(batch)), labels, mask)
+        inputs = Inputs(self.backbone.embed(batch["input_ids"], self.image_features(batch)), labels, mask)
         for method in self.methods.values():
             inputs = method.inputs(inputs, batch)
         return inputs
@@ -206,7 +206,7 @@ class ContinualMLLM(ModuleState):
         if extra is not None:
             self.log("train/extra_loss", extra.detach())
         loss = self._weighted(total, len(step.targets), extra, batch)
-        if torch.distributed.is_initialized() and not pictures(batch):
+        if torch.distributed.is_initialized() and not images_in(batch):
             loss = loss + self._no_gradient_of_projector()
         return loss
 
@@ -224,7 +224,7 @@ class ContinualMLLM(ModuleState):
         return loss if extra is None else loss + extra * divided / batch["step_batches"]
 
     def _no_gradient_of_projector(self) -> Tensor:
-        """Zero that depends on the projector: DDP waits for its gradient also where no row has a picture."""
+        """Zero that depends on the projector: DDP waits for its gradient also where no row has an image."""
         parts = [weight.sum() for name, weight in self.trainable().items() if PROJECTOR in name]
         return 0.0 * torch.stack(parts).sum() if parts else torch.zeros((), device=self.device)
 

@@ -1,4 +1,4 @@
-"""What Pillow warns of while a picture is opened, caught for each thread by itself.
+"""What Pillow warns of while an image is opened, caught for each thread by itself.
 
 Python's warning filters belong to the whole process: the first thread in sets them, the last one out restores them.
 """
@@ -43,7 +43,7 @@ class _Listener:
                 self._filters = warnings.catch_warnings()
                 self._filters.__enter__()
                 warnings.filterwarnings("always", module=r"PIL\b")
-                # about big pictures: `pictures.MAX_PIXELS` is the rule here
+                # about big images: `images.MAX_PIXELS` is the rule here
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 self._shown = warnings.showwarning
                 warnings.showwarning = self._take  # type: ignore[assignment]  # its arguments are handed on

@@ -1,4 +1,4 @@
-"""Any picture as 8-bit RGB. Pillow's own conversion cuts deeper greys off at 255: a 16-bit ramp becomes white."""
+"""Any image as 8-bit RGB. Pillow's own conversion cuts deeper greys off at 255: a 16-bit ramp becomes white."""
 
 import numpy as np
 from PIL import Image, ImageMode
@@ -13,7 +13,7 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def white_level(image: Image.Image) -> int | None:
-    """The value that means white in a deep picture; None where its format does not say.
+    """The value that means white in a deep image; None where its format does not say.
 
     Pillow brings grey PNG, JPEG 2000 and PGM to 16 bits. TIFF says how many bits count.
     """
@@ -25,7 +25,7 @@ def white_level(image: Image.Image) -> int | None:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """The picture in RGB; 8-bit modes as Pillow converts them, deeper greys scaled from their own range.
+    """The image in RGB; 8-bit modes as Pillow converts them, deeper greys scaled from their own range.
 
     Transparency is dropped, not painted: what lies below it shows, as in the published code (`convert("RGB")`).
 

@@ -23,7 +23,7 @@ class TaskProgress:
         steps: optimizer steps.
         batches: forward passes with a finite loss.
         samples: rows in them.
-        pictures: pictures in them.
+        images: images in them.
         tokens: input tokens, padding included.
         loss_first, loss_last: the task's own loss in the first and the last of them.
     """
@@ -31,7 +31,7 @@ class TaskProgress:
     steps: int = 0
     batches: int = 0
     samples: int = 0
-    pictures: int = 0
+    images: int = 0
     tokens: int = 0
     loss_first: float | None = None
     loss_last: float | None = None
@@ -53,12 +53,12 @@ class TaskProgress:
             ids = ", ".join(map(str, batch["ids"]))
             raise RunError(f"training diverged: {kind} in step {self.steps + 1} of the task, rows {ids}. {DIVERGED}")
         self.batches, self.samples = self.batches + 1, self.samples + len(batch["ids"])
-        self.pictures += pictures(batch)
+        self.images += images_in(batch)
         self.tokens += batch["input_ids"].numel()
         self.loss_first = value if self.loss_first is None else self.loss_first
         self.loss_last = value
 
 
-def pictures(batch: Mapping[str, Any]) -> int:
-    """Pictures of a batch."""
+def images_in(batch: Mapping[str, Any]) -> int:
+    """Images of a batch."""
     return next((len(batch[name]) for name in ("features", "pixels") if name in batch), 0)

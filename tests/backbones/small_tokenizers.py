@@ -54,7 +54,7 @@ def unigram() -> PreTrainedTokenizerFast:
 
 
 def backbone(tokenizer: PreTrainedTokenizerFast, prompt: str, system: str | None = None, **options) -> Backbone:
-    """A backbone around a tokenizer; its model cannot be run, as its vocabulary is another. 4 tokens per picture."""
+    """A backbone around a tokenizer; its model cannot be run, as its vocabulary is another. 4 tokens per image."""
     base = tiny.load()
     base.model.config.image_token_index = tokenizer.convert_tokens_to_ids("<image>")
     return Backbone(

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from coin_lightning.backbones import absent
-from coin_lightning.backbones.pictures import check_frame
+from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.prompts import prompt_format
 from coin_lightning.errors import ConfigError
 

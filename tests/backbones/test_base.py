@@ -11,7 +11,7 @@ from coin_lightning.backbones.base import IGNORE, Backbone, native_dtype
 from coin_lightning.backbones.prompts import CHATML, Turn
 from coin_lightning.errors import ConfigError, RunError
 
-START, END, PICTURE, STOP = 1, 2, 3, 4  # <|im_start|> <|im_end|> <image> </s>
+START, END, IMAGE, STOP = 1, 2, 3, 4  # <|im_start|> <|im_end|> <image> </s>
 
 
 def ids(text: str) -> list[int]:
@@ -30,7 +30,7 @@ def vicuna() -> Backbone:
 
 def test_chatml_token_by_token(backbone):
     tokens, labels = labels_of(backbone, [Turn("Hi?", "No", images=1)])
-    asked = [START, *ids("user\n"), *[PICTURE] * 4, *ids("\nHi?"), END, *ids("\n"), START, *ids("assistant\n")]
+    asked = [START, *ids("user\n"), *[IMAGE] * 4, *ids("\nHi?"), END, *ids("\n"), START, *ids("assistant\n")]
     assert tokens == [*asked, 50, 83, END]  # N is 5 + 78 - 33, o is 5 + 111 - 33
     assert labels == [IGNORE] * len(asked) + [50, 83, END]
 
@@ -46,7 +46,7 @@ def test_chatml_learns_every_answer_of_a_conversation_and_nothing_between(backbo
 def test_vicuna_token_by_token(vicuna):
     system, lead = vicuna.prompt.system, ids(" ")
     tokens, labels = labels_of(vicuna, [Turn("Hi?", "No", images=1), Turn("a", "b")])
-    first = [*ids(system), *ids(" USER: "), *[PICTURE] * 4, *ids("\nHi? ASSISTANT:")]
+    first = [*ids(system), *ids(" USER: "), *[IMAGE] * 4, *ids("\nHi? ASSISTANT:")]
     second = ids("USER: a ASSISTANT:")
     assert tokens == [*first, *lead, *ids("No"), STOP, *second, *lead, *ids("b"), STOP]
     assert labels == [
@@ -96,7 +96,7 @@ def test_everything_is_frozen_and_the_tower_never_trains(backbone):
     assert not any(module.training for module in backbone.core.vision_tower.modules())
 
 
-def test_pixels_padded_with_the_towers_mean_are_nearly_zero_outside_the_picture(backbone):
+def test_pixels_padded_with_the_towers_mean_are_nearly_zero_outside_the_image(backbone):
     pixels = backbone.pixels(Image.new("RGB", (14, 28), "white"))
     assert pixels.shape == (3, 28, 28)
     assert pixels[:, :, :6].abs().max() < 0.02  # (int(255 mean) / 255 - mean) / std
@@ -107,39 +107,39 @@ def test_pixels_padded_with_the_towers_mean_are_nearly_zero_outside_the_picture(
 
 
 def test_the_crop_frame_keeps_the_middle_only():
-    picture = Image.new("RGB", (56, 28), "black")
-    picture.paste("white", (14, 0, 42, 28))
-    cropped = tiny.load(image_frame="crop").pixels(picture)
+    image = Image.new("RGB", (56, 28), "black")
+    image.paste("white", (14, 0, 42, 28))
+    cropped = tiny.load(image_frame="crop").pixels(image)
     assert cropped.shape == (3, 28, 28)
     assert (cropped.flatten(1).max(1).values == cropped.flatten(1).min(1).values).all()  # all white
 
 
-def test_the_squashed_frame_shows_the_whole_picture():
-    picture = Image.new("RGB", (56, 14), "black")
-    picture.paste("white", (28, 0, 56, 14))  # the right half
+def test_the_squashed_frame_shows_the_whole_image():
+    image = Image.new("RGB", (56, 14), "black")
+    image.paste("white", (28, 0, 56, 14))  # the right half
     backbone = tiny.load()
-    squashed = backbone.pixels(picture, "squash")
+    squashed = backbone.pixels(image, "squash")
     mean, std = (
         torch.tensor(values) for values in (backbone.image_processor.image_mean, backbone.image_processor.image_std)
     )
     assert squashed.shape == (3, 28, 28)
     assert torch.allclose(squashed[:, :, 0], (-mean / std)[:, None].expand(3, 28), atol=1e-6)
     assert torch.allclose(squashed[:, :, 27], ((1 - mean) / std)[:, None].expand(3, 28), atol=1e-6)
-    direct = backbone.image_processor(images=picture.resize((28, 28), Image.Resampling.BICUBIC), return_tensors="pt")
+    direct = backbone.image_processor(images=image.resize((28, 28), Image.Resampling.BICUBIC), return_tensors="pt")
     assert torch.equal(squashed, direct["pixel_values"][0])
-    assert torch.equal(tiny.load(image_frame="squash").pixels(picture), squashed)
+    assert torch.equal(tiny.load(image_frame="squash").pixels(image), squashed)
 
 
 def test_another_frame_can_be_asked_for():
-    picture = Image.new("RGB", (56, 28), "red")
-    picture.paste("blue", (0, 0, 20, 28))
-    own = {frame: tiny.load(image_frame=frame).pixels(picture) for frame in ("pad", "squash", "crop")}
+    image = Image.new("RGB", (56, 28), "red")
+    image.paste("blue", (0, 0, 20, 28))
+    own = {frame: tiny.load(image_frame=frame).pixels(image) for frame in ("pad", "squash", "crop")}
     for frame, pixels in own.items():
-        assert torch.equal(tiny.load().pixels(picture, frame), pixels)
+        assert torch.equal(tiny.load().pixels(image, frame), pixels)
     assert not torch.equal(own["pad"], own["squash"])
     assert not torch.equal(own["crop"], own["squash"])
     with pytest.raises(ConfigError, match="'stretch' is unknown"):
-        tiny.load().pixels(picture, "stretch")
+        tiny.load().pixels(image, "stretch")
 
 
 def test_boxes_follow_from_frame_and_prompt_unless_they_are_set():
@@ -155,14 +155,14 @@ def test_boxes_follow_from_frame_and_prompt_unless_they_are_set():
 
 def test_features_are_the_hidden_states_that_llava_selects(backbone):
     pixels = torch.randn(2, 3, 28, 28)
-    features = backbone.encode_pictures(pixels)
+    features = backbone.encode_images(pixels)
     states = backbone.core.vision_tower(pixels, output_hidden_states=True).hidden_states
     assert features.dtype is torch.bfloat16
     assert features.shape == (2, *backbone.feature_shape) == (2, 4, 16)
     assert torch.equal(features, states[-2][:, 1:].bfloat16())  # the layer before the last, without the class token
     backbone.model.config.vision_feature_layer = [-2, -1]
     backbone.model.config.vision_feature_select_strategy = "full"
-    both = backbone.encode_pictures(pixels)
+    both = backbone.encode_images(pixels)
     assert torch.equal(both, torch.cat([states[-2], states[-1]], dim=-1).bfloat16())
 
 
@@ -188,12 +188,12 @@ def test_the_tower_key_of_the_padded_frame_is_the_one_that_old_caches_have(backb
     assert backbone.tower_key() == "0086e318046beb3a"
 
 
-def test_pictures_fill_the_image_tokens_in_row_order(backbone):
+def test_images_fill_the_image_tokens_in_row_order(backbone):
     rows = torch.tensor([[7, 3, 3, 3, 3, 8], [9, 9, 9, 9, 9, 9], [3, 3, 3, 3, 5, 6]])
-    pictures = torch.randn(2, 4, 16).bfloat16()
-    embeds = backbone.embed(rows, pictures)
+    images = torch.randn(2, 4, 16).bfloat16()
+    embeds = backbone.embed(rows, images)
     table = backbone.model.get_input_embeddings().weight
-    projected = backbone.core.multi_modal_projector(pictures.float())
+    projected = backbone.core.multi_modal_projector(images.float())
     assert torch.equal(embeds[0, 1:5], projected[0])
     assert torch.equal(embeds[2, :4], projected[1])
     assert torch.equal(embeds[1], table[rows[1]])
@@ -202,18 +202,18 @@ def test_pictures_fill_the_image_tokens_in_row_order(backbone):
 
 
 @pytest.mark.parametrize(
-    ("rows", "pictures", "found"),
+    ("rows", "images", "found"),
     [
-        ([[3, 3, 3, 3, 5], [9, 9, 9, 9, 9]], 2, "[4, 0] image tokens for 2 pictures of 4"),
-        ([[3, 3, 3, 3, 5], [3, 3, 3, 3, 9]], 1, "[4, 4] image tokens for 1 pictures of 4"),
-        ([[3, 3, 3, 3, 3], [3, 3, 3, 9, 9]], 2, "[5, 3] image tokens for 2 pictures of 4"),
-        ([[3, 3, 3, 3, 5], [9, 9, 9, 9, 9]], 0, "[4, 0] image tokens for 0 pictures of 4"),
+        ([[3, 3, 3, 3, 5], [9, 9, 9, 9, 9]], 2, "[4, 0] image tokens for 2 images of 4"),
+        ([[3, 3, 3, 3, 5], [3, 3, 3, 3, 9]], 1, "[4, 4] image tokens for 1 images of 4"),
+        ([[3, 3, 3, 3, 3], [3, 3, 3, 9, 9]], 2, "[5, 3] image tokens for 2 images of 4"),
+        ([[3, 3, 3, 3, 5], [9, 9, 9, 9, 9]], 0, "[4, 0] image tokens for 0 images of 4"),
     ],
-    ids=["too many pictures", "too few", "moved from row to row", "none"],
+    ids=["too many images", "too few", "moved from row to row", "none"],
 )
-def test_features_never_go_beside_their_places(backbone, rows, pictures, found):
-    given = torch.randn(pictures, 4, 16) if pictures else None
-    with pytest.raises(RunError, match=re.escape(f"tiny: the rows of a batch have {found} features, but a picture")):
+def test_features_never_go_beside_their_places(backbone, rows, images, found):
+    given = torch.randn(images, 4, 16) if images else None
+    with pytest.raises(RunError, match=re.escape(f"tiny: the rows of a batch have {found} features, but an image")):
         backbone.embed(torch.tensor(rows), given)
 
 
@@ -228,7 +228,7 @@ def test_counting_makes_no_step_wait_for_the_device():
 
 def test_features_of_another_tower_do_not_go_on_into_the_next_row(backbone):
     rows = torch.tensor([[3, 3, 3, 3], [3, 3, 3, 3]])
-    with pytest.raises(RunError, match=re.escape("[4, 4] image tokens for 2 pictures of 5 features, but a picture")):
+    with pytest.raises(RunError, match=re.escape("[4, 4] image tokens for 2 images of 5 features, but an image")):
         backbone.embed(rows, torch.randn(2, 5, 16))
 
 
@@ -244,7 +244,7 @@ def test_logits_are_computed_for_learned_tokens_only_and_from_the_token_before(b
 def test_generation_is_that_of_transformers_with_pixels_and_ids(backbone):
     pixels = torch.randn(1, 3, 28, 28)
     tokens = torch.tensor([labels_of(backbone, [Turn("What is it?", images=1)])[0]])
-    answer = backbone.generate(tokens, torch.ones_like(tokens), backbone.encode_pictures(pixels), 12)
+    answer = backbone.generate(tokens, torch.ones_like(tokens), backbone.encode_images(pixels), 12)
     output = backbone.model.generate(
         input_ids=tokens, attention_mask=torch.ones_like(tokens), pixel_values=pixels, max_new_tokens=12,
         do_sample=False, eos_token_id=END, pad_token_id=END,
@@ -301,7 +301,7 @@ def test_many_conversations_are_counted_as_one_by_one(name):
     """Also where a text spells out a marker."""
     backbone = tiny.load(prompt=name)
     texts = [("Why?", "ü"), ("<|im_end|> </s>", "no"), ("What is <image>?", "it"), ("", "x" * 50)]
-    talks = [[Turn(*text, images=int(picture)), Turn("And?", "yes")] for text in texts for picture in (True, False)]
+    talks = [[Turn(*text, images=int(image)), Turn("And?", "yes")] for text in texts for image in (True, False)]
     pages = [backbone.prompt.render(talk) for talk in talks]
     counts = backbone.token_counts(pages)
     assert counts == [len(backbone.tokens(*page)[0]) for page in pages]

@@ -22,7 +22,7 @@ QWEN, MINIGPT = BoxFormat("squashed", "thousand_tags"), BoxFormat("squashed", "p
 @pytest.mark.parametrize(
     ("size", "padded", "original"),
     [
-        # 400 x 200 in a square of 400: the picture's rows are 100 to 300, so y = (400 p - 100) / 200
+        # 400 x 200 in a square of 400: the image's rows are 100 to 300, so y = (400 p - 100) / 200
         (LANDSCAPE, (0.1, 0.25, 0.5, 0.75), (0.1, 0.0, 0.5, 1.0)),
         (LANDSCAPE, (0.0, 0.4, 1.0, 0.5), (0.0, 0.3, 1.0, 0.5)),
         # 100 x 400: columns 150 to 250, so x = (400 p - 150) / 100
@@ -145,7 +145,7 @@ def test_what_a_record_keeps_is_enough_to_read():
     assert read_box("[0.1,0.2,0.3,0.4]", None, None) == (0.1, 0.2, 0.3, 0.4)
     assert read_box("none", None, None) is None
     for size in (None, [1], [0, 5]):
-        with pytest.raises(ConfigError, match="a box of the squashed frame needs the picture's size"):
+        with pytest.raises(ConfigError, match="a box of the squashed frame needs the image's size"):
             read_box("[0.1,0.2,0.3,0.4]", {"frame": "squashed", "numbers": "unit"}, size)
 
 

@@ -44,7 +44,7 @@ MIXED = (  # parts from the user, text from the assistant
     "{% else %}{{ '->' + m['content'] + '<|im_end|>' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}->{% endif %}"
 )
-OTHER_PICTURE = QWEN2_VL.replace("<img><image></img>", "<|vision|>")
+OTHER_IMAGE = QWEN2_VL.replace("<img><image></img>", "<|vision|>")
 DATED = "{% if not date_string %}{{ raise_exception('no date') }}{% endif %}{{ date_string }}\n" + CHATML
 
 ONE = [Turn("A cat", "No", images=1)]
@@ -94,13 +94,13 @@ def learned(prompt: ChatTemplate, turns: list[Turn]) -> list[str]:
             ["No<|im_end|>", "Yes<|im_end|>"],
         ),
         (
-            OTHER_PICTURE,
+            OTHER_IMAGE,
             "<|im_start|>user\n<image>\nA cat<|im_end|>\n<|im_start|>assistant\nNo<|im_end|>\n"
             "<|im_start|>user\nSure<|im_end|>\n<|im_start|>assistant\nYes<|im_end|>\n",
             ["No<|im_end|>", "Yes<|im_end|>"],
         ),
     ],
-    ids=["chatml", "default system", "parts", "thinking", "mixed", "another picture token"],
+    ids=["chatml", "default system", "parts", "thinking", "mixed", "another image token"],
 )
 def test_templates_by_hand(template, text, answers):
     prompt = made(template)
@@ -128,7 +128,7 @@ def test_a_template_that_does_not_end_an_answer_gets_the_end_of_sequence():
     assert prompt.render([Turn("Sure", images=1)]).text == "USER: <image>\nSure ASSISTANT:"
 
 
-@pytest.mark.parametrize("template", [CHATML, DEFAULT_SYSTEM, QWEN2_VL, THINKING, MIXED, OTHER_PICTURE, DATED])
+@pytest.mark.parametrize("template", [CHATML, DEFAULT_SYSTEM, QWEN2_VL, THINKING, MIXED, OTHER_IMAGE, DATED])
 @pytest.mark.parametrize("turns", [[Turn("A cat")], [Turn("A cat", images=1)], [*ONE, Turn("Sure")]])
 def test_an_open_turn_is_what_the_tokenizer_writes_for_generation(template, turns):
     tokenizer = byte_level(template=template)
@@ -140,7 +140,7 @@ def test_an_open_turn_is_what_the_tokenizer_writes_for_generation(template, turn
     assert len(prompt.render(turns).learned) == len(turns) - 1
 
 
-@pytest.mark.parametrize("template", [CHATML, DEFAULT_SYSTEM, QWEN2_VL, THINKING, MIXED, OTHER_PICTURE])
+@pytest.mark.parametrize("template", [CHATML, DEFAULT_SYSTEM, QWEN2_VL, THINKING, MIXED, OTHER_IMAGE])
 def test_what_is_learned_follows_what_generation_is_given(template):
     prompt = made(template)
     asked = prompt.render([Turn("A cat", images=1)]).text

@@ -81,7 +81,7 @@ CASES: dict[str, tuple[Edit, tuple[str, ...], Edit | str]] = {
     ),
     "more tokens than places": (
         config(vision_feature_select_strategy="full"),
-        ("image_seq_length=4", "gives 5 tokens per picture with vision_feature_select_strategy='full'"),
+        ("image_seq_length=4", "gives 5 tokens per image with vision_feature_select_strategy='full'"),
         config(image_seq_length=5),
     ),
     "fewer tokens than places": (
@@ -94,14 +94,14 @@ CASES: dict[str, tuple[Edit, tuple[str, ...], Edit | str]] = {
         ("vision_feature_layer=-5", "4 layers of states (-4 to 3)"),
         config(vision_feature_layer=-4),
     ),
-    "pictures of another size": (
+    "images of another size": (
         size(42),
-        ("preprocessor_config.json makes pictures of 42 x 42 pixels", "vision_config.image_size=28", "crop_size to 28"),
+        ("preprocessor_config.json makes images of 42 x 42 pixels", "vision_config.image_size=28", "crop_size to 28"),
         size(28),
     ),
-    "pictures that are not square": (
+    "images that are not square": (
         edit("preprocessor_config.json", do_center_crop=False, size={"height": 28, "width": 42}),
-        ("makes pictures of 42 x 28 pixels", "image_size=28"),
+        ("makes images of 42 x 28 pixels", "image_size=28"),
         edit("preprocessor_config.json", size={"height": 28, "width": 28}),
     ),
     "llava_next": (
@@ -217,10 +217,10 @@ def test_every_frame_gives_the_towers_size_or_is_refused(whole, tmp_path, frame)
     edit("preprocessor_config.json", do_center_crop=False)(folder)  # only squares become squares
     wide = Image.new("RGB", (56, 28))
     if frame == "crop":
-        with pytest.raises(AssetError, match=r"makes pictures of 40 x 28 pixels with backbone\.image_frame=crop"):
+        with pytest.raises(AssetError, match=r"makes images of 40 x 28 pixels with backbone\.image_frame=crop"):
             load_llava(folder, image_frame=frame, weights=False)
         padded = load_llava(folder, weights=False)
-        with pytest.raises(AssetError, match=r"makes pictures of 56 x 28 pixels with backbone\.image_frame=crop"):
+        with pytest.raises(AssetError, match=r"makes images of 56 x 28 pixels with backbone\.image_frame=crop"):
             padded.pixels(wide, "crop")
     else:
         assert load_llava(folder, image_frame=frame, weights=False).pixels(wide).shape == (3, 28, 28)

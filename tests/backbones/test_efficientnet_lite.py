@@ -68,7 +68,7 @@ def test_tokens_join_head_and_the_four_cells_below_and_are_normalised(tower):
 
 
 @torch.no_grad()
-def test_the_usual_picture_gives_49_tokens(tower):
+def test_the_usual_image_gives_49_tokens(tower):
     assert tower(torch.randn(1, 3, 224, 224)).hidden_states[-1].shape == (1, 49, TOKEN)
 
 
@@ -140,8 +140,8 @@ def test_with_the_released_classifier_it_names_photos(released, photo, classes):
     tower = EfficientNetLiteModel(EfficientNetLiteConfig()).eval()
     tower.load_state_dict(convert_state_dict(released))
     file = next(assets.unpack(assets.SCIKIT_IMAGE).rglob(photo))
-    picture = Image.open(file).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 127.5 - 1
+    image = Image.open(file).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 127.5 - 1
     _, head = tower.feature_maps(pixels)
     logits = F.linear(head.mean((2, 3)), released["_fc.weight"], released["_fc.bias"])[0]
     assert logits.numel() == 1000

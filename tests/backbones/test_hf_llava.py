@@ -15,7 +15,7 @@ from transformers import LlavaForConditionalGeneration
 
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.hf_llava import load_llava
-from coin_lightning.backbones.pictures import pad_to_square
+from coin_lightning.backbones.images import pad_to_square
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import AssetError, ConfigError
 from coin_lightning.tasks.collate import Encoder
@@ -59,7 +59,7 @@ def direct(folder) -> LlavaForConditionalGeneration:
 
 @pytest.fixture(scope="module")
 def encoder(llava, tmp_path_factory) -> Encoder:
-    """Rows with pixels; `images` holds two noise pictures."""
+    """Rows with pixels; `images` holds two noise images."""
     images = tmp_path_factory.mktemp("images")
     noise = np.random.default_rng(0)
     for name, size in (("a", (40, 28, 3)), ("b", (28, 56, 3))):
@@ -103,8 +103,8 @@ def test_the_last_tokens_of_a_vicuna_row_by_hand(llava):
     tokens, labels = llava.tokens(*llava.prompt.render([Turn("cat", "No", images=1), Turn("A cat", "cat")]))
     names = llava.tokenizer.convert_ids_to_tokens
     assert names(tokens[:4]) == ["<s>", "▁", "A", "▁c"]
-    picture = tokens.index(llava.image_token_id)
-    assert names(tokens[picture:]) == [
+    image = tokens.index(llava.image_token_id)
+    assert names(tokens[image:]) == [
         *["<image>"] * 4, "▁", "\n", "c", "a", "t", "▁", "ASSISTANT", ":", "▁No", "</s>",
         "▁", "USER", ":", "▁", "A", "▁cat", "▁", "ASSISTANT", ":", "▁cat", "</s>",
     ]  # fmt: skip
@@ -116,7 +116,7 @@ def test_the_last_tokens_of_a_vicuna_row_by_hand(llava):
 
 def ours(llava: Backbone, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits and targets at the learned tokens, as `ContinualMLLM.training_step` gets them."""
-    features = llava.encode_pictures(batch["pixels"]) if "pixels" in batch else None
+    features = llava.encode_images(batch["pixels"]) if "pixels" in batch else None
     return llava.answer_logits(llava.hidden_states(llava.embed(batch["input_ids"], features)), batch["labels"])
 
 
@@ -155,22 +155,22 @@ def test_a_row_in_a_padded_batch_is_the_row_alone(llava, encoder):
 
 def test_cached_features_are_bit_equal_to_those_computed_in_the_step(llava, encoder, tmp_path):
     store = FeatureStore(tmp_path / llava.tower_key(), llava.feature_shape[1])
-    cached = Encoder(llava, encoder.images, store)
+    cached = Encoder(llava, encoder.image_root, store)
     digests = [cached.hash_of(name) for name in ("a.png", "b.png")]
     pixels = encoder.train_batch(ROWS)["pixels"]
-    store.add(digests, llava.encode_pictures(pixels))
-    assert torch.equal(cached.train_batch(ROWS)["features"], llava.encode_pictures(pixels))
+    store.add(digests, llava.encode_images(pixels))
+    assert torch.equal(cached.train_batch(ROWS)["features"], llava.encode_images(pixels))
     assert torch.equal(
         llava.embed(cached.train_batch(ROWS)["input_ids"], cached.train_batch(ROWS)["features"]),
-        llava.embed(cached.train_batch(ROWS)["input_ids"], llava.encode_pictures(pixels)),
+        llava.embed(cached.train_batch(ROWS)["input_ids"], llava.encode_images(pixels)),
     )
 
 
 def test_pixels_are_llavas_padding_followed_by_the_checkpoints_processor(llava):
-    picture = Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 44, 3), dtype=np.uint8))
-    square = pad_to_square(picture, (122, 116, 104))  # int(255 mean) of CLIP
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 44, 3), dtype=np.uint8))
+    square = pad_to_square(image, (122, 116, 104))  # int(255 mean) of CLIP
     expected = llava.image_processor(images=square, return_tensors="pt")["pixel_values"][0]
-    assert torch.equal(llava.pixels(picture), expected)
+    assert torch.equal(llava.pixels(image), expected)
 
 
 def test_dtype_and_another_prompt(folder):
@@ -312,8 +312,8 @@ def test_without_weights_all_but_the_model_is_there(folder, llava):
     assert empty.tokens(*empty.prompt.render(turns)) == llava.tokens(*llava.prompt.render(turns))
     assert (empty.feature_shape, empty.end_id, empty.name) == (llava.feature_shape, 2, llava.name)
     assert all(parameter.is_meta for parameter in empty.parameters())
-    picture = Image.new("RGB", (40, 28), "red")
-    assert torch.equal(empty.pixels(picture), llava.pixels(picture))
+    image = Image.new("RGB", (40, 28), "red")
+    assert torch.equal(empty.pixels(image), llava.pixels(image))
     with pytest.raises(ConfigError, match="quantization='int3' is unknown"):
         load_llava(folder, weights=False, quantization="int3")
     with pytest.raises(AssetError, match=r"none\.safetensors: projector weights are missing"):

@@ -176,15 +176,15 @@ def test_chatml_markers_are_single_tokens_and_only_the_answer_is_learned(smol):
 @pytest.mark.assets
 def test_its_answers_are_sentences_and_the_same_every_time(smol):
     photo = Image.open(next(assets.unpack(assets.SCIKIT_IMAGE).rglob("coffee.png")))
-    features = smol.encode_pictures(smol.pixels(photo.convert("RGB"))[None])
+    features = smol.encode_images(smol.pixels(photo.convert("RGB"))[None])
     asked = [
         (smol.tokens(*smol.prompt.render([Turn("What is the capital of France? Answer with one word.")]))[0], None),
-        (smol.tokens(*smol.prompt.render([Turn("Describe the picture.", images=1)]))[0], features),
+        (smol.tokens(*smol.prompt.render([Turn("Describe the image.", images=1)]))[0], features),
     ]
     answers = []
-    for tokens, picture in asked * 2:
+    for tokens, image in asked * 2:
         ids = torch.tensor([tokens])
-        answers += smol.generate(ids, torch.ones_like(ids), picture, 8)
+        answers += smol.generate(ids, torch.ones_like(ids), image, 8)
     assert "Paris" in answers[0]
     assert answers[:2] == answers[2:]
     assert len(answers[1].split()) > 1

@@ -23,7 +23,7 @@ VICUNA_SYSTEM = (
 )
 ONE = [Turn("What?", "A cat", images=1)]
 TWO = [*ONE, Turn("Sure?", "Yes")]
-PICTURE = " ".join(["<image>"] * 4)
+IMAGE = " ".join(["<image>"] * 4)
 
 
 def learned(prompt, turns: list[Turn]) -> list[str]:
@@ -58,7 +58,7 @@ def test_formats_are_found_by_name():
         (
             QWEN,
             "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
-            "<|im_start|>user\nPicture 1: <img><image></img>\nWhat?<|im_end|>\n<|im_start|>assistant\nA cat<|im_end|>\n"
+            "<|im_start|>user\nImage 1: <img><image></img>\nWhat?<|im_end|>\n<|im_start|>assistant\nA cat<|im_end|>\n"
             "<|im_start|>user\nSure?<|im_end|>\n<|im_start|>assistant\nYes<|im_end|>",
             ["A cat<|im_end|>", "Yes<|im_end|>"],
         ),
@@ -75,7 +75,7 @@ def test_formats_are_found_by_name():
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_two_turns_with_a_picture_by_hand(prompt, text, answers):
+def test_two_turns_with_a_image_by_hand(prompt, text, answers):
     assert prompt.render(TWO).text == text
     assert learned(prompt, TWO) == answers
     assert quoted(prompt, TWO) == ["What?", "A cat", "Sure?", "Yes"]
@@ -115,18 +115,18 @@ def test_a_marker_in_somebodys_text_is_not_learned_as_one():
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_an_open_turn_without_a_picture_ends_where_generation_begins(prompt, text):
+def test_an_open_turn_without_a_image_ends_where_generation_begins(prompt, text):
     assert prompt.render([Turn("Why?")]) == (text, [], [(text.index("Why?"), text.index("Why?") + 4)])
 
 
 @pytest.mark.parametrize("prompt", FORMATS.values(), ids=FORMATS)
-@pytest.mark.parametrize("picture", [False, True])
-def test_what_is_learned_follows_exactly_what_generation_is_given(prompt, picture):
-    asked = prompt.render([Turn("Why?", images=int(picture))]).text
-    told, spans, _ = prompt.render([Turn("Why?", "Because", picture)])
+@pytest.mark.parametrize("image", [False, True])
+def test_what_is_learned_follows_exactly_what_generation_is_given(prompt, image):
+    asked = prompt.render([Turn("Why?", images=int(image))]).text
+    told, spans, _ = prompt.render([Turn("Why?", "Because", image)])
     assert told.startswith(asked)
     assert spans[0] == (len(asked), len(told) - len(prompt.closing))
-    assert asked.count("<image>") == picture
+    assert asked.count("<image>") == image
 
 
 @pytest.mark.parametrize("prompt", FORMATS.values(), ids=FORMATS)
@@ -155,7 +155,7 @@ QWEN_HEAD = "<|im_start|> system Ċ Y o u Ġ a r e Ġ a Ġ h e l p f u l Ġ assi
 
 def test_qwen_token_by_token():
     small = backbone(byte_level(), "qwen")
-    shown = f"P i c t u r e Ġ 1 : Ġ <img> {PICTURE} </img> Ċ"
+    shown = f"P i c t u r e Ġ 1 : Ġ <img> {IMAGE} </img> Ċ"
     assert marked(small, [Turn("A cat", "No cat", images=1), Turn("a", "b")]) == (
         f"{QWEN_HEAD} <|im_start|> user Ċ {shown} A Ġcat <|im_end|> Ċ "
         "<|im_start|> assistant Ċ [N] [o] [Ġcat] [<|im_end|>] Ċ "
@@ -178,7 +178,7 @@ def test_minigpt_token_by_token():
     small = backbone(llama(), "minigpt_v2")
     tags = [f"<0x3C> {'<0x2F> ' if closing else ''}I m g <0x3E>" for closing in (False, True)]
     assert marked(small, [Turn("A cat", "No", images=1), Turn("a", "cat")]) == (
-        f"<s> ▁ {OPEN} ▁ {tags[0]} {PICTURE} ▁ {tags[1]} ▁ A ▁cat ▁ ▁ {CLOSE} [▁No] [</s>] "
+        f"<s> ▁ {OPEN} ▁ {tags[0]} {IMAGE} ▁ {tags[1]} ▁ A ▁cat ▁ ▁ {CLOSE} [▁No] [</s>] "
         f"<s> ▁ {OPEN} ▁ a ▁ ▁ {CLOSE} [▁cat] [</s>]"
     )
     assert marked(small, [Turn("a")]) == f"<s> ▁ {OPEN} ▁ a ▁ ▁ {CLOSE}"
@@ -189,7 +189,7 @@ def test_llama_2_token_by_token():
     asked = " ".join(f"<0x{ord(char):02X}>" if char in "<>" else "S Y S" for char in "<<S>>")
     ended = asked.replace("S Y S", "<0x2F> S Y S")
     assert marked(small, [Turn("A cat", "No", images=1), Turn("a", "cat")]) == (
-        f"<s> ▁ {OPEN} ▁ {asked} \n B e . \n {ended} \n \n {PICTURE} ▁ \n A ▁cat ▁ {CLOSE} [▁No] [▁] [</s>] "
+        f"<s> ▁ {OPEN} ▁ {asked} \n B e . \n {ended} \n \n {IMAGE} ▁ \n A ▁cat ▁ {CLOSE} [▁No] [▁] [</s>] "
         f"<s> ▁ {OPEN} ▁ a ▁ {CLOSE} [▁cat] [▁] [</s>]"
     )
 
@@ -197,7 +197,7 @@ def test_llama_2_token_by_token():
 def test_vicuna_token_by_token():
     small = backbone(llama(), "vicuna_v1", system="Be.")
     assert marked(small, [Turn("A cat", "No", images=1), Turn("a", "cat")]) == (
-        f"<s> ▁ B e . ▁ USER : ▁ {PICTURE} ▁ \n A ▁cat ▁ ASSISTANT : [▁No] [</s>] "
+        f"<s> ▁ B e . ▁ USER : ▁ {IMAGE} ▁ \n A ▁cat ▁ ASSISTANT : [▁No] [</s>] "
         "▁ USER : ▁ a ▁ ASSISTANT : [▁cat] [</s>]"
     )
     assert marked(small, [Turn("A cat", "No")]) == "<s> ▁ B e . ▁ USER : ▁ A ▁cat ▁ ASSISTANT : [▁No] [</s>]"

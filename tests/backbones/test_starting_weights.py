@@ -77,11 +77,11 @@ def test_every_weight_is_in_its_place(built, hub):
 @torch.no_grad()
 def test_it_answers_as_the_whole_one(built, hub):
     ours, whole = (load_llava(folder, dtype="float32") for folder in (built, hub / "whole"))
-    picture = Image.effect_noise((40, 28), 90).convert("RGB")
+    image = Image.effect_noise((40, 28), 90).convert("RGB")
     logits = []
     for backbone in (ours, whole):
         ids, _ = backbone.tokens(*backbone.prompt.render([Turn("cat", "No", images=1)]))
-        features = backbone.encode_pictures(backbone.pixels(picture)[None])
+        features = backbone.encode_images(backbone.pixels(image)[None])
         hidden = backbone.hidden_states(backbone.embed(torch.tensor([ids]), features))
         logits.append(backbone.model.lm_head(hidden)[..., : backbone.image_token_id])
     assert torch.equal(*logits)

@@ -4,7 +4,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlavaConfig, SiglipV
 
 from coin_lightning.backbones import tiny
 from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig
-from coin_lightning.backbones.tower import check_pixels, feature_shape, picture_edge, select_features
+from coin_lightning.backbones.tower import check_pixels, feature_shape, image_edge, select_features
 from coin_lightning.errors import AssetError
 
 SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2,
@@ -45,11 +45,11 @@ def test_a_layer_that_is_not_there():
         feature_shape(config, "x")
 
 
-def test_pictures_of_another_size_and_towers_that_do_not_say_theirs():
+def test_images_of_another_size_and_towers_that_do_not_say_theirs():
     config = tiny.config(261)
     check_pixels(torch.empty(3, 28, 28), config, "pad", "x")
-    with pytest.raises(AssetError, match=r"x: preprocessor_config\.json makes pictures of 56 x 28 pixels with .*=crop"):
+    with pytest.raises(AssetError, match=r"x: preprocessor_config\.json makes images of 56 x 28 pixels with .*=crop"):
         check_pixels(torch.empty(3, 28, 56), config, "crop", "x")
     config.vision_config.image_size = None
-    assert picture_edge(config) is None
+    assert image_edge(config) is None
     check_pixels(torch.empty(3, 28, 56), config, "crop", "x")

@@ -54,7 +54,7 @@ def sentencepiece_like() -> PreTrainedTokenizerFast:
 
 
 def talks(seed: int, strange: float) -> list[list[Turn]]:
-    """Conversations of one to four turns, with and without picture, answered or open."""
+    """Conversations of one to four turns, with and without image, answered or open."""
     rng = random.Random(seed)
 
     def text(most: int) -> str:
@@ -65,8 +65,8 @@ def talks(seed: int, strange: float) -> list[list[Turn]]:
 
     made = []
     for _ in range(150):
-        turns = [Turn(text(20), text(5), picture=at == 0 and rng.random() < 0.6) for at in range(rng.randrange(1, 5))]
-        made.append(turns if rng.random() < 0.8 else [Turn(text(20), None, picture=rng.random() < 0.6)])
+        turns = [Turn(text(20), text(5), image=at == 0 and rng.random() < 0.6) for at in range(rng.randrange(1, 5))]
+        made.append(turns if rng.random() < 0.8 else [Turn(text(20), None, image=rng.random() < 0.6)])
     return made
 
 

@@ -62,7 +62,7 @@ def test_every_row_has_coins_fields(small_suite, rows_of):
             assert "<image>" not in row["text"]
 
 
-def test_pictures_exist_are_small_and_in_one_split_only(small_suite, rows_of):
+def test_images_exist_are_small_and_in_one_split_only(small_suite, rows_of):
     root = small_suite[0]
     seen: dict[bytes, str] = {}
     for task in TASKS:

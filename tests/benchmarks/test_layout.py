@@ -2,10 +2,10 @@ import pytest
 from PIL import Image
 
 from coin_lightning.benchmarks.layout import Entry, Item, evaluation_row, instruction_path, short, train_row, write_json
-from coin_lightning.benchmarks.layout import write_picture as write
+from coin_lightning.benchmarks.layout import write_image as write
 
 
-def test_a_picture_row_and_a_text_row():
+def test_a_image_row_and_a_text_row():
     item = Item(short("What is this?"), "cat")
     assert train_row(Entry("7", "./a.jpg", item)) == {
         "id": "7",

@@ -15,7 +15,7 @@ def test_boxes_are_written_as_coin_writes_them():
 
 
 @pytest.mark.assets
-def test_boxes_lie_in_the_picture_and_agree_between_the_frames(materials):
+def test_boxes_lie_in_the_image_and_agree_between_the_frames(materials):
     for index in range(40):
         sample = grounding(Random(index), materials, "train", index)
         for item in sample.items:

@@ -46,7 +46,7 @@ def test_answers_are_the_films(materials):
 def test_covers_show_their_genre_most_of_the_time_by_colour(materials):
     def mean(genre: str) -> float:
         film = Film("A Title", "An Author", 1999, (genre,))
-        pictures = [cover(Random(i), materials, film).getpixel((2, 2)) for i in range(20)]
-        return sum(sum(pixel) / 3 for pixel in pictures) / 20
+        images = [cover(Random(i), materials, film).getpixel((2, 2)) for i in range(20)]
+        return sum(sum(pixel) / 3 for pixel in images) / 20
 
     assert mean("Horror") < 80 < 160 < mean("Comedy")

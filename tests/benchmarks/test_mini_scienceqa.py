@@ -9,7 +9,7 @@ from coin_lightning.benchmarks.mini_scienceqa import problem, scienceqa
 pytestmark = pytest.mark.assets
 
 
-def test_right_letters_are_even_over_the_places_and_half_have_pictures(materials):
+def test_right_letters_are_even_over_the_places_and_half_have_images(materials):
     samples = [scienceqa(Random(f"letters/{i}"), materials, "train", i) for i in range(600)]
     assert sum(sample.image is not None for sample in samples) == 300
     places: dict[int, Counter] = {}

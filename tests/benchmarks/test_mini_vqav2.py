@@ -11,7 +11,7 @@ pytestmark = pytest.mark.assets
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_even_pictures_are_easy_vqas_of_the_same_split_with_their_published_answers(materials, split):
+def test_even_images_are_easy_vqas_of_the_same_split_with_their_published_answers(materials, split):
     published = {(q, a, i) for q, a, i in json.loads((materials.easy_vqa / split / "questions.json").read_text())}
     for index in range(0, 40, 2):
         sample = vqav2(Random(index), materials, split, index)

@@ -43,7 +43,7 @@ def test_text_only_questions_of_the_test_split_are_not_in_training(tmp_path):
     assert written.counts == {"train": {"rows": 7, "pictures": 0}, "test": {"rows": 3, "pictures": 0}}
 
 
-def test_row_limits_cut_inside_a_picture_and_unused_pictures_are_not_written(tmp_path):
+def test_row_limits_cut_inside_a_image_and_unused_images_are_not_written(tmp_path):
     def draw(rng: Random, materials: object, split: str, index: int) -> Sample:
         image = Image.new("RGB", (8, 8), (index, 0, 0))
         return Sample(image, [Item(f"{index}.{i}", "x") for i in range(0 if index == 1 else 3)])

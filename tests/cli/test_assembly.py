@@ -64,10 +64,10 @@ def test_the_parts_know_each_other_and_nothing_is_trained_yet(place, tmp_path: P
     assert facts["protocol"]["test_rows"] == 4
 
 
-def test_pictures_are_counted_while_they_are_checked():
+def test_images_are_counted_while_they_are_checked():
     console = Console(file=io.StringIO())
     status = console.status("x")
     tell = counting(status)
     tell("gqa", 2000)
     tell("vqav2", 1)
-    assert status.status == "reading and checking the data: vqav2, 2001 pictures"
+    assert status.status == "reading and checking the data: vqav2, 2001 images"

@@ -39,7 +39,7 @@ def arguments(suite: Path, tmp_path: Path) -> Callable[..., list[str]]:
 def test_errors_give_status_one_and_a_page(arguments, tmp_path, capsys):
     assert main(arguments()) == 1
     shown = " ".join(capsys.readouterr().out.split())
-    assert "error GQA test: 3 test rows with a question that training asks about the same picture" in shown
+    assert "error GQA test: 3 test rows with a question that training asks about the same image" in shown
     assert "Instructions_Original/GQA/test.json row 0: as train.json row 0" in shown
     assert "2 errors: a run may not start on these data" in shown
     assert "page.html" in shown
@@ -58,17 +58,17 @@ def test_tolerated_errors_give_status_zero(arguments, tmp_path, capsys):
 def test_every_kind_of_trouble_is_said_with_file_and_row(arguments, suite, capsys):
     train_file(suite, "gqa").write_text('[{"id": "a"')
     edit_rows(answer_file(suite, "grounding"), lambda rows: rows[1].update(answer_bbox="[0.1,0.2,1.6,0.7]"))
-    (suite / "cl_dataset" / "shared" / "blue.jpg").write_bytes(b"no picture")
+    (suite / "cl_dataset" / "shared" / "blue.jpg").write_bytes(b"no image")
     assert main(arguments(TOLERATED)) == 1
     shown = " ".join(capsys.readouterr().out.split())
     assert "GQA/train.json: malformed JSON" in shown
     assert "Grounding/test.json row 1: [0.1,0.2,1.6,0.7]" in shown
-    assert "GQA/test.json row 2: cl_dataset/shared/blue.jpg: picture cannot be opened" in shown
+    assert "GQA/test.json row 2: cl_dataset/shared/blue.jpg: image cannot be opened" in shown
 
 
-def test_a_second_call_opens_no_picture(arguments, monkeypatch):
+def test_a_second_call_opens_no_image(arguments, monkeypatch):
     assert main(arguments(TOLERATED)) == 0
-    monkeypatch.setattr("coin_lightning.tasks.picture_ledger.open_picture", lambda path: pytest.fail(str(path)))
+    monkeypatch.setattr("coin_lightning.tasks.image_ledger.open_image", lambda path: pytest.fail(str(path)))
     assert main(arguments(TOLERATED)) == 0
 
 
@@ -98,7 +98,7 @@ def test_a_page_that_cannot_be_written_does_not_change_the_answer(arguments, tmp
         ("scenaro.order=[gqa]", "scenaro.order: there is no such config key"),
         ("+batches.sizes=2", "did you mean size"),
         ("tolerate=shared_questions", "no such kind of error; choose from"),
-        ("tolerate=shared_picture", "no such kind of error; choose from"),
+        ("tolerate=shared_image", "no such kind of error; choose from"),
         ("data.limit_train=10.5", "data.limit_train=10.5: must be a valid integer"),
         ("workers=0", "workers=0: must be a whole number from 1 on"),
         ("workers=many", "workers=many: must be"),
@@ -124,9 +124,9 @@ def test_nothing_at_all_where_the_data_should_be(arguments, tmp_path, capsys):
 
 def test_own_options_and_overrides_are_told_apart():
     options, overrides = split_options(
-        ["workers=3", "seed=1", "output=a/b.html", "tolerate=picture,rows", "+x.y=[1,2]"]
+        ["workers=3", "seed=1", "output=a/b.html", "tolerate=image,rows", "+x.y=[1,2]"]
     )
-    assert (options.workers, options.output, options.tolerate) == (3, Path("a/b.html"), ("picture", "rows"))
+    assert (options.workers, options.output, options.tolerate) == (3, Path("a/b.html"), ("image", "rows"))
     assert overrides == ["seed=1", "+x.y=[1,2]"]
     with pytest.raises(ConfigError):
         split_options(["workers=-1"])

@@ -22,7 +22,7 @@ def test_one_run_gets_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_several_runs_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [
-        build_run(tmp_path / f"{method}{seed}", method=method, seed=seed, keep=keep, answers=20, pictures=False)
+        build_run(tmp_path / f"{method}{seed}", method=method, seed=seed, keep=keep, answers=20, images=False)
         for method, keep in (("lora", 0.6), ("moelora", 0.8))
         for seed in (1, 2)
     ]

@@ -22,7 +22,7 @@ TASKS = ("imagenet", "gqa", "grounding")
 @pytest.fixture
 def old_run(tmp_path: Path) -> Path:
     """A run from before both variants were kept, two of three tasks learned."""
-    return build_run(tmp_path / "run", tasks=TASKS, finished=2, answers=12, pictures=False, router=False)
+    return build_run(tmp_path / "run", tasks=TASKS, finished=2, answers=12, images=False, router=False)
 
 
 def read(file: Path):

@@ -79,8 +79,8 @@ def test_features_are_computed_once_for_all_tasks(write_task, tmp_path: Path, ba
     made.prepare(backbone, seed=0)
     seen: list[tuple[int, int]] = []
     made.compute_features(lambda done, total: seen.append((done, total)))
-    pictures = len({row.image for task in made.tasks for row in (*task.train_rows, *task.test_rows) if row.image})
-    assert seen[-1][0] == pictures  # the second task has the same pictures
+    images = len({row.image for task in made.tasks for row in (*task.train_rows, *task.test_rows) if row.image})
+    assert seen[-1][0] == images  # the second task has the same images
     again: list[tuple[int, int]] = []
     made.prepare(backbone, seed=0)
     made.compute_features(lambda done, total: again.append((done, total)))
@@ -137,7 +137,7 @@ def test_notes_of_the_data_reach_the_report_once(write_task, tmp_path: Path, bac
     for _ in range(2):
         made.prepare(backbone, seed=0)
     repeated = [f"toy{at}: 1 training rows have the id of an earlier row; all are used." for at in range(2)]
-    assert [note for note in made.notes if "have no picture" not in note] == ["first", *repeated]
+    assert [note for note in made.notes if "have no image" not in note] == ["first", *repeated]
     assert len(made.notes) == 1 + 2 + 4
 
 
@@ -159,9 +159,9 @@ def test_both_spellings_of_the_instruction_folder_are_read(write_task, tmp_path:
         made.prepare(backbone, seed=0)
 
 
-def test_pictures_that_have_been_looked_at_are_reported_by_task(write_task, tmp_path: Path, backbone):
+def test_images_that_have_been_looked_at_are_reported_by_task(write_task, tmp_path: Path, backbone):
     made = scenario(write_task, tmp_path)
     seen: list[tuple[str, int]] = []
-    made.prepare(backbone, 0, lambda task, pictures: seen.append((task, pictures)))
+    made.prepare(backbone, 0, lambda task, images: seen.append((task, images)))
     totals = {name: sum(count for task, count in seen if task == name) for name in ("toy0", "toy1")}
     assert totals == {"toy0": 4, "toy1": 4}

@@ -161,17 +161,17 @@ def prepared(place, *settings: str) -> Scenario:
     return scenario
 
 
-def test_the_reference_crop_changes_test_pictures_of_its_tasks_and_nothing_else(place):
+def test_the_reference_crop_changes_test_images_of_its_tasks_and_nothing_else(place):
     same, crop = prepared(place), prepared(place, "protocol.evaluation_frame=reference_crop")
     for task, twin in zip(crop.tasks, same.tasks, strict=True):
         task.compute_features()
         twin.compute_features()
         image = task.test_rows[0].image
         cropped = not torch.equal(
-            task.encoder.picture(image, answering=True), twin.encoder.picture(image, answering=True)
+            task.encoder.pixels(image, answering=True), twin.encoder.pixels(image, answering=True)
         )
         assert cropped == (task.name in ("imagenet", "grounding"))
-        assert torch.equal(task.encoder.picture(image), twin.encoder.picture(image))
+        assert torch.equal(task.encoder.pixels(image), twin.encoder.pixels(image))
 
 
 def test_boxes_are_converted_or_left_as_written(place):

@@ -42,7 +42,7 @@ def test_failed_write_leaves_the_old_file_and_no_scratch(tmp_path):
     path = tmp_path / "gqa.jsonl"
     write_records(path, [record("1")])
     with pytest.raises(DataError, match="gqa, question 3: the record cannot be written as JSON"):
-        write_records(path, [record("2"), record("3", picture=object())])
+        write_records(path, [record("2"), record("3", image=object())])
     with pytest.raises(DataError, match="question 4"):
         write_records(path, [record("4", score=float("nan"))])
     assert [r.question_id for r in read_records(path)] == ["1"]

@@ -36,7 +36,7 @@ def spoil(root: Path) -> None:
     edit_rows(answer_file(root, "scienceqa"), lambda rows: rows[2].update(question_id="4711"))
     edit_rows(answer_file(root, "scienceqa"), lambda rows: rows[3].pop("text"))
     train_file(root, "vqav2").write_text('[{"id": "a"')
-    (root / "cl_dataset" / "broken.jpg").write_bytes(b"no picture")
+    (root / "cl_dataset" / "broken.jpg").write_bytes(b"no image")
     Image.new("1", (200, 2)).save(root / "cl_dataset" / "wide.png")
 
 
@@ -77,7 +77,7 @@ def test_nothing_already_computed_is_touched(refused):
     assert "Traceback" not in refused[1]
 
 
-def test_pictures_and_lengths_are_refused_before_training(place, tmp_path: Path):
+def test_images_and_lengths_are_refused_before_training(place, tmp_path: Path):
     """What can only be seen once the rows are readable."""
     root = write_suite(tmp_path / "suite")
 
@@ -86,7 +86,7 @@ def test_pictures_and_lengths_are_refused_before_training(place, tmp_path: Path)
         rows[1]["image"], rows[2]["image"] = "./broken.jpg", "./wide.png"
 
     edit_rows(train_file(root, "gqa"), change)
-    (root / "cl_dataset" / "broken.jpg").write_bytes(b"no picture")
+    (root / "cl_dataset" / "broken.jpg").write_bytes(b"no image")
     Image.new("1", (200, 2)).save(root / "cl_dataset" / "wide.png")
     edit_rows(answer_file(root, "scienceqa"), lambda rows: rows[2].update(question_id="4711"))
     command = overrides(root, place.cache, tmp_path / "run", tasks="gqa,scienceqa")

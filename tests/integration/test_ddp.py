@@ -14,7 +14,7 @@ pytestmark = pytest.mark.ddp
 
 @pytest.fixture(scope="module")
 def shared_run(place) -> Path:
-    """Run folder of two ranks. ScienceQA's batches without a picture leave the projector of a rank unused."""
+    """Run folder of two ranks. ScienceQA's batches without an image leave the projector of a rank unused."""
     more = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "batches.size=2"]
     more += ["protocol.global_batch=4", "judge._target_=probes.FixedJudge"]
     command = place.command("ddp", *more, *place.record("ddp_recorded"), tasks=",".join(TASKS))

@@ -65,19 +65,19 @@ def test_turns_of_other_projects_are_refused_by_a_run(place, tmp_path: Path):
 
 
 @pytest.mark.parametrize("declared", [True, False])
-def test_pictures_within_a_parquet_file_are_refused(place, tmp_path: Path, declared):
+def test_images_within_a_parquet_file_are_refused(place, tmp_path: Path, declared):
     datasets = pytest.importorskip("datasets")
     root = write_suite(tmp_path / "suite", train=4, test=2)
-    picture = {"bytes": (root / "cl_dataset" / "shared" / "red.jpg").read_bytes(), "path": None}
+    image = {"bytes": (root / "cl_dataset" / "shared" / "red.jpg").read_bytes(), "path": None}
     for split in ("train", "test"):
         file = train_file(root, "imagenet").with_name(f"{split}.json")
-        rows = [{**row, "image": picture} for row in json.loads(file.read_text())]
+        rows = [{**row, "image": image} for row in json.loads(file.read_text())]
         data = datasets.Dataset.from_list(rows)
         data = data.cast_column("image", datasets.Image()) if declared else data
         data.to_parquet(file.with_suffix(".parquet"))
     source = ["source=datasets", f"source.path={root}"]
     status, text = place.runs.run(overrides(root, place.cache, tmp_path / "run", *source, tasks="imagenet"))
     assert status == 1
-    said = "column 'image' holds Image data itself; write them to files" if declared else "found the picture itself"
+    said = "column 'image' holds Image data itself; write them to files" if declared else "found the image itself"
     assert said in text
     assert "Traceback" not in text

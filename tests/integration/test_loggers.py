@@ -116,7 +116,7 @@ def test_wandb_has_one_axis_over_the_sequence(history):
     assert all("sequence_step" in row for row in history if any(key.startswith("lr-") for key in row))
 
 
-def test_wandb_has_scores_forgetting_metrics_table_and_picture(history, logged: Path):
+def test_wandb_has_scores_forgetting_metrics_table_and_image(history, logged: Path):
     rows = [row for row in history if "experience" in row]
     assert [(row["experience"], row["sequence_step"]) for row in rows] == [(0, 0), (1, 10), (2, 20), (3, 30)]
     scores = json.loads((logged / "matrix.json").read_text())["scores"]
@@ -124,7 +124,7 @@ def test_wandb_has_scores_forgetting_metrics_table_and_picture(history, logged: 
         found = [row.get(f"score/{task}") for task in TASKS]
         assert found == expected
         assert row["score_matrix/_type"] == "table-file"
-        assert row["score_matrix_picture/_type"] == "image-file"
+        assert row["score_matrix_image/_type"] == "image-file"
     assert rows[3]["forgetting/scienceqa"] == max(scores[1][0], scores[2][0]) - scores[3][0]
     assert {"metrics/acc", "metrics/bwt", "metrics/forgetting"} <= set(rows[3])
     media = [file.suffix for file in (logged / "logs" / "wandb").rglob("media/**/*") if file.is_file()]
@@ -132,21 +132,21 @@ def test_wandb_has_scores_forgetting_metrics_table_and_picture(history, logged: 
     assert media.count(".json") == 4
 
 
-def test_tensorboard_has_the_same_axis_and_the_picture(logged: Path):
+def test_tensorboard_has_the_same_axis_and_the_image(logged: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     losses: list[int] = []
     scores: dict[int, float] = {}
-    pictures: list[int] = []
+    images: list[int] = []
     for file in (logged / "logs" / "tensorboard").glob("events.*"):
         events = EventAccumulator(str(file), size_guidance={"images": 0, "scalars": 0}).Reload()
         tags = [*events.Tags()["scalars"], *events.Tags()["images"]]
         losses += [event.step for event in events.Scalars("train/loss")] if "train/loss" in tags else []
-        pictures += [event.step for event in events.Images("score_matrix")] if "score_matrix" in tags else []
+        images += [event.step for event in events.Images("score_matrix")] if "score_matrix" in tags else []
         if "score/scienceqa" in tags:
             scores |= {event.step: event.value for event in events.Scalars("score/scienceqa")}
     assert sorted(losses) == list(range(30))
-    assert sorted(pictures) == [0, 10, 20, 30]
+    assert sorted(images) == [0, 10, 20, 30]
     matrix = json.loads((logged / "matrix.json").read_text())["scores"]
     assert [scores[step] for step in (0, 10, 20, 30)] == pytest.approx([row[0] for row in matrix])
 

@@ -1,4 +1,4 @@
-"""Rows whose placeholders and pictures disagree are refused by run and verify; what is only odd is counted, shown."""
+"""Rows whose placeholders and images disagree are refused by run and verify; what is only odd is counted, shown."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ TASKS = "gqa,imagenet"
 
 
 def spoil(root: Path) -> None:
-    """Every way to lose a picture without a word."""
+    """Every way to lose an image without a word."""
 
     def train(rows):
         rows[0]["images"] = [rows[0].pop("image")]
@@ -41,8 +41,8 @@ def mend(root: Path) -> None:
 WORDS = [
     ("GQA/train.json row 0", "'images' is not read: paths of a row's images belong in field 'image'"),
     ("GQA/train.json row 1", "has 2 <image>, but field 'image' names 1 image"),
-    ("GQA/train.json row 2", "has 1 <image>, but no picture"),
-    ("GQA/train.json row 3", "has a picture, but no <image>"),
+    ("GQA/train.json row 2", "has 1 <image>, but no image"),
+    ("GQA/train.json row 3", "has an image, but no <image>"),
     ("ImageNet/test.json row 1", "'image_path' is not read"),
 ]
 
@@ -71,15 +71,15 @@ def test_disagreements_are_refused_and_the_remedies_work(place, tmp_path: Path, 
     status, text = place.runs.run(command)
     assert status == 0, text
     notes = json.loads((tmp_path / "run" / "matrix.json").read_text())["notes"]
-    assert "gqa: 1 of 4 training rows have no picture." in notes
+    assert "gqa: 1 of 4 training rows have no image." in notes
     assert "imagenet: 1 test rows have a field 'licence', which nothing reads." in notes
     found = {(each["kind"], each["split"]): each for each in verified(root, tmp_path)}
-    assert (found["no_picture", "train"]["level"], found["no_picture", "train"]["count"]) == ("note", 1)
+    assert (found["no_image", "train"]["level"], found["no_image", "train"]["count"]) == ("note", 1)
     assert found["unread_field", "test"]["examples"] == [f"{answer_file(root, 'imagenet')}: 'licence' in 1 rows"]
 
 
-def test_scienceqa_may_have_rows_without_a_picture(place, undisturbed: Path):
+def test_scienceqa_may_have_rows_without_a_image(place, undisturbed: Path):
     assert (
-        "scienceqa: 10 of 20 training rows have no picture."
+        "scienceqa: 10 of 20 training rows have no image."
         in json.loads((undisturbed / "matrix.json").read_text())["notes"]
     )

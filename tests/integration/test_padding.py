@@ -10,7 +10,7 @@ from small_coin import edit_rows, train_file, write_suite
 
 
 def mix(rows: list[dict]) -> None:
-    """Long texts without a picture beside short ones with one: by characters they would share their batches."""
+    """Long texts without an image beside short ones with one: by characters they would share their batches."""
     for at, row in enumerate(rows):
         if at % 2:
             row.pop("image", None)

@@ -54,7 +54,7 @@ def test_a_second_build_does_nothing(raw: Path, built: Path, capsys):
 
 
 def broken_refcoco(raw: Path, folder: Path) -> Path:
-    """A copy of the raw RefCOCO sets in which a box of the first set leaves its picture."""
+    """A copy of the raw RefCOCO sets in which a box of the first set leaves its image."""
     copy = shutil.copytree(raw / "refer", folder / "refer")
     (folder / "COCO2014").symlink_to(raw / "COCO2014")
     file = copy / "refcoco" / "instances.json"
@@ -64,11 +64,11 @@ def broken_refcoco(raw: Path, folder: Path) -> Path:
     return copy
 
 
-def test_a_box_outside_its_picture_is_told_or_skipped_and_listed(raw: Path, tmp_path: Path, capsys):
+def test_a_box_outside_its_image_is_told_or_skipped_and_listed(raw: Path, tmp_path: Path, capsys):
     command = ["build", "task=grounding", f"raw={broken_refcoco(raw, tmp_path)}", f"out={tmp_path / 'out'}"]
     files = tmp_path / "out" / "Instructions_Original" / "Grounding"
     assert data.main(command) == 1
-    assert "box [0, 0, 9999, 5] leaves its picture" in capsys.readouterr().err
+    assert "box [0, 0, 9999, 5] leaves its image" in capsys.readouterr().err
     assert not (files / "train.json").exists()
     assert data.main([*command, "skip=true"]) == 0
     rows = json.loads((files / "train.json").read_text()) + json.loads((files / "test.json").read_text())
@@ -101,7 +101,7 @@ def test_verify_lets_a_run_start_and_shows_the_samples(built: Path, overrides: l
     assert "bounding box coordinate" in page
 
 
-def test_verify_stops_a_run_without_a_picture(built: Path, overrides: list[str], capsys):
+def test_verify_stops_a_run_without_a_image(built: Path, overrides: list[str], capsys):
     file = built / "Instructions_Original" / "GQA" / "test.json"
     content = file.read_text()
     try:

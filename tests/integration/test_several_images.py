@@ -130,7 +130,7 @@ def test_logits_are_those_of_the_library_from_pixels(suite, tmp_path, monkeypatc
     rows = read_train(train_file(suite, "gqa"), images)[:6]
     batch = encoder.train_batch(rows)
     assert batch["pixels"].shape[0] == sum(len(row.media) for row in rows) == 8
-    embeds = backbone.embed(batch["input_ids"], backbone.encode_pictures(batch["pixels"]))
+    embeds = backbone.embed(batch["input_ids"], backbone.encode_images(batch["pixels"]))
     logits, _ = backbone.answer_logits(backbone.hidden_states(embeds), batch["labels"])
     theirs = backbone.model(input_ids=batch["input_ids"], pixel_values=batch["pixels"]).logits
     assert torch.allclose(logits, theirs[:, :-1][batch["labels"][:, 1:] != IGNORE], atol=1e-5)
@@ -142,6 +142,6 @@ def test_features_of_several_images_come_from_the_store_in_their_order(suite, tm
     plain, store = Encoder(backbone, images, None), FeatureStore(tmp_path / "store", backbone.feature_shape[1])
     for path in rows.images:
         pixels = backbone.pixels(Image.open(images / path))
-        store.add([plain.hash_of(path)], backbone.encode_pictures(pixels[None]))
+        store.add([plain.hash_of(path)], backbone.encode_images(pixels[None]))
     features = Encoder(backbone, images, store).answer_batch(rows)["features"]
-    assert torch.equal(features, backbone.encode_pictures(plain.answer_batch(rows)["pixels"]))
+    assert torch.equal(features, backbone.encode_images(plain.answer_batch(rows)["pixels"]))

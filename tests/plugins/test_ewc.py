@@ -70,7 +70,7 @@ def direct(module: ContinualMLLM, task: InstructionTask, count: int) -> dict[str
     for row in task.train_rows[:count]:
         module.zero_grad()
         batch, backbone = task.encoder.train_batch([row]), module.backbone
-        hidden = backbone.hidden_states(backbone.embed(batch["input_ids"], module.pictures(batch)))
+        hidden = backbone.hidden_states(backbone.embed(batch["input_ids"], module.image_features(batch)))
         logits = backbone.model.lm_head(hidden)[0, :-1]
         F.cross_entropy(logits, batch["labels"][0, 1:], ignore_index=IGNORE, reduction="sum").backward()
         for name, weight in module.trainable().items():

@@ -21,7 +21,7 @@ def task(name: str, image_root: Path, **changes: Any) -> dict[str, Any]:
         "max_new_tokens": 4,
         "counts": {"train": 12726, "test": 4},
         "expected": {"train": [expected(12726)], "test": [expected(5, False)]},
-        "pictures": {"distinct": 2, "sound": 2, "train_without": 1, "test_without": 0},
+        "images": {"distinct": 2, "sound": 2, "train_without": 1, "test_without": 0},
         "balance": {"train": balance, "test": {**balance, "unseen": 0.25}},
         "lengths": {"train": lengths, "test": lengths},
         "findings": [],
@@ -50,7 +50,7 @@ def report(*tasks: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {**facts, "tasks": list(tasks)} | changes
 
 
-def picture(folder: Path, name: str = "a.png", size: tuple[int, int] = (60, 30)) -> str:
-    """A grey picture; gives its name."""
+def image(folder: Path, name: str = "a.png", size: tuple[int, int] = (60, 30)) -> str:
+    """A grey image; gives its name."""
     Image.new("RGB", size, "grey").save(folder / name)
     return name

@@ -43,7 +43,7 @@ def build_run(
     answers: int = 40,
     keep: float = 0.8,
     router: bool = True,
-    pictures: bool = True,
+    images: bool = True,
 ) -> Path:
     """Write the folder and return it.
 
@@ -53,7 +53,7 @@ def build_run(
         finished: how many experiences are done after zero-shot (default all); -1: not even zero-shot.
         seen_only: ``evaluation=seen``, so that cells above the diagonal are null (zero-shot is always whole).
         method: method name in ``matrix.json``; ``keep`` is how much of a task one further task leaves.
-        seed: run seed; answers: test rows per task; router: write router.json; pictures: write the images.
+        seed: run seed; answers: test rows per task; router: write router.json; images: write the images.
     """
     finished = len(tasks) if finished is None else finished
     root.mkdir(parents=True, exist_ok=True)
@@ -65,8 +65,8 @@ def build_run(
                 scores[row][task] = 100.0 * right / answers
                 _write_records(root, tasks, row, task, right, answers)
         _write_experience(root, tasks, row, scores[row], answers, router)
-    if pictures:
-        _write_pictures(root / "images", tasks)
+    if images:
+        _write_images(root / "images", tasks)
     _write_environment(root, tasks)
     _write_matrix(root, tasks, scores, finished, method, seed, answers)
     return root
@@ -100,7 +100,7 @@ def _record(task: str, number: int, is_right: bool, row: int) -> dict[str, Any]:
     if task == "grounding":
         reference = {"answer_bbox": "[0.25,0.30,0.60,0.70]", "size": [160, 120], "image": reference["image"]}
     wrong = "[0.50,0.20,0.90,0.60]" if task == "grounding" else ["blue", "Unanswerable", HOSTILE][number % 3]
-    prompt = f"<image>\nWhat is shown in picture {number}?\nAnswer the question using a single word or phrase."
+    prompt = f"<image>\nWhat is shown in image {number}?\nAnswer the question using a single word or phrase."
     prediction = _expected(reference) if is_right else wrong
     identity = {"task": task, "question_id": f"{task}-{number}", "prompt": prompt}
     return identity | {"prediction": prediction, "reference": reference}
@@ -142,14 +142,14 @@ def _gates(task: int, layer: int, experts: int) -> list[float]:
     return [value / sum(raw) for value in raw]
 
 
-def _write_pictures(folder: Path, tasks: tuple[str, ...]) -> None:
+def _write_images(folder: Path, tasks: tuple[str, ...]) -> None:
     for index, task in enumerate(tasks):
         (folder / task).mkdir(parents=True, exist_ok=True)
         for number in range(10):
-            picture = Image.new("RGB", (160, 120), (245, 240 - 10 * number, 200 + 5 * index))
-            draw = ImageDraw.Draw(picture)
+            image = Image.new("RGB", (160, 120), (245, 240 - 10 * number, 200 + 5 * index))
+            draw = ImageDraw.Draw(image)
             draw.ellipse((30 + 5 * number, 20, 100 + 5 * number, 90), fill=(30 * index, 90, 160), outline="black")
-            picture.save(folder / task / f"{number}.png")
+            image.save(folder / task / f"{number}.png")
 
 
 def _write_environment(root: Path, tasks: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from data_report import ROOT, expected, finding, picture, report, task
+from data_report import ROOT, expected, finding, image, report, task
 from PIL import Image
 from readings import boxes, texts
 
@@ -50,11 +50,11 @@ def parsed(page: str) -> Links:
 
 def test_a_page_of_everything_asks_for_nothing_else(tmp_path):
     findings = [
-        finding("error", "picture", 30, *(f"{ROOT}/a{at}.png" for at in range(20))),
+        finding("error", "image", 30, *(f"{ROOT}/a{at}.png" for at in range(20))),
         finding("note", "x", 1, "y"),
     ]
     levels = {"error": 1, "warning": 0, "note": 1}
-    samples = [{**SAMPLE, "image": picture(tmp_path)}, SAMPLE]
+    samples = [{**SAMPLE, "image": image(tmp_path)}, SAMPLE]
     page = render_data_page(report(task("gqa", tmp_path, findings=findings, levels=levels, samples=samples)))
     assert parsed(page).fetched == []
     assert "url(" not in page
@@ -94,7 +94,7 @@ def test_where_numbers_come_from(tmp_path):
 def test_a_grounding_sample_shows_its_box(tmp_path):
     box = {
         **SAMPLE,
-        "image": picture(tmp_path, size=(100, 50)),
+        "image": image(tmp_path, size=(100, 50)),
         "answer": "[0.1,0.3,0.5,0.7]",
         "box": "[0.1,0.3,0.5,0.7]",
     }
@@ -109,15 +109,15 @@ def test_a_grounding_sample_shows_its_box(tmp_path):
     assert "How much of the padded square they cover" in page
 
 
-def test_a_picture_that_is_gone_is_said_to_be(tmp_path):
+def test_a_image_that_is_gone_is_said_to_be(tmp_path):
     page = render_data_page(report(task("gqa", tmp_path, samples=[{**SAMPLE, "image": "gone.png"}])))
-    assert "picture cannot be shown" in page
+    assert "image cannot be shown" in page
 
 
 def test_an_unreadable_task_still_has_a_page(tmp_path):
     bare = task(
         "gqa", tmp_path, counts={"train": None, "test": None}, expected={"train": [], "test": []}, balance={},
-        lengths={}, pictures={"distinct": 0, "sound": 0}, levels={"error": 2, "warning": 0, "note": 0},
+        lengths={}, images={"distinct": 0, "sound": 0}, levels={"error": 2, "warning": 0, "note": 0},
         findings=[finding("error", "rows", 1, f"{ROOT}/train.json: file is missing")],
     )  # fmt: skip
     page = render_data_page(report(bare))

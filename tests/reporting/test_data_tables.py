@@ -70,10 +70,10 @@ def test_the_surest_statement_that_agrees_is_shown():
 def test_findings_name_file_and_row_errors_first():
     one = task("gqa", HERE, findings=[finding("warning", "shared_id", 1, f"{ROOT}/test.json row 7", split="test")])
     examples = [f"{ROOT}/cl/a{at}.png" for at in range(5)]
-    two = task("vqav2", HERE, findings=[finding("error", "picture", 9, *examples), finding("note", "x", 1, "hidden")])
+    two = task("vqav2", HERE, findings=[finding("error", "image", 9, *examples), finding("note", "x", 1, "hidden")])
     lines = [line.rstrip() for line in shown(findings_list(report(one, two))).splitlines()]
     assert lines == [
-        "error   VQAv2 train: 9 cases of picture [picture]",
+        "error   VQAv2 train: 9 cases of image [image]",
         *(f"          cl/a{at}.png" for at in range(3)),
         "          and 6 more",
         "warning GQA test: 1 cases of shared_id [shared_id]",
@@ -87,7 +87,7 @@ def test_nothing_found():
 
 
 def test_names_of_files_are_no_markup():
-    odd = task("gqa", HERE, findings=[finding("error", "picture", 1, "[red]a[/red].png")])
+    odd = task("gqa", HERE, findings=[finding("error", "image", 1, "[red]a[/red].png")])
     assert "[red]a[/red].png" in shown(findings_list(report(odd)))
 
 

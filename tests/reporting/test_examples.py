@@ -1,4 +1,4 @@
-"""Which answers the report shows, and the small pictures beside them."""
+"""Which answers the report shows, and the small images beside them."""
 
 import base64
 import io
@@ -69,7 +69,7 @@ def test_thumbnail_is_small_and_stays_inside_the_folder(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     Image.new("RGBA", (400, 200), "red").save(tmp_path / "data" / "a.png")
     Image.new("RGB", (40, 20), "red").save(tmp_path / "outside.png")
-    (tmp_path / "data" / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "data" / "broken.png").write_bytes(b"no image")
     record = {"prediction": "", "reference": {"image": "./a.png"}}
     uri = thumbnail(tmp_path / "data", record, record)
     assert uri is not None
@@ -80,7 +80,7 @@ def test_thumbnail_is_small_and_stays_inside_the_folder(tmp_path: Path) -> None:
     assert thumbnail(None, record, record) is None
 
 
-def test_a_thumbnail_shows_a_deep_picture_as_the_model_sees_it(tmp_path: Path) -> None:
+def test_a_thumbnail_shows_a_deep_image_as_the_model_sees_it(tmp_path: Path) -> None:
     Image.new("I;16", (40, 40), 25700).save(tmp_path / "deep.png")
     record = {"prediction": "", "reference": {"image": "deep.png"}}
     uri = thumbnail(tmp_path, record, record)
@@ -93,10 +93,10 @@ def test_grounding_boxes_are_drawn_in_the_padded_frame(tmp_path: Path) -> None:
     record = {"prediction": "nothing", "reference": {"image": "a.png", "answer_bbox": "[0.5,0.375,1.0,0.625]"}}
     uri = thumbnail(tmp_path, record, record)
     assert uri is not None
-    picture = decode(uri).convert("L")  # padded side 112, 28 rows above: the box is x 56-112, y 14-42
-    assert picture.getpixel((80, 14)) > 150  # type: ignore[operator]
-    assert picture.getpixel((20, 14)) < 60  # type: ignore[operator]
-    assert picture.getpixel((80, 28)) < 60  # type: ignore[operator]
+    image = decode(uri).convert("L")  # padded side 112, 28 rows above: the box is x 56-112, y 14-42
+    assert image.getpixel((80, 14)) > 150  # type: ignore[operator]
+    assert image.getpixel((20, 14)) < 60  # type: ignore[operator]
+    assert image.getpixel((80, 28)) < 60  # type: ignore[operator]
 
 
 def test_reference_text() -> None:

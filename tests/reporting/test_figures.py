@@ -68,13 +68,13 @@ def test_a_curve_is_broken_where_a_cell_is_missing() -> None:
 @pytest.mark.parametrize("count", [1, 3, 5, 8, 10])
 def test_panels_for_any_number_of_tasks(make_run: MakeRun, count: int) -> None:
     tasks = (*TASKS, "extra_one", "extra_two")[:count]
-    found = load_matrix(make_run(tasks=tasks, answers=4, pictures=False, router=False))
+    found = load_matrix(make_run(tasks=tasks, answers=4, images=False, router=False))
     assert len(texts(curves_figure(found), bold=True)) == count
     assert len(boxes(bars_figure(found), BLUE)) == count
 
 
 def test_bars_of_a_partial_run_show_the_trained_tasks(make_run: MakeRun) -> None:
-    found = load_matrix(make_run(finished=2, answers=8, pictures=False))
+    found = load_matrix(make_run(finished=2, answers=8, images=False))
     drawing = bars_figure(found)
     for color, scores in ((BLUE, found.immediate), (ORANGE, found.scores[2])):
         np.testing.assert_allclose(heights(drawing, [top for _, top, _, _ in boxes(drawing, color)]), scores[:2])
@@ -83,9 +83,9 @@ def test_bars_of_a_partial_run_show_the_trained_tasks(make_run: MakeRun) -> None
 
 
 def test_save_figures_writes_what_the_run_allows(make_run: MakeRun) -> None:
-    started = load_run(make_run("started", finished=0, answers=4, pictures=False))
+    started = load_run(make_run("started", finished=0, answers=4, images=False))
     assert list(save_figures(started, started.path / "figures")) == ["matrix"]
-    run = load_run(make_run(finished=2, answers=4, pictures=False))
+    run = load_run(make_run(finished=2, answers=4, images=False))
     files = save_figures(run, run.path / "figures")
     assert list(files) == ["matrix", "forgetting_curves", "immediate_final", "router_load", "router_layers"]
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files.values())

@@ -133,10 +133,10 @@ def test_partial_runs_say_so(make_run: MakeRun, finished: int) -> None:
     assert parsed.cells.count("\u2013") == 72 - 8 * (finished >= 0) - (1 + 2) * (finished == 2)
 
 
-def test_pictures_are_left_out_when_the_data_is_gone(make_run: MakeRun) -> None:
-    parsed, _ = read(make_run(finished=1, answers=4, pictures=False))
+def test_images_are_left_out_when_the_data_is_gone(make_run: MakeRun) -> None:
+    parsed, _ = read(make_run(finished=1, answers=4, images=False))
     assert "img" not in parsed.tags
-    assert "no picture" in parsed.text
+    assert "no image" in parsed.text
 
 
 def test_missing_records_are_named(make_run: MakeRun) -> None:
@@ -170,7 +170,7 @@ def test_machine_class() -> None:
 
 
 def test_the_page_explains_both_ways_of_judging_and_shows_every_judge(make_run: MakeRun) -> None:
-    run = make_run(tasks=("gqa", "vqav2"), answers=4, pictures=False)
+    run = make_run(tasks=("gqa", "vqav2"), answers=4, images=False)
     plain, text = read(run)
     assert "General knowledge" not in text
     add_judge(run, "near")
@@ -185,7 +185,7 @@ def test_the_page_explains_both_ways_of_judging_and_shows_every_judge(make_run: 
 
 
 def test_the_page_shows_both_readings_and_the_published_row(make_run: MakeRun) -> None:
-    run = make_run(pictures=False, answers=4)
+    run = make_run(images=False, answers=4)
     add_variants(run)
     content = json.loads((run / "matrix.json").read_text())
     content["published"] = "coin_truth_alignment/llava_7b_moelora_e8"

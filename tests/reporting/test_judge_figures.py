@@ -13,7 +13,7 @@ from coin_lightning.reporting.run_matrix import load_matrix
 
 
 def test_a_line_and_a_bar_for_the_rules_and_for_each_judge(tmp_path: Path) -> None:
-    run = build_run(tmp_path, tasks=("gqa", "vqav2", "ocrvqa"), pictures=False)
+    run = build_run(tmp_path, tasks=("gqa", "vqav2", "ocrvqa"), images=False)
     add_judge(run, "first")
     add_judge(run, "second")
     loaded = load_matrix(run)
@@ -30,7 +30,7 @@ def test_a_line_and_a_bar_for_the_rules_and_for_each_judge(tmp_path: Path) -> No
 
 
 def test_after_the_first_task_nothing_can_have_changed(tmp_path: Path) -> None:
-    run = build_run(tmp_path, tasks=("gqa", "vqav2"), finished=1, pictures=False)
+    run = build_run(tmp_path, tasks=("gqa", "vqav2"), finished=1, images=False)
     add_judge(run)
     drawing = both_ways_figure(load_matrix(run))
     assert len(dots(drawing, BLUE)) == 1

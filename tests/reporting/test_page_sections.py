@@ -17,7 +17,7 @@ TASKS = ("gqa", "vqav2")
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    return build_run(tmp_path, tasks=TASKS, answers=4, pictures=False)
+    return build_run(tmp_path, tasks=TASKS, answers=4, images=False)
 
 
 def test_cells_say_what_kind_they_are_and_how_strong_their_colour_is() -> None:
@@ -82,5 +82,5 @@ def test_an_older_run_has_one_reading_only(run: Path) -> None:
 
 
 def test_before_any_scores_there_is_nothing_to_show(tmp_path: Path) -> None:
-    run = build_run(tmp_path / "new", tasks=TASKS, finished=-1, pictures=False)
+    run = build_run(tmp_path / "new", tasks=TASKS, finished=-1, images=False)
     assert scoring_section(load_run(run)) is None

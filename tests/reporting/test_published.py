@@ -178,7 +178,7 @@ def test_values_as_text():
 
 
 def test_a_run_speaks_about_method_backbone_and_seed(make_run):
-    matrix = load_matrix(make_run(answers=4, pictures=False, router=False))
+    matrix = load_matrix(make_run(answers=4, images=False, router=False))
     ours = comparable(matrix)
     assert (ours["method"], ours["backbone"], ours["seed"]) == ("moelora", "llava_smol", 1)
     lines = protocol_differences(ours, ROWS["coin_truth_alignment/llava_7b_moelora_e8"].protocol)

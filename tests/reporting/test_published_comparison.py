@@ -16,7 +16,7 @@ ROW = "coin_truth_alignment/llava_7b_moelora_e8"
 
 @pytest.fixture
 def loaded(tmp_path: Path) -> RunMatrix:
-    run = build_run(tmp_path, pictures=False)
+    run = build_run(tmp_path, images=False)
     file = run / "matrix.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"published": ROW}), encoding="utf-8")
     add_judge(run)
@@ -68,7 +68,7 @@ def test_our_judges_meet_only_the_papers_judges(loaded: RunMatrix) -> None:
 
 
 def test_an_unfinished_run_has_no_final_scores(tmp_path: Path) -> None:
-    run = build_run(tmp_path / "half", finished=3, pictures=False)
+    run = build_run(tmp_path / "half", finished=3, images=False)
     half = replace(load_matrix(run), published=ROW)
     assert all(line.ours is None and line.difference is None for line in comparisons(half)[0].final)
 

@@ -36,7 +36,7 @@ def test_highlighted_row_carries_its_changes() -> None:
 
 def test_eight_and_ten_tasks_fit_into_80_columns_without_ansi(make_run: MakeRun) -> None:
     for name, tasks in (("eight", TASKS), ("ten", (*TASKS, "extra_one", "extra_two"))):
-        text = show(matrix_table(load_matrix(make_run(name, tasks=tasks, answers=4, pictures=False, router=False))))
+        text = show(matrix_table(load_matrix(make_run(name, tasks=tasks, answers=4, images=False, router=False))))
         assert max(len(line) for line in text.splitlines()) <= 80
         assert "\x1b" not in text
         assert "…" not in text
@@ -49,7 +49,7 @@ def test_gain_is_green_and_loss_red_on_a_terminal() -> None:
 
 
 def test_unfinished_rows_are_left_out(make_run: MakeRun) -> None:
-    text = show(matrix_table(load_matrix(make_run(finished=1, answers=4, pictures=False))))
+    text = show(matrix_table(load_matrix(make_run(finished=1, answers=4, images=False))))
     assert "ScienceQA" in text
     assert "TextVQA" not in text
 
@@ -69,7 +69,7 @@ def test_names_with_markup_are_printed_as_they_are(tmp_path: Path) -> None:
 
 
 def test_final_summary(make_run: MakeRun) -> None:
-    run = make_run(answers=4, pictures=False)
+    run = make_run(answers=4, images=False)
     text = show(final_summary(run), width=200)
     assert str(run / "report.html") in text
     assert "training 9 min 8 s, evaluation 3 min 36 s" in text  # 8 x 64 + 36 s, 9 x 20 + 36 s
@@ -100,7 +100,7 @@ def test_a_judges_metrics_stand_beside_those_of_the_rules() -> None:
 
 
 def test_the_final_summary_shows_the_matrix_of_each_judge(make_run: MakeRun) -> None:
-    run = make_run(tasks=("gqa", "vqav2"), answers=4, pictures=False)
+    run = make_run(tasks=("gqa", "vqav2"), answers=4, images=False)
     add_judge(run, "near")
     text = show(final_summary(run), width=200)
     assert "general knowledge, by judge near" in text

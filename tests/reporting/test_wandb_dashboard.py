@@ -101,6 +101,6 @@ def test_sequence_on_one_axis_and_one_id(tmp_path: Path) -> None:
     tables = [json.loads(file.read_text(encoding="utf-8")) for file in (tmp_path / "logs").rglob("*.table.json")]
     assert len(tables) == 2
     assert ["c", 50, 30, 80] in [table["data"][3] for table in tables if len(table["data"]) == 4]
-    pictures = list((tmp_path / "logs").rglob("score_matrix_picture_*.png"))
-    assert len(pictures) == 2
-    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+    images = list((tmp_path / "logs").rglob("score_matrix_image_*.png"))
+    assert len(images) == 2
+    assert all(image.read_bytes().startswith(b"\x89PNG") for image in images)

@@ -98,7 +98,7 @@ def test_a_missing_file_does_not_hide_the_problems_of_the_other(make):
 def test_rows_that_do_not_fit_the_context_are_listed_with_their_lengths(make):
     task = make(model=tiny.load(max_length=60), max_new_tokens=8, cache_features=False)
     rows = json.loads(task.train_file.read_text())
-    rows[2]["conversations"][1]["value"] = "x" * 70  # row 2 has no picture
+    rows[2]["conversations"][1]["value"] = "x" * 70  # row 2 has no image
     task.train_file.write_text(json.dumps(rows))
     task.read()
     problems = problems_of(task.check)
@@ -125,19 +125,19 @@ def test_a_row_that_just_fits_passes(make):
 
 
 @pytest.mark.parametrize("cached", [True, False])
-def test_broken_pictures_are_listed_with_a_row_that_uses_them(make, cached):
+def test_broken_images_are_listed_with_a_row_that_uses_them(make, cached):
     task = make(cache_features=cached)
     for name in ("red", "green"):
-        (task.image_root / f"{name}.png").write_bytes(b"no picture")
+        (task.image_root / f"{name}.png").write_bytes(b"no image")
     task.read()
     problems = problems_of(task.check)
     assert len(problems) == 2
     assert all(re.match(f"{task.train_file} row [0167]: ", line) for line in problems)
-    assert f"{task.image_root}/red.png: picture cannot be opened" in "\n".join(problems)
+    assert f"{task.image_root}/red.png: image cannot be opened" in "\n".join(problems)
 
 
-def test_features_are_computed_once_per_picture_and_shared(task, make):
-    assert len(task.encoder.store) == 4  # red, green, white, black; the rows with blue and orange carry no picture
+def test_features_are_computed_once_per_image_and_shared(task, make):
+    assert len(task.encoder.store) == 4  # red, green, white, black; the rows with blue and orange carry no image
     assert task.missing_features() == []
     second = make()
     second.read()
@@ -145,14 +145,14 @@ def test_features_are_computed_once_per_picture_and_shared(task, make):
     second.compute_features(done.append)
     assert done == []
     pixels = torch.stack([task.encoder.backbone.pixels(_open(task.image_root / "red.png"))])
-    expected = task.encoder.backbone.encode_pictures(pixels)[0]
-    assert torch.allclose(task.encoder.picture("red.png").float(), expected.float(), atol=2e-3)
+    expected = task.encoder.backbone.encode_images(pixels)[0]
+    assert torch.allclose(task.encoder.pixels("red.png").float(), expected.float(), atol=2e-3)
 
 
 def _open(path: Path):
-    from coin_lightning.backbones.pictures import open_picture
+    from coin_lightning.backbones.images import open_image
 
-    return open_picture(path)
+    return open_image(path)
 
 
 def test_progress_is_reported_and_without_a_store_nothing_is_computed(make):
@@ -168,9 +168,9 @@ def test_progress_is_reported_and_without_a_store_nothing_is_computed(make):
 
 
 def test_a_cache_that_would_grow_too_large_is_refused_before_anything_is_computed(make):
-    task = make(max_cache_gigabytes=1e-7)  # 100 bytes; four pictures of 4 x 16 halves take 512
+    task = make(max_cache_gigabytes=1e-7)  # 100 bytes; four images of 4 x 16 halves take 512
     task.read()
-    with pytest.raises(ConfigError, match=r"task\.toy: cached features of 4 pictures take .*max_cache_gigabytes=1e-07"):
+    with pytest.raises(ConfigError, match=r"task\.toy: cached features of 4 images take .*max_cache_gigabytes=1e-07"):
         task.compute_features()
     assert len(task.encoder.store) == 0
 
@@ -360,8 +360,8 @@ def test_repeated_training_ids_are_refused_or_counted(make):
     assert len(allowed.train_rows) == 8
     notes = [
         "toy: 2 training rows have the id of an earlier row; all are used.",
-        "toy: 2 of 8 training rows have no picture.",
-        "toy: 1 of 5 test rows have no picture.",
+        "toy: 2 of 8 training rows have no image.",
+        "toy: 1 of 5 test rows have no image.",
     ]
     assert allowed.notes == notes
     allowed.read()
@@ -384,7 +384,7 @@ def test_without_training_the_training_file_is_not_needed(make):
     assert set(task.describe()["sha256"]) == {"test.json"}
 
 
-def test_pictures_are_decoded_at_the_first_start_only(make, monkeypatch):
+def test_images_are_decoded_at_the_first_start_only(make, monkeypatch):
     first = make()
     first.read()
     looked: list[int] = []
@@ -393,7 +393,7 @@ def test_pictures_are_decoded_at_the_first_start_only(make, monkeypatch):
     assert (first.features / LEDGER).exists()
     second = make(cache_features=False)
     second.read()
-    monkeypatch.setattr("coin_lightning.tasks.picture_ledger.open_picture", lambda path: pytest.fail(f"opened {path}"))
+    monkeypatch.setattr("coin_lightning.tasks.image_ledger.open_image", lambda path: pytest.fail(f"opened {path}"))
     second.check()
     hashes = {name: hashlib.sha256((second.image_root / name).read_bytes()).hexdigest() for name in ("red.png",)}
     assert second.encoder.hashes["red.png"] == hashes["red.png"]
@@ -404,7 +404,7 @@ def test_answers_see_the_published_crop_where_the_published_code_crops(make, cro
     task = make(evaluation_frame="reference_crop", reference_crop=crops)
     task.read()
     assert task.encoder.answer_frame == frame
-    stores = {store.folder for store, _, _ in task._pictures_by_frame()}
+    stores = {store.folder for store, _, _ in task._images_by_frame()}
     assert len(stores) == (2 if crops else 1)
     task.compute_features()
     assert task.missing_features() == []

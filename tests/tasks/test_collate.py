@@ -50,7 +50,7 @@ def test_images_go_in_front_of_the_question_that_shows_them(encoder):
 
 
 class Forgetful:
-    """A prompt that leaves the picture out."""
+    """A prompt that leaves the image out."""
 
     name = "forgetful"
 
@@ -62,7 +62,7 @@ class Forgetful:
         return text.replace("<image>", ""), spans, plain
 
 
-def test_a_row_without_just_the_room_for_its_picture_is_refused_by_name(encoder):
+def test_a_row_without_just_the_room_for_its_image_is_refused_by_name(encoder):
     encoder.backbone.prompt = Forgetful(encoder.backbone.prompt)
     rows = [learn("1", "q", "a"), learn("2", "q", "a", image="a.png")]
     with pytest.raises(DataError, match=r"row 2: its prompt has 0 image tokens, its 1 images take 4; check"):
@@ -89,19 +89,19 @@ def test_answer_batches_are_padded_on_the_left_and_masked(encoder):
     assert "labels" not in batch
 
 
-def test_pixels_come_in_row_order_without_the_rows_that_have_no_picture(encoder):
+def test_pixels_come_in_row_order_without_the_rows_that_have_no_image(encoder):
     rows = [learn("1", "q", "a", image="b.png"), learn("2", "q", "a"), learn("3", "q", "a", image="a.png")]
     pixels = encoder.train_batch(rows)["pixels"]
     assert pixels.shape == (2, 3, 28, 28)
-    assert torch.equal(pixels[0], encoder.picture("b.png"))
-    assert torch.equal(pixels[1], encoder.picture("a.png"))
-    assert encoder.pictures([rows[1]]) == {}
+    assert torch.equal(pixels[0], encoder.pixels("b.png"))
+    assert torch.equal(pixels[1], encoder.pixels("a.png"))
+    assert encoder.image_tensors([rows[1]]) == {}
 
 
 def test_stored_features_take_the_place_of_pixels(encoder, backbone, tmp_path):
     store = FeatureStore(tmp_path / "store", backbone.feature_shape[1])
-    cached = Encoder(backbone, encoder.images, store)
-    features = backbone.encode_pictures(torch.stack([encoder.picture("a.png")]))
+    cached = Encoder(backbone, encoder.image_root, store)
+    features = backbone.encode_images(torch.stack([encoder.pixels("a.png")]))
     store.add([cached.hash_of("a.png")], features)
     batch = cached.train_batch([learn("1", "q", "a", image="copy.png")])  # the same bytes under another name
     assert "pixels" not in batch
@@ -110,7 +110,7 @@ def test_stored_features_take_the_place_of_pixels(encoder, backbone, tmp_path):
         cached.train_batch([learn("2", "q", "a", image="b.png")])
 
 
-def test_a_picture_is_hashed_once(encoder, tmp_path):
+def test_a_image_is_hashed_once(encoder, tmp_path):
     digest = encoder.hash_of("a.png")
     assert digest == file_sha256(tmp_path / "a.png")
     (tmp_path / "a.png").unlink()
@@ -119,12 +119,12 @@ def test_a_picture_is_hashed_once(encoder, tmp_path):
 
 def test_test_rows_can_be_shown_in_another_frame(encoder, backbone, tmp_path):
     Image.new("RGB", (56, 28), "red").save(tmp_path / "wide.png")
-    picture = Image.open(tmp_path / "wide.png")
+    image = Image.open(tmp_path / "wide.png")
     other = Encoder(backbone, tmp_path, None, answer_frame="crop")
     learned, asked = learn("1", "q", "a", image="wide.png"), ask("2", "q", "wide.png")
-    assert torch.equal(other.train_batch([learned])["pixels"][0], backbone.pixels(picture))
-    assert torch.equal(other.answer_batch([asked])["pixels"][0], backbone.pixels(picture, "crop"))
-    assert torch.equal(encoder.answer_batch([asked])["pixels"][0], backbone.pixels(picture))
+    assert torch.equal(other.train_batch([learned])["pixels"][0], backbone.pixels(image))
+    assert torch.equal(other.answer_batch([asked])["pixels"][0], backbone.pixels(image, "crop"))
+    assert torch.equal(encoder.answer_batch([asked])["pixels"][0], backbone.pixels(image))
     with pytest.raises(ConfigError, match="answer_frame='stretch' is unknown"):
         Encoder(backbone, tmp_path, None, answer_frame="stretch")
 
@@ -134,7 +134,7 @@ def test_the_other_frame_has_its_own_store(encoder, backbone, tmp_path):
     for frame in ("pad", "crop"):
         stores[frame] = FeatureStore(tmp_path / backbone.tower_key(frame), backbone.feature_shape[1])
         pixels = backbone.pixels(Image.open(tmp_path / "a.png"), frame)
-        stores[frame].add([file_sha256(tmp_path / "a.png")], backbone.encode_pictures(pixels[None]) + (frame == "crop"))
+        stores[frame].add([file_sha256(tmp_path / "a.png")], backbone.encode_images(pixels[None]) + (frame == "crop"))
     both = Encoder(backbone, tmp_path, stores["pad"], "crop", stores["crop"])
     learned, asked = (
         both.train_batch([learn("1", "q", "a", image="a.png")]),
@@ -188,7 +188,7 @@ def test_a_reference_says_how_its_box_is_to_be_read(tmp_path):
 
 
 def test_boxes_that_cannot_be_converted_are_refused(tmp_path):
-    with pytest.raises(DataError, match="row 1: a box without a picture cannot be converted"):
+    with pytest.raises(DataError, match="row 1: a box without an image cannot be converted"):
         boxes("minigpt_v2", "squash", tmp_path).turns(learn("1", *BOX_ROW))
     with pytest.raises(ConfigError, match=r"protocol\.boxes='moved' is unknown; use as_written or converted"):
         boxes("minigpt_v2", "squash", tmp_path, "moved")

@@ -59,7 +59,7 @@ def test_only_a_round_number_leaves_room(rounded, found, agrees):
 
 def test_what_was_recorded_when_the_data_was_made_comes_first(tmp_path):
     (tmp_path / "manifest.json").write_text(
-        json.dumps({"counts": {"GQA": {"train": {"rows": 20, "pictures": 3}, "test": {"rows": 4, "pictures": 4}}}})
+        json.dumps({"counts": {"GQA": {"train": {"rows": 20, "images": 3}, "test": {"rows": 4, "images": 4}}}})
     )
     built(tmp_path, "GQA", train=21, val=5, test=77)
     found = known("gqa", tmp_path, folder="GQA")

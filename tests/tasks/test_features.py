@@ -97,13 +97,13 @@ def test_blocks_are_read_through_a_memory_map_and_copied_out(store):
     assert torch.equal(store.get(digest(1)), block(1)[0])
 
 
-def test_unknown_pictures(tmp_path, store):
+def test_unknown_images(tmp_path, store):
     for one in (store, FeatureStore(tmp_path / "empty", WIDTH)):
         with pytest.raises(KeyError, match=digest("x")):
             one.get(digest("x"))
 
 
-def test_a_picture_given_twice_is_kept_once(store):
+def test_a_image_given_twice_is_kept_once(store):
     store.add([digest(2), digest(2), digest(0)], torch.cat([block(2), block(2), block(7)]))
     store.add([digest(3)], block(3))
     reopened = FeatureStore(again(store), WIDTH)
@@ -122,7 +122,7 @@ def test_a_kill_between_blocks_and_lines_leaves_bytes_that_are_overwritten(store
 
 
 @pytest.mark.parametrize("kept", [0, 1, 64, 65, 71])
-def test_a_kill_within_a_line_loses_that_picture_only(store, kept):
+def test_a_kill_within_a_line_loses_that_image_only(store, kept):
     index = store.folder / "index.txt"
     index.write_text(line(0) + line(1)[:kept])
     opened = FeatureStore(again(store), WIDTH)

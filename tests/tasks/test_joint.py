@@ -38,8 +38,8 @@ def test_batches_mix_the_members_and_hold_each_row_once(members):
     batches = list(union.train_dataloader())
     ids = sorted(id_ for batch in batches for id_ in batch["ids"])
     assert ids == sorted([row.id for task in members for row in task.train_rows])
-    with_picture = [batch for batch in batches if "features" in batch]
-    assert sum(len(batch["features"]) for batch in with_picture) == sum(
+    with_image = [batch for batch in batches if "features" in batch]
+    assert sum(len(batch["features"]) for batch in with_image) == sum(
         row.image is not None for row in union.train_rows
     )
 
@@ -49,7 +49,7 @@ def test_a_row_is_read_as_by_its_own_task(members):
     union.join(0, 2)
     row = members[1].train_rows[3]
     assert union.encoder.encode(row) == members[1].encoder.encode(row)
-    assert torch.equal(union.encoder.picture(row.image), members[1].encoder.picture(row.image))
+    assert torch.equal(union.encoder.pixels(row.image), members[1].encoder.pixels(row.image))
 
 
 def test_members_below_different_roots_are_refused(members, tmp_path: Path):

@@ -17,7 +17,7 @@ from made_tasks import made_task
 
 
 def write_mixed(root: Path, count: int = 30) -> Path:
-    """Rows with and without picture, of one to four turns, with markers, odd blanks and boxes in their texts."""
+    """Rows with and without image, of one to four turns, with markers, odd blanks and boxes in their texts."""
     images, folder = root / "cl_dataset", root / "Instructions_Original" / "Toy"
     images.mkdir(parents=True)
     folder.mkdir(parents=True)

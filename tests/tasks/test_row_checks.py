@@ -1,4 +1,4 @@
-"""Lengths and pictures of rows; the messages as a task gives them are in `test_base.py`."""
+"""Lengths and images of rows; the messages as a task gives them are in `test_base.py`."""
 
 import pytest
 from PIL import Image
@@ -6,9 +6,9 @@ from PIL import Image
 from coin_lightning.backbones import tiny
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.tasks.collate import Encoder
+from coin_lightning.tasks.image_ledger import Survey
 from coin_lightning.tasks.lengths import row_lengths
-from coin_lightning.tasks.picture_ledger import Survey
-from coin_lightning.tasks.row_checks import LEDGER, broken_pictures, too_long
+from coin_lightning.tasks.row_checks import LEDGER, broken_images, too_long
 from coin_lightning.tasks.row_format import Media, TestRow, TrainRow
 from coin_lightning.tasks.row_sequence import as_rows
 
@@ -29,7 +29,7 @@ def encoder(tmp_path) -> Encoder:
 
 
 def long(rows, encoder: Encoder, room: int) -> tuple[list[str], int]:
-    return too_long(rows, row_lengths(rows, encoder, encoder.images), encoder, room)
+    return too_long(rows, row_lengths(rows, encoder, encoder.image_root), encoder, room)
 
 
 def test_a_row_that_does_not_fit_is_told_with_its_length(encoder):
@@ -51,21 +51,21 @@ def test_answers_need_room(encoder):
     assert f"{needed} tokens with {101 - needed} answer tokens do not fit" in line
 
 
-def test_broken_pictures_are_told_with_the_last_row_that_shows_them(tmp_path):
+def test_broken_images_are_told_with_the_last_row_that_shows_them(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
     for name in ("bad.png", "worse.png"):
-        (tmp_path / name).write_bytes(b"no picture")
+        (tmp_path / name).write_bytes(b"no image")
     tests = as_rows([ask("1", "q", "worse.png"), ask("2", "q", "bad.png")])
     trains = as_rows([learn("3", "a", "bad.png"), learn("4", "a", "good.png"), learn("5", "a", "bad.png")])
-    lines, survey = broken_pictures(tests, trains, tmp_path, tmp_path / "features")
+    lines, survey = broken_images(tests, trains, tmp_path, tmp_path / "features")
     assert [line.split(":")[0] for line in lines] == ["row 1", "row 5"]
-    assert all("picture cannot be opened" in line for line in lines)
+    assert all("image cannot be opened" in line for line in lines)
     assert set(survey.facts) == {"good.png"}
     assert (tmp_path / "features" / LEDGER).exists()
 
 
-def test_no_pictures_and_no_rows(tmp_path, encoder):
-    assert broken_pictures(as_rows([]), as_rows([learn("1", "a")]), tmp_path, tmp_path) == ([], Survey())
+def test_no_images_and_no_rows(tmp_path, encoder):
+    assert broken_images(as_rows([]), as_rows([learn("1", "a")]), tmp_path, tmp_path) == ([], Survey())
     assert long(as_rows([]), encoder, 3) == ([], 0)
 
 
@@ -82,7 +82,7 @@ def test_rows_are_cut_where_that_is_wanted_but_never_to_nothing(tmp_path):
     assert (ids, labels) == (whole[:100], whole_labels[:100])
 
 
-def test_a_picture_is_never_cut(tmp_path):
+def test_a_image_is_never_cut(tmp_path):
     backbone = tiny.load(max_length=100)
     short = Encoder(backbone, tmp_path, None, cuts=True)
     row = learn("a", "x", "p.png")

@@ -25,7 +25,7 @@ ROWS = [row("a", "1.jpg"), row("b"), row("c", "2.jpg", "3.jpg"), row("d", "1.jpg
 def filed(tmp_path: Path) -> Rows:
     """Forty rows of a file, on seven images: some show none, some several."""
     for at in range(7):
-        (tmp_path / f"{at}.jpg").write_bytes(b"picture")
+        (tmp_path / f"{at}.jpg").write_bytes(b"image")
     rng, rows = random.Random(3), []
     for at in range(40):
         images = [f"./{rng.randrange(7)}.jpg" for _ in range(rng.randrange(4))]

@@ -1,4 +1,4 @@
-"""Reading files of rows: every problem with its place, pictures as published rows write them, several in a row."""
+"""Reading files of rows: every problem with its place, images as published rows write them, several in a row."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.rows import picture_path, read_test, read_train, repeated, scan_test, scan_train
+from coin_lightning.tasks.rows import image_path, read_test, read_train, repeated, scan_test, scan_train
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def images(tmp_path) -> Path:
     folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
     for name in ("a.jpg", "deep/b.jpg"):
-        (folder / name).write_bytes(b"picture")
+        (folder / name).write_bytes(b"image")
     (tmp_path / "secret.jpg").write_bytes(b"outside")
     return folder
 
@@ -86,7 +86,7 @@ def test_every_problem_of_a_training_file_is_listed_with_its_row(tmp_path, image
         "that shows it",
         "row 10: field 'image' must be a path below the image folder or a list of paths, found 3",
         f"row 10: image {images / 'no.jpg'} is missing; restore it or remove the row",
-        "row 12: has a picture, but no <image>; put it in front of the first question, or remove field 'image'",
+        "row 12: has an image, but no <image>; put it in front of the first question, or remove field 'image'",
     ]
 
 
@@ -110,7 +110,7 @@ def test_every_problem_of_a_test_file_is_listed_with_its_row(tmp_path, images):
 @pytest.mark.parametrize("value", ["../secret.jpg", "deep/../../secret.jpg", "/a.jpg", "deep\\..\\..\\secret.jpg"])
 def test_paths_that_leave_the_folder(images, value):
     with pytest.raises(DataError, match="leaves the image folder"):
-        picture_path(value, images)
+        image_path(value, images)
 
 
 @pytest.mark.parametrize(
@@ -118,18 +118,18 @@ def test_paths_that_leave_the_folder(images, value):
     [("./a.jpg", "a.jpg"), ("a.jpg.jpg", "a.jpg"), ("./deep//b.jpg.jpg", "deep/b.jpg")],
 )
 def test_paths_as_published_rows_write_them(images, value, found):
-    assert picture_path(value, images) == found
+    assert image_path(value, images) == found
 
 
 def test_a_file_that_really_ends_twice_is_taken_as_it_is(images):
-    (images / "a.jpg.jpg").write_bytes(b"another picture")
-    assert picture_path("a.jpg.jpg", images) == "a.jpg.jpg"
+    (images / "a.jpg.jpg").write_bytes(b"another image")
+    assert image_path("a.jpg.jpg", images) == "a.jpg.jpg"
 
 
 @pytest.mark.parametrize("value", ["none.jpg", "none.jpg.jpg", "deep", "a.jpg\0", "n" * 5000])
 def test_paths_without_a_file(images, value):
     with pytest.raises(DataError, match="is missing; restore it or remove the row"):
-        picture_path(value, images)
+        image_path(value, images)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_files_that_are_no_list_of_rows(tmp_path, images, content, message):
         read_train(file, images)
 
 
-def test_a_picture_is_looked_for_once_however_its_path_is_written(tmp_path, images, monkeypatch):
+def test_a_image_is_looked_for_once_however_its_path_is_written(tmp_path, images, monkeypatch):
     looked = []
     real = os.path.isfile
     monkeypatch.setattr(os.path, "isfile", lambda path: looked.append(Path(path).name) or real(path))

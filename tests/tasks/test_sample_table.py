@@ -17,7 +17,7 @@ from coin_lightning.tasks.sources import JsonFile
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    (tmp_path / "a.jpg").write_bytes(b"picture")
+    (tmp_path / "a.jpg").write_bytes(b"image")
     talk = [{"from": "human", "value": "<image>\nWo ist ü😀?"}, {"from": "gpt", "value": "da"}]
     rows = [{"id": at, "image": "a.jpg", "conversations": talk, "weight": 1} for at in range(25)]
     (tmp_path / "train.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")

@@ -23,7 +23,7 @@ def problems_of(truth, rows, images) -> list[str]:
     return refusal.value.problems
 
 
-def test_row_fields_are_the_reference_with_the_picture_beside_them(tmp_path):
+def test_row_fields_are_the_reference_with_the_image_beside_them(tmp_path):
     rows = [row("1", "a.jpg", answer="yes", answers=["yes"] * 10), row("2", answer=0)]
     assert RowFields()(rows, tmp_path) == [
         {"answer": "yes", "answers": ["yes"] * 10, "image": "a.jpg"},
@@ -74,8 +74,8 @@ def test_boxes_that_cannot_be_right_are_all_listed(tmp_path):
         "test.json row 1: field 'answer_bbox' is no box of four numbers: '[0.1,0.2,0.3]'",
         "test.json row 2: field 'answer_bbox' is no box of four numbers: 'left'",
         "test.json row 3: field 'answer_bbox' is no box of four numbers: [0, 0, 1, None]",
-        "test.json row 4: field 'answer_bbox' lies outside its picture or has swapped corners: [0.0, 0.0, 1.0, 1.3]",
-        "test.json row 5: field 'answer_bbox' lies outside its picture or has swapped corners: [0.6, 0.0, 0.5, 1.0]",
+        "test.json row 4: field 'answer_bbox' lies outside its image or has swapped corners: [0.0, 0.0, 1.0, 1.3]",
+        "test.json row 5: field 'answer_bbox' lies outside its image or has swapped corners: [0.6, 0.0, 0.5, 1.0]",
         "test.json row 6: field 'size' must be [width, height], found '4x3'",
         "test.json row 7: field 'origin_answer_bbox' is no box of four numbers: '?'",
         "test.json row 9: field 'answer_bbox' is missing",

@@ -11,7 +11,7 @@ from PIL import Image
 from coin_lightning.backbones import tiny
 from coin_lightning.errors import ConfigError
 from coin_lightning.tasks.expected_counts import Expected
-from coin_lightning.tasks.picture_ledger import PictureLedger
+from coin_lightning.tasks.image_ledger import ImageLedger
 from coin_lightning.tasks.truth import GQAAnswers, RowFields, ScienceQAProblems, TextVQAAnswers
 from coin_lightning.tasks.verify import TaskReport, count_problem, verify_task
 from made_tasks import made_task
@@ -43,7 +43,7 @@ class Toy:
         """Verify; options go to the task."""
         given = {"name": "toy", "directory": "Toy", "max_new_tokens": 8, **options}
         task = made_task(root=self.root, features=self.cache, **given)
-        ledger = PictureLedger(self.cache / "pictures.sqlite")
+        ledger = ImageLedger(self.cache / "images.sqlite")
         return verify_task(task, tiny.load(max_length=max_length), ledger, published, tolerate, workers=2)
 
     def found(self, **options: Any) -> dict[str, dict[str, Any]]:
@@ -60,7 +60,7 @@ def by_kind(report: TaskReport) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def toy(write_task: Callable[..., Path], tmp_path: Path) -> Toy:
-    """Eight training and five test rows on six pictures, nothing wrong but that the files share their pictures."""
+    """Eight training and five test rows on six images, nothing wrong but that the files share their images."""
     return Toy(write_task(), tmp_path / "features")
 
 
@@ -68,8 +68,8 @@ def test_a_sound_task(toy):
     report = toy.report()
     assert report.counts == {"train": 8, "test": 5}
     assert report.levels == {"error": 0, "warning": 1, "note": 2}
-    assert report.pictures == {"distinct": 4, "sound": 4, "train_without": 2, "test_without": 1}
-    assert (report.findings[0]["kind"], report.findings[0]["count"]) == ("shared_picture", 4)
+    assert report.images == {"distinct": 4, "sound": 4, "train_without": 2, "test_without": 1}
+    assert (report.findings[0]["kind"], report.findings[0]["count"]) == ("shared_image", 4)
     assert report.balance["train"]["distinct"] == 8
     assert report.balance["test"]["unseen"] == 1  # colours, where training has numbers
     assert report.lengths["train"]["histogram"][:4] == [0, 2, 6, 0]  # one token per byte: 0, 7, 14, ..., 49
@@ -85,22 +85,22 @@ def test_the_whole_file_is_checked_not_the_subset(toy):
 
 def test_a_second_call_decodes_nothing(toy, monkeypatch):
     first = toy.report()
-    monkeypatch.setattr("coin_lightning.tasks.picture_ledger.open_picture", lambda path: pytest.fail(str(path)))
+    monkeypatch.setattr("coin_lightning.tasks.image_ledger.open_image", lambda path: pytest.fail(str(path)))
     assert toy.report() == first
 
 
-def test_pictures_are_counted_for_a_bar(toy):
+def test_images_are_counted_for_a_bar(toy):
     seen: list[tuple[int, int]] = []
     task = made_task("toy", toy.root, "Toy", toy.cache)
-    verify_task(task, tiny.load(), PictureLedger(toy.cache / "p.sqlite"), report=lambda *step: seen.append(step))
+    verify_task(task, tiny.load(), ImageLedger(toy.cache / "p.sqlite"), report=lambda *step: seen.append(step))
     assert seen[-1] == (4, 4)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-# pictures
+# images
 
 
-def test_missing_and_broken_pictures(toy):
+def test_missing_and_broken_images(toy):
     (toy.images / "red.png").write_bytes(b"nothing")
     whole = (toy.images / "green.png").read_bytes()
     (toy.images / "green.png").write_bytes(whole[:-30])
@@ -111,29 +111,29 @@ def test_missing_and_broken_pictures(toy):
     for name in ("red.png", "green.png", "white.png"):
         assert any(name in line and "train.json row" in line for line in lines), name
         assert any(name in line and "test.json row" in line for line in lines), name
-    assert "shared_picture" in found
+    assert "shared_image" in found
     assert report.levels["error"] > 0
 
 
-def test_the_same_picture_under_another_name(toy):
+def test_the_same_image_under_another_name(toy):
     (toy.images / "copy.png").write_bytes((toy.images / "red.png").read_bytes())
     toy.edit(TEST, lambda rows: rows[0].update(image="copy.png"))
-    found = toy.found()["shared_picture"]
+    found = toy.found()["shared_image"]
     assert found["level"] == "warning"
     assert found["count"] == 4
     assert any("test.json row 0: copy.png has the bytes of red.png" in line for line in found["examples"])
 
 
-def test_a_size_that_is_not_the_pictures(toy):
+def test_a_size_that_is_not_the_images(toy):
     toy.edit(TEST, lambda rows: rows[0].update(answer_bbox="[0.1,0.3,0.4,0.5]", size=[28, 20]))
-    found = toy.found()["picture_size"]
-    assert found["examples"] == [f"{toy.folder / TEST} row 0: size [28, 20], swapped, the picture is 20 x 28"]
+    found = toy.found()["image_size"]
+    assert found["examples"] == [f"{toy.folder / TEST} row 0: size [28, 20], swapped, the image is 20 x 28"]
 
 
 # train and test
 
 
-def test_the_same_question_about_the_same_picture(toy):
+def test_the_same_question_about_the_same_image(toy):
     toy.edit(TEST, lambda rows: rows[0].update(text="<image>\nsay  0.\nIn one word."))
     found = toy.found()["shared_question"]
     assert (found["level"], found["count"]) == ("error", 1)
@@ -141,18 +141,18 @@ def test_the_same_question_about_the_same_picture(toy):
     assert toy.report(tolerate=("shared_question",)).levels["error"] == 0
 
 
-def test_the_same_question_about_a_copy_of_the_picture(toy):
+def test_the_same_question_about_a_copy_of_the_image(toy):
     (toy.images / "copy.png").write_bytes((toy.images / "red.png").read_bytes())
     toy.edit(TEST, lambda rows: rows[0].update(text="Say 0.", image="copy.png"))
     assert toy.found()["shared_question"]["count"] == 1
 
 
-def test_the_same_question_about_another_picture_is_fine(toy):
+def test_the_same_question_about_another_image_is_fine(toy):
     toy.edit(TEST, lambda rows: rows[0].update(text="Say 0.", image="blue.png"))
     assert "shared_question" not in toy.found()
 
 
-def test_equal_texts_without_pictures(toy):
+def test_equal_texts_without_images(toy):
     toy.edit(TEST, lambda rows: rows[2].update(text="Say so so 2."))
     found = toy.found()["shared_text"]
     assert (found["level"], found["count"], found["split"]) == ("error", 1, "test")
@@ -259,7 +259,7 @@ def test_boxes(toy, box, kind, level):
 def test_both_frames_must_agree(toy):
     found = boxed(toy, "[0.3,0.3,0.6,0.6]", origin_answer_bbox="[0.3,0.3,0.6,0.6]", size=[36, 28]).found(**GROUNDING)
     assert found["box_frames"]["count"] == 1
-    assert "picture_size" not in found  # blue.png has 36 x 28 pixels
+    assert "image_size" not in found  # blue.png has 36 x 28 pixels
 
 
 def test_training_boxes_are_checked_and_other_answers_named(toy):
@@ -443,7 +443,7 @@ def test_bad_rows_are_listed_and_the_others_checked(toy):
         assert any(words in line for line in found["examples"]), number
     assert report.counts["train"] == 8
     assert report.balance["train"]["count"] == 3
-    assert "shared_picture" in by_kind(report)
+    assert "shared_image" in by_kind(report)
 
 
 def test_repeated_ids_that_a_run_would_allow(toy):
@@ -466,7 +466,7 @@ def test_training_rows_in_the_place_of_test_rows(toy):
     assert report.levels["error"] >= 1
 
 
-def test_a_huge_picture_is_refused_unseen(toy):
+def test_a_huge_image_is_refused_unseen(toy):
     Image.new("1", (200, 2)).save(toy.images / "red.png")
     assert any("200 x 2 pixels" in line for each in toy.report().findings for line in each["examples"])
 

@@ -1,1 +1,1 @@
-"""Frozen multimodal LLMs with their tokenizer, picture preprocessing and prompt format."""
+"""Frozen multimodal LLMs with their tokenizer, image preprocessing and prompt format."""

@@ -24,6 +24,6 @@ def load(
     """
     raise ConfigError(
         f"backbone={name}: this backbone is not part of coin_lightning yet. Missing: {missing}. "
-        f"Its prompt ({prompt}), picture frame ({image_frame}) and box notation are there. "
+        f"Its prompt ({prompt}), image frame ({image_frame}) and box notation are there. "
         "Choose another backbone, e.g. backbone=llava_1_5_7b"
     )

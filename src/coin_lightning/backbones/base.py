@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from coin_lightning.backbones.box_formats import box_format
-from coin_lightning.backbones.pictures import check_frame, framed
+from coin_lightning.backbones.images import check_frame, framed
 from coin_lightning.backbones.plain_text import PlainTextTokenizer
 from coin_lightning.backbones.prompts import IMAGE, Prompt, Rendered, Span, overlaps
 from coin_lightning.backbones.tower import check_pixels, select_features
@@ -51,8 +51,8 @@ def _contiguous(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ..
     return (inputs[0].contiguous(), *inputs[1:])
 
 
-def _pictures(page: Rendered) -> int:
-    """Pictures of a rendered conversation; `<image>` in somebody's text is none."""
+def _images(page: Rendered) -> int:
+    """Images of a rendered conversation; `<image>` in somebody's text is none."""
     return page.text.count(IMAGE) - sum(page.text.count(IMAGE, *span) for span in page.plain)
 
 
@@ -71,12 +71,12 @@ class Backbone(nn.Module):
     Args:
         model: `transformers.LlavaForConditionalGeneration`, or anything with its parts. All its weights get frozen.
         tokenizer: a fast tokenizer that knows `<image>` as one token.
-        image_processor: resizes and normalises a picture; the padding before it happens here.
+        image_processor: resizes and normalises an image; the padding before it happens here.
         prompt: turn markers.
         name: shown in reports.
         image_frame: `pad` to a square with the tower's mean colour, `squash` into one, or `crop`: the processor's own
-            centre crop (`pictures.FRAMES`).
-        max_length: tokens a row may take, pictures included.
+            centre crop (`images.FRAMES`).
+        max_length: tokens a row may take, images included.
         boxes: `frame` and `numbers` of the boxes that the model reads and writes (`box_formats.BoxFormat`); what is not
             given follows from `image_frame` and `prompt`.
     """
@@ -124,7 +124,7 @@ class Backbone(nn.Module):
 
     @property
     def feature_shape(self) -> tuple[int, int]:
-        """Tokens per picture and width of one token before the projector."""
+        """Tokens per image and width of one token before the projector."""
         projector = self.core.multi_modal_projector
         return self.tokens_per_image, getattr(projector, "original_module", projector).linear_1.in_features
 
@@ -134,7 +134,7 @@ class Backbone(nn.Module):
         self.core.vision_tower.eval()
         return self
 
-    # pictures
+    # images
 
     def pixels(self, image: Image.Image, frame: str | None = None) -> Tensor:
         """`[3, S, S]`, normalised as the tower expects, in another frame than the backbone's own where one is named.
@@ -148,7 +148,7 @@ class Backbone(nn.Module):
         return pixels
 
     @torch.no_grad()
-    def encode_pictures(self, pixels: Tensor) -> Tensor:
+    def encode_images(self, pixels: Tensor) -> Tensor:
         """Frozen features before the projector: `[n, 3, S, S] -> [n, tokens, width]` in bfloat16.
 
         Bfloat16 in every case, so that cached and freshly computed features are the same bits.
@@ -198,53 +198,53 @@ class Backbone(nn.Module):
         """How many ids `tokens` gives for each of many rendered conversations, many times faster."""
         counts = self._word_counts.count_all(pages)
         more = self.tokens_per_image - 1
-        return [count + more * _pictures(page) for count, page in zip(counts, pages, strict=True)]
+        return [count + more * _images(page) for count, page in zip(counts, pages, strict=True)]
 
     @cached_property
     def _word_counts(self) -> WordCounts:
         return WordCounts(self._plain_text)
 
     def text_key(self) -> str:
-        """Name of everything that decides the tokens of a row: tokenizer, prompt, tokens per picture."""
+        """Name of everything that decides the tokens of a row: tokenizer, prompt, tokens per image."""
         parts = (self.tokenizer.backend_tokenizer.to_str(), self.prompt, self.tokens_per_image, self.image_token_id)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     # model
 
-    def embed(self, input_ids: Tensor, pictures: Tensor | None) -> Tensor:
-        """Input embeddings `[b, l, h]`; `pictures [n, tokens, width]` go through the projector into the image tokens.
+    def embed(self, input_ids: Tensor, images: Tensor | None) -> Tensor:
+        """Input embeddings `[b, l, h]`; `images [n, tokens, width]` go through the projector into the image tokens.
 
-        Pictures are taken in row order.
+        Images are taken in row order.
 
         Raises:
             RunError: there are more or fewer than the rows have image tokens for.
         """
         embeds = self.model.get_input_embeddings()(input_ids)
         mask = input_ids == self.image_token_id
-        self._check_counts(mask, pictures)
-        if pictures is None or pictures.shape[0] == 0:
+        self._check_counts(mask, images)
+        if images is None or images.shape[0] == 0:
             return embeds
         projector = self.core.multi_modal_projector
         weight = next(projector.parameters())
-        projected = projector(pictures.to(weight.device, weight.dtype)).to(embeds.dtype)
+        projected = projector(images.to(weight.device, weight.dtype)).to(embeds.dtype)
         return embeds.masked_scatter(mask.unsqueeze(-1), projected)
 
-    def _check_counts(self, mask: Tensor, pictures: Tensor | None) -> None:
+    def _check_counts(self, mask: Tensor, images: Tensor | None) -> None:
         """One feature too many or too few, and those of the following rows would stand beside their places.
 
         Off the CPU the device checks it when it gets there, without the numbers: no step waits for it, and what made
         the batch has counted already (`Encoder.encode`).
         """
         size = self.tokens_per_image
-        given, each = (0, size) if pictures is None else pictures.shape[:2]
+        given, each = (0, size) if images is None else images.shape[:2]
         found = mask.sum(dim=1)
         right = (found.sum() == given * size) & (found % size == 0).all()
         if mask.device.type != "cpu" and each == size:
-            torch._assert_async(right, "image tokens and features of pictures in a batch do not agree")
+            torch._assert_async(right, "image tokens and features of images in a batch do not agree")
         elif each != size or not right:
             raise RunError(
-                f"{self.name}: the rows of a batch have {found.tolist()} image tokens for {given} pictures of {each} "
-                f"features, but a picture takes {size} tokens; give each row as many as it has pictures"
+                f"{self.name}: the rows of a batch have {found.tolist()} image tokens for {given} images of {each} "
+                f"features, but an image takes {size} tokens; give each row as many as it has images"
             )
 
     def hidden_states(self, embeds: Tensor) -> Tensor:
@@ -262,12 +262,12 @@ class Backbone(nn.Module):
         self,
         input_ids: Tensor,
         attention_mask: Tensor,
-        pictures: Tensor | None,
+        images: Tensor | None,
         max_new_tokens: int,
         on_step: Callable[[Tensor], None] = lambda unfinished: None,
     ) -> list[str]:
-        """`answer` of token ids and picture features."""
-        return self.answer(self.embed(input_ids, pictures), attention_mask, max_new_tokens, on_step)
+        """`answer` of token ids and image features."""
+        return self.answer(self.embed(input_ids, images), attention_mask, max_new_tokens, on_step)
 
     @torch.no_grad()
     def answer(

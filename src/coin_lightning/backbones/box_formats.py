@@ -1,7 +1,7 @@
 """Boxes in the frame and the notation of a backbone.
 
-On disk a box is "[x1,y1,x2,y2]", shares of the picture padded to a square (`coin_reference.md` section 3.4). A backbone
-that sees the picture in another frame, or was trained to write boxes in another way, gets and gives them in its own.
+On disk a box is "[x1,y1,x2,y2]", shares of the image padded to a square (`coin_reference.md` section 3.4). A backbone
+that sees the image in another frame, or was trained to write boxes in another way, gets and gives them in its own.
 """
 
 import re
@@ -14,7 +14,7 @@ from coin_lightning.errors import ConfigError
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2; corners from the upper left."""
 Size = Sequence[int]
-"""Width and height of the picture in pixels."""
+"""Width and height of the image in pixels."""
 
 FRAMES = ("padded", "squashed", "original")
 NUMBERS = ("unit", "percent_tags", "thousand_tags")
@@ -48,14 +48,14 @@ def box_on_disk(text: str) -> Box | None:
 
 
 def _padding(size: Size) -> tuple[int, int, int]:
-    """Side of the padded square and the picture's place in it, in pixels, as `pictures.pad_to_square` has them."""
+    """Side of the padded square and the image's place in it, in pixels, as `images.pad_to_square` has them."""
     width, height = size
     side = max(width, height)
     return side, (side - width) // 2, (side - height) // 2
 
 
 def to_original(box: Box, size: Size) -> Box:
-    """From shares of the padded square to shares of the picture's own width and height, not clipped."""
+    """From shares of the padded square to shares of the image's own width and height, not clipped."""
     side, left, top = _padding(size)
     width, height = size
     x1, x2 = ((value * side - left) / width for value in box[::2])
@@ -64,7 +64,7 @@ def to_original(box: Box, size: Size) -> Box:
 
 
 def to_padded(box: Box, size: Size) -> Box:
-    """From shares of the picture's own width and height to shares of the padded square."""
+    """From shares of the image's own width and height to shares of the padded square."""
     side, left, top = _padding(size)
     width, height = size
     x1, x2 = ((value * width + left) / side for value in box[::2])
@@ -77,8 +77,8 @@ class BoxFormat:
     """A backbone's boxes.
 
     Attributes:
-        frame: `padded`: shares of the square that the picture is padded to (LLaVA). `original`: shares of the
-            picture's own width and height. `squashed`: shares of the picture squeezed into a square, which are the
+        frame: `padded`: shares of the square that the image is padded to (LLaVA). `original`: shares of the
+            image's own width and height. `squashed`: shares of the image squeezed into a square, which are the
             same numbers as `original`, since squeezing keeps the shares.
         numbers: `unit`: "[0.1,0.25,0.4,1.0]", two decimals (CoIN). `percent_tags`: "{<10><25><40><100>}"
             (MiniGPT-v2, arXiv 2310.09478, section 3.2). `thousand_tags`: "<box>(100,250),(400,999)</box>", thousandths
@@ -110,7 +110,7 @@ class BoxFormat:
 
         Args:
             box: shares of the padded square.
-            size: of the picture.
+            size: of the image.
         """
         moved = box if self.frame == "padded" else to_original(box, size)
         x1, y1, x2, y2 = (min(1.0, max(0.0, value)) for value in moved)
@@ -136,11 +136,11 @@ class BoxFormat:
 
 
 def box_format(settings: Mapping[str, str] | None, image_frame: str, numbers: str) -> BoxFormat:
-    """What a config says of boxes, filled up with what follows from the picture's frame and the prompt family.
+    """What a config says of boxes, filled up with what follows from the image's frame and the prompt family.
 
     Args:
         settings: `frame` and `numbers`, or either, or None.
-        image_frame: of the backbone (`pictures.FRAMES`); in a cropped picture boxes keep the padded frame.
+        image_frame: of the backbone (`images.FRAMES`); in a cropped image boxes keep the padded frame.
         numbers: of the prompt.
 
     Raises:
@@ -159,12 +159,12 @@ def read_box(prediction: str, settings: Mapping[str, str] | None, size: Size | N
     Args:
         prediction: what the model has written.
         settings: `box_format` of the reference; None means CoIN's own format.
-        size: of the picture; needed unless the frame is the padded one.
+        size: of the image; needed unless the frame is the padded one.
 
     Raises:
         ConfigError: `settings` are unknown, or need a size that is missing or not positive.
     """
     chosen = BoxFormat(**(settings or {}))
     if chosen.frame != "padded" and (size is None or len(size) != 2 or min(size) <= 0):
-        raise ConfigError(f"a box of the {chosen.frame} frame needs the picture's size, found {size!r}")
+        raise ConfigError(f"a box of the {chosen.frame} frame needs the image's size, found {size!r}")
     return chosen.read(prediction, size or (1, 1))

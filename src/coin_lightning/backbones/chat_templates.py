@@ -23,11 +23,11 @@ FAILURES = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
 @dataclass(frozen=True)
 class Style:
-    """How a template takes messages: content as text or as a list of parts, the picture as a part or in the text."""
+    """How a template takes messages: content as text or as a list of parts, the image as a part or in the text."""
 
     question_parts: bool
     answer_parts: bool
-    picture_part: bool
+    image_part: bool
 
     def messages(self, turns: Sequence[Turn], system: str | None) -> list[dict[str, Any]]:
         """Messages of whole turns."""
@@ -35,8 +35,8 @@ class Style:
         return said + [message for turn in turns for message in self._pair(turn)]
 
     def _pair(self, turn: Turn) -> Iterator[dict[str, Any]]:
-        parts = [{"type": "image"}] * turn.images if self.picture_part else []
-        text = turn.question if self.picture_part else f"{IMAGE}\n" * turn.images + turn.question
+        parts = [{"type": "image"}] * turn.images if self.image_part else []
+        text = turn.question if self.image_part else f"{IMAGE}\n" * turn.images + turn.question
         yield {"role": "user", "content": _content(text, self.question_parts, parts)}
         yield {"role": "assistant", "content": _content(turn.answer or "", self.answer_parts)}
 
@@ -49,7 +49,7 @@ STYLES = (
     Style(True, True, True), Style(True, False, True), Style(True, True, False), Style(True, False, False),
     Style(False, False, False),
 )  # fmt: skip
-"""In the order in which they are tried: a template that takes the picture as a part knows best where it belongs."""
+"""In the order in which they are tried: a template that takes the image as a part knows best where it belongs."""
 
 
 @dataclass(frozen=True)

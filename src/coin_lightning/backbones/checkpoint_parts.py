@@ -1,4 +1,4 @@
-"""Whether the parts of a checkpoint fit each other: config, tokenizer, picture preprocessing, tower.
+"""Whether the parts of a checkpoint fit each other: config, tokenizer, image preprocessing, tower.
 
 They come in files of their own, and none of their libraries compares them. All is checked before any weight is read,
 also where none will be (`data verify`).
@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import LlavaConfig
 
 from coin_lightning.backbones.hub_files import read_config, read_pretrained
-from coin_lightning.backbones.pictures import framed
+from coin_lightning.backbones.images import framed
 from coin_lightning.backbones.prompts import IMAGE
 from coin_lightning.backbones.tower import AGAIN, check_pixels, feature_shape
 from coin_lightning.errors import AssetError, ConfigError
@@ -38,7 +38,7 @@ def llava_config(source: str) -> LlavaConfig:
     if model_type != LlavaConfig.model_type:
         raise AssetError(
             f"{source}: config.json has model_type={model_type!r}, must be {LlavaConfig.model_type!r}: other families "
-            "place their pictures otherwise. Give a LLaVA-1.5 checkpoint in Hugging Face format"
+            "place their images otherwise. Give a LLaVA-1.5 checkpoint in Hugging Face format"
         )
     if nested:
         raise AssetError(f"{source}: config.json has no {nested[0]}; fetch the checkpoint again")
@@ -52,7 +52,7 @@ def check_parts(source: str, config: Any, tokenizer: Any, processor: Any, frame:
     Args:
         source: where they come from, for the messages.
         config: of the LLaVA.
-        processor: the picture preprocessing.
+        processor: the image preprocessing.
         frame: `backbone.image_frame`.
         max_length: `backbone.max_length`.
 
@@ -75,7 +75,7 @@ def _check_tokens(source: str, config: Any, tokenizer: Any) -> None:
     if image != config.image_token_index:
         raise AssetError(
             f"{source}: config.json has image_token_index={config.image_token_index}, but its tokenizer gives {IMAGE} "
-            f"the id {image}: pictures would have no influence. Set image_token_index to {image}, {AGAIN}"
+            f"the id {image}: images would have no influence. Set image_token_index to {image}, {AGAIN}"
         )
     last, word = max((id_, word) for word, id_ in tokenizer.get_vocab().items())
     if last >= rows:
@@ -103,7 +103,7 @@ def _check_features(source: str, config: Any) -> None:
     if tokens != config.image_seq_length:
         raise AssetError(
             f"{source}: config.json has image_seq_length={config.image_seq_length} (576 where the key is missing), but "
-            f"its tower gives {tokens} tokens per picture with vision_feature_select_strategy={strategy!r}. Correct "
+            f"its tower gives {tokens} tokens per image with vision_feature_select_strategy={strategy!r}. Correct "
             f"the one that is wrong (image_seq_length={tokens}, if it is that), {AGAIN}"
         )
     layers = config.vision_feature_layer

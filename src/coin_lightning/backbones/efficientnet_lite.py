@@ -3,7 +3,7 @@
 The network is EfficientNet-B0 (Tan & Le, ICML 2019, table 1) without squeeze-and-excitation, with ReLU6 and with
 unscaled stem and head: the "Lite" changes of the TensorFlow release. Convolutions pad as TensorFlow's SAME does.
 
-A picture of S x S pixels gives (S / 32)^2 tokens. Each token joins the 1280 channels of the head with the 112 channels
+An image of S x S pixels gives (S / 32)^2 tokens. Each token joins the 1280 channels of the head with the 112 channels
 of the four stride-16 cells below it (448 values): the head names things, the finer map still knows where their edges
 and colours are. Both parts are normalised per token, without parameters, so that one learning rate suits both.
 """

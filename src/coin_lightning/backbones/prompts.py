@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from coin_lightning.errors import ConfigError
 
 IMAGE = "<image>"
-"""Placeholder for one picture in a text; it becomes as many image tokens as the tower gives."""
+"""Placeholder for one image in a text; it becomes as many image tokens as the tower gives."""
 NUMBER = "{number}"
 CHAT_TEMPLATE = "chat_template"
 """Name of the prompt that the tokenizer brings along (`chat_templates.ChatTemplate`)."""
@@ -99,7 +99,7 @@ class PromptFormat:
         between_turns: what follows an end of turn when another turn comes.
         system_before, system_after: markers around what the system says.
         system_in_question: it stands inside the first turn, not before it.
-        picture: what stands for an image in front of a question, `<image>` being its tokens, `{number}` its number in
+        image: what stands for an image in front of a question, `<image>` being its tokens, `{number}` its number in
             the conversation.
         learned_markers: markers that the loss counts in every turn, the user's and the system's too.
         closing: text behind the last end of turn.
@@ -117,7 +117,7 @@ class PromptFormat:
     system_before: str = ""
     system_after: str = ""
     system_in_question: bool = False
-    picture: str = f"{IMAGE}\n"
+    image: str = f"{IMAGE}\n"
     learned_markers: tuple[str, ...] = ()
     closing: str = ""
     box_numbers: str = "unit"
@@ -130,7 +130,7 @@ class PromptFormat:
             page.mark(self._opening() if index == 0 else self.between_turns + self.before_question)
             for _ in range(turn.images):
                 shown += 1
-                page.mark(self.picture.replace(NUMBER, str(shown)))
+                page.mark(self.image.replace(NUMBER, str(shown)))
             page.quote(turn.question)
             page.mark(self.before_answer)
             if turn.answer is not None:
@@ -197,10 +197,10 @@ QWEN = replace(
     CHATML,
     name="qwen",
     system="You are a helpful assistant.",
-    picture=f"Picture {NUMBER}: <img>{IMAGE}</img>\n",
+    image=f"Image {NUMBER}: <img>{IMAGE}</img>\n",
     box_numbers="thousand_tags",
 )
-"""Qwen-VL-Chat (arXiv 2308.12966, section 3): ChatML, the picture numbered and between its own tags."""
+"""Qwen-VL-Chat (arXiv 2308.12966, section 3): ChatML, the image numbered and between its own tags."""
 
 QWEN_REFERENCE = replace(
     QWEN, name="qwen_reference", learned_markers=("<|im_start|>", "<|im_end|>\n"), closing="\n"
@@ -228,12 +228,12 @@ MINIGPT_V2 = replace(
     name="minigpt_v2",
     before_answer="  [/INST]",
     answer_trail="",
-    picture=f"<Img>{IMAGE}</Img> ",
+    image=f"<Img>{IMAGE}</Img> ",
     box_numbers="percent_tags",
 )
 """MiniGPT-v2 (arXiv 2310.09478; `coin_reference.md` section 2): two blanks before `[/INST]`, none before `</s>`.
 
-A row without a picture has no `<Img>` tags; the reference gives it an empty picture instead.
+A row without an image has no `<Img>` tags; the reference gives it an empty image instead.
 """
 
 FORMATS = {

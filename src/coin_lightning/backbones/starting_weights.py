@@ -97,7 +97,7 @@ class Parts:
         return tokenizer
 
     def processor(self) -> Any:
-        """The tower's picture preprocessing."""
+        """The tower's image preprocessing."""
         return self._read(AutoImageProcessor, "vision_tower", self.vision_tower, backend="pil")
 
     def config(self, tokenizer: Any) -> LlavaConfig:
@@ -150,7 +150,7 @@ class Parts:
         return model
 
     def checked(self, frame: str = "pad", max_length: int = 0) -> tuple[LlavaConfig, Any, Any]:
-        """Config, tokenizer and picture preprocessing, compared with each other and with the projector's file.
+        """Config, tokenizer and image preprocessing, compared with each other and with the projector's file.
 
         Args:
             frame, max_length: see `check_parts`.
@@ -197,7 +197,7 @@ class Parts:
         return [source, Path(str(config)).parent.name]  # the folder of a snapshot is its revision
 
     def write(self, folder: Path) -> None:
-        """Write the checkpoint: model, tokenizer, picture preprocessing."""
+        """Write the checkpoint: model, tokenizer, image preprocessing."""
         _, tokenizer, processor = self.checked()
         self.model(tokenizer).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -208,7 +208,7 @@ class Parts:
 def _start_words_behind_markers(core: Tokenizer) -> None:
     """Let a tokenizer of Llama's kind put a blank in front of each piece of text, not of the first one only.
 
-    LLaVA tokenises what stands on either side of a picture as texts of their own; `llava-hf` has it in this way.
+    LLaVA tokenises what stands on either side of an image as texts of their own; `llava-hf` has it in this way.
     """
     rule = core.pre_tokenizer
     if isinstance(rule, pre_tokenizers.Metaspace) and rule.prepend_scheme == "first":

@@ -22,7 +22,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from coin_lightning.backbones.base import Backbone, native_dtype
 from coin_lightning.backbones.chat_templates import prompt_for
 from coin_lightning.backbones.checkpoint_parts import check_parts
-from coin_lightning.backbones.pictures import check_frame
+from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.prompts import IMAGE
 from coin_lightning.backbones.starting_weights import check_start
 
@@ -48,7 +48,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def config(vocabulary: int, width: int = 32, layers: int = 2) -> LlavaConfig:
-    """Shape of the model: two layers in the tower, `layers` in the language model, 4 tokens per picture."""
+    """Shape of the model: two layers in the tower, `layers` in the language model, 4 tokens per image."""
     vision = CLIPVisionConfig(
         hidden_size=16,
         intermediate_size=32,

@@ -1,4 +1,4 @@
-"""What a vision tower takes and gives: its picture size, and which of its states become features."""
+"""What a vision tower takes and gives: its image size, and which of its states become features."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,29 +28,29 @@ def select_features(states: Sequence[Tensor], config: Any) -> Tensor:
     return torch.cat([states[layer][:, skip:] for layer in layers], dim=-1)
 
 
-def picture_edge(config: Any) -> int | None:
+def image_edge(config: Any) -> int | None:
     """Width and height in pixels that the tower's config asks for; None: it does not say."""
     size = getattr(config.vision_config, "image_size", None)
     return size if isinstance(size, int) or size is None else int(max(size))
 
 
 def check_pixels(pixels: Tensor, config: Any, frame: str, source: str) -> None:
-    """Refuse a picture `[3, H, W]` that does not have the tower's size.
+    """Refuse an image `[3, H, W]` that does not have the tower's size.
 
     Raises:
         AssetError: the preprocessing gives another.
     """
-    edge, (height, width) = picture_edge(config), tuple(pixels.shape[-2:])
+    edge, (height, width) = image_edge(config), tuple(pixels.shape[-2:])
     if edge is not None and (height, width) != (edge, edge):
         raise AssetError(
-            f"{source}: preprocessor_config.json makes pictures of {width} x {height} pixels with "
+            f"{source}: preprocessor_config.json makes images of {width} x {height} pixels with "
             f"backbone.image_frame={frame}, but config.json has vision_config.image_size={edge}. Set its size and "
             f"crop_size to {edge} x {edge}, {AGAIN}"
         )
 
 
 def feature_shape(config: Any, source: str) -> tuple[int, int]:
-    """Tokens per picture and width of one, found by running the tower on torch's `meta` device: exact, no weights.
+    """Tokens per image and width of one, found by running the tower on torch's `meta` device: exact, no weights.
 
     Args:
         config: of a LLaVA.
@@ -59,7 +59,7 @@ def feature_shape(config: Any, source: str) -> tuple[int, int]:
     Raises:
         AssetError: the tower has no such layer, or cannot be run.
     """
-    edge = picture_edge(config) or 224
+    edge = image_edge(config) or 224
     with torch.device("meta"), torch.no_grad():
         tower = AutoModel.from_config(config.vision_config).eval()
         states = tower(torch.empty(1, 3, edge, edge), output_hidden_states=True, return_dict=True).hidden_states

@@ -36,9 +36,9 @@ class Manifest:
     """What was built.
 
     Attributes:
-        counts: task folder -> split -> {"rows", "pictures"}.
+        counts: task folder -> split -> {"rows", "images"}.
         files: path relative to the root -> sha256, for every JSON file.
-        pictures: task folder -> one sha256 over the names and bytes of all its pictures, in drawing order.
+        images: task folder -> one sha256 over the names and bytes of all its images, in drawing order.
         materials: packages with licence and attribution.
         tools: versions of what draws; another Pillow may give other bytes, so they tell why digests differ.
     """
@@ -48,14 +48,14 @@ class Manifest:
     notice: str = NOTICE
     counts: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    pictures: dict[str, str] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
     materials: list[dict[str, str]] = field(default_factory=list)
     tools: dict[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """One sha256 over everything built."""
-        content = json.dumps({"files": self.files, "pictures": self.pictures}, sort_keys=True)
+        content = json.dumps({"files": self.files, "pictures": self.images}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -66,7 +66,7 @@ def ensure(root: Path | None = None) -> Path:
         root: where; by default ``coin_mini`` in the cache.
 
     Raises:
-        AssetError: a picture wheel is missing or altered.
+        AssetError: an image wheel is missing or altered.
         DataError: the folder exists but holds something else, or files of the suite were removed.
     """
     folder = cache_root() / "coin_mini" if root is None else Path(root)
@@ -115,7 +115,7 @@ def build(
     """Write the eight tasks, their ground-truth files, the caption data and ``manifest.json`` under ``root``.
 
     Raises:
-        AssetError: a picture wheel is missing or altered.
+        AssetError: an image wheel is missing or altered.
     """
     root = Path(root)
     materials = Materials()
@@ -125,7 +125,7 @@ def build(
     for task, rows in plan:
         written = write_task(root, task, rows, seed, materials)
         manifest.counts[task.folder] = written.counts
-        manifest.pictures[task.folder] = written.pictures
+        manifest.images[task.folder] = written.images
     for path in sorted(root.rglob("*.json")):
         manifest.files[path.relative_to(root).as_posix()] = file_sha256(path)
     write_json(root / MANIFEST, {**asdict(manifest), "digest": manifest.digest})

@@ -152,13 +152,13 @@ def disc(image: Image.Image, centre: tuple[int, int], radius: int, fill: RGB) ->
 
 
 def paste(image: Image.Image, glyph: Image.Image, left: int, top: int) -> tuple[int, int, int, int]:
-    """Put an RGBA drawing on the picture; gives its box (x1, y1, x2, y2) in pixels."""
+    """Put an RGBA drawing on the image; gives its box (x1, y1, x2, y2) in pixels."""
     image.paste(glyph, (left, top), glyph)
     return left, top, left + glyph.width, top + glyph.height
 
 
 def veiled(image: Image.Image, colour: RGB, strength: int) -> Image.Image:
-    """The picture ``strength`` percent covered by a colour (a masked paste is integer; Image.blend is not)."""
+    """The image ``strength`` percent covered by a colour (a masked paste is integer; Image.blend is not)."""
     covered = image.copy()
     covered.paste(colour, (0, 0), Image.new("L", image.size, 255 * strength // 100))
     return covered
@@ -199,7 +199,7 @@ def readable_on(fill: RGB) -> RGB:
 
 
 def sign(image: Image.Image, text: str, box: tuple[int, int, int, int], colour: str, rng: Random) -> None:
-    """A coloured board with one line of text, on the picture."""
+    """A coloured board with one line of text, on the image."""
     fill = INK[colour]
     ink = readable_on(fill)
     draw = ImageDraw.Draw(image)

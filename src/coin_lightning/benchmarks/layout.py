@@ -1,4 +1,4 @@
-"""CoIN's on-disk layout: where pictures and instruction files lie, and what a row holds."""
+"""CoIN's on-disk layout: where images and instruction files lie, and what a row holds."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Item:
-    """One question about a picture: the full instruction ``text``, the ``answer``, and what ground-truth files need."""
+    """One question about an image: the full instruction ``text``, the ``answer``, and what ground-truth files need."""
 
     text: str
     answer: str
@@ -26,7 +26,7 @@ class Item:
 
 @dataclass
 class Sample:
-    """A picture (RGB, or None for a question without one) and the questions asked about it."""
+    """An image (RGB, or None for a question without one) and the questions asked about it."""
 
     image: Image.Image | None
     items: list[Item]
@@ -47,7 +47,7 @@ def short(question: str) -> str:
 
 
 def train_row(entry: Entry) -> Row:
-    """A LLaVA conversation row; the ``<image>`` token stands only where there is a picture."""
+    """A LLaVA conversation row; the ``<image>`` token stands only where there is an image."""
     prefix = "" if entry.image is None else "<image>\n"
     row: Row = {"id": str(entry.question_id)}
     if entry.image is not None:
@@ -81,7 +81,7 @@ def write_json(path: Path, content: Sequence[Any] | Mapping[str, Any]) -> None:
     path.write_bytes((json.dumps(content, indent=1, ensure_ascii=True) + "\n").encode())
 
 
-def write_picture(root: Path, relative: str, image: Image.Image) -> None:
+def write_image(root: Path, relative: str, image: Image.Image) -> None:
     """Write a JPEG at quality 90 without colour subsampling (``relative`` begins with ``./``)."""
     path = root / IMAGES / relative
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Captions for aligning the projector (LLaVA's stage 1): other pictures and other wording than the eight tasks'."""
+"""Captions for aligning the projector (LLaVA's stage 1): other images and other wording than the eight tasks'."""
 
 from random import Random
 
@@ -24,7 +24,7 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five")
 
 
 def captions(rng: Random, materials: Materials, split: str, index: int) -> Sample:
-    """One picture and its sentence: single things, pairs, groups, signs, covers."""
+    """One image and its sentence: single things, pairs, groups, signs, covers."""
     makers = (_single, _single, _single, _pair, _pair, _group, _sign, _cover)
     image, sentence = makers[index % len(makers)](rng, materials, index)
     return Sample(image, [Item(rng.choice(REQUESTS), sentence)])

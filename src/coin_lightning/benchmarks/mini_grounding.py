@@ -1,4 +1,4 @@
-"""The counterpart of CoIN's Grounding: the box of a described thing, in the frame of the picture padded to a square."""
+"""The counterpart of CoIN's Grounding: the box of a described thing, in the frame of the image padded to a square."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""The counterpart of CoIN's ImageNet part: name the one object in the picture (66 class names)."""
+"""The counterpart of CoIN's ImageNet part: name the one object in the image (66 class names)."""
 
 from random import Random
 
@@ -21,7 +21,7 @@ def imagenet(rng: Random, materials: Materials, split: str, index: int) -> Sampl
 def one_object(
     rng: Random, materials: Materials, thing: Thing, size: tuple[int, int], shares: tuple[int, int], tilt: int
 ) -> Image.Image:
-    """A picture of ``thing`` at ``shares`` percent of the short side, tilted by up to ``tilt`` degrees."""
+    """An image of ``thing`` at ``shares`` percent of the short side, tilted by up to ``tilt`` degrees."""
     image = materials.background(rng, size)
     glyph = materials.glyph(thing.char, min(size) * rng.randint(*shares) // 100)
     if rng.random() < 0.5 and thing.name != "book":  # the books bear a number

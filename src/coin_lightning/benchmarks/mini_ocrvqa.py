@@ -158,7 +158,7 @@ def cover(rng: Random, materials: Materials, film: Film) -> Image.Image:
 
 def _motif(rng: Random, materials: Materials, image: Image.Image, motif: str) -> None:
     draw = ImageDraw.Draw(image)
-    fill = readable_on(image.getpixel((0, 0)))  # type: ignore[arg-type]  # an RGB picture gives three numbers
+    fill = readable_on(image.getpixel((0, 0)))  # type: ignore[arg-type]  # an RGB image gives three numbers
     style = rng.choice(("frame", "bars", "plain"))
     if style == "frame":
         draw.rectangle((4, 4, image.width - 5, image.height - 5), outline=fill, width=2)

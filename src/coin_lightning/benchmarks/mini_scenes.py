@@ -15,7 +15,7 @@ COUNTABLE_CLASSES = tuple(thing for thing in CLASSES if thing in COUNTABLE)
 
 @dataclass(frozen=True)
 class Placed:
-    """A thing in a picture with its pixel box."""
+    """A thing in an image with its pixel box."""
 
     thing: Thing
     box: Box

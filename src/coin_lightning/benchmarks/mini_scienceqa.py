@@ -1,18 +1,18 @@
-"""The counterpart of ScienceQA: multiple choice over natural, social and language science, half without a picture."""
+"""The counterpart of ScienceQA: multiple choice over natural, social and language science, half without an image."""
 
 from random import Random
 from typing import Any
 
 from coin_lightning.benchmarks.drawing import Materials
 from coin_lightning.benchmarks.layout import LETTER_ANSWER, Entry, Item, Sample
-from coin_lightning.benchmarks.science_pictures import WITH_PICTURE
+from coin_lightning.benchmarks.science_images import WITH_IMAGE
 from coin_lightning.benchmarks.science_questions import Question
 from coin_lightning.benchmarks.science_texts import TEXT_ONLY
 
 
 def scienceqa(rng: Random, materials: Materials, split: str, index: int) -> Sample:
-    """One question, every other one with a picture, its right option at a random place."""
-    makers = WITH_PICTURE if index % 2 == 0 else TEXT_ONLY
+    """One question, every other one with an image, its right option at a random place."""
+    makers = WITH_IMAGE if index % 2 == 0 else TEXT_ONLY
     question = rng.choice(makers)(rng, materials)
     right = question.choices[0]
     rng.shuffle(question.choices)

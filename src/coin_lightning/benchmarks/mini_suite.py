@@ -25,27 +25,27 @@ class Task:
 
     Attributes:
         key: the project's name; folder: CoIN's name; evaluation: name of its evaluation file, ``test`` or ``val``.
-        pictures: picture path under the image root, with ``{split}`` (``train`` or the evaluation name) and ``{id}``.
-        draw: a pure function of (generator, materials, split, picture index).
+        images: image path under the image root, with ``{split}`` (``train`` or the evaluation name) and ``{id}``.
+        draw: a pure function of (generator, materials, split, image index).
         whole_number_ids: question ids are numbers, as in the original, instead of strings.
     """
 
     key: str
     folder: str
     evaluation: str
-    pictures: str
+    images: str
     draw: Draw
     whole_number_ids: bool = False
 
-    def picture(self, split: str, number: int) -> str:
-        """The path of a picture, relative to the image root, with a leading ``./``."""
+    def image_path(self, split: str, number: int) -> str:
+        """The path of an image, relative to the image root, with a leading ``./``."""
         where = "train" if split == "train" else self.evaluation
-        return "./" + self.pictures.format(split=where, id=number)
+        return "./" + self.images.format(split=where, id=number)
 
 
 _COCO = "COCO2014/{split}2014/COCO_{split}2014_000002{id:06d}.jpg"
 _IMAGENET = "ImageNet_withlabel/{split}/ILSVRC2012_{split}_{id:08d}.JPEG"
-# RefCOCO's pictures, of every split, come from COCO's training folder.
+# RefCOCO's images, of every split, come from COCO's training folder.
 _REFCOCO = "COCO2014/train2014/COCO_train2014_000001{id:06d}.jpg"
 TASKS: tuple[Task, ...] = (
     Task("scienceqa", "ScienceQA", "test", "ScienceQA/images/{split}/{id}/image.jpg", scienceqa),

@@ -1,4 +1,4 @@
-"""The counterpart of VizWiz: pictures as a blind photographer may take them, some too poor to answer from."""
+"""The counterpart of VizWiz: images as a blind photographer may take them, some too poor to answer from."""
 
 from collections.abc import Callable
 from random import Random
@@ -19,7 +19,7 @@ _READING = ("What does this say?", "What does the label say?", "What is written 
 
 
 def vizwiz(rng: Random, materials: Materials, split: str, index: int) -> Sample:
-    """A thing, a colour or a label in a degraded picture, answerable in three of four cases."""
+    """A thing, a colour or a label in a degraded image, answerable in three of four cases."""
     make = rng.choice((_thing, _thing, _colour, _label))
     image, question, answer, naming = make(rng, materials)
     answerable = rng.random() < 0.75
@@ -28,7 +28,7 @@ def vizwiz(rng: Random, materials: Materials, split: str, index: int) -> Sample:
     if rng.random() < 0.5 and naming:
         if not answerable:
             items.append(_item(rng.choice(_NAMING), UNANSWERABLE))
-        elif rng.random() < 0.3:  # a fair picture, but nothing written in it
+        elif rng.random() < 0.3:  # a fair image, but nothing written in it
             items.append(_item(rng.choice(_READING), UNANSWERABLE))
     return Sample(image, items)
 

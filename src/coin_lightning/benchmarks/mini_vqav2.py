@@ -1,4 +1,4 @@
-"""The counterpart of VQAv2: easy-VQA's published questions on its own pictures, and counting on composed scenes."""
+"""The counterpart of VQAv2: easy-VQA's published questions on its own images, and counting on composed scenes."""
 
 import json
 from functools import cache
@@ -14,7 +14,7 @@ from coin_lightning.benchmarks.vocabulary import IN_PHOTOS, Thing, plural
 
 
 def vqav2(rng: Random, materials: Materials, split: str, index: int) -> Sample:
-    """Every other picture is easy-VQA's (its split is kept), the others are for counting."""
+    """Every other image is easy-VQA's (its split is kept), the others are for counting."""
     if index % 2 == 0:
         return _published(rng, materials.easy_vqa / split, index // 2)
     return _counting(rng, materials)
@@ -22,14 +22,14 @@ def vqav2(rng: Random, materials: Materials, split: str, index: int) -> Sample:
 
 @cache
 def _questions(folder: Path) -> dict[int, list[tuple[str, str]]]:
-    by_picture: dict[int, list[tuple[str, str]]] = {}
-    for question, answer, picture in json.loads((folder / "questions.json").read_text()):
-        by_picture.setdefault(picture, []).append((question, answer))
-    return by_picture
+    by_image: dict[int, list[tuple[str, str]]] = {}
+    for question, answer, image in json.loads((folder / "questions.json").read_text()):
+        by_image.setdefault(image, []).append((question, answer))
+    return by_image
 
 
 def _published(rng: Random, folder: Path, index: int) -> Sample:
-    """One yes/no and up to two other questions of a published picture, which is enlarged to 192 pixels."""
+    """One yes/no and up to two other questions of a published image, which is enlarged to 192 pixels."""
     questions = _questions(folder)
     with Image.open(folder / "images" / f"{index % len(questions)}.png") as opened:
         image = opened.convert("RGB").resize((192, 192), Image.Resampling.NEAREST)

@@ -1,4 +1,4 @@
-"""Draws the samples of one task and writes its pictures, instruction files and ground-truth files."""
+"""Draws the samples of one task and writes its images, instruction files and ground-truth files."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from coin_lightning.benchmarks.layout import (
     evaluation_row,
     instruction_path,
     train_row,
+    write_image,
     write_json,
-    write_picture,
 )
 from coin_lightning.benchmarks.mini_gqa import gqa_annotations
 from coin_lightning.benchmarks.mini_scienceqa import problem
@@ -25,17 +25,17 @@ _FIRST_NUMBER = {"train": 100_000, "test": 500_000}  # so that no id or file nam
 
 @dataclass
 class Written:
-    """Counts per split ({"rows", "pictures"}) and one sha256 over names and bytes of all pictures in drawing order."""
+    """Counts per split ({"rows", "images"}) and one sha256 over names and bytes of all images in drawing order."""
 
     counts: dict[str, dict[str, int]]
-    pictures: str
+    images: str
 
 
 def write_task(root: Path, task: Task, rows: dict[str, int], seed: int, materials: Materials) -> Written:
     """Write one task with ``rows`` (split -> number of rows) under ``root``; without "test" only the training file."""
     digest = hashlib.sha256()
     entries: dict[str, list[Entry]] = {}
-    taken: set[str] = set()  # a question without picture must not stand in both splits
+    taken: set[str] = set()  # a question without image must not stand in both splits
     for split, count in rows.items():
         entries[split] = _draw_split(root, task, split, count, seed, materials, digest, taken)
         taken |= {entry.item.text for entry in entries[split] if entry.image is None}
@@ -43,11 +43,11 @@ def write_task(root: Path, task: Task, rows: dict[str, int], seed: int, material
     if "test" in entries:
         write_json(instruction_path(root, task.folder, task.evaluation), [evaluation_row(e) for e in entries["test"]])
     _write_truth(root, task, entries)
-    counts = {split: {"rows": len(listed), "pictures": _pictures(listed)} for split, listed in entries.items()}
+    counts = {split: {"rows": len(listed), "pictures": _images(listed)} for split, listed in entries.items()}
     return Written(counts, digest.hexdigest())
 
 
-def _pictures(entries: list[Entry]) -> int:
+def _images(entries: list[Entry]) -> int:
     return len({entry.image for entry in entries if entry.image})
 
 
@@ -72,8 +72,8 @@ def _draw_split(
         number = _FIRST_NUMBER[split] + index
         relative = None
         if sample.image is not None:
-            relative = task.picture(split, number)
-            write_picture(root, relative, sample.image)
+            relative = task.image_path(split, number)
+            write_image(root, relative, sample.image)
             digest.update(relative.encode() + (root / IMAGES / relative).read_bytes())
         entries += [Entry(_question_id(task, number, i, relative), relative, item) for i, item in enumerate(items)]
     Random(f"{seed}/{task.key}/{split}/order").shuffle(entries)

@@ -1,4 +1,4 @@
-"""Science questions without a picture: elements, animals, countries, words and sentences."""
+"""Science questions without an image: elements, animals, countries, words and sentences."""
 
 from collections.abc import Sequence
 from random import Random

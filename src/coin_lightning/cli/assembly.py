@@ -62,13 +62,13 @@ def make_scenario(config: DictConfig) -> Scenario:
 
 
 def counting(status: Status) -> Callable[[str, int], None]:
-    """Shows how many pictures have been looked at; at a first start there may be hundreds of thousands to decode."""
+    """Shows how many images have been looked at; at a first start there may be hundreds of thousands to decode."""
     total = 0
 
-    def tell(task: str, pictures: int) -> None:
+    def tell(task: str, images: int) -> None:
         nonlocal total
-        total += pictures
-        status.update(f"{CHECKING}: {task}, {total} pictures")
+        total += images
+        status.update(f"{CHECKING}: {task}, {total} images")
 
     return tell
 

@@ -1,7 +1,7 @@
 """`python -m coin_lightning data build|verify [key=value ...]`: make a data set from raw files, or check one.
 
   build    instruction files in CoIN's layout from the ten raw data sets
-  verify   counts, ids, pictures, leakage and lengths, before a run uses the data
+  verify   counts, ids, images, leakage and lengths, before a run uses the data
 `build --help` and `verify --help` say more.
 """
 
@@ -18,7 +18,7 @@ VERIFY = """python -m coin_lightning data verify [key=value ...]: check a data s
 Arguments are those of a run (scenario=coin backbone=llava_1_5_7b paths.coin=/data/coin scenario.order=[gqa] ...), and
   output=FILE.html   where the page goes; default: <root>/verify/<instructions>.html
   tolerate=KIND,...  kinds of errors that count as warnings, e.g. shared_question
-  workers=N          threads that decode pictures; default: one per core
+  workers=N          threads that decode images; default: one per core
 Of the backbone all but weights is read and compared. Exit status: 0 a run may start, 1 it may not, 2 could not check.
 """
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return build(rest)
     if command == "verify":
-        if {"-h", "--help"} & set(rest):  # said here, because what checks needs models and pictures
+        if {"-h", "--help"} & set(rest):  # said here, because what checks needs models and images
             print(VERIFY)
             return 0
         from coin_lightning.cli.data_verify import main as verify

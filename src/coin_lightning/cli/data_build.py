@@ -1,6 +1,6 @@
 """`python -m coin_lightning data build task=gqa raw=/data/GQA out=/data/coin [key=value ...]`
 
-Writes CoIN's instruction files from a raw data set, and links to its pictures. A build that was stopped goes on; what
+Writes CoIN's instruction files from a raw data set, and links to its images. A build that was stopped goes on; what
 is finished is not built again.
 
   task=NAME      one of the tasks below, several separated by commas, or all
@@ -9,9 +9,9 @@ is finished is not built again.
   types=[original,diverse,10type]   instruction types; all three if not given
   seed=0         of the 10Type draws and of ImageNet's classes
   skip=false     true leaves out records with problems and lists them in build/<Task>/skipped.json
-  images=link    link: cl_dataset gets links to the raw picture folders; copy: copies; none: they lie there already;
-                 unchecked: nobody looks for pictures
-  grouped=true   false makes every question a row, instead of one conversation per picture or book as CoIN has
+  images=link    link: cl_dataset gets links to the raw image folders; copy: copies; none: they lie there already;
+                 unchecked: nobody looks for images
+  grouped=true   false makes every question a row, instead of one conversation per image or book as CoIN has
 Exit status: 0 all built, 1 something could not be built.
 """
 

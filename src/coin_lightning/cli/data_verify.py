@@ -31,7 +31,7 @@ from coin_lightning.reporting.data_tables import count_table, findings_list, ver
 from coin_lightning.reporting.names import duration
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.checks.findings import ERROR, Findings
-from coin_lightning.tasks.picture_ledger import LEDGER, PictureLedger
+from coin_lightning.tasks.image_ledger import LEDGER, ImageLedger
 from coin_lightning.tasks.verify import TaskReport, verify_task
 
 OK, ERRORS, NOT_CHECKED = 0, 1, 2
@@ -122,7 +122,7 @@ def verify(config: DictConfig, options: Options, console: Console) -> int:
         scenario.build()
     with console.status("reading the tokenizer"):
         backbone = text_backbone(config)
-    ledger = PictureLedger(Path(config.paths.features) / LEDGER)
+    ledger = ImageLedger(Path(config.paths.features) / LEDGER)
     tasks = _checked(scenario.tasks, backbone, ledger, scenario.name != EMBEDDED, options, console)
     root = Path(config.data.root)
     report = {
@@ -144,7 +144,7 @@ def verify(config: DictConfig, options: Options, console: Console) -> int:
 def _checked(
     tasks: Sequence[InstructionTask],
     backbone: Backbone,
-    ledger: PictureLedger,
+    ledger: ImageLedger,
     published: bool,
     options: Options,
     console: Console,
@@ -156,7 +156,7 @@ def _checked(
             line = bar.add_task(f"{task.title}: rows", total=None)
 
             def advance(done: int, total: int, task: InstructionTask = task, line: Any = line) -> None:
-                bar.update(line, description=f"{task.title}: pictures", completed=done, total=total)
+                bar.update(line, description=f"{task.title}: images", completed=done, total=total)
 
             own = options.tolerate, options.workers
 

@@ -27,7 +27,7 @@ def absolute(path: str) -> str:
 
 
 def default_cache() -> str:
-    """Where models, pictures and features go that are made once; see `assets.cache_root`.
+    """Where models, images and features go that are made once; see `assets.cache_root`.
 
     Raises:
         ConfigError: there is neither a variable nor a home.

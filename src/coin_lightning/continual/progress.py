@@ -77,8 +77,8 @@ class SequenceProgress(L.Callback):
         self.left_rows = sum(len(task.train_rows) * task.epochs for task in learned)
 
     def features(self, done: int, total: int) -> None:
-        """Pictures through the vision tower."""
-        self._show(f"vision features of {total} pictures", done, total, force=done == total)
+        """Images through the vision tower."""
+        self._show(f"vision features of {total} images", done, total, force=done == total)
 
     def judging(self, task: str, done: int, total: int) -> None:
         """Answers of the experience that a judge has graded."""

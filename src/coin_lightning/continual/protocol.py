@@ -38,7 +38,7 @@ class Protocol:
             means of its batches, as in the published code; see `ContinualMLLM`.
         global_batch: training rows per optimizer step over all devices, by task or for all; None: what batch size,
             accumulation and devices make.
-        evaluation_frame: pictures at evaluation `as_training`, or by the reference code's centre crop, in which it
+        evaluation_frame: images at evaluation `as_training`, or by the reference code's centre crop, in which it
             evaluates ScienceQA, ImageNet, Grounding and VQAv2 (`coin_reference.md` section 4.1).
         boxes: grounding answers `converted` to what the backbone family was taught, or `as_written` in the files.
         long_rows: training rows beyond the backbone's context are refused, or cut there as in the published code.

@@ -111,14 +111,14 @@ class Scenario:
             self.builder()
 
     def prepare(
-        self, backbone: Backbone, seed: int, report: Callable[[str, int], None] = lambda task, pictures: None
+        self, backbone: Backbone, seed: int, report: Callable[[str, int], None] = lambda task, images: None
     ) -> None:
         """Read and check all tasks before anything is trained.
 
         Args:
             backbone: reads the rows.
             seed: of the run.
-            report: gets a task's name and how many more of its pictures have been looked at.
+            report: gets a task's name and how many more of its images have been looked at.
 
         Raises:
             DataError: with the problems of all tasks together.
@@ -140,7 +140,7 @@ class Scenario:
                 lesson.join(seed, position)
 
     def compute_features(self, report: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Fill the feature stores; `report(done, total)` counts pictures."""
+        """Fill the feature stores; `report(done, total)` counts images."""
         counts = [len(task.missing_features()) for task in self.tasks]
         done = 0
 

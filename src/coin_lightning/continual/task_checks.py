@@ -46,7 +46,7 @@ def check_moved(task: str, module: ContinualMLLM, moved: Collection[str], still:
     """Every trainable tensor has moved, unless it never had anything to learn from.
 
     That is so of a router over one expert, of an A whose B was zero until the only step, and of a projector without
-    pictures: their gradients are there and zero, or no row has a picture.
+    images: their gradients are there and zero, or no row has an image.
 
     Args:
         task: for the message.
@@ -71,4 +71,4 @@ def check_moved(task: str, module: ContinualMLLM, moved: Collection[str], still:
 
 def _is_cut_off(module: ContinualMLLM, name: str) -> bool:
     """Whether a tensor has no gradient at all although the rows could have given it one."""
-    return module.trainable()[name].grad is None and not (PROJECTOR in name and module.progress.pictures == 0)
+    return module.trainable()[name].grad is None and not (PROJECTOR in name and module.progress.images == 0)

@@ -15,7 +15,7 @@ def parse_box(text: str) -> Box | None:
 
 
 def clip_to_frame(box: Box) -> Box:
-    """The part of a box in normalised coordinates that lies in the picture: every coordinate brought into [0, 1]."""
+    """The part of a box in normalised coordinates that lies in the image: every coordinate brought into [0, 1]."""
     x1, y1, x2, y2 = (min(1.0, max(0.0, value)) for value in box)
     return x1, y1, x2, y2
 

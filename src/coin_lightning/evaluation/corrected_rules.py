@@ -69,7 +69,7 @@ def grounding(prediction: str, reference: Reference) -> float | None:
     """Grounding: IoU with `answer_bbox` above one half; swapped corners have no area.
 
     A row with `box_format` was asked in a backbone's own frame and numbers: the prediction is read in that format and
-    brought back into the padded frame of `answer_bbox`. The predicted box is clipped to the picture.
+    brought back into the padded frame of `answer_bbox`. The predicted box is clipped to the image.
 
     Raises:
         ValueError: `answer_bbox` is not four numbers.

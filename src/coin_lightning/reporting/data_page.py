@@ -14,7 +14,7 @@ from coin_lightning.whole_files import write_json, write_text
 
 Report = Mapping[str, Any]
 THUMBNAIL = 200
-"""Pixels of a sample's picture."""
+"""Pixels of a sample's image."""
 
 
 def write_data_page(report: Report, file: Path) -> Path:
@@ -40,7 +40,7 @@ def render_data_page(report: Report) -> str:
         report=report,
         counts=counts,
         rows={split: sum(task["counts"].get(split) or 0 for task in report["tasks"]) for split in SPLITS},
-        pictures=sum(task["pictures"].get("distinct", 0) for task in report["tasks"]),
+        images=sum(task["images"].get("distinct", 0) for task in report["tasks"]),
         tasks=[_task(report, task) for task in report["tasks"]],
         splits=SPLITS,
         rows_text=rows_text,
@@ -55,7 +55,7 @@ def _task(report: Report, task: Report) -> dict[str, Any]:
         "findings": [{**each, "examples": short_paths(report, each["examples"])} for each in task["findings"]],
         "bars": {split: answer_bars(balance) for split, balance in task["balance"].items()},
         "charts": {split: svg(length_chart(entry, split)) for split, entry in task["lengths"].items()},
-        "samples": [{**each, "picture": _picture(task, each)} for each in task["samples"]],
+        "samples": [{**each, "image": _image(task, each)} for each in task["samples"]],
     }
 
 
@@ -90,7 +90,7 @@ def length_chart(lengths: Mapping[str, Any], split: str) -> Drawing:
     return drawing
 
 
-def _picture(task: Report, sample: Mapping[str, Any]) -> str | None:
+def _image(task: Report, sample: Mapping[str, Any]) -> str | None:
     """Thumbnail as a data URI, with the row's box drawn in."""
     reference = {"image": sample["image"]}
     if sample["box"] is not None:

@@ -1,4 +1,4 @@
-"""Example answers for the report: which are shown, how they were scored, and small pictures of them."""
+"""Example answers for the report: which are shown, how they were scored, and small images of them."""
 
 import base64
 import hashlib
@@ -40,7 +40,7 @@ class Example:
     score_before: float
     score_after: float
     group: str
-    picture: str | None
+    image: str | None
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def choose(groups: dict[str, list[Any]], limit: int) -> list[Any]:
 
 
 def thumbnail(folder: Path | None, record: dict[str, Any], later: dict[str, Any], size: int = THUMBNAIL) -> str | None:
-    """JPEG data URI of the record's picture (at most ``size`` pixels), or None when it is text-only, not readable, or
+    """JPEG data URI of the record's image (at most ``size`` pixels), or None when it is text-only, not readable, or
     outside ``folder``.
 
     For grounding the reference box (white), the first answer (blue) and the last one (orange) are drawn in.
@@ -120,14 +120,14 @@ def thumbnail(folder: Path | None, record: dict[str, Any], later: dict[str, Any]
     try:
         with listening(), Image.open(path) as source:
             source.draft("RGB", (2 * size, 2 * size))
-            picture = as_rgb(source)
+            image = as_rgb(source)
     except (OSError, ValueError, Image.DecompressionBombError):
-        return None  # the page shows "no picture": a report must not depend on the data still being there
-    picture.thumbnail((size, size))
+        return None  # the page shows "no image": a report must not depend on the data still being there
+    image.thumbnail((size, size))
     for text, color in _boxes(record, later):
-        _draw_box(picture, text, color)
+        _draw_box(image, text, color)
     buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=72, optimize=True)
+    image.save(buffer, format="JPEG", quality=72, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
@@ -153,7 +153,7 @@ def _example(item: _Pair, folder: Path | None) -> Example:
         score_before=before,
         score_after=after,
         group=group_of(before, after),
-        picture=thumbnail(folder, first, last),
+        image=thumbnail(folder, first, last),
     )
 
 
@@ -176,15 +176,15 @@ def _boxes(record: dict[str, Any], later: dict[str, Any]) -> list[tuple[str, str
     return [(reference, "#ffffff"), (record["prediction"], "#0072b2"), (later["prediction"], "#d55e00")]
 
 
-def _draw_box(picture: Image.Image, text: str, color: str) -> None:
-    """Draw "[x1,y1,x2,y2]" (0-1, frame of the picture padded to a square); text without four numbers draws nothing."""
+def _draw_box(image: Image.Image, text: str, color: str) -> None:
+    """Draw "[x1,y1,x2,y2]" (0-1, frame of the image padded to a square); text without four numbers draws nothing."""
     numbers = [float(number) for number in re.findall(r"\d*\.?\d+", text)[:4]]
     if len(numbers) != 4 or max(numbers) > 1:
         return
-    side = max(picture.size)
-    left, top = (side - picture.width) / 2, (side - picture.height) / 2
+    side = max(image.size)
+    left, top = (side - image.width) / 2, (side - image.height) / 2
     x1, x2 = sorted(side * numbers[i] - left for i in (0, 2))
     y1, y2 = sorted(side * numbers[i] - top for i in (1, 3))
-    draw = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(image)
     draw.rectangle((x1, y1, x2, y2), outline="#000000", width=3)
     draw.rectangle((x1, y1, x2, y2), outline=color, width=2)

@@ -45,7 +45,7 @@ def experience_scalars(matrix: RunMatrix, row: int) -> dict[str, float]:
 
 
 def log_experience(loggers: Iterable[Logger], matrix: RunMatrix, row: int, sequence_step: int) -> None:
-    """Give every logger the scalars of a row; W&B also the matrix as table and picture, TensorBoard the picture.
+    """Give every logger the scalars of a row; W&B also the matrix as table and image, TensorBoard the image.
 
     Args:
         loggers: Lightning loggers (``trainer.loggers``).
@@ -77,7 +77,7 @@ def _log_row(logger: Logger, matrix: RunMatrix, row: int, sequence_step: int) ->
 
 
 def log_to_wandb(run: Any, matrix: RunMatrix, row: int, sequence_step: int) -> None:
-    """Log one row into a W&B run: scalars, ``score_matrix`` (table), ``score_matrix_picture``.
+    """Log one row into a W&B run: scalars, ``score_matrix`` (table), ``score_matrix_image``.
 
     Raises:
         RunError: the row is not in the matrix yet.
@@ -90,7 +90,7 @@ def log_to_wandb(run: Any, matrix: RunMatrix, row: int, sequence_step: int) -> N
         "experience": row,
         STEP: sequence_step,
         "score_matrix": wandb_table(matrix),
-        "score_matrix_picture": wandb.Image(_image(matrix), caption=f"after {matrix.title(matrix.rows[row])}"),
+        "score_matrix_image": wandb.Image(_image(matrix), caption=f"after {matrix.title(matrix.rows[row])}"),
     }
     run.log(values, step=sequence_step)
 

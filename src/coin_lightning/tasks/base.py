@@ -11,14 +11,14 @@ from pydantic import PositiveInt
 from torch.utils.data import DataLoader
 
 from coin_lightning.backbones.base import Backbone
-from coin_lightning.backbones.pictures import open_picture
+from coin_lightning.backbones.images import open_image
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import BYTES, FeatureStore
 from coin_lightning.tasks.lengths import row_lengths
 from coin_lightning.tasks.loaders import Batches, TrainLoader
 from coin_lightning.tasks.options import AnswerOptions, BatchOptions, DataOptions
-from coin_lightning.tasks.row_checks import broken_pictures, too_long
+from coin_lightning.tasks.row_checks import broken_images, too_long
 from coin_lightning.tasks.row_sequence import Rows, as_rows
 from coin_lightning.tasks.rows import TestRow, TrainRow, read_test, read_train, repeated
 from coin_lightning.tasks.sample_table import RawSamples
@@ -142,14 +142,14 @@ class InstructionTask(L.LightningDataModule):
         self._note_oddities()
 
     def _note_oddities(self) -> None:
-        """Say which fields nothing reads, and how many rows lack a picture where others have one."""
-        any_pictured = any(rows.images for rows in self._whole.values())
+        """Say which fields nothing reads, and how many rows lack an image where others have one."""
+        any_images = any(rows.images for rows in self._whole.values())
         for name, rows in self._whole.items():
             for field, count in rows.unread().most_common():
                 self.notes.append(f"{self.name}: {count} {name} rows have a field {field!r}, which nothing reads.")
             without = rows.without_image()
-            if without and any_pictured:
-                self.notes.append(f"{self.name}: {without} of {len(rows)} {name} rows have no picture.")
+            if without and any_images:
+                self.notes.append(f"{self.name}: {without} of {len(rows)} {name} rows have no image.")
 
     def _read_train(self) -> None:
         self._raw["train"] = self.source.rows(self.directory, self.data.instructions, "train")
@@ -203,10 +203,10 @@ class InstructionTask(L.LightningDataModule):
         return dict(self._subsets)
 
     def check(self, report: Callable[[int], None] = lambda done: None) -> None:
-        """Check that every used row fits the context and every used picture can be decoded.
+        """Check that every used row fits the context and every used image can be decoded.
 
         Args:
-            report: gets the number of further pictures looked at.
+            report: gets the number of further images looked at.
 
         Raises:
             DataError: all problems together.
@@ -214,10 +214,10 @@ class InstructionTask(L.LightningDataModule):
         trains, tests = as_rows(self.train_rows), as_rows(self.test_rows)
         problems: list[str] = []
         cut = 0
-        broken, survey = broken_pictures(tests, trains, self.image_root, self.features, report)
+        broken, survey = broken_images(tests, trains, self.image_root, self.features, report)
         self.encoder.hashes.update({image: facts.sha256.hex() for image, facts in survey.facts.items()})
         self.encoder.sizes.update({image: (facts.width, facts.height) for image, facts in survey.facts.items()})
-        if broken and self.encoder.converts_boxes:  # lengths depend on the pictures
+        if broken and self.encoder.converts_boxes:  # lengths depend on the images
             raise DataError(broken)
         for rows in (trains, tests):
             lines, count = too_long(rows, self._lengths(rows), self.encoder, self.answers.max_new_tokens)
@@ -226,24 +226,24 @@ class InstructionTask(L.LightningDataModule):
             self.notes.append(f"{self.name}: {cut} training rows are cut at {self.encoder.backbone.max_length} tokens.")
         if warned := survey.warned:
             image, text = next(iter(warned.items()))
-            self.notes.append(f"{self.name}: Pillow warns of {len(warned)} pictures, as of {image}: {text}")
+            self.notes.append(f"{self.name}: Pillow warns of {len(warned)} images, as of {image}: {text}")
         if problems + broken:
             raise DataError(problems + broken)
 
-    def _pictures_by_frame(self) -> list[tuple[FeatureStore | None, str | None, list[str]]]:
-        """Feature store, frame and pictures: one entry, or two where answers see pictures in another frame."""
+    def _images_by_frame(self) -> list[tuple[FeatureStore | None, str | None, list[str]]]:
+        """Feature store, frame and images: one entry, or two where answers see images in another frame."""
         trains, tests = as_rows(self.train_rows).images, as_rows(self.test_rows).images
         if self.encoder.answer_frame is None:
             return [(self.encoder.store, None, list(dict.fromkeys([*tests, *trains])))]
         return [(self.encoder.store, None, trains), (self.encoder.answer_store, self.encoder.answer_frame, tests)]
 
     def missing_features(self) -> list[str]:
-        """Pictures of used rows whose features are not in the store yet, once per frame.
+        """Images of used rows whose features are not in the store yet, once per frame.
 
         Raises:
             ConfigError: the features would take more than `max_cache_gigabytes`.
         """
-        return [image for store, _, images in self._pictures_by_frame() for image in self._missing(store, images)]
+        return [image for store, _, images in self._images_by_frame() for image in self._missing(store, images)]
 
     def _missing(self, store: FeatureStore | None, images: Sequence[str]) -> list[str]:
         if store is None:
@@ -255,14 +255,14 @@ class InstructionTask(L.LightningDataModule):
         gigabytes = len(first) * tokens * width * BYTES / 1e9
         if gigabytes > self.data.max_cache_gigabytes:
             raise ConfigError(
-                f"task.{self.name}: cached features of {len(first)} pictures take {gigabytes:.0f} GB, more than "
+                f"task.{self.name}: cached features of {len(first)} images take {gigabytes:.0f} GB, more than "
                 f"data.max_cache_gigabytes={self.data.max_cache_gigabytes:g}; raise it or set data.cache_features=false"
             )
         return [image for digest, image in first.items() if digest not in store]
 
     def compute_features(self, report: Callable[[int], None] = lambda done: None) -> None:
-        """Run the tower over the pictures that lack features; `report` gets the number done after each batch."""
-        for store, frame, images in self._pictures_by_frame():
+        """Run the tower over the images that lack features; `report` gets the number done after each batch."""
+        for store, frame, images in self._images_by_frame():
             if store is not None:
                 with store.lock():
                     store.refresh()
@@ -273,8 +273,8 @@ class InstructionTask(L.LightningDataModule):
     ) -> None:
         backbone = self.encoder.backbone
         for part in chunks(images, TOWER_BATCH):
-            pixels = torch.stack([backbone.pixels(open_picture(self.image_root / image), frame) for image in part])
-            store.add([self.encoder.hash_of(image) for image in part], backbone.encode_pictures(pixels))
+            pixels = torch.stack([backbone.pixels(open_image(self.image_root / image), frame) for image in part])
+            store.add([self.encoder.hash_of(image) for image in part], backbone.encode_images(pixels))
             report(len(part))
 
     def describe(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.box_formats import box_on_disk
-from coin_lightning.backbones.pictures import check_frame, check_header, open_picture, picture_hash
+from coin_lightning.backbones.images import check_frame, check_header, image_hash, open_image
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.features import FeatureStore
@@ -20,20 +20,20 @@ BOXES = ("as_written", "converted")
 
 
 class Encoder:
-    """Turns rows into token ids and picture inputs for one backbone.
+    """Turns rows into token ids and image inputs for one backbone.
 
     Args:
         backbone: gives tokenizer, prompt and preprocessing.
-        images: image root.
+        image_root: folder of the images.
         store: cached features, or None to give pixels and let the tower run in every step.
-        answer_frame: frame of the pictures of test rows (`pictures.FRAMES`), if it is another than the backbone's.
+        answer_frame: frame of the images of test rows (`images.FRAMES`), if it is another than the backbone's.
         answer_store: cached features of that frame, or None for pixels.
         boxes: `as_written` leaves boxes as the files have them, `converted` gives them in the backbone's own format
             (`Backbone.box_format`).
         cuts: cut training rows at the end of the backbone's context.
 
     Attributes:
-        hashes: `picture_hash` of pictures by path, as far as known; others are read when they are asked for.
+        hashes: `image_hash` of images by path, as far as known; others are read when they are asked for.
         sizes: width and height, likewise.
 
     Raises:
@@ -43,7 +43,7 @@ class Encoder:
     def __init__(
         self,
         backbone: Backbone,
-        images: Path,
+        image_root: Path,
         store: FeatureStore | None,
         answer_frame: str | None = None,
         answer_store: FeatureStore | None = None,
@@ -52,7 +52,7 @@ class Encoder:
     ) -> None:
         if boxes not in BOXES:
             raise ConfigError(f"protocol.boxes={boxes!r} is unknown; use {' or '.join(BOXES)}")
-        self.backbone, self.images, self.store = backbone, images, store
+        self.backbone, self.image_root, self.store = backbone, image_root, store
         own = answer_frame is None or check_frame(answer_frame, "answer_frame") == backbone.image_frame
         self.answer_frame, self.answer_store = (None, store) if own else (answer_frame, answer_store)
         self.converts_boxes = boxes == "converted" and not backbone.box_format.as_on_disk
@@ -71,7 +71,7 @@ class Encoder:
         if box is None:
             return turn
         if row.image is None:
-            raise DataError(f"{row.where}: a box without a picture cannot be converted; set protocol.boxes=as_written")
+            raise DataError(f"{row.where}: a box without an image cannot be converted; set protocol.boxes=as_written")
         answer = self.backbone.box_format.write(box, self.size_of(row.image))
         return replace(turn, answer=answer, tags=True)
 
@@ -85,7 +85,7 @@ class Encoder:
         return {**reference, "box_format": self.backbone.box_format.describe()}
 
     def prompt(self, row: TrainRow | TestRow) -> str:
-        """The text as the model gets it, with one `<image>` for the picture's tokens."""
+        """The text as the model gets it, with one `<image>` for the image's tokens."""
         return self.backbone.prompt.render(self.turns(row))[0]
 
     def encode(self, row: TrainRow | TestRow) -> tuple[list[int], list[int]]:
@@ -116,32 +116,32 @@ class Encoder:
         return self.backbone.tokens(*self.backbone.prompt.render(self.turns(row)))
 
     def size_of(self, image: str) -> tuple[int, int]:
-        """Width and height of a picture of this task, read once."""
+        """Width and height of an image of this task, read once."""
         if image not in self.sizes:
-            self.sizes[image] = check_header(self.images / image)
+            self.sizes[image] = check_header(self.image_root / image)
         return self.sizes[image]
 
     def hash_of(self, image: str) -> str:
-        """`picture_hash` of a picture of this task, read once."""
+        """`image_hash` of an image of this task, read once."""
         if image not in self.hashes:
-            self.hashes[image] = picture_hash(self.images / image)
+            self.hashes[image] = image_hash(self.image_root / image)
         return self.hashes[image]
 
-    def picture(self, image: str, answering: bool = False) -> Tensor:
+    def pixels(self, image: str, answering: bool = False) -> Tensor:
         """Cached features `[tokens, width]`, or pixels `[3, S, S]` when there is no store; as for test rows or not."""
         store = self.answer_store if answering else self.store
         if store is not None:
             return store.get(self.hash_of(image))
-        return self.backbone.pixels(open_picture(self.images / image), self.answer_frame if answering else None)
+        return self.backbone.pixels(open_image(self.image_root / image), self.answer_frame if answering else None)
 
-    def pictures(self, rows: Sequence[TrainRow | TestRow], answering: bool = False) -> dict[str, Tensor]:
+    def image_tensors(self, rows: Sequence[TrainRow | TestRow], answering: bool = False) -> dict[str, Tensor]:
         """`features` or `pixels` of all images of the rows, stacked in their order; empty when there is none."""
-        found = [self.picture(media.path, answering) for row in rows for media in row.media]
+        found = [self.pixels(media.path, answering) for row in rows for media in row.media]
         name = "pixels" if (self.answer_store if answering else self.store) is None else "features"
         return {name: torch.stack(found)} if found else {}
 
     def train_batch(self, rows: Sequence[TrainRow]) -> dict[str, Any]:
-        """`input_ids`, `labels` `[b, l]` padded on the right, picture inputs, and what `spoken` says of the rows."""
+        """`input_ids`, `labels` `[b, l]` padded on the right, image inputs, and what `spoken` says of the rows."""
         encoded = [self.encode(row) for row in rows]
         width = max(len(ids) for ids, _ in encoded)
         ids = torch.full((len(rows), width), self.backbone.end_id)
@@ -149,10 +149,10 @@ class Encoder:
         for at, (row_ids, row_labels) in enumerate(encoded):
             ids[at, : len(row_ids)] = torch.tensor(row_ids)
             labels[at, : len(row_labels)] = torch.tensor(row_labels)
-        return {"input_ids": ids, "labels": labels, **spoken(rows), **self.pictures(rows)}
+        return {"input_ids": ids, "labels": labels, **spoken(rows), **self.image_tensors(rows)}
 
     def answer_batch(self, rows: Sequence[TestRow]) -> dict[str, Any]:
-        """`input_ids`, `attention_mask` `[b, l]` padded on the left, picture inputs, and what `spoken` says."""
+        """`input_ids`, `attention_mask` `[b, l]` padded on the left, image inputs, and what `spoken` says."""
         encoded = [self.encode(row)[0] for row in rows]
         width = max(map(len, encoded))
         ids = torch.full((len(rows), width), self.backbone.end_id)
@@ -160,8 +160,8 @@ class Encoder:
         for at, row_ids in enumerate(encoded):
             ids[at, width - len(row_ids) :] = torch.tensor(row_ids)
             mask[at, width - len(row_ids) :] = 1
-        pictures = self.pictures(rows, answering=True)
-        return {"input_ids": ids, "attention_mask": mask, **spoken(rows), **pictures}
+        images = self.image_tensors(rows, answering=True)
+        return {"input_ids": ids, "attention_mask": mask, **spoken(rows), **images}
 
 
 def spoken(rows: Sequence[TrainRow | TestRow]) -> dict[str, list[str]]:

@@ -112,7 +112,7 @@ class DatasetRows:
         """All rows in order.
 
         Raises:
-            DataError: there are none, or a column holds the pictures themselves.
+            DataError: there are none, or a column holds the images themselves.
         """
         if not len(self.data):
             raise DataError(f"{self.place}: must hold rows, found none")

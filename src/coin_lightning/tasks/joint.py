@@ -12,7 +12,7 @@ from coin_lightning.tasks.row_sequence import Rows
 class JointTask(InstructionTask):
     """Training rows of all members, mixed within each batch. It is never answered: the members are.
 
-    Pictures, features and prompts come from the members, which share backbone and image root.
+    Images, features and prompts come from the members, which share backbone and image root.
 
     Args:
         members: tasks in scenario order; read and checked by themselves.

@@ -1,4 +1,4 @@
-"""Exact numbers of tokens of rows, picture tokens included, counted once and kept beside the features."""
+"""Exact numbers of tokens of rows, image tokens included, counted once and kept beside the features."""
 
 import hashlib
 import multiprocessing
@@ -15,7 +15,7 @@ import tokenizers
 from filelock import FileLock
 
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.picture_ledger import cores
+from coin_lightning.tasks.image_ledger import cores
 from coin_lightning.tasks.row_sequence import RowFile, RowList, as_rows
 from coin_lightning.tasks.subsets import chunks
 from coin_lightning.whole_files import taking_place_of

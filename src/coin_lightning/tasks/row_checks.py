@@ -1,4 +1,4 @@
-"""Checks of the rows a run uses against the backbone's context and the pictures on disk."""
+"""Checks of the rows a run uses against the backbone's context and the images on disk."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 
 from coin_lightning.backbones.base import IGNORE
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.picture_ledger import LEDGER, PictureLedger, Survey
+from coin_lightning.tasks.image_ledger import LEDGER, ImageLedger, Survey
 from coin_lightning.tasks.row_format import TestRow, TrainRow
 from coin_lightning.tasks.row_sequence import Rows
 
@@ -16,7 +16,7 @@ from coin_lightning.tasks.row_sequence import Rows
 def too_long(rows: Rows[Any], lengths: np.ndarray, encoder: Encoder, max_new_tokens: int) -> tuple[list[str], int]:
     """Rows that do not fit the context, with their lengths, and how many training rows are cut to fit.
 
-    A row is refused, too, when nothing to learn is left before the cut, or not the whole of its picture.
+    A row is refused, too, when nothing to learn is left before the cut, or not the whole of its image.
 
     Args:
         lengths: tokens of each row, uncut.
@@ -54,17 +54,17 @@ def _too_long(row: TrainRow | TestRow, encoder: Encoder, kept: int) -> str:
     )
 
 
-def broken_pictures(
+def broken_images(
     tests: Rows[Any],
     trains: Rows[Any],
     images: Path,
     features: Path,
     report: Callable[[int], None] = lambda done: None,
 ) -> tuple[list[str], Survey]:
-    """Pictures that cannot be decoded, each with a row that shows it; and what is known of all.
+    """Images that cannot be decoded, each with a row that shows it; and what is known of all.
 
     Those that were decoded before, by any run that shares the folder `features`, are not opened again.
     """
-    survey = PictureLedger(features / LEDGER).survey(images, [*tests.images, *trains.images], report=report)
+    survey = ImageLedger(features / LEDGER).survey(images, [*tests.images, *trains.images], report=report)
     users = {**tests.users(survey.problems), **trains.users(survey.problems)}
     return [f"{users[image]}: {problem}" for image, problem in survey.problems.items()], survey

@@ -14,7 +14,7 @@ TRAIN_FIELDS = OWN_FIELDS | {"conversations"}
 TEST_FIELDS = OWN_FIELDS | {"text"} | READ_FIELDS
 """What is read of a row; whatever else it has is counted."""
 NO_PAIRS = "field 'conversations' must be a list of question and answer pairs"
-_MEDIA = re.compile("image|img|picture|photo|video", re.IGNORECASE)
+_MEDIA = re.compile("image|img|image|photo|video", re.IGNORECASE)
 
 
 class Media(NamedTuple):
@@ -126,10 +126,10 @@ def media_problems(raw: dict[str, Any], questions: Sequence[str], needed: bool) 
             if name != "image" and _MEDIA.search(str(name)) and isinstance(raw[name], str | list | dict) and raw[name]
         ]
         if count:
-            lines.append(f"has {count} {IMAGE}, but no picture; name its path in field 'image', or remove {IMAGE}")
+            lines.append(f"has {count} {IMAGE}, but no image; name its path in field 'image', or remove {IMAGE}")
         return lines
     if needed and not count and images == 1:
-        return [f"has a picture, but no {IMAGE}; put it in front of the first question, or remove field 'image'"]
+        return [f"has an image, but no {IMAGE}; put it in front of the first question, or remove field 'image'"]
     if count != images and (needed or count):
         return [
             f"has {count} {IMAGE}, but field 'image' names {images} image{'s' * (images > 1)}; "
@@ -151,7 +151,7 @@ def image_problems(raw: dict[str, Any]) -> list[str]:
     lines = []
     for written in written_images(raw):
         if not isinstance(written, str) or not written:
-            holds = "the picture itself" if isinstance(written, dict | bytes) else ascii(written)[:80]
+            holds = "the image itself" if isinstance(written, dict | bytes) else ascii(written)[:80]
             lines.append(f"field 'image' must be a path below the image folder or a list of paths, found {holds}")
     return lines
 

@@ -141,14 +141,14 @@ def _found(written: list[str], images: Path) -> tuple[list[str], np.ndarray, dic
     numbers = np.zeros(len(written), dtype=np.int64)
     for number, text in enumerate(written):
         try:
-            numbers[number] = places.setdefault(picture_path(text, images), len(places))
+            numbers[number] = places.setdefault(image_path(text, images), len(places))
         except DataError as error:
             problems[number] = str(error)
     return list(places), numbers, problems
 
 
-def picture_path(written: str, images: Path) -> str:
-    """Path of a picture relative to the image root, from the path in a row.
+def image_path(written: str, images: Path) -> str:
+    """Path of an image relative to the image root, from the path in a row.
 
     `./` prefixes are dropped, and `.jpg.jpg` falls back to `.jpg`, as some published rows need.
 

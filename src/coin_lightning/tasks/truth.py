@@ -42,12 +42,12 @@ class RowFields:
         return reference, [f"{row.where}: {line}" for line in lines]
 
     def reference(self, row: TestRow) -> Found:
-        """The truth of a row without its picture, and what is wrong with it; no required field is missing."""
+        """The truth of a row without its image, and what is wrong with it; no required field is missing."""
         return converted(row.fields)
 
 
 class BoxFields(RowFields):
-    """The truth is a box in the padded square: `answer_bbox`, `"[x1,y1,x2,y2]"` or a list, beside the picture's `size`.
+    """The truth is a box in the padded square: `answer_bbox`, `"[x1,y1,x2,y2]"` or a list, beside the image's `size`.
 
     References always have it as text, as the published files do.
     """
@@ -69,7 +69,7 @@ class BoxFields(RowFields):
             wrong.append(f"field 'size' must be [width, height], found {row.fields['size']!r}")
         x1, y1, x2, y2 = box = read_box(row.fields["answer_bbox"]) or (0, 0, 1, 1)
         if min(box) < -SLACK or max(box) > 1 + SLACK or x2 < x1 or y2 < y1:
-            wrong.append(f"field 'answer_bbox' lies outside its picture or has swapped corners: {list(box)}")
+            wrong.append(f"field 'answer_bbox' lies outside its image or has swapped corners: {list(box)}")
         boxes = {name: row.fields[name] for name in self.BOXES if isinstance(row.fields.get(name), list)}
         return {**fields, **{name: f"[{','.join(map(str, box))}]" for name, box in boxes.items()}}, wrong
 
@@ -155,7 +155,7 @@ class GQAAnswers:
 
 
 def _complete(rows: Sequence[TestRow], found: Iterable[Found]) -> list[Reference]:
-    """References with the rows' pictures beside them.
+    """References with the rows' images beside them.
 
     Raises:
         DataError: every problem found.

@@ -1,6 +1,6 @@
 """Everything about a task's files that should be known before a run: `verify_task` gives one report per task.
 
-Rows are read once and not kept; every picture is decoded, in parallel, unless the ledger knows it. Whatever the files
+Rows are read once and not kept; every image is decoded, in parallel, unless the ledger knows it. Whatever the files
 hold, the answer is a report: a file that cannot be used is an error in it.
 """
 
@@ -19,7 +19,7 @@ from coin_lightning.tasks.checks.findings import ERROR, EXAMPLES, NOTE, WARNING,
 from coin_lightning.tasks.checks.questions import Shared, repeated, shared
 from coin_lightning.tasks.checks.scan import Scan, Scanner, given_answer
 from coin_lightning.tasks.expected_counts import Expected, expected_counts
-from coin_lightning.tasks.picture_ledger import PictureLedger, Survey
+from coin_lightning.tasks.image_ledger import ImageLedger, Survey
 from coin_lightning.tasks.reference_fields import Reference
 from coin_lightning.tasks.row_format import TestRow
 from coin_lightning.tasks.row_sequence import RowFile, Rows
@@ -38,7 +38,7 @@ class TaskReport:
 
     Attributes:
         files: train and test file; `counts` and `expected` are rows in them.
-        pictures: distinct pictures, how many are sound, rows without one.
+        images: distinct images, how many are sound, rows without one.
         balance, lengths: per split, see `tasks/checks/answers.py`; missing for a file that could not be read.
         samples: rows to show.
     """
@@ -49,7 +49,7 @@ class TaskReport:
     max_new_tokens: int
     counts: dict[str, int | None] = field(default_factory=dict)
     expected: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    pictures: dict[str, int] = field(default_factory=dict)
+    images: dict[str, int] = field(default_factory=dict)
     balance: dict[str, Any] = field(default_factory=dict)
     lengths: dict[str, Any] = field(default_factory=dict)
     findings: list[dict[str, Any]] = field(default_factory=list)
@@ -60,7 +60,7 @@ class TaskReport:
 def verify_task(
     task: InstructionTask,
     backbone: Backbone,
-    ledger: PictureLedger,
+    ledger: ImageLedger,
     published: bool = False,
     tolerate: Collection[str] = (),
     workers: int | None = None,
@@ -72,11 +72,11 @@ def verify_task(
     Args:
         task: says where its files lie; the whole files are checked, not a subset.
         backbone: counts tokens; it needs no weights.
-        ledger: knows which pictures are sound.
+        ledger: knows which images are sound.
         published: compare the number of rows with published ones.
         tolerate: kinds of errors that count as warnings (`tasks/checks/findings.py`).
-        workers: threads that decode pictures.
-        report: gets pictures done and their total.
+        workers: threads that decode images.
+        report: gets images done and their total.
         unusable: tells which references no rule can use (`evaluation.usable_references`, a layer above this one).
 
     Raises:
@@ -95,14 +95,14 @@ class _Verification:
         self._tests: Rows[TestRow] = Rows([])
 
     def run(
-        self, ledger: PictureLedger, published: bool, workers: int | None, report: Callable[[int, int], None]
+        self, ledger: ImageLedger, published: bool, workers: int | None, report: Callable[[int, int], None]
     ) -> TaskReport:
         files = {split: str(file) for split, file in self.files.items()}
         made = TaskReport(self.task.name, str(self.task.image_root), files, self.task.answers.max_new_tokens)
         self._read()
         made.counts = {split: scan.rows if (scan := self.scans.get(split)) else None for split in SPLITS}
         made.expected = self._count(published)
-        made.pictures = self._pictures(ledger, workers, report)
+        made.images = self._images(ledger, workers, report)
         self._answers(made)
         made.samples = [entry for scan in self.scans.values() for entry in scan.samples]
         made.findings = [{**asdict(finding), "text": finding.text} for finding in self.findings.listed()]
@@ -184,10 +184,10 @@ class _Verification:
             for split, entries in known.items()
         }
 
-    def _pictures(
-        self, ledger: PictureLedger, workers: int | None, report: Callable[[int, int], None]
+    def _images(
+        self, ledger: ImageLedger, workers: int | None, report: Callable[[int, int], None]
     ) -> dict[str, int]:
-        images = list(dict.fromkeys(image for scan in self.scans.values() for image in scan.questions.pictures))
+        images = list(dict.fromkeys(image for scan in self.scans.values() for image in scan.questions.images))
         done = 0
 
         def advance(step: int) -> None:
@@ -202,22 +202,22 @@ class _Verification:
             self._repeated(split, scan, survey)
         if len(self.scans) == len(SPLITS):
             self._leaks(shared(self.scans["train"].questions, self.scans["test"].questions, survey.facts))
-        without = {f"{split}_without": scan.without_picture for split, scan in self.scans.items()}
+        without = {f"{split}_without": scan.without_image for split, scan in self.scans.items()}
         for split, scan in self.scans.items():
-            if images and scan.without_picture:
-                line = f"{self.files[split]}: {scan.without_picture} of {scan.rows} rows"
-                self.findings.add("no_picture", split, line, scan.without_picture)
+            if images and scan.without_image:
+                line = f"{self.files[split]}: {scan.without_image} of {scan.rows} rows"
+                self.findings.add("no_image", split, line, scan.without_image)
         return {"distinct": len(images), "sound": len(survey.facts), **without}
 
     def _broken(self, split: str, scan: Scan, survey: Survey) -> None:
         for image, text in survey.problems.items():
-            if image in scan.questions.pictures:
+            if image in scan.questions.images:
                 row = scan.questions.row_of(image)
-                self.findings.add("picture", split, f"{self.files[split]} row {row}: {text}")
+                self.findings.add("image", split, f"{self.files[split]} row {row}: {text}")
         for image, text in survey.warned.items():
-            if image in scan.questions.pictures:
+            if image in scan.questions.images:
                 row = scan.questions.row_of(image)
-                self.findings.add("picture_warning", split, f"{self.files[split]} row {row}: {image}: {text}")
+                self.findings.add("image_warning", split, f"{self.files[split]} row {row}: {image}: {text}")
 
     def _repeated(self, split: str, scan: Scan, survey: Survey) -> None:
         pairs = repeated(scan.questions, survey.facts)
@@ -233,7 +233,7 @@ class _Verification:
         lines = [f"{test} row {questions.row_of(image)}: {image}" for image in found.same_path[:EXAMPLES]]
         for image, other in found.same_content[:EXAMPLES]:
             lines.append(f"{test} row {questions.row_of(image)}: {image} has the bytes of {other}")
-        self.findings.add_all("shared_picture", "test", len(found.same_path) + len(found.same_content), lines)
+        self.findings.add_all("shared_image", "test", len(found.same_path) + len(found.same_content), lines)
 
     def _answers(self, made: TaskReport) -> None:
         distinct = list(dict.fromkeys(text for scan in self.scans.values() for text in scan.answers))

@@ -1,7 +1,7 @@
 """CoIN-mini (or any suite in CoIN's layout with its rows) written as the ten raw data sets, in their own formats.
 
 Where a format has no room for what CoIN-mini knows, the nearest public habit stands in: ten equal annotators, one OCR
-file per split, boxes in whole pixels. Pictures are linked, never copied.
+file per split, boxes in whole pixels. Images are linked, never copied.
 """
 
 import json
@@ -38,7 +38,7 @@ def raw_options(raw: Path, task: str) -> dict[str, str]:
 
 
 def both_splits(raw: Path) -> Path:
-    """A list of the ImageNet classes that have pictures in both splits, one of which is given another label."""
+    """A list of the ImageNet classes that have images in both splits, one of which is given another label."""
     folders = [{folder.name for folder in (raw / "ImageNet" / split).iterdir()} for split in ("train", "val")]
     wnids = sorted(folders[0] & folders[1])
     file = raw / "classes.txt"
@@ -47,7 +47,7 @@ def both_splits(raw: Path) -> Path:
 
 
 class _Suite:
-    """Rows and pictures of a suite."""
+    """Rows and images of a suite."""
 
     def __init__(self, root: Path, limit: int | None) -> None:
         self.root, self.limit = root, limit
@@ -57,7 +57,7 @@ class _Suite:
         file = self.root / "Instructions_Original" / folder / f"{split}.json"
         return [_flat(row) for row in json.loads(file.read_text())[: self.limit]]
 
-    def picture(self, name: str) -> Path:
+    def image(self, name: str) -> Path:
         return (self.root / "cl_dataset" / name).resolve()
 
 
@@ -89,17 +89,17 @@ def _ten(answer: str) -> list[str]:
 
 
 def _scienceqa(suite: _Suite, raw: Path) -> None:
-    truth = json.loads(suite.picture("ScienceQA/problems.json").read_text())
+    truth = json.loads(suite.image("ScienceQA/problems.json").read_text())
     ids = {split: [row["id"] for row in suite.rows("ScienceQA", split)] for split in ("train", "test")}
     problems = {id_: truth[id_] for listed in ids.values() for id_ in listed}
     _json(raw / "ScienceQA" / "problems.json", problems)
     _json(raw / "ScienceQA" / "pid_splits.json", {**ids, "val": []})
-    _link(raw / "ScienceQA" / "images", suite.picture("ScienceQA/images"))
+    _link(raw / "ScienceQA" / "images", suite.image("ScienceQA/images"))
 
 
 def _textvqa(suite: _Suite, raw: Path) -> None:
     folder = raw / "TextVQA"
-    known = json.loads(suite.picture("TextVQA/TextVQA_0.5.1_val.json").read_text())["data"]
+    known = json.loads(suite.image("TextVQA/TextVQA_0.5.1_val.json").read_text())["data"]
     truth = {str(entry["question_id"]): entry["answers"] for entry in known}  # of val; train has one answer
     for split in ("train", "val"):
         rows = suite.rows("TextVQA", split)
@@ -116,7 +116,7 @@ def _textvqa(suite: _Suite, raw: Path) -> None:
         tokens = {_stem(row): row["text"].split("\n")[1].removeprefix(OCR_LINE).split(", ") for row in rows}
         ocr = [{"image_id": name, "ocr_tokens": listed, "ocr_info": []} for name, listed in tokens.items()]
         _json(folder / f"TextVQA_Rosetta_OCR_v0.2_{split}.json", {"dataset_name": "textvqa", "data": ocr})
-    _link(folder / "train_images", suite.picture("TextVQA/train_images"))
+    _link(folder / "train_images", suite.image("TextVQA/train_images"))
 
 
 def _imagenet(suite: _Suite, raw: Path) -> None:
@@ -126,7 +126,7 @@ def _imagenet(suite: _Suite, raw: Path) -> None:
     for split, rows in splits.items():
         for row in rows:
             place = raw / "ImageNet" / split / wnids[row["answer"]] / Path(row["image"]).name
-            _link(place, suite.picture(row["image"]))
+            _link(place, suite.image(row["image"]))
     names = "".join(f"{wnid} {label.lower()}, a second name\n" for label, wnid in wnids.items())
     (raw / "ImageNet" / "LOC_synset_mapping.txt").write_text(names)
 
@@ -139,11 +139,11 @@ def _gqa(suite: _Suite, raw: Path) -> None:
         }
         for row in suite.rows("GQA", "train")
     }  # fmt: skip
-    truth = json.loads(suite.picture("GQA/testdev_balanced_questions.json").read_text())
+    truth = json.loads(suite.image("GQA/testdev_balanced_questions.json").read_text())
     _json(raw / "GQA" / "train_balanced_questions.json", train)
     test = {row["id"]: truth[row["id"]] for row in suite.rows("GQA", "test")}
     _json(raw / "GQA" / "testdev_balanced_questions.json", test)
-    _link(raw / "GQA" / "images", suite.picture("GQA/images"))
+    _link(raw / "GQA" / "images", suite.image("GQA/images"))
 
 
 def _vizwiz(suite: _Suite, raw: Path) -> None:
@@ -157,7 +157,7 @@ def _vizwiz(suite: _Suite, raw: Path) -> None:
             for row in suite.rows("VizWiz", split)
         ]  # fmt: skip
         _json(raw / "VizWiz" / "Annotations" / f"{split}.json", data)
-        _link(raw / "VizWiz" / split, suite.picture(f"VizWiz/{split}"))
+        _link(raw / "VizWiz" / split, suite.image(f"VizWiz/{split}"))
 
 
 def _vizwiz_answer(row: Row) -> str:
@@ -184,7 +184,7 @@ def _vqav2(suite: _Suite, raw: Path) -> None:
         name = f"v2_OpenEnded_mscoco_{split}2014_questions.json"
         _json(raw / "VQAv2" / name, {**head, "task_type": "Open-Ended", "questions": questions})
         _json(raw / "VQAv2" / f"v2_mscoco_{split}2014_annotations.json", {**head, "annotations": annotations})
-        _link(raw / "COCO2014" / f"{split}2014", suite.picture(f"COCO2014/{split}2014"))
+        _link(raw / "COCO2014" / f"{split}2014", suite.image(f"COCO2014/{split}2014"))
 
 
 def _ocrvqa(suite: _Suite, raw: Path) -> None:
@@ -196,21 +196,21 @@ def _ocrvqa(suite: _Suite, raw: Path) -> None:
             book["questions"].append(row["question"])
             book["answers"].append(row["answer"])
     _json(raw / "OCR-VQA" / "dataset.json", books)
-    _link(raw / "OCR-VQA" / "images", suite.picture("OCR-VQA/images"))
+    _link(raw / "OCR-VQA" / "images", suite.image("OCR-VQA/images"))
 
 
 def _refcoco(suite: _Suite, raw: Path) -> None:
-    """The pictures take turns between the three sets; every object has one sentence."""
+    """The images take turns between the three sets; every object has one sentence."""
     rows = {split: suite.rows("Grounding", split) for split in ("train", "test")}
     sizes = _sizes(suite, rows["train"] + rows["test"])
-    owners = picture_sets(rows["train"]) | picture_sets(rows["test"])
+    owners = image_sets(rows["train"]) | image_sets(rows["test"])
     for name, file in SETS.items():
         mine = [(split, row) for split, listed in rows.items() for row in listed if owners[_number(row)] == name]
         folder = raw / "refer" / name
-        pictures = {_number(row): row for _, row in mine}
+        by_number = {_number(row): row for _, row in mine}
         images = [
             {"id": id_, "file_name": Path(row["image"]).name, "width": sizes[id_][0], "height": sizes[id_][1]}
-            for id_, row in pictures.items()
+            for id_, row in by_number.items()
         ]
         annotations = [
             {"id": int(row["id"]), "image_id": _number(row), "bbox": _pixels(row, sizes[_number(row)]), "iscrowd": 0}
@@ -218,13 +218,13 @@ def _refcoco(suite: _Suite, raw: Path) -> None:
         ]
         _json(folder / "instances.json", {"info": {}, "images": images, "annotations": annotations, "categories": []})
         (folder / file).write_bytes(pickle.dumps(list(_references(name, mine)), 2))
-    _link(raw / "COCO2014" / "train2014", suite.picture("COCO2014/train2014"))
+    _link(raw / "COCO2014" / "train2014", suite.image("COCO2014/train2014"))
 
 
-def picture_sets(rows: list[Row]) -> dict[int, str]:
-    """COCO's picture number -> the set that gets it."""
-    pictures = dict.fromkeys(_number(row) for row in rows)
-    return {number: list(SETS)[place % 3] for place, number in enumerate(pictures)}
+def image_sets(rows: list[Row]) -> dict[int, str]:
+    """COCO's image number -> the set that gets it."""
+    images = dict.fromkeys(_number(row) for row in rows)
+    return {number: list(SETS)[place % 3] for place, number in enumerate(images)}
 
 
 def _references(name: str, mine: list[tuple[str, Row]]) -> Iterator[Row]:
@@ -247,7 +247,7 @@ def _number(row: Row) -> int:
 def _sizes(suite: _Suite, rows: list[Row]) -> dict[int, tuple[int, int]]:
     sizes = {}
     for row in rows:
-        with Image.open(suite.picture(row["image"])) as opened:
+        with Image.open(suite.image(row["image"])) as opened:
             sizes[_number(row)] = opened.size
     return sizes
 

@@ -33,11 +33,11 @@ TEST = {"91": question("n5", "Is it day?", "no"), "92": question("n5", "Which si
 
 @pytest.fixture
 def raw(tmp_path) -> Path:
-    """A raw GQA folder with three pictures."""
+    """A raw GQA folder with three images."""
     folder = tmp_path / "GQA"
     (folder / "images").mkdir(parents=True)
     for name in ("11", "12", "n5"):
-        (folder / "images" / f"{name}.jpg").write_bytes(b"picture")
+        (folder / "images" / f"{name}.jpg").write_bytes(b"image")
     (folder / "train_balanced_questions.json").write_text(json.dumps(TRAIN))
     (folder / "testdev_balanced_questions.json").write_text(json.dumps(TEST))
     return folder
@@ -165,7 +165,7 @@ def test_problems_of_both_splits_come_together(raw, tmp_path):
     (raw / "testdev_balanced_questions.json").write_text(json.dumps({**TEST, "93": {"imageId": "n5"}}))
     with pytest.raises(DataError, match="2 problems in the data") as caught:
         build_task("gqa", raw, tmp_path / "coin")
-    assert "id 02: picture" in caught.value.problems[0]
+    assert "id 02: image" in caught.value.problems[0]
     assert "question 93: needs texts imageId, question and answer" in caught.value.problems[1]
     built = build_task("gqa", raw, tmp_path / "coin", BuildOptions(skip=True))
     assert [(split.rows, split.questions, split.skipped) for split in built] == [(1, 2, 1), (2, 2, 1)]

@@ -11,11 +11,11 @@ def test_the_padded_frame_by_hand():
     # 100 x 200: 50 pixels to the left.
     assert padded_box((0, 0, 100, 200), (100, 200)) == [0.25, 0.0, 0.75, 1.0]
     assert padded_box((1, 2, 3, 4), (10, 10)) == [0.1, 0.2, 0.3, 0.4]
-    # An odd difference: of 3 pixels 1 is above, as where the picture is pasted into its square.
+    # An odd difference: of 3 pixels 1 is above, as where the image is pasted into its square.
     assert padded_box((0, 0, 10, 7), (10, 7)) == [0.0, 0.1, 1.0, 0.8]
 
 
-def test_the_frame_of_the_picture_by_hand():
+def test_the_frame_of_the_image_by_hand():
     assert original_box((40, 20, 100, 60), (200, 100)) == [0.2, 0.2, 0.5, 0.6]
 
 
@@ -34,11 +34,11 @@ def test_coco_boxes_become_corners():
 @pytest.mark.parametrize(
     ("bbox", "message"),
     [
-        ([40, 20, 161.5, 10], "leaves its picture of 200 x 100 pixels"),
-        ([40, 20, 10, 81.5], "leaves its picture"),
-        ([-1.5, 20, 10, 10], "leaves its picture"),
-        ([0, -2, 10, 10], "leaves its picture"),
-        ([300, 20, 10, 10], "leaves its picture"),
+        ([40, 20, 161.5, 10], "leaves its image of 200 x 100 pixels"),
+        ([40, 20, 10, 81.5], "leaves its image"),
+        ([-1.5, 20, 10, 10], "leaves its image"),
+        ([0, -2, 10, 10], "leaves its image"),
+        ([300, 20, 10, 10], "leaves its image"),
         ([40, 20, 0, 10], "has no area"),
         ([40, 20, 10, -3], "has no area"),
         ([40, 20, 10], "is no list of four numbers"),

@@ -24,7 +24,7 @@ def write(raw: Path, name: str = "train_balanced_questions.json", **questions: A
     return raw
 
 
-def test_questions_of_a_picture_are_a_group(tmp_path):
+def test_questions_of_a_image_are_a_group(tmp_path):
     other = {**ENTRY, "question": "What is on the wall?", "answer": "pipe", "imageId": "n161313"}
     found = list(rows(write(tmp_path, **{"02930152": ENTRY, "07333408": other}), "train"))
     assert found == [

@@ -20,7 +20,7 @@ NAMES = {
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """Six classes with two training pictures and one validation picture each (in folders)."""
+    """Six classes with two training images and one validation image each (in folders)."""
     (tmp_path / "LOC_synset_mapping.txt").write_text("".join(f"{wnid} {name}\n" for wnid, name in NAMES.items()))
     for number, wnid in enumerate(NAMES):
         for place in (2, 1):
@@ -114,7 +114,7 @@ def test_flat_val_problems(raw: Path):
     texts = [problem.text for problem in found[1:] if isinstance(problem, Problem)]
     assert f"{file} line 3: '' is no class" in texts[0]
     assert len(texts) == 1 + 5
-    assert "no picture of class n04355933 (Sunglass)" in texts[-1]
+    assert "no image of class n04355933 (Sunglass)" in texts[-1]
     file.write_text("a,b\n")
     with pytest.raises(DataError, match="must begin with ImageId,PredictionString"):
         list(rows(raw, "test", classes="5"))
@@ -126,7 +126,7 @@ def test_missing_class_folder_is_told(raw: Path):
     *found, problem = rows(raw, "train", classes="5")
     assert len(found) == 10
     assert isinstance(problem, Problem)
-    assert "no picture of class n04355933 (Sunglass)" in problem.text
+    assert "no image of class n04355933 (Sunglass)" in problem.text
 
 
 def test_wrong_number_of_classes(raw: Path):

@@ -1,17 +1,17 @@
-"""Picture folders and ground-truth files: links, copies, and what is missing."""
+"""Image folders and ground-truth files: links, copies, and what is missing."""
 
 from pathlib import Path
 
 import pytest
 
 from coin_lightning.benchmarks.coin import gqa, vqav2
-from coin_lightning.benchmarks.coin.places import MODES, Pictures, place_truths
+from coin_lightning.benchmarks.coin.places import MODES, Images, place_truths
 from coin_lightning.errors import DataError
 
 
 @pytest.fixture
 def raw(tmp_path) -> Path:
-    """GQA's pictures and truth."""
+    """GQA's images and truth."""
     folder = tmp_path / "raw"
     (folder / "images").mkdir(parents=True)
     (folder / "images" / "1.jpg").write_bytes(b"one")
@@ -19,30 +19,30 @@ def raw(tmp_path) -> Path:
     return folder
 
 
-def pictures(raw: Path, out: Path, mode: str) -> Pictures:
-    found = Pictures(gqa.RAW, raw, out, mode)
+def images(raw: Path, out: Path, mode: str) -> Images:
+    found = Images(gqa.RAW, raw, out, mode)
     found.prepare()
     return found
 
 
 def test_links_lead_to_the_raw_folder(raw, tmp_path):
     out = tmp_path / "out"
-    found = pictures(raw, out, "link")
+    found = images(raw, out, "link")
     assert (out / "GQA" / "images").is_symlink()
     assert (out / "GQA" / "images" / "1.jpg").read_bytes() == b"one"
     assert found.trouble("GQA/images/1.jpg") is None
     assert found.trouble(None) is None
     assert found.trouble("GQA/images/2.jpg") == (
-        f"picture {out / 'GQA' / 'images' / '2.jpg'} is missing; restore it or remove the record"
+        f"image {out / 'GQA' / 'images' / '2.jpg'} is missing; restore it or remove the record"
     )
-    pictures(raw, out, "link")  # once more changes nothing
+    images(raw, out, "link")  # once more changes nothing
 
 
 def test_a_link_follows_when_the_raw_folder_moves(raw, tmp_path):
     out, moved = tmp_path / "out", tmp_path / "moved"
-    pictures(raw, out, "link")
+    images(raw, out, "link")
     raw.rename(moved)
-    found = pictures(moved, out, "link")
+    found = images(moved, out, "link")
     assert found.trouble("GQA/images/1.jpg") is None
     assert (out / "GQA" / "images").resolve() == (moved / "images").resolve()
 
@@ -51,37 +51,37 @@ def test_a_folder_that_is_there_stays(raw, tmp_path):
     mine = tmp_path / "out" / "GQA" / "images"
     mine.mkdir(parents=True)
     (mine / "2.jpg").touch()
-    found = pictures(raw, tmp_path / "out", "link")
+    found = images(raw, tmp_path / "out", "link")
     assert not mine.is_symlink()
     assert found.trouble("GQA/images/2.jpg") is None
     assert "is missing" in found.trouble("GQA/images/1.jpg")
 
 
-def test_copies_are_made_of_named_pictures_only(raw, tmp_path):
+def test_copies_are_made_of_named_images_only(raw, tmp_path):
     (raw / "images" / "unused.jpg").touch()
     out = tmp_path / "out"
-    found = pictures(raw, out, "copy")
+    found = images(raw, out, "copy")
     assert found.trouble("GQA/images/1.jpg") is None
     assert found.trouble("GQA/images/1.jpg") is None
-    assert f"picture {raw / 'images' / '2.jpg'} is missing" in found.trouble("GQA/images/2.jpg")
+    assert f"image {raw / 'images' / '2.jpg'} is missing" in found.trouble("GQA/images/2.jpg")
     assert [file.name for file in (out / "GQA" / "images").iterdir()] == ["1.jpg"]
     assert not (out / "GQA" / "images").is_symlink()
 
 
 def test_none_looks_below_the_image_root_and_unchecked_nowhere(raw, tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(DataError, match="picture folder is missing; looked for images, allImages/images"):
-        pictures(raw, out, "none")
+    with pytest.raises(DataError, match="image folder is missing; looked for images, allImages/images"):
+        images(raw, out, "none")
     (out / "GQA" / "images").mkdir(parents=True)
-    assert "is missing" in pictures(raw, out, "none").trouble("GQA/images/1.jpg")
-    assert pictures(raw, tmp_path / "nowhere", "unchecked").trouble("GQA/images/9.jpg") is None
+    assert "is missing" in images(raw, out, "none").trouble("GQA/images/1.jpg")
+    assert images(raw, tmp_path / "nowhere", "unchecked").trouble("GQA/images/9.jpg") is None
     assert not (tmp_path / "nowhere").exists()
     assert set(MODES) == {"link", "copy", "none", "unchecked"}
 
 
 def test_all_missing_folders_are_named(tmp_path):
     with pytest.raises(DataError) as caught:
-        Pictures(vqav2.RAW, tmp_path, tmp_path / "out", "link").prepare()
+        Images(vqav2.RAW, tmp_path, tmp_path / "out", "link").prepare()
     assert len(caught.value.problems) == 2
     assert "images=unchecked" in caught.value.problems[0]
 
@@ -90,7 +90,7 @@ def test_coco_beside_the_raw_folder_is_found(tmp_path):
     for folder in ("train2014", "val2014"):
         (tmp_path / "COCO2014" / folder).mkdir(parents=True)
     (tmp_path / "VQAv2").mkdir()
-    Pictures(vqav2.RAW, tmp_path / "VQAv2", tmp_path / "out", "link").prepare()
+    Images(vqav2.RAW, tmp_path / "VQAv2", tmp_path / "out", "link").prepare()
     assert (tmp_path / "out" / "COCO2014" / "val2014").resolve() == tmp_path / "COCO2014" / "val2014"
 
 
@@ -114,7 +114,7 @@ def test_a_raw_folder_that_is_the_image_root_itself_stays_as_it_is(raw):
     out = raw.parent
     raw.rename(out / "GQA")
     place_truths(gqa.RAW, out / "GQA", out)
-    found = pictures(out / "GQA", out, "link")
+    found = images(out / "GQA", out, "link")
     assert not (out / "GQA" / "images").is_symlink()
     assert found.trouble("GQA/images/1.jpg") is None
     assert (out / "GQA" / "testdev_balanced_questions.json").read_text() == "{}"

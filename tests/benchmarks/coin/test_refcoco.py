@@ -14,30 +14,30 @@ from coin_lightning.errors import ConfigError, DataError
 FILES = {"refcoco": "refs(unc).p", "refcoco+": "refs(unc).p", "refcocog": "refs(umd).p"}
 
 
-def reference(number: int, split: str, picture: int, *sentences: str, ann: int | None = None) -> dict[str, Any]:
+def reference(number: int, split: str, image: int, *sentences: str, ann: int | None = None) -> dict[str, Any]:
     """A reference as the refer API has it; its sentences are numbered `10 * number` and up."""
     listed = [
         {"tokens": text.split(), "raw": text.upper(), "sent": text, "sent_id": 10 * number + place}
         for place, text in enumerate(sentences)
     ]
     ids = [each["sent_id"] for each in listed]
-    name = f"COCO_train2014_{picture:012d}_{number}.jpg"
-    kinds = {"ref_id": number, "image_id": picture, "ann_id": 100 + number if ann is None else ann, "category_id": 1}
+    name = f"COCO_train2014_{image:012d}_{number}.jpg"
+    kinds = {"ref_id": number, "image_id": image, "ann_id": 100 + number if ann is None else ann, "category_id": 1}
     return {**kinds, "split": split, "sentences": listed, "sent_ids": ids, "file_name": name}
 
 
-def write_set(raw: Path, name: str, references: list[Any], pictures: dict[int, tuple[int, int]], boxes: dict) -> Path:
-    """A set's folder; `boxes` is annotation id -> (picture id, COCO box)."""
+def write_set(raw: Path, name: str, references: list[Any], sizes: dict[int, tuple[int, int]], boxes: dict) -> Path:
+    """A set's folder; `boxes` is annotation id -> (image id, COCO box)."""
     folder = raw / name
     folder.mkdir(parents=True)
     (folder / FILES[name]).write_bytes(pickle.dumps(references, 2))
     images = [
         {"id": id_, "file_name": f"COCO_train2014_{id_:012d}.jpg", "width": width, "height": height, "license": 1}
-        for id_, (width, height) in pictures.items()
+        for id_, (width, height) in sizes.items()
     ]
     annotations = [
-        {"id": id_, "image_id": picture, "bbox": box, "category_id": 1, "segmentation": [[0, 0, 1, 1]], "area": 1.5}
-        for id_, (picture, box) in boxes.items()
+        {"id": id_, "image_id": image, "bbox": box, "category_id": 1, "segmentation": [[0, 0, 1, 1]], "area": 1.5}
+        for id_, (image, box) in boxes.items()
     ]
     content = {"info": {"version": "1"}, "images": images, "licenses": [], "annotations": annotations, "categories": []}
     (folder / "instances.json").write_text(json.dumps(content))
@@ -46,8 +46,8 @@ def write_set(raw: Path, name: str, references: list[Any], pictures: dict[int, t
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """Three sets: pictures 5 (200 x 100) and 6 (100 x 200), objects 1 to 4, of train, val, testA, testB and test."""
-    pictures = {5: (200, 100), 6: (100, 200), 7: (50, 50)}
+    """Three sets: images 5 (200 x 100) and 6 (100 x 200), objects 1 to 4, of train, val, testA, testB and test."""
+    images = {5: (200, 100), 6: (100, 200), 7: (50, 50)}
     boxes = {
         101: (5, [40, 20, 60, 40]), 102: (6, [0, 0, 100, 200]), 103: (5, [0.0, 0.0, 20.5, 10.25]),
         104: (5, [1, 1, 2, 2]), 999: (7, [0, 0, 1, 1]),
@@ -61,21 +61,21 @@ def raw(tmp_path: Path) -> Path:
             reference(5, "testA", 5, "a person", ann=101),
             reference(6, "testB", 6, "a thing", ann=102),
         ]
-        write_set(tmp_path, name, references, pictures, boxes)
+        write_set(tmp_path, name, references, images, boxes)
     references = [reference(1, "train", 5, "a long sentence"), reference(2, "test", 6, "another", "one more")]
-    write_set(tmp_path, "refcocog", references, pictures, boxes)
+    write_set(tmp_path, "refcocog", references, images, boxes)
     return tmp_path
 
 
-def test_train_rows_of_a_picture_stand_together_in_one_group(raw: Path):
+def test_train_rows_of_a_image_stand_together_in_one_group(raw: Path):
     found = list(rows(raw, "train", sets="refcoco"))
-    picture5, picture6 = (f"COCO2014/train2014/COCO_train2014_{number:012d}.jpg" for number in (5, 6))
+    image5, image6 = (f"COCO2014/train2014/COCO_train2014_{number:012d}.jpg" for number in (5, 6))
     assert [(row.id, row.group, row.image, row.question, row.answer) for row in found] == [
         # 200 x 100: y moves by 50 and all is divided by 200.
-        ("refcoco_10", "refcoco_5", picture5, "left cat", "[0.2,0.35,0.5,0.55]"),
-        ("refcoco_11", "refcoco_5", picture5, "the cat", "[0.2,0.35,0.5,0.55]"),
-        ("refcoco_30", "refcoco_5", picture5, "corner", "[0.0,0.25,0.1,0.3]"),
-        ("refcoco_20", "refcoco_6", picture6, "all of it", "[0.25,0.0,0.75,1.0]"),
+        ("refcoco_10", "refcoco_5", image5, "left cat", "[0.2,0.35,0.5,0.55]"),
+        ("refcoco_11", "refcoco_5", image5, "the cat", "[0.2,0.35,0.5,0.55]"),
+        ("refcoco_30", "refcoco_5", image5, "corner", "[0.0,0.25,0.1,0.3]"),
+        ("refcoco_20", "refcoco_6", image6, "all of it", "[0.25,0.0,0.75,1.0]"),
     ]
 
 
@@ -122,19 +122,19 @@ def test_sources_are_the_six_files(raw: Path):
         sources(raw / "refcoco", "train")
 
 
-def broken(tmp_path: Path, record: Any, pictures: dict, boxes: dict) -> list[RawRow | Problem]:
+def broken(tmp_path: Path, record: Any, images: dict, boxes: dict) -> list[RawRow | Problem]:
     good = reference(9, "train", 5, "good", ann=109)
-    pictures, boxes = {5: (200, 100), **pictures}, {109: (5, [0, 0, 10, 10]), **boxes}
-    write_set(tmp_path, "refcoco", [record, good], pictures, boxes)
+    images, boxes = {5: (200, 100), **images}, {109: (5, [0, 0, 10, 10]), **boxes}
+    write_set(tmp_path, "refcoco", [record, good], images, boxes)
     return list(rows(tmp_path, "train", sets="refcoco"))
 
 
 @pytest.mark.parametrize(
-    ("record", "pictures", "boxes", "message"),
+    ("record", "images", "boxes", "message"),
     [
         (reference(1, "train", 8, "x"), {}, {101: (8, [0, 0, 1, 1])}, "reference 0 (ref_id 1): image_id 8 with name"),
         (reference(1, "train", 5, "x"), {}, {}, "ann_id 101 is not in"),
-        (reference(1, "train", 5, "x"), {}, {101: (6, [0, 0, 1, 1])}, "ann_id 101 belongs to picture 6, not 5"),
+        (reference(1, "train", 5, "x"), {}, {101: (6, [0, 0, 1, 1])}, "ann_id 101 belongs to image 6, not 5"),
         (
             reference(1, "train", 5, "x"),
             {},
@@ -150,8 +150,8 @@ def broken(tmp_path: Path, record: Any, pictures: dict, boxes: dict) -> list[Raw
         (reference(1, "train", 6, "x"), {6: (0, 9)}, {101: (6, [0, 0, 1, 1])}, "image_id 6 with name and size"),
     ],
 )
-def test_a_broken_record_is_a_problem_and_the_others_are_rows(tmp_path, record, pictures, boxes, message):
-    problem, row = sorted(broken(tmp_path, record, pictures, boxes), key=lambda found: isinstance(found, RawRow))
+def test_a_broken_record_is_a_problem_and_the_others_are_rows(tmp_path, record, images, boxes, message):
+    problem, row = sorted(broken(tmp_path, record, images, boxes), key=lambda found: isinstance(found, RawRow))
     assert isinstance(problem, Problem)
     assert message in problem.text
     assert str(tmp_path / "refcoco") in problem.text
@@ -175,4 +175,4 @@ def test_a_wrong_or_hostile_file_is_an_error(raw: Path):
 
 def test_the_task_is_coins_grounding():
     assert (RAW.key, RAW.folder, RAW.splits) == ("grounding", "Grounding", ("train", "test"))
-    assert set(RAW.pictures) == {"COCO2014/train2014"}
+    assert set(RAW.images) == {"COCO2014/train2014"}

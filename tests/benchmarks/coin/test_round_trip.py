@@ -14,7 +14,7 @@ from coin_lightning.benchmarks.coin.templates import FOLDERS
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from raw_mini import RAW_FOLDERS, picture_sets, raw_options, write_raw
+from raw_mini import RAW_FOLDERS, image_sets, raw_options, write_raw
 
 pytestmark = pytest.mark.assets
 MORE = {"answers", "answer_type"}  # what raw test rows know and CoIN-mini's do not
@@ -27,7 +27,7 @@ def raw(small_suite, tmp_path_factory) -> Path:
 
 
 def build(raw: Path, out: Path, task: str, **more: Any) -> None:
-    # The small suite has pictures of some classes in one split only.
+    # The small suite has images of some classes in one split only.
     options = BuildOptions(options=raw_options(raw, task), skip=task == "imagenet", **more)
     build_task(task, raw / RAW_FOLDERS[task], out, options)
 
@@ -59,7 +59,7 @@ def expected(rows: list[dict[str, Any]], task: str) -> dict[Any, dict[str, Any]]
         elif task == "ocrvqa":
             row = {**row, key: f"{row[key][:-1]}_{row[key][-1]}"}
         elif task == "grounding":
-            row = {**row, key: f"{picture_sets(rows)[int(name[-12:])]}_{row[key]}"}
+            row = {**row, key: f"{image_sets(rows)[int(name[-12:])]}_{row[key]}"}
         found[row[key]] = normal(row, task)
     return found
 
@@ -75,7 +75,7 @@ def test_rows_are_the_same(small_suite, raw, tmp_path, task):
 
 
 @pytest.mark.parametrize("task", RAW_TASKS)
-def test_pictures_and_ground_truth_are_the_same(small_suite, raw, tmp_path, task):
+def test_images_and_ground_truth_are_the_same(small_suite, raw, tmp_path, task):
     build(raw, tmp_path, task, types=("original",), grouped=False)
     folder, evaluation = RAW_TASKS[task].folder, RAW_TASKS[task].evaluation
     for split in ("train", evaluation):
@@ -103,8 +103,8 @@ def test_every_type_and_conversation_holds_the_same_questions(small_suite, raw, 
 
 
 def turns(row: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(picture, question without instruction, answer) of a conversation."""
+    """(image, question without instruction, answer) of a conversation."""
     human, gpt = row["conversations"][::2], row["conversations"][1::2]
     first_lines = (part["value"].removeprefix("<image>\n").split("\n")[0] for part in human)
-    picture = Path(row.get("image", "")).name
-    return [(picture, text, part["value"]) for text, part in zip(first_lines, gpt, strict=True)]
+    image = Path(row.get("image", "")).name
+    return [(image, text, part["value"]) for text, part in zip(first_lines, gpt, strict=True)]

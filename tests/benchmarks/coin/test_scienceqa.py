@@ -1,4 +1,4 @@
-"""ScienceQA rows from hand-written problems, with and without picture and hint; broken problems are told."""
+"""ScienceQA rows from hand-written problems, with and without image and hint; broken problems are told."""
 
 import json
 from pathlib import Path

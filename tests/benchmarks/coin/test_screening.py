@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from coin_lightning.benchmarks.coin import gqa, screening
-from coin_lightning.benchmarks.coin.places import Pictures
+from coin_lightning.benchmarks.coin.places import Images
 from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow
 from coin_lightning.benchmarks.coin.screening import Problems, screened
 from coin_lightning.errors import DataError
@@ -15,8 +15,8 @@ def run(tmp_path: Path, *rows: RawRow | Problem, conversations: bool = False) ->
     (tmp_path / "GQA" / "images").mkdir(parents=True, exist_ok=True)
     (tmp_path / "GQA" / "images" / "1.jpg").touch()
     problems = Problems()
-    pictures = Pictures(gqa.RAW, tmp_path, tmp_path, "none")
-    return list(screened(iter(rows), "q.json", pictures, problems, conversations)), problems
+    images = Images(gqa.RAW, tmp_path, tmp_path, "none")
+    return list(screened(iter(rows), "q.json", images, problems, conversations)), problems
 
 
 GOOD = RawRow("1", "GQA/images/1.jpg", "Q?", "a", "1")
@@ -35,7 +35,7 @@ def test_good_rows_pass(tmp_path):
         (RawRow(2, None, "Q?", " "), "q.json id 2: the answer is empty; a model cannot learn to say nothing"),
         (RawRow("2", None, "<image> Q?", "a"), "q.json id 2: <image> stands in the question or answer"),
         (RawRow("2", None, "Q?", "<image>"), "q.json id 2: <image> stands in the question or answer"),
-        (RawRow("2", "GQA/images/2.jpg", "Q?", "a"), "q.json id 2: picture"),
+        (RawRow("2", "GQA/images/2.jpg", "Q?", "a"), "q.json id 2: image"),
         (RawRow(1, None, "Q?", "a"), "q.json id 1: the id is used by an earlier row; ids must be unique"),
     ],
 )

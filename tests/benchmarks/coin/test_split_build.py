@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coin_lightning.benchmarks.coin.options import BuildOptions, BuildProgress
-from coin_lightning.benchmarks.coin.places import Pictures
+from coin_lightning.benchmarks.coin.places import Images
 from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask
 from coin_lightning.benchmarks.coin.record import BuildRecord
 from coin_lightning.benchmarks.coin.split_build import SplitBuild
@@ -42,7 +42,7 @@ def builder(root: Path, rows: list[RawRow | Problem], progress: BuildProgress | 
         root=root,
         options=BuildOptions(**options),
         named={},
-        pictures=Pictures(task, root, root, "link"),
+        images=Images(task, root, root, "link"),
         record=BuildRecord(root, root / "build"),
         instructions=load_instructions("gqa"),
         progress=progress or BuildProgress(),

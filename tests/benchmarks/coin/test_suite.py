@@ -15,11 +15,11 @@ def test_tasks_folders_and_splits_are_coin_minis_and_in_its_order():
     assert list(RAW_TASKS) == [task.key for task in RAW_TASKS.values()]
 
 
-def test_pictures_lie_where_coin_minis_do():
+def test_images_lie_where_coin_minis_do():
     for task, mini in zip(RAW_TASKS.values(), TASKS, strict=True):
         for split in ("train", "test"):
-            top = mini.picture(split, 1).removeprefix("./").split("/")[0]
-            assert {folder.split("/")[0] for folder in task.pictures} == {top}
+            top = mini.image_path(split, 1).removeprefix("./").split("/")[0]
+            assert {folder.split("/")[0] for folder in task.images} == {top}
 
 
 def test_truths_are_what_the_task_configs_read():

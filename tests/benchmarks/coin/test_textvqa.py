@@ -25,7 +25,7 @@ def write(raw: Path, *entries: Any, split: str = "train", key: str = "data") -> 
     return raw
 
 
-def test_question_answer_and_picture(tmp_path):
+def test_question_answer_and_image(tmp_path):
     other = {**ENTRY, "question_id": 34601, "answers": ["Ale"] * 4 + ["pale ale"] * 5 + ["ale"]}
     found = list(rows(write(tmp_path, ENTRY, other), "train"))
     image = "TextVQA/train_images/0054c91397f2fe05.jpg"

@@ -55,7 +55,7 @@ def test_unanswerable(tmp_path, answerable, answers, answer):
     assert row.answer == answer
 
 
-def test_a_second_question_about_a_picture_gets_an_id_of_its_own(tmp_path):
+def test_a_second_question_about_a_image_gets_an_id_of_its_own(tmp_path):
     found = list(rows(write(tmp_path, ENTRY, {**ENTRY, "question": "And this?"}, ENTRY), "train"))
     assert [row.id for row in found] == [
         "VizWiz_train_00000003", "VizWiz_train_00000003_2", "VizWiz_train_00000003_3",

@@ -53,7 +53,7 @@ def test_rows_are_joined_by_id_not_by_place(tmp_path):
     assert len(found) == 3
 
 
-def test_val_has_its_own_files_and_pictures(tmp_path):
+def test_val_has_its_own_files_and_images(tmp_path):
     raw = write(tmp_path, [question(5, 42)], [annotation(5, 42, "2")], "val")
     (row,) = rows(raw, "val")
     assert row.image == "COCO2014/val2014/COCO_val2014_000000000042.jpg"
@@ -79,7 +79,7 @@ def test_ids_that_do_not_join(tmp_path):
     ("asked", "said", "words"),
     [
         (question(1, 1), {**annotation(1, 1, "a"), "answers": ["a"] * 9}, "10 annotators, found 9"),
-        (question(1, 1), annotation(1, 8, "a"), "is about picture 1, its annotation about 8"),
+        (question(1, 1), annotation(1, 8, "a"), "is about image 1, its annotation about 8"),
         (question(1, 1), {**annotation(1, 1, "a"), "multiple_choice_answer": None}, "needs image_id, question and"),
         ({**question(1, 1), "image_id": "1"}, annotation(1, 1, "a"), "needs image_id, question and"),
     ],

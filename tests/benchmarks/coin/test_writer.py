@@ -45,7 +45,7 @@ def test_grounding_has_it_on_every_turn():
     ]  # fmt: skip
 
 
-def test_single_question_without_picture():
+def test_single_question_without_image():
     row = train_row([RawRow(12, None, "Which?", "A")], load_instructions("scienceqa"), "original", 0)
     assert row == {
         "id": "12",

@@ -59,7 +59,7 @@ class FakeJudge(Judge):
 
 def record(task: str, number: int, prediction: str, answer: str = "red") -> AnswerRecord:
     """A question with its own text."""
-    prompt = f"What is in picture {number}?\nAnswer the question using a single word or phrase."
+    prompt = f"What is in image {number}?\nAnswer the question using a single word or phrase."
     return AnswerRecord(task, f"q{number}", prompt, prediction, {"answer": answer})
 
 

@@ -50,7 +50,7 @@ def test_a_blank_answer_is_worth_nothing(prediction: str):
         ("[0.0,0.0,0.5,0.25]", 5.0),
         ("[0.25,0.0,0.75,0.5]", 10 / 3),
         ("[0.5,0.5,1.0,1.0]", 0.0),
-        ("[-1,-1,0.5,0.5]", 10.0),  # clipped to the picture
+        ("[-1,-1,0.5,0.5]", 10.0),  # clipped to the image
         ("[0.5,0.5,0.0,0.0]", 0.0),  # corners swapped
         ("a cup", 0.0),
         ("", 0.0),

@@ -33,13 +33,13 @@ def requests(count: int) -> list[JudgeRequest]:
 
 
 def numbered(number: int, request: dict[str, Any]) -> Answer:
-    """The number of the picture that the question names, modulo ten."""
+    """The number of the image that the question names, modulo ten."""
     return completion(str(question(request) % 10))
 
 
 def question(request: dict[str, Any]) -> int:
-    """The number of the picture that a question names."""
-    return int(request["messages"][1]["content"].split("picture ")[1].split("?")[0])
+    """The number of the image that a question names."""
+    return int(request["messages"][1]["content"].split("image ")[1].split("?")[0])
 
 
 def test_replies_belong_to_their_questions():

@@ -87,7 +87,7 @@ def test_the_rules_ask_for_one_number_from_0_to_10():
     assert BOX_RULE.endswith(RULE)
 
 
-def test_the_picture_mark_is_taken_out_wherever_it_stands():
+def test_the_image_mark_is_taken_out_wherever_it_stands():
     lines = user(record(f"What is <image>this?\n{SHORT}", "<image>a cat", answer="cat<image>"))
     assert [line for line in lines if line in ("What is this?", "a cat", "cat")] == ["What is this?", "cat", "a cat"]
     assert "<image>" not in "\n".join(lines)

@@ -7,7 +7,7 @@ from collections import Counter
 from coin_lightning.tasks.rows import read_train
 
 
-def test_rows_are_those_of_a_task_and_pictures_are_links(script, tmp_path):
+def test_rows_are_those_of_a_task_and_images_are_links(script, tmp_path):
     sized = script("coin_sized")
     file = sized.write(tmp_path, 4000, 50)
     rows = read_train(file, tmp_path / "cl_dataset")

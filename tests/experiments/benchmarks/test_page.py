@@ -10,7 +10,7 @@ from fake_run import add_judge, add_variants, build_run
 
 
 def test_a_run_is_as_it_was_after_an_experience(script, tmp_path: Path):
-    run = build_run(tmp_path / "run", tasks=("gqa", "vqav2"), pictures=False)
+    run = build_run(tmp_path / "run", tasks=("gqa", "vqav2"), images=False)
     add_judge(run)
     add_variants(run)
     script("page").cut(run, 1)

@@ -14,9 +14,9 @@ from coin_lightning.tasks.checks.boxes import (
     read_size,
 )
 from coin_lightning.tasks.checks.findings import Findings
-from coin_lightning.tasks.picture_ledger import PictureFacts
+from coin_lightning.tasks.image_ledger import ImageFacts
 
-WIDE = {"a.jpg": PictureFacts(200, 100, b"")}
+WIDE = {"a.jpg": ImageFacts(200, 100, b"")}
 """In the padded square it fills the middle half: y from 0.25 to 0.75."""
 
 
@@ -80,7 +80,7 @@ def found(row: BoxRow) -> dict[str, list[str]]:
     return {each.kind: each.examples for each in findings.listed()}
 
 
-def test_a_box_that_agrees_with_its_picture():
+def test_a_box_that_agrees_with_its_image():
     row = BoxRow(3, "a.jpg", (0.5, 0.5, 1, 0.75), origin=(0.5, 0.5, 1, 1), size=(200, 100))
     assert found(row) == {}
 
@@ -89,9 +89,9 @@ def test_rounding_to_two_decimals_is_no_disagreement():
     assert found(BoxRow(3, "a.jpg", (0.5, 0.24, 1, 0.76), origin=(0.5, 0, 1, 1))) == {}
 
 
-@pytest.mark.parametrize(("size", "text"), [((100, 200), "swapped"), ((640, 480), "size [640, 480], the picture is")])
-def test_a_size_of_another_picture(size, text):
-    (line,) = found(BoxRow(3, "a.jpg", (0.5, 0.5, 1, 0.75), size=size))["picture_size"]
+@pytest.mark.parametrize(("size", "text"), [((100, 200), "swapped"), ((640, 480), "size [640, 480], the image is")])
+def test_a_size_of_another_image(size, text):
+    (line,) = found(BoxRow(3, "a.jpg", (0.5, 0.5, 1, 0.75), size=size))["image_size"]
     assert line.startswith("test.json row 3: ")
     assert text in line
     assert "200 x 100" in line
@@ -112,7 +112,7 @@ def test_an_original_box_in_pixels_is_not_compared():
     assert found(BoxRow(3, "a.jpg", (0.5, 0.5, 1, 0.75), origin=(100, 50, 200, 100))) == {}
 
 
-def test_without_a_picture_there_is_nothing_to_compare():
+def test_without_a_image_there_is_nothing_to_compare():
     assert found(BoxRow(3, None, (0, 0, 1, 1))) == {}
     assert found(BoxRow(3, "gone.jpg", (0, 0, 1, 1), size=(3, 3))) == {}
 

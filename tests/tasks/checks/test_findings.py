@@ -9,11 +9,11 @@ from coin_lightning.tasks.checks.findings import EXAMPLES, KINDS, LEVELS, Findin
 def test_all_cases_are_counted_and_twenty_kept():
     findings = Findings()
     for number in range(50):
-        findings.add("picture", "train", f"case {number}")
-    findings.add("picture", "test", "another file")
+        findings.add("image", "train", f"case {number}")
+    findings.add("image", "test", "another file")
     train, test = findings.listed()
     assert (train.count, len(train.examples), train.examples[-1]) == (50, EXAMPLES, f"case {EXAMPLES - 1}")
-    assert train.text == "50 pictures missing or broken"
+    assert train.text == "50 images missing or broken"
     assert (test.split, test.count, test.examples) == ("test", 1, ["another file"])
 
 
@@ -28,9 +28,9 @@ def test_many_cases_at_once():
 
 def test_errors_come_first_then_the_order_of_the_table():
     findings = Findings()
-    for kind in ("repeated_question", "shared_id", "long_row", "picture"):
+    for kind in ("repeated_question", "shared_id", "long_row", "image"):
         findings.add(kind, "test", "x")
-    assert [each.kind for each in findings.listed()] == ["picture", "long_row", "shared_id", "repeated_question"]
+    assert [each.kind for each in findings.listed()] == ["image", "long_row", "shared_id", "repeated_question"]
     assert [findings.count(level) for level in LEVELS] == [2, 1, 1]
 
 
@@ -46,7 +46,7 @@ def test_an_error_can_be_tolerated():
 
 @pytest.mark.parametrize("kind", ["shared_questions", "shared_id"])
 def test_only_kinds_of_errors_can_be_tolerated(kind):
-    with pytest.raises(ConfigError, match=f"tolerate={kind}: no such kind of error; choose from rows, truth, picture"):
+    with pytest.raises(ConfigError, match=f"tolerate={kind}: no such kind of error; choose from rows, truth, image"):
         Findings([kind])
 
 

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from coin_lightning.tasks.checks.questions import NO_PICTURE, Questions, hash64, question_body, repeated, shared
-from coin_lightning.tasks.picture_ledger import PictureFacts
+from coin_lightning.tasks.checks.questions import NO_IMAGE, Questions, hash64, question_body, repeated, shared
+from coin_lightning.tasks.image_ledger import ImageFacts
 
 Row = tuple[str | None, str]
 
@@ -13,13 +13,13 @@ Row = tuple[str | None, str]
 def taken(rows: list[Row]) -> Questions:
     questions = Questions()
     for number, (image, text) in enumerate(rows):
-        questions.add(text, NO_PICTURE if image is None else questions.picture_of(image, number), number)
+        questions.add(text, NO_IMAGE if image is None else questions.image_of(image, number), number)
     return questions
 
 
-def facts(**contents: int) -> dict[str, PictureFacts]:
-    """Pictures by name; equal numbers are equal bytes."""
-    return {name: PictureFacts(4, 4, bytes([number]) * 32) for name, number in contents.items()}
+def facts(**contents: int) -> dict[str, ImageFacts]:
+    """Images by name; equal numbers are equal bytes."""
+    return {name: ImageFacts(4, 4, bytes([number]) * 32) for name, number in contents.items()}
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_the_same_question_about_the_same_bytes_is_found():
     assert found.same_content == [("copy", "a")]
 
 
-def test_a_text_with_and_without_a_picture_is_not_the_same_question():
+def test_a_text_with_and_without_a_image_is_not_the_same_question():
     found = shared(taken([(None, "Who?")]), taken([("a", "Who?")]), facts(a=1))
     assert (found.questions, found.texts) == ([], [])
 
 
-def test_a_picture_that_could_not_be_decoded_goes_by_its_path():
+def test_a_image_that_could_not_be_decoded_goes_by_its_path():
     found = shared(taken([("a", "Who?")]), taken([("a", "Who?"), ("b", "Who?")]), {})
     assert found.questions == [(0, 0)]
     assert found.same_content == []
@@ -67,7 +67,7 @@ def test_a_row_with_several_shared_questions_counts_once():
     train = taken([("a", "Who?"), ("a", "When?")])
     test = Questions()
     for text in ("Who?", "When?"):
-        test.add(text, test.picture_of("a", 0), 0)
+        test.add(text, test.image_of("a", 0), 0)
     assert shared(train, test, facts(a=1)).questions == [(0, 0)]
 
 
@@ -85,19 +85,19 @@ def test_empty_files_share_nothing():
 @pytest.mark.parametrize("seed", range(4))
 def test_it_agrees_with_comparing_every_pair(seed):
     draw = random.Random(seed)
-    pictures = facts(a=1, b=2, c=3, d=1, e=2)
+    images = facts(a=1, b=2, c=3, d=1, e=2)
 
     def rows(count: int) -> list[Row]:
-        return [(draw.choice([None, *pictures]), draw.choice("uvwxyz")) for _ in range(count)]
+        return [(draw.choice([None, *images]), draw.choice("uvwxyz")) for _ in range(count)]
 
     train, test = rows(15), rows(15)
 
     def same(first: Row, second: Row) -> bool:
         if first[0] is None or second[0] is None:
             return first == second
-        return pictures[first[0]] == pictures[second[0]] and first[1] == second[1]
+        return images[first[0]] == images[second[0]] and first[1] == second[1]
 
     direct = {at for at, mine in enumerate(test) if any(same(mine, theirs) for theirs in train)}
-    found = shared(taken(train), taken(test), pictures)
+    found = shared(taken(train), taken(test), images)
     assert {mine for mine, _ in found.questions + found.texts} == direct
     assert all(same(test[mine], train[theirs]) for mine, theirs in found.questions + found.texts)

@@ -99,7 +99,7 @@ def test_many_suspects_are_all_looked_at(monkeypatch):
 def test_refused_rows_are_counted_and_passed_over():
     rows = [train_row("a", at=0), train_row("", at=1), train_row("b", "no", at=2)]
     scan, findings = scanned(tiny.load(), "train", rows, {1: ["is bad", "is very bad"]})
-    assert (scan.rows, scan.refused, scan.without_picture) == (3, 1, 2)
+    assert (scan.rows, scan.refused, scan.without_image) == (3, 1, 2)
     assert list(scan.id_rows) == [0, 2]
     assert list(scan.ids) == [hash64("n0"), hash64("n2")]
     assert scan.answers == Counter(yes=1, no=1)
@@ -112,8 +112,8 @@ def test_every_turn_is_a_question_and_an_answer():
     scan, _ = scanned(tiny.load(), "train", [row, train_row("Who?", "me", "b.png", 1)])
     assert scan.answers == Counter(me=2, now=1)
     assert list(scan.questions.row) == [0, 0, 1]
-    assert list(scan.questions.picture) == [0, 0, 1]
-    assert list(scan.questions.pictures) == ["a.png", "b.png"]
+    assert list(scan.questions.image) == [0, 0, 1]
+    assert list(scan.questions.images) == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize(

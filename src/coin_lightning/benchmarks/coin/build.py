@@ -8,7 +8,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from coin_lightning.benchmarks.coin.options import BuildOptions, BuildProgress, BuiltSplit
-from coin_lightning.benchmarks.coin.places import Pictures, place_truths
+from coin_lightning.benchmarks.coin.places import Images, place_truths
 from coin_lightning.benchmarks.coin.raw_row import RawTask
 from coin_lightning.benchmarks.coin.record import BuildRecord
 from coin_lightning.benchmarks.coin.split_build import SplitBuild
@@ -28,7 +28,7 @@ def build_task(
     options: BuildOptions | None = None,
     progress: BuildProgress | None = None,
 ) -> list[BuiltSplit]:
-    """Write a task's instruction files, ground-truth files and links to its pictures under ``root``.
+    """Write a task's instruction files, ground-truth files and links to its images under ``root``.
 
     Args:
         task: a key of `RAW_TASKS`, or a task.
@@ -47,8 +47,8 @@ def build_task(
     named = _named(found, options)
     with _alone(root / RECORDS / found.folder, found.folder) as records:
         sources = _each(found.splits, lambda split: found.sources(raw, split, **named))
-        pictures = Pictures(found, raw, root / IMAGES, options.images)
-        pictures.prepare()
+        images = Images(found, raw, root / IMAGES, options.images)
+        images.prepare()
         place_truths(found, raw, root / IMAGES)
         builder = SplitBuild(
             task=found,
@@ -56,7 +56,7 @@ def build_task(
             root=root,
             options=options,
             named=named,
-            pictures=pictures,
+            images=images,
             record=BuildRecord(root, records),
             instructions=load_instructions(found.key),
             progress=progress or BuildProgress(),

@@ -1,4 +1,4 @@
-"""GQA's balanced questions: one conversation per training picture (72,140 in CoIN), one row per testdev question."""
+"""GQA's balanced questions: one conversation per training image (72,140 in CoIN), one row per testdev question."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ NAMES = {"train": "train_balanced_questions", "test": "testdev_balanced_question
 
 
 def rows(raw: Path, split: str) -> Rows:
-    """Rows of a split; the questions of a picture are one group.
+    """Rows of a split; the questions of an image are one group.
 
     Args:
         raw: holds ``train_balanced_questions.json`` (or a folder of that name with parts) and
@@ -62,7 +62,7 @@ RAW = RawTask(
     evaluation="test",
     rows=rows,
     sources=sources,
-    pictures={IMAGES: ("images", "allImages/images")},
+    images={IMAGES: ("images", "allImages/images")},
     truths={f"{IMAGES.split('/')[0]}/{NAMES['test']}.json": _places(f"{NAMES['test']}.json")},
     raw_folders=("GQA", "gqa"),
     layout="train_balanced_questions.json, testdev_balanced_questions.json (or below questions/), images/*.jpg",

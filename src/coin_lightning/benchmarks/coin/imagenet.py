@@ -1,10 +1,10 @@
-"""CoIN's ImageNet part from ILSVRC2012: folders of training pictures, validation pictures as the test, 100 classes.
+"""CoIN's ImageNet part from ILSVRC2012: folders of training images, validation images as the test, 100 classes.
 
 Which 100 classes CoIN took is not published, so they are drawn with the seed, or read from a list. A label is the
 first synonym of the class list with only its first letter large ("Dandie dinmont", `coin_reference.md` section 3.1).
 Labels are drawn, not folders: "crane" and "maillot" each name two folders, which then both belong to the one label.
-CoIN's 5,050 test rows are 101 times the 50 validation pictures of a folder, so its 100 names may include one of these
-two; its 129,833 training rows fit 101 folders as well (1,281 pictures each on average).
+CoIN's 5,050 test rows are 101 times the 50 validation images of a folder, so its 100 names may include one of these
+two; its 129,833 training rows fit 101 folders as well (1,281 images each on average).
 """
 
 import csv
@@ -18,7 +18,7 @@ from coin_lightning.errors import ConfigError, DataError
 
 QUESTION = "What is the object in the image?"
 IMAGES = "ImageNet_withlabel"
-PICTURES = {
+PLACES = {
     "train": ("train", "ILSVRC/Data/CLS-LOC/train", f"{IMAGES}/train"),
     "val": ("val", "ILSVRC/Data/CLS-LOC/val", f"{IMAGES}/val"),
 }
@@ -31,7 +31,7 @@ _SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
 def rows(raw: Path, split: str, classes: str = "100", seed: int = 0) -> Rows:
-    """Rows of a split, class after class; the id is the picture's file name.
+    """Rows of a split, class after class; the id is the image's file name.
 
     Args:
         raw: holds `LOC_synset_mapping.txt`, `train/<wnid>/` and `val/<wnid>/`; or a flat `val/` with
@@ -45,7 +45,7 @@ def rows(raw: Path, split: str, classes: str = "100", seed: int = 0) -> Rows:
         DataError: a file is missing or malformed, or a listed class is unknown.
     """
     labels = chosen(raw, classes, seed)
-    folder = needed(raw, PICTURES[_folder(split)], f"the pictures of {_folder(split)}")
+    folder = needed(raw, PLACES[_folder(split)], f"the images of {_folder(split)}")
     if split != "train" and not any((folder / wnid).is_dir() for wnid in labels):
         yield from _flat(raw, labels)
         return
@@ -54,11 +54,11 @@ def rows(raw: Path, split: str, classes: str = "100", seed: int = 0) -> Rows:
 
 
 def sources(raw: Path, split: str, classes: str = "100", seed: int = 0) -> list[Path]:
-    """The text files `rows` reads (pictures are not among them); raises when one is missing."""
+    """The text files `rows` reads (images are not among them); raises when one is missing."""
     found = [needed(raw, NAMES, "the list of class names")]
     if not classes.isdigit():
         found.append(_list_file(classes))
-    folder = needed(raw, PICTURES[_folder(split)], f"the pictures of {_folder(split)}")
+    folder = needed(raw, PLACES[_folder(split)], f"the images of {_folder(split)}")
     if split != "train" and not any((folder / wnid).is_dir() for wnid in chosen(raw, classes, seed)):
         found += _truth_files(raw)
     return found
@@ -121,7 +121,7 @@ def _class_rows(folder: Path, image: str, label: str) -> Rows:
     names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
     names = [name for name in names if name.lower().endswith(_SUFFIXES)]
     if not names:
-        yield Problem(f"{folder}: no picture of class {folder.name} ({label}); unpack the class or leave it out")
+        yield Problem(f"{folder}: no image of class {folder.name} ({label}); unpack the class or leave it out")
     for name in names:
         yield RawRow(name, f"{image}/{name}", QUESTION, label)
 
@@ -146,11 +146,11 @@ def _flat(raw: Path, labels: dict[str, str]) -> Rows:
             missing.pop(wnid, None)
             yield RawRow(f"{name}.JPEG", f"{IMAGES}/val/{name}.JPEG", QUESTION, labels[wnid])
     for wnid, label in missing.items():
-        yield Problem(f"{files[0]}: no picture of class {wnid} ({label}); fetch the file again or leave the class out")
+        yield Problem(f"{files[0]}: no image of class {wnid} ({label}); fetch the file again or leave the class out")
 
 
 def _solution(file: Path) -> Iterator[tuple[str, str, str]]:
-    """(picture, wnid, where) of `ImageId,PredictionString` lines; the string begins with the wnid."""
+    """(image, wnid, where) of `ImageId,PredictionString` lines; the string begins with the wnid."""
     lines = csv.reader(_text(file).splitlines())
     if next(lines, None) != ["ImageId", "PredictionString"]:
         raise DataError(f"{file}: must begin with ImageId,PredictionString; is it another file?")
@@ -160,7 +160,7 @@ def _solution(file: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _numbered(file: Path, numbering: Path) -> Iterator[tuple[str, str, str]]:
-    """(picture, wnid, where): line n holds the class number of picture n; `map_clsloc.txt` says `wnid number name`."""
+    """(image, wnid, where): line n holds the class number of image n; `map_clsloc.txt` says `wnid number name`."""
     wnids = {rest.split()[0]: wnid for wnid, rest in _lines(numbering) if rest}
     for number, line in enumerate(_text(file).splitlines(), 1):
         yield f"ILSVRC2012_val_{number:08d}", wnids.get(line.strip(), line.strip()), f"{file} line {number}"
@@ -172,7 +172,7 @@ RAW = RawTask(
     evaluation="test",
     rows=rows,
     sources=sources,
-    pictures={f"{IMAGES}/{name}": places for name, places in PICTURES.items()},
+    images={f"{IMAGES}/{name}": places for name, places in PLACES.items()},
     options=("classes", "seed"),
     raw_folders=("ImageNet", "imagenet"),
     layout="LOC_synset_mapping.txt, train/<wnid>/*.JPEG, val/<wnid>/*.JPEG (or flat val with LOC_val_solution.csv)",

@@ -8,7 +8,7 @@ from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Row
 from coin_lightning.json_stream import read_object
 
 IMAGES = "OCR-VQA/images"
-PICTURES = ("images",)
+PLACES = ("images",)
 SPLITS = {1: "train", 2: "val", 3: "test"}
 
 
@@ -16,14 +16,14 @@ def rows(raw: Path, split: str) -> Rows:
     """Rows of a split, book after book; a question's id is ``<book>_<place in its list>``.
 
     Args:
-        raw: holds ``dataset.json`` (split 1 train, 2 val, 3 test) and ``images/<book>.<suffix of the picture's URL>``.
+        raw: holds ``dataset.json`` (split 1 train, 2 val, 3 test) and ``images/<book>.<suffix of the image's URL>``.
         split: ``train`` or ``test``.
 
     Raises:
         DataError: the file is missing or malformed.
     """
     (file,) = sources(raw, split)
-    folder = first_of(raw, PICTURES)
+    folder = first_of(raw, PLACES)
     names = frozenset(os.listdir(folder)) if folder is not None else frozenset[str]()
     for id_, book in read_object(file):
         yield from _rows_of_book(id_, book, f"{file} book {id_}", split, names)
@@ -67,7 +67,7 @@ RAW = RawTask(
     evaluation="test",
     rows=rows,
     sources=sources,
-    pictures={IMAGES: PICTURES},
+    images={IMAGES: PLACES},
     raw_folders=("OCR-VQA", "OCRVQA", "ocrvqa"),
     layout="dataset.json, images/<book>.jpg (or .gif, .png)",
 )

@@ -15,7 +15,7 @@ class BuildOptions:
         seed: of the 10Type draws, and of ImageNet's classes.
         skip: leave out records with problems and list them in ``skipped.json``, instead of raising.
         images: one of `places.MODES`.
-        grouped: one conversation per picture or book, as CoIN has; False makes every question a row.
+        grouped: one conversation per image or book, as CoIN has; False makes every question a row.
         options: a task's own options (`RawTask.options`) as texts.
     """
 

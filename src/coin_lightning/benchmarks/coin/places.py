@@ -1,4 +1,4 @@
-"""Pictures and ground-truth files where CoIN's layout has them: linked, copied, or only looked for."""
+"""Images and ground-truth files where CoIN's layout has them: linked, copied, or only looked for."""
 
 import os
 import shutil
@@ -10,18 +10,18 @@ from coin_lightning.benchmarks.coin.raw_row import RawTask, first_of, needed
 from coin_lightning.errors import DataError
 
 MODES: Mapping[str, str] = {
-    "link": "the image root gets symbolic links to the raw picture folders",
-    "copy": "every picture that a row names is copied",
-    "none": "the pictures lie below the image root already",
-    "unchecked": "rows are written without looking for any picture",
+    "link": "the image root gets symbolic links to the raw image folders",
+    "copy": "every image that a row names is copied",
+    "none": "the images lie below the image root already",
+    "unchecked": "rows are written without looking for any image",
 }
 
 
-class Pictures:
-    """A task's pictures below the image root.
+class Images:
+    """A task's images below the image root.
 
     Args:
-        task: whose picture folders.
+        task: whose image folders.
         raw: the raw folder.
         image_root: ``<out>/cl_dataset``.
         mode: one of `MODES`.
@@ -39,7 +39,7 @@ class Pictures:
             DataError: folders that are nowhere, all listed.
         """
         problems = []
-        for folder, places in self.task.pictures.items():
+        for folder, places in self.task.images.items():
             target, source = self.image_root / folder, first_of(self.raw, places)
             if self.mode == "link" and source is not None:
                 _link(target, source)
@@ -47,14 +47,14 @@ class Pictures:
                 self.sources[folder] = source
             elif self.mode != "unchecked" and not target.is_dir():
                 problems.append(
-                    f"{target}: picture folder is missing; looked for {', '.join(places)} in {self.raw}; "
+                    f"{target}: image folder is missing; looked for {', '.join(places)} in {self.raw}; "
                     "unpack it there, or build with images=unchecked"
                 )
         if problems:
             raise DataError(problems)
 
     def trouble(self, image: str | None) -> str | None:
-        """What is wrong with a picture's path (relative to the image root), or None; copies it in mode ``copy``."""
+        """What is wrong with an image's path (relative to the image root), or None; copies it in mode ``copy``."""
         if image is None or self.mode == "unchecked":
             return None
         path = self.image_root / image
@@ -62,7 +62,7 @@ class Pictures:
             return None
         source = self._source(image) if self.mode == "copy" else None
         if source is None or not source.is_file():
-            return f"picture {source or path} is missing; restore it or remove the record"
+            return f"image {source or path} is missing; restore it or remove the record"
         if not path.is_file():
             _copy(source, path)
         return None

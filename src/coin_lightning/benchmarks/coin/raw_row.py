@@ -17,7 +17,7 @@ class RawRow:
 
     Attributes:
         id: the data set's own id, of the type it has there; unique in its split.
-        image: picture relative to the image root, posix, without ``./``; None for a question without picture.
+        image: image relative to the image root, posix, without ``./``; None for a question without image.
         question: the bare question or expression; a template adds the instruction.
         answer: what the model is to say.
         group: train rows of one group become one conversation, in their order; None makes a row of its own.
@@ -51,7 +51,7 @@ class RawTask:
         evaluation: the split beside ``train``: ``test`` or ``val``.
         rows: ``rows(raw, split, **options)`` streams a split; raises DataError only for what spoils the whole split.
         sources: ``sources(raw, split, **options)`` lists the files that ``rows`` reads; DataError when one is missing.
-        pictures: folder below the image root -> places relative to the raw folder where it may lie, best first.
+        images: folder below the image root -> places relative to the raw folder where it may lie, best first.
         truths: file below the image root that `tasks.truth` reads -> places relative to the raw folder.
         options: names of the keyword options of ``rows`` and ``sources`` (``seed`` is the build's own).
         raw_folders: what the raw folder is called below ``raw=`` when all tasks are built at once.
@@ -63,7 +63,7 @@ class RawTask:
     evaluation: str
     rows: Callable[..., Rows]
     sources: Callable[..., list[Path]]
-    pictures: Mapping[str, tuple[str, ...]]
+    images: Mapping[str, tuple[str, ...]]
     truths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     options: tuple[str, ...] = ()
     raw_folders: tuple[str, ...] = ()

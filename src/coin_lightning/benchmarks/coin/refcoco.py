@@ -3,7 +3,7 @@
 What CoIN took of them is derived from public counts, since no source says it:
 * test, 30,969 rows = testA 5,657 + testB 5,095 of RefCOCO, testA 5,726 + testB 4,889 of RefCOCO+ (both split by unc),
   test 9,602 of RefCOCOg (split by umd). No val is in it.
-* train, "55k" rows = 16,994 + 16,992 + 21,899 = 55,885 training pictures: one conversation per set and picture, a turn
+* train, "55k" rows = 16,994 + 16,992 + 21,899 = 55,885 training images: one conversation per set and image, a turn
   for each of the 321,327 sentences. The published file's 107 MB agree (some 300 bytes a turn, 150 a row).
 """
 
@@ -19,8 +19,8 @@ from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.json_stream import read_array
 
 SETS = ("refcoco", "refcoco+", "refcocog")
-IMAGES = "COCO2014/train2014"  # the pictures of every split come from COCO's training folder
-PICTURES = (
+IMAGES = "COCO2014/train2014"  # the images of every split come from COCO's training folder
+PLACES = (
     "train2014",
     IMAGES,
     "images/train2014",
@@ -33,7 +33,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Reference:
-    """One object of a picture and what people called it; `where` names file and record."""
+    """One object of an image and what people called it; `where` names file and record."""
 
     where: str
     image_id: int
@@ -43,9 +43,9 @@ class _Reference:
 
 @dataclass(frozen=True, slots=True)
 class _Instances:
-    """Of the needed ones: picture id -> (file name, size), annotation id -> (picture id, COCO box)."""
+    """Of the needed ones: image id -> (file name, size), annotation id -> (image id, COCO box)."""
 
-    pictures: dict[int, tuple[str, Size]]
+    images: dict[int, tuple[str, Size]]
     boxes: dict[int, tuple[Any, Any]]
 
 
@@ -57,14 +57,14 @@ def rows(
     refcocog: str = "umd",
     test_splits: str = "testA,testB,test",
 ) -> Rows:
-    """Rows of a split: one per sentence, those of a picture together and in one group.
+    """Rows of a split: one per sentence, those of an image together and in one group.
 
     Args:
         raw: holds a folder per set with `refs(<who split it>).p` and `instances.json`.
         split: `train` or `test`.
         sets: which of the three, separated by commas.
         refcoco: who split RefCOCO, `unc` or `google`.
-        refcocog: who split RefCOCOg, `umd` or `google` (which has no test, and shares pictures between train and val).
+        refcocog: who split RefCOCOg, `umd` or `google` (which has no test, and shares images between train and val).
         test_splits: the sets' own splits that make the test, separated by commas.
 
     Raises:
@@ -102,14 +102,14 @@ def _files(raw: Path, sets: str, refcoco: str, refcocog: str) -> list[tuple[str,
 
 
 def _rows_of_set(name: str, references: Path, instances: Path, wanted: set[str]) -> Rows:
-    by_picture: dict[int, list[_Reference]] = {}
+    by_image: dict[int, list[_Reference]] = {}
     for found in _references(references, wanted):
         if isinstance(found, Problem):
             yield found
         else:
-            by_picture.setdefault(found.image_id, []).append(found)
-    known = _read_instances(instances, by_picture)
-    for group in by_picture.values():
+            by_image.setdefault(found.image_id, []).append(found)
+    known = _read_instances(instances, by_image)
+    for group in by_image.values():
         for reference in group:
             yield from _rows_of_reference(name, reference, known, instances)
 
@@ -144,34 +144,34 @@ def _reference(record: Any, where: str) -> _Reference | Problem:
     return _Reference(where, record["image_id"], record["ann_id"], record["sentences"])
 
 
-def _read_instances(file: Path, by_picture: dict[int, list[_Reference]]) -> _Instances:
-    pictures = {}
+def _read_instances(file: Path, by_image: dict[int, list[_Reference]]) -> _Instances:
+    images = {}
     for record in read_array(file, "images"):
-        if isinstance(record, dict) and record.get("id") in by_picture and _complete(record):
-            pictures[record["id"]] = (record["file_name"], (record["width"], record["height"]))
-    needed_boxes = {reference.ann_id for group in by_picture.values() for reference in group}
+        if isinstance(record, dict) and record.get("id") in by_image and _complete(record):
+            images[record["id"]] = (record["file_name"], (record["width"], record["height"]))
+    needed_boxes = {reference.ann_id for group in by_image.values() for reference in group}
     boxes = {}
     for record in read_array(file, "annotations"):
         if isinstance(record, dict) and record.get("id") in needed_boxes:
             boxes[record["id"]] = (record.get("image_id"), record.get("bbox"))
-    return _Instances(pictures, boxes)
+    return _Instances(images, boxes)
 
 
-def _complete(picture: dict[str, Any]) -> bool:
-    sides = (picture.get("width"), picture.get("height"))
-    return isinstance(picture.get("file_name"), str) and all(isinstance(side, int) and side > 0 for side in sides)
+def _complete(image: dict[str, Any]) -> bool:
+    sides = (image.get("width"), image.get("height"))
+    return isinstance(image.get("file_name"), str) and all(isinstance(side, int) and side > 0 for side in sides)
 
 
 def _rows_of_reference(name: str, reference: _Reference, known: _Instances, file: Path) -> Rows:
-    if (picture := known.pictures.get(reference.image_id)) is None:
+    if (image := known.images.get(reference.image_id)) is None:
         yield Problem(f"{reference.where}: image_id {reference.image_id} with name and size is not in {file}")
         return
     owner, bbox = known.boxes.get(reference.ann_id, (None, None))
     if owner != reference.image_id:
-        belongs = "is not in" if owner is None else f"belongs to picture {owner!r:.60}, not {reference.image_id}, in"
+        belongs = "is not in" if owner is None else f"belongs to image {owner!r:.60}, not {reference.image_id}, in"
         yield Problem(f"{reference.where}: ann_id {reference.ann_id} {belongs} {file}")
         return
-    file_name, size = picture
+    file_name, size = image
     try:
         box = corner_box(bbox, size)
     except ValueError as error:
@@ -193,7 +193,7 @@ RAW = RawTask(
     evaluation="test",
     rows=rows,
     sources=sources,
-    pictures={IMAGES: PICTURES},
+    images={IMAGES: PLACES},
     options=("sets", "refcoco", "refcocog", "test_splits"),
     raw_folders=("refer", "RefCOCO", "Grounding"),
     layout="{refcoco,refcoco+}/refs(unc).p, refcocog/refs(umd).p, each with instances.json; "

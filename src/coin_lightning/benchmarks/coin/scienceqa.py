@@ -1,4 +1,4 @@
-"""ScienceQA from `problems.json` and `pid_splits.json`: every problem of a split, with and without a picture.
+"""ScienceQA from `problems.json` and `pid_splits.json`: every problem of a split, with and without an image.
 
 CoIN's counts are those of the whole splits (train 12,726, test 4,241; val is left out), and the wording is that of
 LLaVA's converter: question, context (the hint, or N/A), options; the answer is the option's letter.
@@ -80,7 +80,7 @@ RAW = RawTask(
     evaluation="test",
     rows=rows,
     sources=sources,
-    pictures={
+    images={
         f"{IMAGES}/{split}": (f"images/{split}", split, f"data/scienceqa/images/{split}") for split in ("train", "test")
     },
     truths={"ScienceQA/problems.json": PROBLEMS, "ScienceQA/pid_splits.json": SPLITS},

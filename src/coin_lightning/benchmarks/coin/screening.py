@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from coin_lightning.benchmarks.coin.places import Pictures
+from coin_lightning.benchmarks.coin.places import Images
 from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, Rows
 from coin_lightning.errors import DataError
 
-PICTURE_TOKEN = "<image>"
+IMAGE_TOKEN = "<image>"
 KEPT = 100_000
 
 
@@ -30,7 +30,7 @@ class Problems:
             raise DataError([*self.listed, *([f"... and {more} more that were only counted"] if more else [])])
 
 
-def screened(rows: Rows, origin: str, pictures: Pictures, problems: Problems, conversations: bool) -> Iterator[RawRow]:
+def screened(rows: Rows, origin: str, images: Images, problems: Problems, conversations: bool) -> Iterator[RawRow]:
     """The rows that can be written; everything else goes to ``problems``.
 
     Args:
@@ -43,7 +43,7 @@ def screened(rows: Rows, origin: str, pictures: Pictures, problems: Problems, co
         if isinstance(row, Problem):
             problems.add(row.text)
             continue
-        trouble = _trouble(row) or pictures.trouble(row.image)
+        trouble = _trouble(row) or images.trouble(row.image)
         if not trouble and not (conversations and row.group is not None):
             key = hash(str(row.id))
             trouble = "the id is used by an earlier row; ids must be unique" if key in seen else None
@@ -59,6 +59,6 @@ def _trouble(row: RawRow) -> str | None:
         return "the question is empty"
     if not row.answer.strip():
         return "the answer is empty; a model cannot learn to say nothing"
-    if PICTURE_TOKEN in row.question or PICTURE_TOKEN in row.answer:
-        return f"{PICTURE_TOKEN} stands in the question or answer; it marks the place of a picture"
+    if IMAGE_TOKEN in row.question or IMAGE_TOKEN in row.answer:
+        return f"{IMAGE_TOKEN} stands in the question or answer; it marks the place of an image"
     return None

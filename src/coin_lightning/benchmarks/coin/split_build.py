@@ -10,7 +10,7 @@ from typing import Any
 from coin_lightning.assets import file_sha256
 from coin_lightning.benchmarks.coin.grouping import grouped
 from coin_lightning.benchmarks.coin.options import BuildOptions, BuildProgress, BuiltSplit
-from coin_lightning.benchmarks.coin.places import Pictures
+from coin_lightning.benchmarks.coin.places import Images
 from coin_lightning.benchmarks.coin.raw_row import RawRow, RawTask
 from coin_lightning.benchmarks.coin.record import BuildRecord
 from coin_lightning.benchmarks.coin.screening import Problems, screened
@@ -34,7 +34,7 @@ class SplitBuild:
     root: Path
     options: BuildOptions
     named: Mapping[str, Any]
-    pictures: Pictures
+    images: Images
     record: BuildRecord
     instructions: Instructions
     progress: BuildProgress
@@ -63,7 +63,7 @@ class SplitBuild:
             "seed": options.seed,
             "skip": options.skip,
             "grouped": options.grouped,
-            "pictures_checked": options.images != "unchecked",
+            "images_checked": options.images != "unchecked",
             "options": dict(options.options),
             "instructions": self.instructions.sha256,
             "inputs": {os.path.relpath(file, self.raw): file_sha256(file) for file in files},
@@ -93,7 +93,7 @@ class SplitBuild:
         together = split == "train" and self.options.grouped
         stream = self.task.rows(self.raw, split, **self.named)
         origin = str(files[0] if files else self.raw)
-        rows = screened(stream, origin, self.pictures, problems, conversations=together)
+        rows = screened(stream, origin, self.images, problems, conversations=together)
         return grouped(rows, self.record.folder) if together else ([replace(row, group=None)] for row in rows)
 
     def _row(self, split: str, turns: list[RawRow], type_: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Row
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.json_stream import read_array
 
-IMAGES = "TextVQA/train_images"  # the pictures of train and val
+IMAGES = "TextVQA/train_images"  # the images of train and val
 OCR_LINE = "Reference OCR token: "
 
 
@@ -19,7 +19,7 @@ def rows(raw: Path, split: str, ocr: str = "none") -> Rows:
     Args:
         raw: holds ``TextVQA_0.5.1_{train,val}.json``.
         split: ``train`` or ``val``.
-        ocr: ``rosetta`` puts the words that ``TextVQA_Rosetta_OCR_v0.2_{split}.json`` has for the picture below the
+        ocr: ``rosetta`` puts the words that ``TextVQA_Rosetta_OCR_v0.2_{split}.json`` has for the image below the
             question, as LLaVA-1.5 does. ``none`` is the default, since CoIN's 49% is what that model has without.
 
     Raises:
@@ -78,7 +78,7 @@ RAW = RawTask(
     evaluation="val",
     rows=rows,
     sources=sources,
-    pictures={IMAGES: ("train_images", "train_val_images/train_images")},
+    images={IMAGES: ("train_images", "train_val_images/train_images")},
     truths={f"TextVQA/{_VAL}": _places(_VAL)},
     options=("ocr",),
     raw_folders=("TextVQA", "textvqa"),

@@ -14,7 +14,7 @@ HINTS = {"none": "", "llava": f"When the provided information is insufficient, r
 
 
 def rows(raw: Path, split: str, hint: str = "none") -> Rows:
-    """Rows of a split. The files have no ids, so the picture's name is the id, with ``_2`` for a second question.
+    """Rows of a split. The files have no ids, so the image's name is the id, with ``_2`` for a second question.
 
     The answer is `UNANSWERABLE` where ``answerable`` is 0 or most annotators say so, else their most common one.
 
@@ -80,7 +80,7 @@ RAW = RawTask(
     evaluation="val",
     rows=rows,
     sources=sources,
-    pictures={f"VizWiz/{split}": (split, f"images/{split}") for split in ("train", "val")},
+    images={f"VizWiz/{split}": (split, f"images/{split}") for split in ("train", "val")},
     options=("hint",),
     raw_folders=("VizWiz", "vizwiz"),
     layout="train.json, val.json (or below Annotations/), train/*.jpg, val/*.jpg",

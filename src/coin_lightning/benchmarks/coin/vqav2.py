@@ -1,4 +1,4 @@
-"""VQAv2: open questions with ten annotators. CoIN has one conversation per training picture (82,783 of COCO train2014).
+"""VQAv2: open questions with ten annotators. CoIN has one conversation per training image (82,783 of COCO train2014).
 
 The test rows are val2014's 214,354 questions: the "107k" said of CoIN is the size of test-dev, which has no answers.
 """
@@ -15,7 +15,7 @@ from coin_lightning.json_stream import read_array, read_header
 
 
 def rows(raw: Path, split: str) -> Rows:
-    """Rows of a split, the answer being ``multiple_choice_answer``; the questions of a picture are one group.
+    """Rows of a split, the answer being ``multiple_choice_answer``; the questions of an image are one group.
 
     Args:
         raw: holds ``v2_OpenEnded_mscoco_{split}2014_questions.json`` and ``v2_mscoco_{split}2014_annotations.json``.
@@ -66,7 +66,7 @@ def _row(id_: Any, question: dict[str, Any], annotation: dict[str, Any], file: P
         found = f"{image!r:.60}, {text!r:.60}, {answer!r:.60}"
         return Problem(f"{where}: needs image_id, question and multiple_choice_answer, found {found}")
     if annotation.get("image_id", image) != image:
-        return Problem(f"{where}: is about picture {image}, its annotation about {annotation['image_id']!r:.60}")
+        return Problem(f"{where}: is about image {image}, its annotation about {annotation['image_id']!r:.60}")
     if isinstance(answers := annotators(annotation.get("answers")), str):
         return Problem(f"{where}: {answers}; mend or remove the annotation")
     fields: dict[str, Any] = {"answers": answers}
@@ -76,7 +76,7 @@ def _row(id_: Any, question: dict[str, Any], annotation: dict[str, Any], file: P
     return RawRow(id_, path, text, answer, str(image), fields)
 
 
-def _pictures(folder: str) -> tuple[str, ...]:
+def _images(folder: str) -> tuple[str, ...]:
     return folder, f"COCO2014/{folder}", f"images/{folder}", f"../COCO2014/{folder}", f"../coco/{folder}"
 
 
@@ -86,7 +86,7 @@ RAW = RawTask(
     evaluation="val",
     rows=rows,
     sources=sources,
-    pictures={f"COCO2014/{folder}": _pictures(folder) for folder in ("train2014", "val2014")},
+    images={f"COCO2014/{folder}": _images(folder) for folder in ("train2014", "val2014")},
     raw_folders=("VQAv2", "vqav2", "VQA"),
     layout="v2_OpenEnded_mscoco_{train,val}2014_questions.json, v2_mscoco_{train,val}2014_annotations.json, "
     "{train,val}2014/*.jpg (COCO; also found in ../COCO2014)",

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from coin_lightning.benchmarks.coin.raw_row import RawRow
-from coin_lightning.benchmarks.coin.screening import PICTURE_TOKEN
+from coin_lightning.benchmarks.coin.screening import IMAGE_TOKEN
 from coin_lightning.benchmarks.coin.templates import Instructions
 
 
@@ -22,7 +22,7 @@ def train_row(turns: Sequence[RawRow], instructions: Instructions, type_: str, s
     for place, turn in enumerate(turns):
         asked = place == 0 or instructions.every_turn
         text = instructions.text(type_, turn, seed) if asked else turn.question.strip()
-        text = f"{PICTURE_TOKEN}\n{text}" if place == 0 and first.image is not None else text
+        text = f"{IMAGE_TOKEN}\n{text}" if place == 0 and first.image is not None else text
         conversations.append({"from": "human", "value": text})
         conversations.append({"from": "gpt", "value": turn.answer.strip()})
     return row | {"conversations": conversations}

@@ -1,7 +1,7 @@
 """What a judge is asked: the message blocks of CoIN's paper, with the rules in our own words.
 
 The blocks and their order are the published ones (`coin_reference.md` section 5): question, ground truth, the model's
-answer, the rule; the judge never sees the picture. The rules say what the published ones say.
+answer, the rule; the judge never sees the image. The rules say what the published ones say.
 """
 
 import hashlib

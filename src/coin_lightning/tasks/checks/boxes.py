@@ -1,4 +1,4 @@
-"""Boxes of a grounding task: readable, inside their frame and their picture, and the same place in both frames."""
+"""Boxes of a grounding task: readable, inside their frame and their image, and the same place in both frames."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coin_lightning.tasks.checks.findings import Findings
-from coin_lightning.tasks.picture_ledger import PictureFacts
+from coin_lightning.tasks.image_ledger import ImageFacts
 
 Box = tuple[float, float, float, float]
 SLACK = 0.02
@@ -17,7 +17,7 @@ SLACK = 0.02
 
 @dataclass
 class BoxRow:
-    """A box of a row with what must agree with it; `origin` in the picture's own frame, `size` as the row says."""
+    """A box of a row with what must agree with it; `origin` in the image's own frame, `size` as the row says."""
 
     row: int
     image: str | None
@@ -68,15 +68,15 @@ def frame_problem(box: Box) -> str | None:
 
 
 def padded(box: Box, width: float, height: float) -> Box:
-    """A box in the picture's own frame (0 to 1) as seen in the picture padded to a centred square (0 to 1)."""
+    """A box in the image's own frame (0 to 1) as seen in the image padded to a centred square (0 to 1)."""
     side = max(width, height)
     left, top = (side - width) / 2 / side, (side - height) / 2 / side
     x1, y1, x2, y2 = box
     return left + x1 * width / side, top + y1 * height / side, left + x2 * width / side, top + y2 * height / side
 
 
-def check_boxes(boxes: Boxes, facts: Mapping[str, PictureFacts], file: object, findings: Findings) -> None:
-    """Compare boxes with their pictures' real sizes."""
+def check_boxes(boxes: Boxes, facts: Mapping[str, ImageFacts], file: object, findings: Findings) -> None:
+    """Compare boxes with their images' real sizes."""
     for each in boxes.rows:
         found = facts.get(each.image) if each.image is not None else None
         if found is None:
@@ -85,16 +85,16 @@ def check_boxes(boxes: Boxes, facts: Mapping[str, PictureFacts], file: object, f
             findings.add(kind, boxes.split, f"{file} row {each.row}: {example}")
 
 
-def _disagreements(row: BoxRow, picture: PictureFacts) -> Iterator[tuple[str, str]]:
-    width, height = picture.width, picture.height
+def _disagreements(row: BoxRow, image: ImageFacts) -> Iterator[tuple[str, str]]:
+    width, height = image.width, image.height
     if row.size is not None and row.size != (width, height):
         swapped = ", swapped" if row.size == (height, width) else ""
-        yield "picture_size", f"size {list(row.size)}{swapped}, the picture is {width} x {height}"
+        yield "image_size", f"size {list(row.size)}{swapped}, the image is {width} x {height}"
     left, top, right, bottom = padded((0, 0, 1, 1), width, height)
     x1, y1, x2, y2 = row.box
     if x1 < left - SLACK or y1 < top - SLACK or x2 > right + SLACK or y2 > bottom + SLACK:
         edges = _short(left, top, right, bottom)
-        yield "box_in_padding", f"{list(row.box)}, but the picture of {width} x {height} fills {edges} of the frame"
+        yield "box_in_padding", f"{list(row.box)}, but the image of {width} x {height} fills {edges} of the frame"
     if row.origin is not None and max(row.origin) <= 1:
         wanted = padded(row.origin, width, height)
         if max(abs(a - b) for a, b in zip(wanted, row.box, strict=True)) > SLACK:

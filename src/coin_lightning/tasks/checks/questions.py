@@ -1,4 +1,4 @@
-"""Who asks what about which picture, small enough for every row of the benchmark, and what two files share."""
+"""Who asks what about which image, small enough for every row of the benchmark, and what two files share."""
 
 import hashlib
 from array import array
@@ -9,46 +9,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coin_lightning.backbones.prompts import IMAGE
-from coin_lightning.tasks.picture_ledger import PictureFacts
+from coin_lightning.tasks.image_ledger import ImageFacts
 
 Keys = NDArray[np.uint64]
 ODD = np.uint64(0x9E3779B97F4A7C15)
 """2^64 / golden ratio: spreads one key before another is mixed in."""
 
-NO_PICTURE = -1
+NO_IMAGE = -1
 
 
 @dataclass
 class Questions:
-    """Every question of a file: hash of its text (64 bits), row, and picture as an index into `pictures` or none."""
+    """Every question of a file: hash of its text (64 bits), row, and image as an index into `images` or none."""
 
     text: "array[int]" = field(default_factory=lambda: array("Q"))
     row: "array[int]" = field(default_factory=lambda: array("I"))
-    picture: "array[int]" = field(default_factory=lambda: array("i"))
-    pictures: dict[str, int] = field(default_factory=dict)
+    image: "array[int]" = field(default_factory=lambda: array("i"))
+    images: dict[str, int] = field(default_factory=dict)
     first_row: "array[int]" = field(default_factory=lambda: array("I"))
 
-    def picture_of(self, image: str, row: int) -> int:
-        """Index of a picture that a row shows."""
-        if image not in self.pictures:
-            self.pictures[image] = len(self.pictures)
+    def image_of(self, image: str, row: int) -> int:
+        """Index of an image that a row shows."""
+        if image not in self.images:
+            self.images[image] = len(self.images)
             self.first_row.append(row)
-        return self.pictures[image]
+        return self.images[image]
 
     def row_of(self, image: str) -> int:
-        """The first row that shows a picture of this file."""
-        return self.first_row[self.pictures[image]]
+        """The first row that shows an image of this file."""
+        return self.first_row[self.images[image]]
 
-    def add(self, question: str, picture: int, row: int) -> None:
+    def add(self, question: str, image: int, row: int) -> None:
         """Take up one question."""
         self.text.append(hash64(question_body(question)))
         self.row.append(row)
-        self.picture.append(picture)
+        self.image.append(image)
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What a test file has in common with a train file: row pairs (test, train) of questions, and pictures."""
+    """What a test file has in common with a train file: row pairs (test, train) of questions, and images."""
 
     questions: list[tuple[int, int]]
     texts: list[tuple[int, int]]
@@ -62,7 +62,7 @@ def hash64(text: str) -> int:
 
 
 def question_body(text: str) -> str:
-    """The question without picture marker, case, double blanks, and instruction.
+    """The question without image marker, case, double blanks, and instruction.
 
     CoIN's instruction is the last line of a text of several lines (`coin_reference.md` section 3.3).
     """
@@ -71,26 +71,26 @@ def question_body(text: str) -> str:
     return " ".join(body.casefold().split())
 
 
-def contents(questions: Questions, facts: Mapping[str, PictureFacts]) -> Keys:
-    """64 bits per picture of a file: of its bytes where it could be decoded, else of its path."""
+def contents(questions: Questions, facts: Mapping[str, ImageFacts]) -> Keys:
+    """64 bits per image of a file: of its bytes where it could be decoded, else of its path."""
     keys = (
         int.from_bytes(facts[image].sha256[:8], "little") if image in facts else hash64(image)
-        for image in questions.pictures
+        for image in questions.images
     )
-    return np.fromiter(keys, np.uint64, len(questions.pictures))
+    return np.fromiter(keys, np.uint64, len(questions.images))
 
 
 def keyed(questions: Questions, content: Keys) -> tuple[Keys, NDArray[np.bool_]]:
-    """One key per (question, picture content), and which questions have a picture."""
-    text, picture = np.array(questions.text, np.uint64), np.array(questions.picture, np.int64)
-    shown = picture >= 0
+    """One key per (question, image content), and which questions have an image."""
+    text, image = np.array(questions.text, np.uint64), np.array(questions.image, np.int64)
+    shown = image >= 0
     keys = text.copy()
-    keys[shown] ^= content[picture[shown]] * ODD
+    keys[shown] ^= content[image[shown]] * ODD
     return keys, shown
 
 
-def shared(train: Questions, test: Questions, facts: Mapping[str, PictureFacts]) -> Shared:
-    """Compare two files; `facts` are of the pictures of both."""
+def shared(train: Questions, test: Questions, facts: Mapping[str, ImageFacts]) -> Shared:
+    """Compare two files; `facts` are of the images of both."""
     train_content, test_content = contents(train, facts), contents(test, facts)
     train_keys, train_shown = keyed(train, train_content)
     test_keys, test_shown = keyed(test, test_content)
@@ -99,12 +99,12 @@ def shared(train: Questions, test: Questions, facts: Mapping[str, PictureFacts])
         _pairs(test_keys[mine], test_rows[mine], train_keys[theirs], train_rows[theirs])
         for mine, theirs in ((test_shown, train_shown), (~test_shown, ~train_shown))
     ]
-    same_path = [image for image in test.pictures if image in train.pictures]
+    same_path = [image for image in test.images if image in train.images]
     return Shared(pairs[0], pairs[1], same_path, _copies(train, test, train_content, test_content))
 
 
-def repeated(questions: Questions, facts: Mapping[str, PictureFacts]) -> list[tuple[int, int]]:
-    """Row pairs (later, first) of equal questions about equal pictures within one file."""
+def repeated(questions: Questions, facts: Mapping[str, ImageFacts]) -> list[tuple[int, int]]:
+    """Row pairs (later, first) of equal questions about equal images within one file."""
     keys, _ = keyed(questions, contents(questions, facts))
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     earliest = first[inverse]
@@ -127,8 +127,8 @@ def _pairs(
 
 
 def _copies(train: Questions, test: Questions, train_content: Keys, test_content: Keys) -> list[tuple[str, str]]:
-    """(test path, train path) of pictures with equal bytes under different names."""
-    names = list(train.pictures)
+    """(test path, train path) of images with equal bytes under different names."""
+    names = list(train.images)
     place = {key: at for at, key in enumerate(train_content.tolist())}
-    pairs = zip(test.pictures, test_content.tolist(), strict=True)
-    return [(image, names[place[key]]) for image, key in pairs if key in place and image not in train.pictures]
+    pairs = zip(test.images, test_content.tolist(), strict=True)
+    return [(image, names[place[key]]) for image, key in pairs if key in place and image not in train.images]

@@ -10,7 +10,7 @@ from coin_lightning.backbones.prompts import Rendered
 from coin_lightning.errors import DataError
 from coin_lightning.tasks.checks.boxes import Boxes, BoxRow, frame_problem, read_box, read_size
 from coin_lightning.tasks.checks.findings import Findings
-from coin_lightning.tasks.checks.questions import NO_PICTURE, Questions, hash64
+from coin_lightning.tasks.checks.questions import NO_IMAGE, Questions, hash64
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.row_format import TestRow, TrainRow
 from coin_lightning.tasks.row_sequence import RowFile, RowList
@@ -26,7 +26,7 @@ class Scan:
     """What a file holds.
 
     Attributes:
-        rows, refused, without_picture: how many there are, those that a run refuses, those without a picture.
+        rows, refused, without_image: how many there are, those that a run refuses, those without an image.
         ids, id_rows: 64-bit hashes of the ids, and where they stand.
         answers, answer_row: how often each is given, and where first.
         samples: rows to show, see `sample`.
@@ -35,7 +35,7 @@ class Scan:
     split: str
     rows: int = 0
     refused: int = 0
-    without_picture: int = 0
+    without_image: int = 0
     ids: "array[int]" = field(default_factory=lambda: array("Q"))
     id_rows: "array[int]" = field(default_factory=lambda: array("I"))
     questions: Questions = field(default_factory=Questions)
@@ -114,18 +114,18 @@ class Scanner:
         return scan
 
     def _row(self, scan: Scan, index: int, row: Row) -> None:
-        scan.without_picture += row.image is None
+        scan.without_image += row.image is None
         scan.ids.append(hash64(row.id))
         scan.id_rows.append(index)
-        picture, *more = [scan.questions.picture_of(media.path, index) for media in row.media] or [NO_PICTURE]
+        image, *more = [scan.questions.image_of(media.path, index) for media in row.media] or [NO_IMAGE]
         also = "".join(f"{number} " for number in more)  # a question about several images is another than about one
         self._render(scan.split, row)
         if isinstance(row, TestRow):
-            scan.questions.add(also + row.text, picture, index)
+            scan.questions.add(also + row.text, image, index)
             self._test_row(scan, index, row)
             return
         for turn in row.turns:
-            scan.questions.add(also + turn.question, picture, index)
+            scan.questions.add(also + turn.question, image, index)
             scan.take_answer(turn.answer or "", index)
             if scan.has_boxes:
                 self._box(scan, row, BoxRow(index, row.image, (0, 0, 0, 0)), turn.answer)
@@ -163,7 +163,7 @@ class Scanner:
         """Put a row's prompt aside; some hundreds together are counted faster than each alone."""
         try:
             self._pages.append((row, self.backbone.prompt.render(self.encoder.turns(row))))
-        except DataError as error:  # a box cannot be converted: the picture whose size it needs is broken
+        except DataError as error:  # a box cannot be converted: the image whose size it needs is broken
             self.findings.add_all("rows", split, len(error.problems), error.problems)
         if len(self._pages) >= TOGETHER:
             self._count(split)
@@ -184,7 +184,7 @@ def given_answer(row: TestRow) -> str:
 
 
 def sample(split: str, row: Row, has_boxes: bool) -> dict[str, Any]:
-    """A row as the page shows it: split, id, picture, question, answer, box (padded frame) or None, further turns."""
+    """A row as the page shows it: split, id, image, question, answer, box (padded frame) or None, further turns."""
     if isinstance(row, TestRow):
         question, answer, more = row.text, given_answer(row), 0
     else:

@@ -1,4 +1,4 @@
-"""Opening a picture safely and bringing it into the square frame of a vision tower."""
+"""Opening an image safely and bringing it into the square frame of a vision tower."""
 
 import hashlib
 from pathlib import Path
@@ -17,7 +17,7 @@ FRAMES = ("pad", "squash", "crop")
 evaluates some tasks with (`coin_reference.md` section 4.1)."""
 
 MAX_PIXELS = 100_000_000
-"""Above this a file is refused before it is decoded: no CoIN picture comes near, and decoding could eat all memory."""
+"""Above this a file is refused before it is decoded: no CoIN image comes near, and decoding could eat all memory."""
 MAX_ASPECT = 50
 
 
@@ -25,27 +25,27 @@ def check_header(path: Path) -> tuple[int, int]:
     """Width and height in pixels, read without decoding.
 
     Raises:
-        DataError: the file is missing, is no picture, or has an absurd size.
+        DataError: the file is missing, is no image, or has an absurd size.
     """
     try:
         with listening(), Image.open(path) as image:
             width, height = image.size
     except FileNotFoundError:
-        raise DataError(f"{path}: picture is missing; restore it or remove the row") from None
+        raise DataError(f"{path}: image is missing; restore it or remove the row") from None
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: picture cannot be opened ({error}); replace the file or remove the row") from None
+        raise DataError(f"{path}: image cannot be opened ({error}); replace the file or remove the row") from None
     if width * height > MAX_PIXELS or max(width, height) > MAX_ASPECT * min(width, height):
         raise DataError(
-            f"{path}: picture of {width} x {height} pixels is refused (over {MAX_PIXELS} pixels or "
+            f"{path}: image of {width} x {height} pixels is refused (over {MAX_PIXELS} pixels or "
             f"{MAX_ASPECT}:1); shrink it or remove the row"
         )
     return width, height
 
 
-def open_picture(path: Path) -> Image.Image:
-    """Decode a picture as RGB (`as_rgb`).
+def open_image(path: Path) -> Image.Image:
+    """Decode an image as RGB (`as_rgb`).
 
-    What Pillow warns of is told by whoever checks pictures before a run (`tasks/picture_ledger.py`), and not here.
+    What Pillow warns of is told by whoever checks images before a run (`tasks/image_ledger.py`), and not here.
 
     Raises:
         DataError: as `check_header`, or the pixels are broken or cut off, or cannot be brought to 8 bits.
@@ -55,18 +55,18 @@ def open_picture(path: Path) -> Image.Image:
         with listening(), Image.open(path) as image:
             if is_deep(image) and white_level(image) is None:
                 raise DataError(
-                    f"{path}: nothing says which value is white in this picture (mode {image.mode} of {image.format}); "
+                    f"{path}: nothing says which value is white in this image (mode {image.mode} of {image.format}); "
                     "save it with 8 bits per channel"
                 )
             return as_rgb(image)
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: picture is broken ({error}); replace the file or remove the row") from None
+        raise DataError(f"{path}: image is broken ({error}); replace the file or remove the row") from None
 
 
-def picture_hash(path: Path) -> str:
-    """What the pixels of a picture are known by: the sha256 of the file.
+def image_hash(path: Path) -> str:
+    """What the pixels of an image are known by: the sha256 of the file.
 
-    Deep pictures have another one: earlier versions kept features of their clipped pixels under the file's.
+    Deep images have another one: earlier versions kept features of their clipped pixels under the file's.
     """
     digest = file_sha256(path)
     with listening(), Image.open(path) as image:
@@ -74,7 +74,7 @@ def picture_hash(path: Path) -> str:
 
 
 def pad_to_square(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
-    """Centre the picture on a square of its longer side (LLaVA-1.5's `image_aspect_ratio=pad`)."""
+    """Centre the image on a square of its longer side (LLaVA-1.5's `image_aspect_ratio=pad`)."""
     width, height = image.size
     if width == height:
         return image
@@ -85,7 +85,7 @@ def pad_to_square(image: Image.Image, colour: tuple[int, int, int]) -> Image.Ima
 
 
 def squash(image: Image.Image, size: tuple[int, int], resample: int | None = None) -> Image.Image:
-    """The whole picture in `size` (width, height) pixels, whatever its shape; bicubic unless told otherwise."""
+    """The whole image in `size` (width, height) pixels, whatever its shape; bicubic unless told otherwise."""
     return image.resize(size, Image.Resampling(Image.Resampling.BICUBIC if resample is None else resample))
 
 
@@ -105,7 +105,7 @@ def tower_size(processor: Any) -> tuple[int, int]:
 
 
 def framed(image: Image.Image, processor: Any, frame: str) -> Tensor:
-    """`[3, H, W]`: a picture in a frame of `FRAMES`, resized and normalised by the processor."""
+    """`[3, H, W]`: an image in a frame of `FRAMES`, resized and normalised by the processor."""
     if frame == "pad":
         red, green, blue = (int(mean * 255) for mean in processor.image_mean)
         image = pad_to_square(image, (red, green, blue))

@@ -1,4 +1,4 @@
-"""Science questions that need their picture: what is shown, element cards, bar charts."""
+"""Science questions that need their image: what is shown, element cards, bar charts."""
 
 from collections.abc import Sequence
 from random import Random
@@ -146,4 +146,4 @@ def _chart(rng: Random, shown: Sequence[Country]) -> Image.Image:
     return image
 
 
-WITH_PICTURE: tuple[Maker, ...] = (_kind, _kind, _animal_class, _food_source, _element_card, _bars, _first_letter)
+WITH_IMAGE: tuple[Maker, ...] = (_kind, _kind, _animal_class, _food_source, _element_card, _bars, _first_letter)

@@ -1,4 +1,4 @@
-"""The list of decoded pictures: what it spares, what it must not believe, and what can happen to its file."""
+"""The list of decoded images: what it spares, what it must not believe, and what can happen to its file."""
 
 import multiprocessing
 import os
@@ -11,65 +11,65 @@ import pytest
 from PIL import Image
 
 from coin_lightning.assets import file_sha256
-from coin_lightning.tasks import picture_ledger
-from coin_lightning.tasks.picture_ledger import PictureLedger, _windowed, stamp_of
+from coin_lightning.tasks import image_ledger
+from coin_lightning.tasks.image_ledger import ImageLedger, _windowed, stamp_of
 
 SIZES = {"a.png": (12, 8), "b.jpg": (9, 30), "deep/c.png": (5, 5)}
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Three pictures, and files that are none."""
-    folder = tmp_path / "pictures"
+    """Three images, and files that are none."""
+    folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
     for name, size in SIZES.items():
         Image.new("RGB", size, "red").save(folder / name)
-    (folder / "text.jpg").write_text("no picture")
+    (folder / "text.jpg").write_text("no image")
     Image.effect_noise((64, 64), 90).save(folder / "cut.jpg")
     (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:-500])
     return folder
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> PictureLedger:
-    return PictureLedger(tmp_path / "features" / "pictures.sqlite")
+def ledger(tmp_path: Path) -> ImageLedger:
+    return ImageLedger(tmp_path / "features" / "images.sqlite")
 
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are decoded."""
     names: list[str] = []
-    real = picture_ledger.open_picture
+    real = image_ledger.open_image
 
     def watch(path: Path) -> Image.Image:
         names.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(picture_ledger, "open_picture", watch)
+    monkeypatch.setattr(image_ledger, "open_image", watch)
     return names
 
 
-def entries(ledger: PictureLedger) -> set[str]:
+def entries(ledger: ImageLedger) -> set[str]:
     with sqlite3.connect(ledger.file) as connection:
-        return {Path(path).name for (path,) in connection.execute("SELECT path FROM pictures")}
+        return {Path(path).name for (path,) in connection.execute("SELECT path FROM images")}
 
 
-def test_sound_pictures_give_size_and_hash_and_others_a_text(root, ledger):
+def test_sound_images_give_size_and_hash_and_others_a_text(root, ledger):
     survey = ledger.survey(root, [*SIZES, "text.jpg", "cut.jpg", "gone.png", "deep", "x" * 300], workers=3)
     assert {image: facts[:2] for image, facts in survey.facts.items()} == SIZES
     assert survey.facts["a.png"].sha256.hex() == file_sha256(root / "a.png")
     assert set(survey.problems) == {"text.jpg", "cut.jpg", "gone.png", "deep", "x" * 300}
-    assert "picture is missing" in survey.problems["gone.png"]
+    assert "image is missing" in survey.problems["gone.png"]
     assert "cannot be opened" in survey.problems["text.jpg"]
     assert "is broken" in survey.problems["cut.jpg"]
     assert str(root / "cut.jpg") in survey.problems["cut.jpg"]
 
 
-def test_a_known_picture_is_not_opened_again_by_anyone(root, ledger, opened):
+def test_a_known_image_is_not_opened_again_by_anyone(root, ledger, opened):
     assert ledger.check(root, list(SIZES)) == {}
     assert sorted(opened) == ["a.png", "b.jpg", "c.png"]
     first = ledger.survey(root, list(SIZES)).facts
-    again = PictureLedger(ledger.file).survey(root, list(SIZES)).facts
+    again = ImageLedger(ledger.file).survey(root, list(SIZES)).facts
     assert len(opened) == 3
     assert first == again
     assert {facts[:2] for facts in again.values()} == set(SIZES.values())
@@ -78,7 +78,7 @@ def test_a_known_picture_is_not_opened_again_by_anyone(root, ledger, opened):
 def test_another_root_to_the_same_files_is_the_same_file(root, ledger, opened, monkeypatch):
     ledger.check(root, ["deep/c.png"])
     monkeypatch.chdir(root.parent)
-    assert ledger.check(Path("pictures/deep"), ["c.png"]) == {}
+    assert ledger.check(Path("images/deep"), ["c.png"]) == {}
     assert opened == ["c.png"]
 
 
@@ -92,7 +92,7 @@ def test_a_changed_file_is_opened_again(root, ledger, opened):
     assert opened == ["a.png"] * 3
 
 
-def test_a_broken_picture_is_looked_at_every_time_until_it_is_mended(root, ledger, opened):
+def test_a_broken_image_is_looked_at_every_time_until_it_is_mended(root, ledger, opened):
     for _ in range(2):
         assert set(ledger.check(root, ["cut.jpg"])) == {"cut.jpg"}
     assert entries(ledger) == set() if ledger.file.exists() else True
@@ -101,13 +101,13 @@ def test_a_broken_picture_is_looked_at_every_time_until_it_is_mended(root, ledge
     assert opened == ["cut.jpg"] * 3
 
 
-def test_a_picture_that_vanished_is_missed_although_it_is_known(root, ledger):
+def test_a_image_that_vanished_is_missed_although_it_is_known(root, ledger):
     ledger.check(root, ["a.png"])
     (root / "a.png").unlink()
     assert "missing" in ledger.check(root, ["a.png"])["a.png"]
 
 
-def test_progress_counts_every_picture_once(root, ledger):
+def test_progress_counts_every_image_once(root, ledger):
     steps: list[int] = []
     images = ["a.png", "b.jpg", "a.png", "text.jpg"]
     ledger.check(root, images, report=steps.append)
@@ -130,18 +130,18 @@ def test_what_was_decoded_before_an_interruption_is_kept(root, ledger, opened):
     assert [opened.count(name) for name in kept] == [1] * len(kept)
 
 
-def test_pictures_are_stored_in_batches(root, ledger, monkeypatch):
+def test_images_are_stored_in_batches(root, ledger, monkeypatch):
     stored: list[int] = []
-    real = picture_ledger._insert
-    monkeypatch.setattr(picture_ledger, "BATCH", 2)
-    monkeypatch.setattr(picture_ledger, "_insert", lambda to, rows: (stored.append(len(rows)), real(to, rows)))
+    real = image_ledger._insert
+    monkeypatch.setattr(image_ledger, "BATCH", 2)
+    monkeypatch.setattr(image_ledger, "_insert", lambda to, rows: (stored.append(len(rows)), real(to, rows)))
     ledger.check(root, list(SIZES))
     assert stored == [2, 1]
     assert entries(ledger) == {"a.png", "b.jpg", "c.png"}
 
 
 def _look(file: Path, root: Path, images: list[str]) -> None:
-    assert PictureLedger(file).check(root, images) == {}
+    assert ImageLedger(file).check(root, images) == {}
 
 
 def test_several_processes_share_the_file(tmp_path, ledger):
@@ -195,18 +195,18 @@ def test_what_pillow_warns_of_is_remembered_too(root, ledger, opened):
     assert sorted(opened) == ["a.png", "p.png"]
 
 
-OLD_TABLE = """CREATE TABLE pictures (path TEXT PRIMARY KEY, bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+OLD_TABLE = """CREATE TABLE images (path TEXT PRIMARY KEY, bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     width INTEGER NOT NULL, height INTEGER NOT NULL, sha256 BLOB NOT NULL) WITHOUT ROWID"""
 
 
-def test_a_picture_that_an_earlier_version_called_sound_is_looked_at_again(root, ledger):
+def test_a_image_that_an_earlier_version_called_sound_is_looked_at_again(root, ledger):
     Image.new("F", (4, 4)).save(root / "deep.tif")
     stamp = (root / "deep.tif").stat()
     ledger.file.parent.mkdir()
     with sqlite3.connect(ledger.file) as connection:
         connection.execute(OLD_TABLE)
         values = (str(root / "deep.tif"), stamp.st_size, stamp.st_mtime_ns, 4, 4, b"")
-        connection.execute("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)", values)
+        connection.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?)", values)
         connection.execute("PRAGMA user_version = 1")
     with pytest.warns(UserWarning, match="version 1, not 2"):
         assert "which value is white" in ledger.check(root, ["deep.tif"])["deep.tif"]
@@ -218,11 +218,11 @@ def test_a_file_that_cannot_be_used_is_set_aside_and_made_anew(root, ledger, ope
     damage(ledger.file)
     bytes_then = ledger.file.read_bytes()
     opened.clear()
-    with pytest.warns(UserWarning, match=r"pictures\.sqlite: cannot be used .* set aside as pictures.sqlite.damaged-1"):
-        assert PictureLedger(ledger.file).check(root, list(SIZES)) == {}
+    with pytest.warns(UserWarning, match=r"images\.sqlite: cannot be used .* set aside as images.sqlite.damaged-1"):
+        assert ImageLedger(ledger.file).check(root, list(SIZES)) == {}
     assert len(opened) == 3
-    assert (ledger.file.parent / "pictures.sqlite.damaged-1").read_bytes() == bytes_then
-    assert PictureLedger(ledger.file).check(root, list(SIZES)) == {}
+    assert (ledger.file.parent / "images.sqlite.damaged-1").read_bytes() == bytes_then
+    assert ImageLedger(ledger.file).check(root, list(SIZES)) == {}
     assert len(opened) == 3
     damage(ledger.file)
     with pytest.warns(UserWarning, match="damaged-2"):
@@ -235,7 +235,7 @@ def test_a_file_system_without_locks_gets_one_warning_and_no_ledger(root, ledger
         raise sqlite3.OperationalError(text)
 
     monkeypatch.setattr(sqlite3, "connect", refuse)
-    with pytest.warns(UserWarning, match=f"{text}.*every start decodes all pictures again.*paths.features") as warned:
+    with pytest.warns(UserWarning, match=f"{text}.*every start decodes all images again.*paths.features") as warned:
         problems = ledger.check(root, ["a.png", "text.jpg"])
     assert set(problems) == {"text.jpg"}
     assert len(warned) == 1
@@ -245,17 +245,17 @@ def test_a_file_system_without_locks_gets_one_warning_and_no_ledger(root, ledger
 
 def test_a_place_where_nothing_can_be_written_is_no_error(root, tmp_path):
     (tmp_path / "file").write_text("")
-    ledger = PictureLedger(tmp_path / "file" / "below" / "pictures.sqlite")
+    ledger = ImageLedger(tmp_path / "file" / "below" / "images.sqlite")
     with pytest.warns(UserWarning, match="cannot be kept here"):
         assert ledger.check(root, list(SIZES)) == {}
 
 
-def test_whatever_a_decoder_raises_is_a_problem_of_the_picture(root, ledger, monkeypatch):
+def test_whatever_a_decoder_raises_is_a_problem_of_the_image(root, ledger, monkeypatch):
     def fail(path: Path) -> Image.Image:
         raise struct.error("unpack requires a buffer of 4 bytes")
 
-    monkeypatch.setattr(picture_ledger, "open_picture", fail)
-    assert "a.png: picture is broken (error('unpack requires" in ledger.check(root, ["a.png"])["a.png"]
+    monkeypatch.setattr(image_ledger, "open_image", fail)
+    assert "a.png: image is broken (error('unpack requires" in ledger.check(root, ["a.png"])["a.png"]
 
 
 def test_no_more_than_a_window_of_work_is_under_way():

@@ -1,8 +1,8 @@
-"""`PictureLedger`: which picture files have been decoded without trouble, so that no start decodes them twice.
+"""`ImageLedger`: which image files have been decoded without trouble, so that no start decodes them twice.
 
 One SQLite file is shared by all processes of a machine. Every access is one short transaction with SQLite's rollback
-journal (a write-ahead log needs shared memory, which network file systems do not give). A picture is known by absolute
-path, size in bytes and modification time; only sound pictures are remembered.
+journal (a write-ahead log needs shared memory, which network file systems do not give). An image is known by absolute
+path, size in bytes and modification time; only sound images are remembered.
 """
 
 import os
@@ -18,23 +18,23 @@ from typing import Any, NamedTuple, TypeVar
 
 from filelock import FileLock, Timeout
 
-from coin_lightning.backbones.pictures import open_picture, picture_hash
+from coin_lightning.backbones.images import image_hash, open_image
 from coin_lightning.errors import DataError
 from coin_lightning.pillow_warnings import listening
 
 VERSION = 2
 """Of the table and of what counts as sound; a file of another version is set aside."""
-TABLE = """CREATE TABLE IF NOT EXISTS pictures (
+TABLE = """CREATE TABLE IF NOT EXISTS images (
     path TEXT PRIMARY KEY, bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     width INTEGER NOT NULL, height INTEGER NOT NULL, sha256 BLOB NOT NULL, warning TEXT NOT NULL
 ) WITHOUT ROWID"""
 PATIENCE = 60.0
 """Seconds to wait for another process's transaction; each takes milliseconds."""
 BATCH = 256
-"""Pictures per transaction: a kill loses at most so many decodings."""
+"""Images per transaction: a kill loses at most so many decodings."""
 TOGETHER = 4
-"""Pictures that a thread takes at once."""
-LEDGER = "pictures.sqlite"
+"""Images that a thread takes at once."""
+LEDGER = "images.sqlite"
 """Name of the file in the features folder."""
 QUERY = 500
 """Paths per question; SQLite's oldest limit on variables is 999."""
@@ -43,8 +43,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class PictureFacts(NamedTuple):
-    """What a decoded picture has told: width and height in pixels, `picture_hash`, and what Pillow warns of."""
+class ImageFacts(NamedTuple):
+    """What a decoded image has told: width and height in pixels, `image_hash`, and what Pillow warns of."""
 
     width: int
     height: int
@@ -53,7 +53,7 @@ class PictureFacts(NamedTuple):
 
 
 class Stamp(NamedTuple):
-    """A picture file as `os.stat` sees it."""
+    """An image file as `os.stat` sees it."""
 
     bytes: int
     mtime_ns: int
@@ -61,14 +61,14 @@ class Stamp(NamedTuple):
 
 @dataclass
 class Survey:
-    """Result of looking at pictures, by relative path: the sound ones and the texts about the others."""
+    """Result of looking at images, by relative path: the sound ones and the texts about the others."""
 
-    facts: dict[str, PictureFacts] = field(default_factory=dict)
+    facts: dict[str, ImageFacts] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
 
     @property
     def warned(self) -> dict[str, str]:
-        """What Pillow warns of in sound pictures."""
+        """What Pillow warns of in sound images."""
         return {image: facts.warning for image, facts in self.facts.items() if facts.warning}
 
 
@@ -76,12 +76,12 @@ class UnusableLedger(Exception):
     """The file cannot be locked, opened or written here; the reason is its text."""
 
 
-class PictureLedger:
-    """Remembers which pictures have been decoded without trouble.
+class ImageLedger:
+    """Remembers which images have been decoded without trouble.
 
     Safe for several processes and threads. A damaged file, or one of another version, is set aside with a warning and
     made anew. Where SQLite cannot lock or write the file (some network file systems, a read-only folder) there is one
-    warning, and every start decodes all its pictures again.
+    warning, and every start decodes all its images again.
 
     Args:
         file: the SQLite file; folders above it are made when something is stored.
@@ -98,11 +98,11 @@ class PictureLedger:
         workers: int | None = None,
         report: Callable[[int], None] = lambda done: None,
     ) -> dict[str, str]:
-        """Problem texts of the pictures (paths relative to `root`) that cannot be used; empty when all are sound.
+        """Problem texts of the images (paths relative to `root`) that cannot be used; empty when all are sound.
 
         Args:
             workers: decoding threads; default: one per core that this process may use.
-            report: gets the number of further pictures done.
+            report: gets the number of further images done.
         """
         return self.survey(root, images, workers, report).problems
 
@@ -113,13 +113,13 @@ class PictureLedger:
         workers: int | None = None,
         report: Callable[[int], None] = lambda done: None,
     ) -> Survey:
-        """As `check`, with size and sha256 of each sound picture."""
+        """As `check`, with size and sha256 of each sound image."""
         folder = os.path.abspath(root)
         stamps = {image: stamp_of(os.path.join(folder, image)) for image in dict.fromkeys(images)}
         survey = Survey(facts=self.known(folder, stamps))
         report(len(survey.facts))
         fresh = [image for image in stamps if image not in survey.facts]
-        pending: dict[str, PictureFacts] = {}
+        pending: dict[str, ImageFacts] = {}
         with closing(decoded(folder, fresh, workers or cores())) as results:
             try:
                 for image, found in results:
@@ -135,13 +135,13 @@ class PictureLedger:
                 self._store(folder, stamps, pending)
         return survey
 
-    def known(self, folder: str, stamps: Mapping[str, Stamp | None]) -> dict[str, PictureFacts]:
-        """Facts of those pictures below the absolute `folder` whose stamp is the remembered one."""
+    def known(self, folder: str, stamps: Mapping[str, Stamp | None]) -> dict[str, ImageFacts]:
+        """Facts of those images below the absolute `folder` whose stamp is the remembered one."""
         if not os.path.exists(self.file):
             return {}
         return self._use(lambda connection: _matching(connection, folder, stamps)) or {}
 
-    def _store(self, folder: str, stamps: Mapping[str, Stamp | None], facts: Mapping[str, PictureFacts]) -> None:
+    def _store(self, folder: str, stamps: Mapping[str, Stamp | None], facts: Mapping[str, ImageFacts]) -> None:
         rows = [
             (os.path.join(folder, image), *stamp, *found)
             for image, found in facts.items()
@@ -163,8 +163,8 @@ class PictureLedger:
         except (UnusableLedger, sqlite3.DatabaseError) as error:
             self.usable = False
             warnings.warn(
-                f"{self.file}: the list of decoded pictures cannot be kept here ({error}); every start decodes all "
-                "pictures again. Put paths.features on a local disk to avoid that.",
+                f"{self.file}: the list of decoded images cannot be kept here ({error}); every start decodes all "
+                "images again. Put paths.features on a local disk to avoid that.",
                 stacklevel=2,
             )
             return None
@@ -215,10 +215,10 @@ def stamp_of(path: str) -> Stamp | None:
     return Stamp(found.st_size, found.st_mtime_ns)
 
 
-def decoded(folder: str, images: Sequence[str], workers: int) -> Generator[tuple[str, PictureFacts | str], None, None]:
-    """Decode pictures in threads (Pillow works outside the interpreter's lock); facts or problem text, in order."""
+def decoded(folder: str, images: Sequence[str], workers: int) -> Generator[tuple[str, ImageFacts | str], None, None]:
+    """Decode images in threads (Pillow works outside the interpreter's lock); facts or problem text, in order."""
 
-    def several(part: Sequence[str]) -> list[tuple[str, PictureFacts | str]]:
+    def several(part: Sequence[str]) -> list[tuple[str, ImageFacts | str]]:
         return [(image, decode(Path(folder, image))) for image in part]
 
     parts = (images[start : start + TOGETHER] for start in range(0, len(images), TOGETHER))
@@ -227,16 +227,16 @@ def decoded(folder: str, images: Sequence[str], workers: int) -> Generator[tuple
             yield from part
 
 
-def decode(path: Path) -> PictureFacts | str:
-    """Facts of a picture file, or the text about what is wrong with it."""
+def decode(path: Path) -> ImageFacts | str:
+    """Facts of an image file, or the text about what is wrong with it."""
     try:
         with listening() as said:
-            width, height = open_picture(path).size
-        return PictureFacts(width, height, bytes.fromhex(picture_hash(path)), "; ".join(dict.fromkeys(said)))
+            width, height = open_image(path).size
+        return ImageFacts(width, height, bytes.fromhex(image_hash(path)), "; ".join(dict.fromkeys(said)))
     except DataError as error:
         return "; ".join(error.problems)
     except Exception as error:  # a decoder on hostile bytes raises anything: EOFError, struct.error, KeyError, ...
-        return f"{path}: picture is broken ({error!r}); replace the file or remove the row"
+        return f"{path}: image is broken ({error!r}); replace the file or remove the row"
 
 
 def _windowed(
@@ -268,21 +268,21 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 def _matching(
     connection: sqlite3.Connection, folder: str, stamps: Mapping[str, Stamp | None]
-) -> dict[str, PictureFacts]:
-    found: dict[str, PictureFacts] = {}
+) -> dict[str, ImageFacts]:
+    found: dict[str, ImageFacts] = {}
     images = [image for image, stamp in stamps.items() if stamp is not None]
     for start in range(0, len(images), QUERY):
         paths = {os.path.join(folder, image): image for image in images[start : start + QUERY]}
         marks = ",".join("?" * len(paths))
-        question = f"SELECT path, bytes, mtime_ns, width, height, sha256, warning FROM pictures WHERE path IN ({marks})"
+        question = f"SELECT path, bytes, mtime_ns, width, height, sha256, warning FROM images WHERE path IN ({marks})"
         for path, size, mtime, *facts in connection.execute(question, list(paths)):
             if stamps[paths[path]] == (size, mtime):
-                found[paths[path]] = PictureFacts(*facts)
+                found[paths[path]] = ImageFacts(*facts)
     return found
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> bool:
-    connection.executemany("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    connection.executemany("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
     return True
 
 

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from coin_lightning.backbones.pictures import (
+from coin_lightning.backbones.images import (
     FRAMES,
     check_frame,
     check_header,
-    open_picture,
+    open_image,
     pad_to_square,
     squash,
     tower_size,
@@ -34,15 +34,15 @@ def png_claiming(path: Path, width: int, height: int) -> Path:
     return path
 
 
-def test_a_sound_picture_gives_its_size_and_rgb(tmp_path):
+def test_a_sound_image_gives_its_size_and_rgb(tmp_path):
     file = tmp_path / "a.png"
     Image.new("L", (31, 17), 200).save(file)
     assert check_header(file) == (31, 17)
-    picture = open_picture(file)
-    assert (picture.mode, picture.size, picture.getpixel((3, 4))) == ("RGB", (31, 17), (200, 200, 200))
+    image = open_image(file)
+    assert (image.mode, image.size, image.getpixel((3, 4))) == ("RGB", (31, 17), (200, 200, 200))
 
 
-@pytest.mark.parametrize("read", [check_header, open_picture])
+@pytest.mark.parametrize("read", [check_header, open_image])
 @pytest.mark.parametrize(
     ("width", "height"), [(65000, 65000), (20_000, 15_000), (11_000, 10_000), (5100, 100), (1, 51)]
 )
@@ -67,12 +67,12 @@ def test_pillow_gives_no_notice_of_its_own_and_its_setting_is_untouched(tmp_path
 
 
 def test_missing_foreign_and_empty_files_are_refused_by_name(tmp_path):
-    with pytest.raises(DataError, match=re.escape(f"{tmp_path / 'none.jpg'}: picture is missing")):
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path / 'none.jpg'}: image is missing")):
         check_header(tmp_path / "none.jpg")
     for name, content in (("page.jpg", b"<html>not found</html>"), ("empty.png", b"")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(DataError, match=re.escape(f"{tmp_path / name}: picture cannot be opened")):
-            open_picture(tmp_path / name)
+        with pytest.raises(DataError, match=re.escape(f"{tmp_path / name}: image cannot be opened")):
+            open_image(tmp_path / name)
     with pytest.raises(DataError, match="cannot be opened"):
         check_header(tmp_path)
 
@@ -84,24 +84,24 @@ def test_a_cut_off_file_passes_the_header_and_fails_in_decoding(tmp_path, suffix
     Image.fromarray(noise).save(file)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert check_header(file) == (64, 64)
-    with pytest.raises(DataError, match=re.escape(f"{file}: picture is broken")):
-        open_picture(file)
+    with pytest.raises(DataError, match=re.escape(f"{file}: image is broken")):
+        open_image(file)
 
 
 def test_padding_by_hand():
-    # 2 x 5: a square of 5 whose first column of the picture is (5 - 2) // 2 = 1
-    picture = Image.new("RGB", (2, 5), (9, 9, 9))
-    square = np.asarray(pad_to_square(picture, (1, 2, 3)))
+    # 2 x 5: a square of 5 whose first column of the image is (5 - 2) // 2 = 1
+    image = Image.new("RGB", (2, 5), (9, 9, 9))
+    square = np.asarray(pad_to_square(image, (1, 2, 3)))
     expected = np.tile(np.array([1, 2, 3], dtype=np.uint8), (5, 5, 1))
     expected[:, 1:3] = 9
     assert (square == expected).all()
-    wide = np.asarray(pad_to_square(picture.rotate(90, expand=True), (1, 2, 3)))
+    wide = np.asarray(pad_to_square(image.rotate(90, expand=True), (1, 2, 3)))
     assert (wide == expected.transpose(1, 0, 2)).all()
 
 
-def test_a_square_stays_the_same_picture():
-    picture = Image.new("RGB", (4, 4), "red")
-    assert pad_to_square(picture, (0, 0, 0)) is picture
+def test_a_square_stays_the_same_image():
+    image = Image.new("RGB", (4, 4), "red")
+    assert pad_to_square(image, (0, 0, 0)) is image
 
 
 def test_threads_leave_the_warning_filters_as_they_were(tmp_path):
@@ -116,12 +116,12 @@ def test_threads_leave_the_warning_filters_as_they_were(tmp_path):
 
 
 def test_squashing_by_hand():
-    picture = Image.new("RGB", (4, 2), (9, 9, 9))
-    picture.paste((200, 0, 0), (2, 0, 4, 2))
-    squashed = np.asarray(squash(picture, (2, 2), Image.Resampling.BOX))
+    image = Image.new("RGB", (4, 2), (9, 9, 9))
+    image.paste((200, 0, 0), (2, 0, 4, 2))
+    squashed = np.asarray(squash(image, (2, 2), Image.Resampling.BOX))
     assert squashed.tolist() == [[[9, 9, 9], [200, 0, 0]]] * 2
-    bicubic = picture.resize((3, 3), Image.Resampling.BICUBIC)
-    assert np.array_equal(np.asarray(squash(picture, (3, 3))), np.asarray(bicubic))
+    bicubic = image.resize((3, 3), Image.Resampling.BICUBIC)
+    assert np.array_equal(np.asarray(squash(image, (3, 3))), np.asarray(bicubic))
 
 
 def test_the_size_of_a_tower_is_what_its_processor_gives():

@@ -1,4 +1,4 @@
-"""Pictures of more than 8 bits on their way through run and verify."""
+"""Images of more than 8 bits on their way through run and verify."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_a_ramp_reaches_the_model_as_its_eight_bit_copy_does(root, tmp_path, cac
     backbone = tiny.load()
     task = made_task("gqa", root, "GQA", tmp_path / "features", cache_features=cached)
     task.connect(backbone)
-    if cached:  # features that an earlier version made of the clipped picture
+    if cached:  # features that an earlier version made of the clipped image
         store, file = task.encoder.store, root / "cl_dataset" / "deep.png"
         store.add([file_sha256(file)], torch.full((1, *backbone.feature_shape), 7.0))
     (task.image_root / "GQA" / "testdev_balanced_questions.json").write_text('{"1000": {"answer": "a"}}')
@@ -45,7 +45,7 @@ def test_a_ramp_reaches_the_model_as_its_eight_bit_copy_does(root, tmp_path, cac
     task.read()
     task.check()
     task.compute_features()
-    deep, plain = task.encoder.picture("deep.png"), task.encoder.picture("plain.png")
+    deep, plain = task.encoder.pixels("deep.png"), task.encoder.pixels("plain.png")
     assert torch.equal(deep, plain)
     assert deep.float().std() > 0
 
@@ -64,16 +64,16 @@ def test_run_and_verify_refuse_a_scale_without_end_and_tell_warnings(place, root
     status, text = place.runs.run(command)
     assert status == 1
     assert "GQA/train.json row 2: " in text
-    assert "float.tif: nothing says which value is white in this picture (mode F of TIFF)" in text
+    assert "float.tif: nothing says which value is white in this image (mode F of TIFF)" in text
     assert data_verify.main([*command, f"output={tmp_path / 'page.html'}"]) == 1
     (task,) = json.loads((tmp_path / "page.json").read_text())["tasks"]
     found = {each["kind"]: each for each in task["findings"]}
-    assert "float.tif: nothing says" in found["picture"]["examples"][0]
-    assert "train.json row 3: palette.png: Palette images" in found["picture_warning"]["examples"][0]
+    assert "float.tif: nothing says" in found["image"]["examples"][0]
+    assert "train.json row 3: palette.png: Palette images" in found["image_warning"]["examples"][0]
 
     Image.fromarray((RAMP >> 8).astype(np.uint8)).save(root / "cl_dataset" / "float.tif")
     status, text = place.runs.run(command)
     assert status == 0, text
     assert "UserWarning" not in text
     notes = json.loads((tmp_path / "run" / "matrix.json").read_text())["notes"]
-    assert any("Pillow warns of 1 pictures, as of palette.png: Palette images" in note for note in notes)
+    assert any("Pillow warns of 1 images, as of palette.png: Palette images" in note for note in notes)

@@ -2,16 +2,16 @@ from random import Random
 
 import pytest
 
-from coin_lightning.benchmarks import science_pictures
+from coin_lightning.benchmarks import science_images
 from coin_lightning.benchmarks.mini_facts import countries, elements
-from coin_lightning.benchmarks.science_pictures import WITH_PICTURE
+from coin_lightning.benchmarks.science_images import WITH_IMAGE
 from coin_lightning.benchmarks.vocabulary import BY_NAME
 
 pytestmark = pytest.mark.assets
 
 
 def test_every_maker_draws_and_offers_distinct_choices(materials):
-    for maker in WITH_PICTURE:
+    for maker in WITH_IMAGE:
         for seed in range(8):
             question = maker(Random(seed), materials)
             assert question.image is not None
@@ -21,14 +21,14 @@ def test_every_maker_draws_and_offers_distinct_choices(materials):
 def test_bar_chart_questions_name_the_extreme_country(materials):
     population = {country.name: country.population for country in countries(materials.facts)}
     for seed in range(12):
-        question = science_pictures._bars(Random(seed), materials)
+        question = science_images._bars(Random(seed), materials)
         extreme = max if "tallest" in question.text else min
         assert question.choices[0] == extreme(question.choices, key=population.__getitem__)
 
 
 def test_bars_are_as_tall_as_the_populations(materials):
     shown = sorted(countries(materials.facts), key=lambda country: country.population)[-3:]
-    chart = science_pictures._chart(Random(0), shown)
+    chart = science_images._chart(Random(0), shown)
     heights = []
     for i in range(3):
         column = [chart.getpixel((20 + i * 66 + 5, y)) for y in range(10, 138)]
@@ -40,12 +40,12 @@ def test_bars_are_as_tall_as_the_populations(materials):
 def test_element_cards_match_the_table(materials):
     numbers = {element.name: str(element.number) for element in elements(materials.facts)}
     for seed in range(10):
-        question = science_pictures._element_card(Random(seed), materials)
+        question = science_images._element_card(Random(seed), materials)
         known = numbers if "Which element" in question.text else numbers.values()
         assert all(choice in known for choice in question.choices)
 
 
 def test_foods_come_from_where_the_lists_say():
-    assert {BY_NAME[name].kind for name in (*science_pictures._PLANT_FOODS, *science_pictures._ANIMAL_FOODS)} == {
+    assert {BY_NAME[name].kind for name in (*science_images._PLANT_FOODS, *science_images._ANIMAL_FOODS)} == {
         "food"
     }
