@@ -260,9 +260,8 @@ def test_hooks_run_in_order_of_the_config_and_add_up(batch):
     module = build(method=method, plugins={"second": plugin}).eval()
     plain_loss = plain.training_step(batch, 0)
     loss = module.training_step(batch, 0)
-    logits, _ = plain.backbone.answer_logits(
-        plain.backbone.hidden_states(plain.backbone.embed(batch["input_ids"], plain.image_features(batch))), batch["labels"]
-    )
+    embeds = plain.backbone.embed(batch["input_ids"], plain.image_features(batch))
+    logits, _ = plain.backbone.answer_logits(plain.backbone.hidden_states(embeds), batch["labels"])
     assert loss.item() == pytest.approx((plain_loss + 4 * logits.mean()).item(), abs=1e-6)
     assert module.progress.loss_first == plain_loss.item()  # the reported loss is the task's own
     loss.backward()

@@ -70,7 +70,8 @@ def from_features(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: 
     """One question with the image's stored features."""
     batch = on_device(encoder.answer_batch([row]), module)
     with precision(module):
-        return module.backbone.generate(batch["input_ids"], batch["attention_mask"], module.image_features(batch), limit)[0]
+        features = module.image_features(batch)
+        return module.backbone.generate(batch["input_ids"], batch["attention_mask"], features, limit)[0]
 
 
 def one_by_one(

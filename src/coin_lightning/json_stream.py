@@ -29,9 +29,9 @@ _watcher: ContextVar[Callable[[int], None] | None] = ContextVar("watcher", defau
 
 
 @contextmanager
-def watching(report: Callable[[int], None]) -> Iterator[None]:
-    """Inside the block ``report`` is told the number of bytes of every piece that a reader of this module takes."""
-    token = _watcher.set(report)
+def watching(on_progress: Callable[[int], None]) -> Iterator[None]:
+    """Inside the block ``on_progress`` is told how many bytes each piece has that a reader of this module takes."""
+    token = _watcher.set(on_progress)
     try:
         yield
     finally:

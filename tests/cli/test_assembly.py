@@ -49,7 +49,7 @@ def test_the_parts_know_each_other_and_nothing_is_trained_yet(place, tmp_path: P
     quiet_libraries()
     config = composed(place, tmp_path / "run", "protocol.global_batch=8", "data.limit_test=2")
     scenario = make_scenario(config)
-    run = RunDir(tmp_path / "run", [task.name for task in scenario.tasks], scenario.learned)
+    run = RunDir(tmp_path / "run", [task.name for task in scenario.tasks], scenario.training)
     resolved: Any = OmegaConf.to_container(config)
     parts = assemble(config, resolved, scenario, run, Console(file=io.StringIO()))
     assert (parts.loop.scenario, parts.loop.run, parts.make.module) == (scenario, run, parts.module)

@@ -7,13 +7,13 @@ import pytest
 from coin_lightning.cli.facts import by_task, subset_text
 
 
-def lessons(*names: str) -> list[SimpleNamespace]:
+def train_tasks(*names: str) -> list[SimpleNamespace]:
     return [SimpleNamespace(name=name) for name in names]
 
 
 def test_a_value_that_all_lessons_share_is_told_once():
-    assert by_task(lessons("gqa", "vizwiz"), ["8", "8"]) == "8"
-    assert by_task(lessons("gqa", "vizwiz"), ["8", "16"]) == "gqa 8, vizwiz 16"
+    assert by_task(train_tasks("gqa", "vizwiz"), ["8", "8"]) == "8"
+    assert by_task(train_tasks("gqa", "vizwiz"), ["8", "16"]) == "gqa 8, vizwiz 16"
     assert by_task([], []) is None
 
 

@@ -206,7 +206,7 @@ def test_going_back_loads_what_an_experience_ended_with(world):
     again = ContinualLoop(here.scenario, Suite(), here.run, seed=0)
     for index, expected in enumerate(weights, start=1):
         experience = again.revisit(here.module, index)
-        assert (experience.index, experience.trained, again.position) == (index, True, index)
+        assert (experience.position, experience.trained, again.position) == (index, True, index)
         assert all(torch.equal(value, expected[name]) for name, value in here.module.trainable().items())
     with pytest.raises(RunError, match="zero-shot has no weights to go back to"):
         again.revisit(here.module, 0)
@@ -338,13 +338,13 @@ def test_batches_that_do_not_make_the_global_batch_stop_the_training(world):
 
 def test_a_joint_run_goes_from_zero_shot_to_its_end(world):
     here = world()
-    here.scenario.lessons = {2: here.scenario.tasks[0]}
-    here.run.learned, here.run.positions = "joint", [0, 2]
+    here.scenario.train_tasks = {2: here.scenario.tasks[0]}
+    here.run.training, here.run.positions = "joint", [0, 2]
     assert here.loop.next_experience(here.module).index == 0
     here.skip_zero_shot()
     here.module.projector = "reinitialised"
     before = {name: value.detach().clone() for name, value in here.module.trainable().items()}
     experience = here.fit()
-    assert (experience.index, experience.folder.name) == (2, "task_02_joint")
-    assert all(torch.equal(value, before[name]) for name, value in here.loop._before.items())  # the first lesson
+    assert (experience.position, experience.folder.name) == (2, "task_02_joint")
+    assert all(torch.equal(value, before[name]) for name, value in here.loop._before.items())  # the first train_task
     assert here.loop.steps_until(2) == 2

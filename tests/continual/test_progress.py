@@ -32,7 +32,7 @@ class Loop:
 
     def __init__(self, tmp_path, done=(0,), trained=(1,)) -> None:
         task = SimpleNamespace(name="a", train_rows=[0] * 10, test_rows=[0] * 4, epochs=2, batch_size=5)
-        self.scenario = SimpleNamespace(tasks=[task, task], lessons={1: task, 2: task})
+        self.scenario = SimpleNamespace(tasks=[task, task], train_tasks={1: task, 2: task})
         self.suite = SimpleNamespace(tasks_after=lambda index, tasks: tasks)
         for index in trained:
             (tmp_path / str(index)).mkdir()

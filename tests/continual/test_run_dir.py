@@ -178,7 +178,7 @@ def test_an_evaluated_run_is_opened_by_its_matrix(tmp_path: Path):
     finished(run, 2, {"a": 1.0, "b": 2.0})
     run.write_summary({"seed": 3, "protocol": {"name": "mine"}})
     again = RunDir.open(run.path)
-    assert (again.tasks, again.learned, again.positions) == (["a", "b"], "joint", [0, 2])
+    assert (again.tasks, again.training, again.positions) == (["a", "b"], "joint", [0, 2])
     assert again.facts() == {"seed": 3, "protocol": {"name": "mine"}}
 
 

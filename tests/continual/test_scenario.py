@@ -95,15 +95,15 @@ def test_builder_is_called_when_there_is_one(write_task, tmp_path: Path):
     assert calls == [1]
 
 
-def test_lessons_of_a_sequence_of_the_union_and_of_nothing(write_task, tmp_path: Path):
+def test_train_tasks_of_a_sequence_of_the_union_and_of_nothing(write_task, tmp_path: Path):
     made = scenario(write_task, tmp_path)
-    assert (made.learned, made.lessons) == ("sequence", dict(enumerate(made.tasks, start=1)))
+    assert (made.training, made.train_tasks) == ("sequence", dict(enumerate(made.tasks, start=1)))
     tasks = {task.name: task for task in made.tasks}
     joint = Scenario("toys", tasks, joint=True, batches=BatchOptions(epochs=3, size=5))
-    assert (joint.learned, list(joint.lessons)) == ("joint", [2])
-    assert (joint.lessons[2].name, joint.lessons[2].epochs, joint.lessons[2].batch_size) == ("joint", 3, 5)
+    assert (joint.training, list(joint.train_tasks)) == ("joint", [2])
+    assert (joint.train_tasks[2].name, joint.train_tasks[2].epochs, joint.train_tasks[2].batch_size) == ("joint", 3, 5)
     nothing = Scenario("toys", tasks, train=False)
-    assert (nothing.learned, nothing.lessons) == ("nothing", {})
+    assert (nothing.training, nothing.train_tasks) == ("nothing", {})
     with pytest.raises(ConfigError, match="set one of them"):
         Scenario("toys", tasks, joint=True, train=False)
 
@@ -111,10 +111,10 @@ def test_lessons_of_a_sequence_of_the_union_and_of_nothing(write_task, tmp_path:
 def test_joint_rows_are_those_of_all_tasks_once_prepared(write_task, tmp_path: Path, backbone):
     made = scenario(write_task, tmp_path, joint=True)
     made.prepare(backbone, seed=7)
-    lesson = made.lessons[2]
-    assert len(lesson.train_rows) == 16
-    assert list(lesson.train_rows)[8:] == list(made.tasks[1].train_rows)
-    assert lesson.key == "7/2"
+    train_task = made.train_tasks[2]
+    assert len(train_task.train_rows) == 16
+    assert list(train_task.train_rows)[8:] == list(made.tasks[1].train_rows)
+    assert train_task.key == "7/2"
 
 
 def test_without_training_the_training_file_is_not_needed(write_task, tmp_path: Path, backbone):

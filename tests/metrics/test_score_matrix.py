@@ -83,7 +83,7 @@ def test_a_joint_matrix_has_its_last_row_and_only_the_metrics_of_the_end():
     found = {name: value for name, value in matrix.summary(joint=[70, 70]).items() if not math.isnan(value)}
     assert found == {"acc": 70.0, "zero_shot": 15.0, "retention": 1.0}
     again = ScoreMatrix.from_json(json.loads(json.dumps(matrix.to_json())))
-    assert (again.learned, again.rows) == ("joint", matrix.rows)
+    assert (again.training, again.rows) == ("joint", matrix.rows)
 
 
 def test_a_joint_matrix_of_one_task_has_no_backward_transfer_either():

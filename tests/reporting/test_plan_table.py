@@ -11,7 +11,7 @@ RATES = {"adapter": {"first": 5e-5, "warm": 2e-4, "middle": 1e-4, "last": 1.27e-
 FROM_ZERO = {"adapter": {"first": 0.0, "warm": 2e-4, "middle": 2e-4, "last": 2e-4}}
 
 
-def lesson(name: str, **values) -> dict:
+def train_task(name: str, **values) -> dict:
     task = {
         "experience": 1, "task": name, "short": short(name), "rows": 166043, "epochs": 1, "batch_size": 14,
         "accumulation": 8, "devices": 8, "global_batch": 896, "steps": 186, "warmup_steps": 6, "rates": RATES,
@@ -24,7 +24,7 @@ PLAN = {
     "groups": [{"name": "adapter", "lr": 2e-4, "tensors": 672, "parameters": 1},
                {"name": "projector", "lr": 2e-5, "tensors": 4, "parameters": 1}],
     "trainable": {"adapter": 319_815_680, "router": 9_109_504, "projector": 20_979_712},
-    "tasks": [lesson("ocrvqa"), lesson("gqa", epochs=2, warmup_steps=None, rates=FROM_ZERO)],
+    "tasks": [train_task("ocrvqa"), train_task("gqa", epochs=2, warmup_steps=None, rates=FROM_ZERO)],
 }  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def make_scenario(config: DictConfig) -> Scenario:
     protocol.check_names(scenario.names)
     for scoring in scenario.scoring.values():
         scoring.scorer(config.evaluation.scorers)
-    for task in scenario.lessons.values():
+    for task in scenario.train_tasks.values():
         accumulation(config, task)
     return scenario
 
@@ -106,7 +106,7 @@ def assemble(
     scenario.compute_features(progress.features)
     seed_everything(config.seed)  # right before the adapter draws: a model that is put together first draws, too
     protocol = protocol_of(config)
-    module = make_module(config, backbone, [task.name for task in scenario.lessons.values()])
+    module = make_module(config, backbone, [task.name for task in scenario.train_tasks.values()])
     processes.decide(partial(_claim_data, scenario, run))
 
     def warn(text: str) -> None:

@@ -115,7 +115,7 @@ def _positions(value: str) -> list[int]:
 
 def _line(run: RunDir, gap: Gap) -> str:
     title = load_matrix(run.path).title
-    name = title(row_names(run.tasks, run.learned)[gap.position])
+    name = title(row_names(run.tasks, run.training)[gap.position])
     return f"after {name}: {', '.join(title(task) for task in gap.tasks)} missing"
 
 

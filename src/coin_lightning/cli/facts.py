@@ -48,14 +48,14 @@ def method_title(config: DictConfig) -> str:
 def _switches(config: DictConfig, scenario: Scenario, judge: str | None) -> dict[str, Any]:
     """The protocol's fields; of the global batch what the steps really learn from."""
     protocol = protocol_of(config)
-    lessons = list(scenario.lessons.values())
+    train_tasks = list(scenario.train_tasks.values())
     return {
         "name": protocol.name,
         "starting_weights": protocol.starting_weights,
         "projector": protocol.projector,
         "projector_lr": protocol.projector_lr,
         "loss_weighting": protocol.loss_weighting,
-        "global_batch": by_task(lessons, [str(_global_batch(config, task)) for task in lessons]),
+        "global_batch": by_task(train_tasks, [str(_global_batch(config, task)) for task in train_tasks]),
         "evaluation_frame": protocol.evaluation_frame,
         "boxes": protocol.boxes,
         "long_rows": protocol.long_rows,
@@ -68,23 +68,23 @@ def _switches(config: DictConfig, scenario: Scenario, judge: str | None) -> dict
 
 
 def _settings(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> dict[str, Any]:
-    lessons = list(scenario.lessons.values())
-    batches = [f"{task.batch_size} x {accumulation(config, task)} x {processes.world_size()}" for task in lessons]
+    train_tasks = list(scenario.train_tasks.values())
+    batches = [f"{task.batch_size} x {accumulation(config, task)} x {processes.world_size()}" for task in train_tasks]
     rates = configured_rates(module)
     return {
         "scenario": scenario.name,
         "order": {"joint": "joint", "nothing": None}.get(
-            scenario.learned, ", ".join(each.name for each in scenario.tasks)
+            scenario.training, ", ".join(each.name for each in scenario.tasks)
         ),
         "instructions": config.data.instructions,
         "evaluation_cells": config.evaluation.cells,
         "adapter": ", ".join(f"{key} {value}" for key, value in config.adapter.items() if not str(key).startswith("_")),
         "learning_rates": ", ".join(f"{name} {rate:g}" for name, rate in rates.items()),
         "schedule": schedule_name(module),
-        "batch": by_task(lessons, batches),
-        "epochs": config.batches.epochs if lessons else 0,
+        "batch": by_task(train_tasks, batches),
+        "epochs": config.batches.epochs if train_tasks else 0,
         "fraction": config.data.fraction,
-        "train_rows": sum(len(task.train_rows) for task in lessons),
+        "train_rows": sum(len(task.train_rows) for task in train_tasks),
         "test_rows": sum(len(task.test_rows) for task in scenario.tasks),
         "precision": native_precision(module) if config.trainer.precision == "auto" else config.trainer.precision,
         "prompt": module.backbone.prompt.name,
@@ -94,13 +94,13 @@ def _settings(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> 
     }
 
 
-def by_task(lessons: Sequence[InstructionTask], values: Sequence[str]) -> str | None:
-    """One value for all lessons when they share it, else `task value, task value`; None without lessons."""
-    if not lessons:
+def by_task(train_tasks: Sequence[InstructionTask], values: Sequence[str]) -> str | None:
+    """One value for all train_tasks when they share it, else `task value, task value`; None without train_tasks."""
+    if not train_tasks:
         return None
     if len(set(values)) == 1:
         return values[0]
-    return ", ".join(f"{task.name} {value}" for task, value in zip(lessons, values, strict=True))
+    return ", ".join(f"{task.name} {value}" for task, value in zip(train_tasks, values, strict=True))
 
 
 def _global_batch(config: DictConfig, task: InstructionTask) -> int:

@@ -60,8 +60,8 @@ def _judged(run: RunDir, judge: dict[str, Any]) -> bool:
     if judge["_target_"] == NO_JUDGE:
         return True
     name = run.facts().get("protocol", {}).get("judge")
-    for index, scores in run.scores().items():
-        file = run.folder(index) / "judged" / f"{name}.json"
+    for position, scores in run.scores().items():
+        file = run.folder(position) / "judged" / f"{name}.json"
         if not file.is_file() or not set(scores["scores"]) <= set(read_json(file)["counts"]):
             return False
     return True

@@ -33,7 +33,7 @@ class JudgeProgress:
         return self
 
     def report(self, task: str, done: int, total: int) -> None:
-        """As `judging.Report`."""
+        """As `judging.OnProgress`."""
         count = self.before + done
         text = f"judging {task} {done}/{total}"
         self.bar.update(self._task, description=escape(text), completed=count)

@@ -60,7 +60,7 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
     check_processes(config)
     processes.connect()
     scenario = make_scenario(config)
-    run = RunDir(run_path, [task.name for task in scenario.tasks], scenario.learned)
+    run = RunDir(run_path, [task.name for task in scenario.tasks], scenario.training)
     resolved: Any = OmegaConf.to_container(config, resolve=True)
     judge = _judge(config, run, console)
     if not processes.decide(partial(_is_complete, run, resolved)):
@@ -131,7 +131,7 @@ def _continue(
 ) -> None:
     names = config.experiment_name, method_title(config), config.backbone.name
     console.print(
-        run_header(*names, config.seed, [task.title for task in scenario.tasks], run.path, scenario.notes, run.learned)
+        run_header(*names, config.seed, [task.title for task in scenario.tasks], run.path, scenario.notes, run.training)
     )
     parts = assemble(config, resolved, scenario, run, console, judge, interruption)
     if wanted := _wanted(config):
@@ -155,8 +155,8 @@ def _continue(
 
 def _show_plan(config: DictConfig, parts: Assembly, console: Console) -> None:
     """Work out what is going to happen, keep it as `plan.json` and print it."""
-    lessons = parts.scenario.lessons
-    plan = make_plan(parts.module, lessons, lambda task: accumulation(config, task), processes.world_size())
+    train_tasks = parts.scenario.train_tasks
+    plan = make_plan(parts.module, train_tasks, lambda task: accumulation(config, task), processes.world_size())
     if processes.is_first():
         write_json(parts.run.path / "plan.json", plan)
     console.print(run_plan(plan))

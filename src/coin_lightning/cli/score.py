@@ -111,7 +111,7 @@ def _print(console: Console, run: RunDir, folder: Path, found: Rescored, example
     console.print(heading, style="bold", markup=False, highlight=False, soft_wrap=True)
     console.print(matrix_table(load_matrix(folder)))
     console.print(
-        f"all variants after {matrix.title(row_names(run.tasks, run.learned)[last])}", style="bold", markup=False
+        f"all variants after {matrix.title(row_names(run.tasks, run.training)[last])}", style="bold", markup=False
     )
     console.print(side_by_side_table(variant_table(found.scores[last], run.tasks), matrix.title))
     if examples:

@@ -79,9 +79,9 @@ def _bound(run: RunDir, kind: str, runs: Sequence[RunDir], facts: Mapping[str, A
 
 def _check_kind(run: RunDir, kind: str, other: RunDir) -> None:
     where = f"bounds.{kind}: {other.path}"
-    if kind == "joint" and other.learned != "joint":
+    if kind == "joint" and other.training != "joint":
         raise RunError(f"{where} is no joint run; make one with scenario.joint=true")
-    if kind == "individual" and (other.learned != "sequence" or len(other.tasks) != 1):
+    if kind == "individual" and (other.training != "sequence" or len(other.tasks) != 1):
         raise RunError(f"{where} learned {', '.join(other.tasks)}, not one task alone; use scenario.order=[TASK]")
     if foreign := [task for task in other.tasks if task not in run.tasks]:
         raise RunError(f"{where} has {', '.join(foreign)}, which {run.path} does not have")

@@ -98,11 +98,11 @@ class ContinualLoop(L.Callback):
         found = processes.decide(self._position)
         if found is None:
             return None
-        index, resumes, trained = found
-        folder, task = self.run.folder(index), self.scenario.lessons.get(index)
-        experience = Experience(index, task, folder, folder / LAST if resumes else None, trained)
-        before = self.run.previous(index)
-        self._load_weights(module, index if trained else before)
+        position, resumes, trained = found
+        folder, task = self.run.folder(position), self.scenario.train_tasks.get(position)
+        experience = Experience(position, task, folder, folder / LAST if resumes else None, trained)
+        before = self.run.previous(position)
+        self._load_weights(module, position if trained else before)
         module.first_step = self.steps_until(before)
         self.experience = experience
         return experience
@@ -110,35 +110,36 @@ class ContinualLoop(L.Callback):
     def _position(self) -> tuple[int, bool, bool] | None:
         """Index of the next experience, whether it goes on in its middle, and whether it is trained already."""
         done = self.run.scores()
-        index = next((index for index in self.run.positions if index not in done), None)
-        if index is None:
+        position = next((position for position in self.run.positions if position not in done), None)
+        if position is None:
             return None
-        folder = self.run.folder(index)
+        folder = self.run.folder(position)
         trained = (folder / "train.json").exists()
-        later = [self.run.folder(other) for other in self.run.positions if other > index]
+        later = [self.run.folder(other) for other in self.run.positions if other > position]
         left = [str(other) for other in later if (other / "train.json").exists() or (other / LAST).exists()]
-        if left and not trained and index:
+        if left and not trained and position:
             raise RunError(
                 f"{folder}: is not there or not finished, but later tasks are, which started from its weights; restore "
                 f"it, or remove {', '.join(left)} to learn them again after it"
             )
-        return index, (folder / LAST).exists(), trained
+        return position, (folder / LAST).exists(), trained
 
-    def revisit(self, module: ContinualMLLM, index: int) -> Experience:
+    def revisit(self, module: ContinualMLLM, position: int) -> Experience:
         """A finished experience, with the weights it ended with put into the module; go through them in order.
 
         Raises:
             RunError: zero-shot is asked for when the module has learned something.
         """
-        if index == 0 and self._loaded:
+        if position == 0 and self._loaded:
             raise RunError("zero-shot has no weights to go back to; evaluate it before the others")
-        self._load_weights(module, index)
-        self.experience = Experience(index, self.scenario.lessons.get(index), self.run.folder(index), None, True)
+        self._load_weights(module, position)
+        task, folder = self.scenario.train_tasks.get(position), self.run.folder(position)
+        self.experience = Experience(position, task, folder, trained=True)
         return self.experience
 
-    def steps_until(self, index: int) -> int:
-        """Optimizer steps of the sequence up to the end of experience `index`, as its `train.json` files tell."""
-        trained = [position for position in self.run.positions if 0 < position <= index]
+    def steps_until(self, position: int) -> int:
+        """Optimizer steps of the sequence up to the end of experience `position`, as its `train.json` files tell."""
+        trained = [other for other in self.run.positions if 0 < other <= position]
         return sum(read_json(self.run.folder(done) / "train.json")["steps"] for done in trained)
 
     def catch_up(self) -> None:
@@ -152,17 +153,17 @@ class ContinualLoop(L.Callback):
         if processes.is_first() and self.judge.rest():
             self.on_row(self.run.write_summary(self.facts), max(self.run.scores()))
 
-    def _load_weights(self, module: ContinualMLLM, index: int) -> None:
-        """Weights after experience `index`, unless the module holds them already."""
-        if index < 1 or index == self._loaded:
+    def _load_weights(self, module: ContinualMLLM, position: int) -> None:
+        """Weights after experience `position`, unless the module holds them already."""
+        if position < 1 or position == self._loaded:
             return
-        folder = self.run.folder(index)
-        module.restore(index)
+        folder = self.run.folder(position)
+        module.restore(position)
         load_adapter(module.peft, folder / "adapter")
         state, memory = folder / STATE, folder / MEMORY
         module.load_method_state(read_state(state) if state.exists() else {}, str(state))
         module.memory = read_json(memory) if memory.exists() else {}
-        self._loaded = index
+        self._loaded = position
 
     # training
 
@@ -176,8 +177,8 @@ class ContinualLoop(L.Callback):
         experience, module = self._current(), _module(pl_module)
         assert experience.task is not None
         module.progress, self._earlier, self._moved = TaskProgress(), 0.0, set()
-        seed_everything(self.seed + experience.index)
-        if module.projector == "reinitialised" and self.run.previous(experience.index) > 0:
+        seed_everything(self.seed + experience.position)
+        if module.projector == "reinitialised" and self.run.previous(experience.position) > 0:
             module.reset_projector()
         context = self._context(trainer, module)
         for method in module.methods.values():
@@ -224,7 +225,7 @@ class ContinualLoop(L.Callback):
         self._before = {name: parameter.detach().clone() for name, parameter in module.trainable().items()}
         self._still = set(self._before)
         self._started = time.monotonic() - self._earlier
-        seed_rank(self.seed + self._current().index, trainer.global_rank)
+        seed_rank(self.seed + self._current().position, trainer.global_rank)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -261,7 +262,7 @@ class ContinualLoop(L.Callback):
         if trainer.is_global_zero:
             self._save(module, experience, seconds)
         trainer.strategy.barrier()
-        self._loaded = experience.index
+        self._loaded = experience.position
 
     def _save(self, module: ContinualMLLM, experience: Experience, seconds: float) -> None:
         folder, seen = experience.folder, module.progress
@@ -269,7 +270,7 @@ class ContinualLoop(L.Callback):
         save_file({name: tensor.cpu().contiguous() for name, tensor in module.method_state().items()}, folder / STATE)
         write_json(folder / MEMORY, module.memory)
         trained = {
-            "experience": experience.index,
+            "experience": experience.position,
             "task": experience.name,
             "steps": seen.steps,
             "samples": len(experience.task.train_rows) * experience.task.epochs if experience.task else 0,
@@ -298,7 +299,7 @@ class ContinualLoop(L.Callback):
         Args:
             tasks: what is evaluated; default: what the suite asks for. Cells of other tasks stay as they are.
         """
-        tasks = self.suite.tasks_after(experience.index, self.scenario.tasks) if tasks is None else tasks
+        tasks = self.suite.tasks_after(experience.position, self.scenario.tasks) if tasks is None else tasks
         writer = AnswerWriter(experience.folder / "records", tasks)
         started = time.monotonic()
         rank, ranks = trainer.global_rank, trainer.world_size
@@ -336,13 +337,13 @@ class ContinualLoop(L.Callback):
         keep_scores(experience, results, variant, seconds, load, self.run.tasks)
         writer.clear()
         if ranks == 1:  # of several, the others would wait in a barrier; they leave judging to the end of the run
-            self.judge.experience(experience.index)
-        self.on_row(self.run.write_summary(self.facts), experience.index)
+            self.judge.experience(experience.position)
+        self.on_row(self.run.write_summary(self.facts), experience.position)
 
     @property
     def position(self) -> int:
         """Index of the experience that the loop is at."""
-        return self._current().index
+        return self._current().position
 
     def _context(self, trainer: L.Trainer, module: ContinualMLLM) -> ExperienceContext:
         return ExperienceContext(self.scenario, self._current(), module, trainer, self.seed)

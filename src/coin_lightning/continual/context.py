@@ -33,11 +33,11 @@ class ExperienceContext:
     ) -> None:
         assert experience.task is not None
         self.module, self.trainer, self.seed = module, trainer, seed
-        self.task, self.position = experience.name, experience.index
-        self._lesson = experience.task
-        lessons = [lesson for index, lesson in scenario.lessons.items() if index < experience.index]
-        self.learned = tuple(lesson.name for lesson in lessons)
-        self._lessons = {lesson.name: lesson for lesson in [*lessons, experience.task]}
+        self.task, self.position = experience.name, experience.position
+        self._present = experience.task
+        earlier = [task for position, task in scenario.train_tasks.items() if position < experience.position]
+        self.earlier = tuple(task.name for task in earlier)
+        self._tasks = {task.name: task for task in [*earlier, experience.task]}
 
     def samples(self, task: str | None = None) -> Any:
         """Training samples of this task, or of one learned before.
@@ -46,10 +46,10 @@ class ExperienceContext:
             RunError: the task is not learned yet, or its images lie elsewhere.
         """
         name = task or self.task
-        if name not in self._lessons:
-            raise RunError(f"{self.task}: {name} has not been learned yet; there are: {', '.join(self._lessons)}")
-        self._lesson.know_images_of(self._lessons[name])
-        return self._lessons[name].own_rows
+        if name not in self._tasks:
+            raise RunError(f"{self.task}: {name} has not been learned yet; there are: {', '.join(self._tasks)}")
+        self._present.know_images_of(self._tasks[name])
+        return self._tasks[name].own_rows
 
     def joined(self, parts: Sequence[Any]) -> Any:
         """Samples of several such sequences behind one another."""
@@ -57,11 +57,11 @@ class ExperienceContext:
 
     def batches(self, samples: Sequence[Any], batch_size: int | None = None) -> Iterator[dict[str, Any]]:
         """Batches in order, on the device; of several processes each gets every n-th."""
-        size = batch_size or self._lesson.batch_size
+        size = batch_size or self._present.batch_size
         starts = range(0, len(samples), size)[processes.rank() :: processes.world_size()]
         for start in starts:
-            rows = [samples[index] for index in range(start, min(start + size, len(samples)))]
-            batch = self._lesson.encoder.train_batch(rows)
+            rows = [samples[at] for at in range(start, min(start + size, len(samples)))]
+            batch = self._present.encoder.train_batch(rows)
             yield {name: part.to(self.module.device) if torch.is_tensor(part) else part for name, part in batch.items()}
 
     def forward(self, batch: dict[str, Any]) -> StepOutput:

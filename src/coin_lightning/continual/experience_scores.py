@@ -34,7 +34,7 @@ def keep_scores(
         _fill(experience, "router.json", router, order)
     fields = score_fields(results, variant)
     scores = {
-        "experience": experience.index,
+        "experience": experience.position,
         "task": experience.name,
         "scorer": variant,
         "unit": "percent",

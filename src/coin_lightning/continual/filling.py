@@ -37,7 +37,7 @@ def gaps(run: RunDir, suite: Suite, positions: Sequence[int] | None = None) -> l
     done = run.scores()
     for position in positions or ():
         if position not in run.positions:
-            names = ", ".join(f"{each} ({row_names(run.tasks, run.learned)[each]})" for each in run.positions)
+            names = ", ".join(f"{each} ({row_names(run.tasks, run.training)[each]})" for each in run.positions)
             raise ConfigError(f"experience={position}: the run has {names}")
         if position not in done:
             raise RunError(f"experience={position} is not finished; continue the run first")

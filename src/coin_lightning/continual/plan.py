@@ -25,7 +25,7 @@ TOLERANCE = 1e-6
 
 def make_plan(
     module: ContinualMLLM,
-    lessons: Mapping[int, InstructionTask],
+    train_tasks: Mapping[int, InstructionTask],
     accumulation: Callable[[InstructionTask], int],
     devices: int,
 ) -> dict[str, Any]:
@@ -33,14 +33,14 @@ def make_plan(
 
     Args:
         module: gives parameter groups and schedule.
-        lessons: what is learned at which position.
+        train_tasks: what is learned at which position.
         accumulation: batches per optimizer step of a task.
         devices: processes that train.
 
     Raises:
         RunError: a schedule of the config never reaches the configured rates, or reaches them after its warm-up.
     """
-    tasks = [_task_plan(module, index, task, accumulation(task), devices) for index, task in lessons.items()]
+    tasks = [_task_plan(module, position, task, accumulation(task), devices) for position, task in train_tasks.items()]
     return {
         "schedule": schedule_name(module),
         "warmup_ratio": warmup_ratio(module),
@@ -83,7 +83,7 @@ def trainable_parts(module: ContinualMLLM) -> dict[str, int]:
 
 
 def _task_plan(
-    module: ContinualMLLM, index: int, task: InstructionTask, accumulation: int, devices: int
+    module: ContinualMLLM, position: int, task: InstructionTask, accumulation: int, devices: int
 ) -> dict[str, Any]:
     steps = optimizer_steps(task, accumulation, devices)
     rates = planned_rates(module, steps)
@@ -91,7 +91,7 @@ def _task_plan(
     warmup = None if ratio is None else warmup_steps(steps, ratio)
     check_peaks(task.name, rates, configured_rates(module), warmup)
     return {
-        "experience": index,
+        "experience": position,
         "task": task.name,
         "short": task.short,
         "rows": len(task.train_rows),

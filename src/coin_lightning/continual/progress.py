@@ -67,14 +67,13 @@ class SequenceProgress(L.Callback):
 
     def _count(self, loop: ContinualLoop) -> None:
         """Rows and answers of everything that is not finished on disk."""
-        tasks, done, lessons = loop.scenario.tasks, loop.run.scores(), loop.scenario.lessons
-        left = [index for index in loop.run.positions if index not in done]
-        answered = [task for index in left for task in loop.suite.tasks_after(index, tasks)]
-        learned = [
-            lessons[index] for index in left if index and not (loop.run.folder(index) / "train.json").exists()
-        ]  # fmt: skip
+        tasks, done, train_tasks = loop.scenario.tasks, loop.run.scores(), loop.scenario.train_tasks
+        left = [position for position in loop.run.positions if position not in done]
+        answered = [task for position in left for task in loop.suite.tasks_after(position, tasks)]
+        trained = [position for position in left if (loop.run.folder(position) / "train.json").exists()]
+        to_learn = [train_tasks[position] for position in left if position and position not in trained]
         self.left_answers = sum(len(task.test_rows) for task in answered)
-        self.left_rows = sum(len(task.train_rows) * task.epochs for task in learned)
+        self.left_rows = sum(len(task.train_rows) * task.epochs for task in to_learn)
 
     def features(self, done: int, total: int) -> None:
         """Images through the vision tower."""
@@ -149,7 +148,7 @@ class SequenceProgress(L.Callback):
         experience = self.loop.experience if self.loop else None
         if experience is None or self.loop is None:
             return ""
-        return f"[{experience.index}/{len(self.loop.scenario.tasks)}] {experience.name}"
+        return f"[{experience.position}/{len(self.loop.scenario.tasks)}] {experience.name}"
 
     def _total(self) -> int:
         return int(self.bar.tasks[0].total or 1)

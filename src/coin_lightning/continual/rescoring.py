@@ -22,7 +22,7 @@ from coin_lightning.whole_files import replacing, write_json, write_text
 FOLDER = "rescored"
 CHANGES = "changes.jsonl"
 DIFFERENCES = "differences.jsonl"
-Report = Callable[[int, str, CellScores], None]
+OnProgress = Callable[[int, str, CellScores], None]
 """Called with position, task and scores of each cell."""
 
 
@@ -57,7 +57,9 @@ class Rescored:
     changes: Sequence[Change]
 
 
-def rescore(run: RunDir, report: Report = lambda position, task, cell: None, folders: Sequence[Path] = ()) -> Rescored:
+def rescore(
+    run: RunDir, on_progress: OnProgress = lambda position, task, cell: None, folders: Sequence[Path] = ()
+) -> Rescored:
     """Score every kept answer of a run by all variants, and write the new numbers into its `scores.json` files.
 
     The answers and the variant that fills the score matrix stay. The run's `config.yaml` gets the scorers that were
@@ -65,7 +67,7 @@ def rescore(run: RunDir, report: Report = lambda position, task, cell: None, fol
 
     Args:
         run: finished or not; the caller holds its lock and refreshes `matrix.json`.
-        report: sees each cell, for tables and the list of differing samples.
+        on_progress: sees each cell, for tables and the list of differing samples.
         folders: config folders with yaml of tasks; see `newest_scoring`.
 
     Raises:
@@ -86,7 +88,7 @@ def rescore(run: RunDir, report: Report = lambda position, task, cell: None, fol
             try:
                 records = _kept(run.folder(position), task, old["counts"].get(task))
                 results[position][task] = score_all(records, scoring[task])
-                report(position, task, results[position][task])
+                on_progress(position, task, results[position][task])
             except DataError as error:
                 problems += error.problems
     if problems:
@@ -154,7 +156,7 @@ def write_variant(run: RunDir, rescored: Rescored, variant: str, facts: Mapping[
         facts: fields of the run's own `matrix.json` that are not computed from scores (protocol, seed, ...).
     """
     folder = run.path / FOLDER / variant
-    matrix = variant_matrix(run.tasks, rescored.scores, variant, run.learned)
+    matrix = variant_matrix(run.tasks, rescored.scores, variant, run.training)
     metrics = metrics_to_json(matrix.summary())
     facts = {key: value for key, value in facts.items() if key != "bounds"}  # they are of the run's own variant
     protocol = {**facts.get("protocol", {}), "scorers": variant}

@@ -40,7 +40,7 @@ FREE_KEYS = (
 others. The data and the rows used of them have their own check, and so has the version of a task's scorers; judgements
 are artefacts of their own, each with the judge's identity."""
 COMPUTED = (
-    "tasks", "rows", "unit", "learned", "scores", "counts", "metrics", "cost", "judges", "variants", "differing",
+    "tasks", "rows", "unit", "training", "scores", "counts", "metrics", "cost", "judges", "variants", "differing",
     "versions",
 )  # fmt: skip
 """Fields of `matrix.json` that the other files of a run give; what is left are facts that no file has."""
@@ -66,12 +66,12 @@ class RunDir:
     Args:
         path: the folder; made when missing.
         tasks: names in scenario order.
-        learned: `sequence`, `joint` or `nothing`; see `ScoreMatrix`.
+        training: `sequence`, `joint` or `nothing`; see `ScoreMatrix`.
     """
 
-    def __init__(self, path: Path, tasks: Sequence[str], learned: str = "sequence") -> None:
-        self.path, self.tasks, self.learned = Path(path), list(tasks), learned
-        self.positions = positions(len(self.tasks), learned)
+    def __init__(self, path: Path, tasks: Sequence[str], training: str = "sequence") -> None:
+        self.path, self.tasks, self.training = Path(path), list(tasks), training
+        self.positions = positions(len(self.tasks), training)
         self.path.mkdir(parents=True, exist_ok=True)
 
     @classmethod
@@ -89,7 +89,7 @@ class RunDir:
         tasks = written.get("tasks")
         if not isinstance(tasks, list) or not tasks or not all(isinstance(task, str) for task in tasks):
             raise RunError(f"{file}: names no tasks; {remedy(file)}")
-        return cls(path, tasks, written.get("learned", "sequence"))
+        return cls(path, tasks, written.get("training", written.get("learned", "sequence")))
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -116,13 +116,13 @@ class RunDir:
                 "folder with experiment_name=..."
             ) from error
 
-    def folder(self, index: int) -> Path:
+    def folder(self, position: int) -> Path:
         """Folder of an experience: `task_00_zero_shot`, `task_01_<name>`, ...; the last may be `task_08_joint`."""
-        return self.path / f"task_{index:02d}_{row_names(self.tasks, self.learned)[index]}"
+        return self.path / f"task_{position:02d}_{row_names(self.tasks, self.training)[position]}"
 
-    def previous(self, index: int) -> int:
-        """The experience before `index`; 0 has none and gives itself."""
-        return max((position for position in self.positions if position < index), default=0)
+    def previous(self, position: int) -> int:
+        """The experience before `position`; 0 has none and gives itself."""
+        return max((other for other in self.positions if other < position), default=0)
 
     def claim(self, config: Mapping[str, Any]) -> None:
         """Write `config.yaml`, or check that the one that is there says the same. Before any result it may change.
@@ -232,8 +232,8 @@ class RunDir:
 
     def scores(self) -> dict[int, dict[str, Any]]:
         """`scores.json` of every finished experience, by position."""
-        files = {index: self.folder(index) / "scores.json" for index in self.positions}
-        return {index: read_json(file) for index, file in files.items() if file.exists()}
+        files = {position: self.folder(position) / "scores.json" for position in self.positions}
+        return {position: read_json(file) for position, file in files.items() if file.exists()}
 
     @property
     def variant(self) -> str:
@@ -247,25 +247,25 @@ class RunDir:
             RunError: two experiences were scored by unlike versions.
         """
         found: dict[str, int] = {}
-        for index, scores in self.scores().items():
+        for position, scores in self.scores().items():
             for task, own in versions_of(scores).items():
                 if found.setdefault(task, own) != own:
                     raise RunError(
-                        f"{self.folder(index)}: {task} was scored by version {own} of its scorers, earlier in the "
+                        f"{self.folder(position)}: {task} was scored by version {own} of its scorers, earlier in the "
                         f"run by {found[task]}; score the run again: python -m coin_lightning score {self.path}"
                     )
         return found
 
     def matrix(self) -> ScoreMatrix:
         """What has been scored so far."""
-        matrix = ScoreMatrix.empty(self.tasks, self.learned)
-        for index, scores in self.scores().items():
-            matrix = matrix.with_row(index, scores["scores"], scores["counts"])
+        matrix = ScoreMatrix.empty(self.tasks, self.training)
+        for position, scores in self.scores().items():
+            matrix = matrix.with_row(position, scores["scores"], scores["counts"])
         return matrix
 
     def costs(self) -> dict[str, Any]:
         """Sums over `train.json` and `scores.json`."""
-        trained = [self.folder(index) / "train.json" for index in self.positions[1:]]
+        trained = [self.folder(position) / "train.json" for position in self.positions[1:]]
         tasks = [read_json(file) for file in trained if file.exists()]
         return {
             "train_seconds": sum(task["seconds"] for task in tasks),
@@ -287,7 +287,7 @@ class RunDir:
         metrics = metrics_to_json(matrix.summary(**bound_scores(facts)))
         metrics |= own_metrics(judges, facts.get("protocol", {}).get("judge"))
         computed = {"versions": self.versions(), "metrics": metrics, "cost": self.costs(), "judges": judges}
-        computed |= variant_grids(self.tasks, self.scores(), self.learned)
+        computed |= variant_grids(self.tasks, self.scores(), self.training)
         write_json(self.path / "metrics.json", metrics)
         write_text(self.path / "matrix.csv", matrix.as_csv())
         write_json(self.path / "matrix.json", {**matrix.to_json(), **computed, **facts})

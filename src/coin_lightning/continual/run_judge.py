@@ -5,7 +5,7 @@ from collections.abc import Callable
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import CoinLightningError
 from coin_lightning.evaluation.judges.base import Judge
-from coin_lightning.evaluation.judges.judging import Report, judge_experience, silent
+from coin_lightning.evaluation.judges.judging import OnProgress, judge_experience, silent
 from coin_lightning.run_files import read_json
 
 
@@ -15,7 +15,7 @@ class RunJudge:
     Args:
         run: the run folder.
         judge: who grades; None judges nothing.
-        report: told of progress: task, judged answers, all answers.
+        on_progress: told of progress: task, judged answers, all answers.
         warn: told in one text why a judgement is missing.
     """
 
@@ -23,18 +23,18 @@ class RunJudge:
         self,
         run: RunDir,
         judge: Judge | None,
-        report: Report = silent,
+        on_progress: OnProgress = silent,
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.run, self.judge, self.report, self.warn = run, judge, report, warn
+        self.run, self.judge, self.on_progress, self.warn = run, judge, on_progress, warn
 
-    def experience(self, index: int) -> bool:
+    def experience(self, position: int) -> bool:
         """Judge the answers of one experience that has scores, and free the judge; whether nothing is missing now."""
         if self.judge is None:
             return True
-        tasks = list(read_json(self.run.folder(index) / "scores.json")["scores"])
+        tasks = list(read_json(self.run.folder(position) / "scores.json")["scores"])
         try:
-            judge_experience(self.run.folder(index), tasks, self.judge, self.report)
+            judge_experience(self.run.folder(position), tasks, self.judge, self.on_progress)
             return True
         except CoinLightningError as error:
             self.warn(
@@ -50,17 +50,17 @@ class RunJudge:
         if self.judge is None:
             return []
         found = []
-        for index, scores in self.run.scores().items():
-            file = self.run.folder(index) / "judged" / f"{self.judge.name}.json"
+        for position, scores in self.run.scores().items():
+            file = self.run.folder(position) / "judged" / f"{self.judge.name}.json"
             judged = read_json(file)["counts"] if file.exists() else {}
             if set(scores["scores"]) - set(judged):
-                found.append(index)
+                found.append(position)
         return found
 
     def rest(self) -> bool:
         """Judge whatever is missing in the run, up to the first failure; whether anything was missing."""
         missing = self.missing()
-        for index in missing:
-            if not self.experience(index):
+        for position in missing:
+            if not self.experience(position):
                 break
         return bool(missing)

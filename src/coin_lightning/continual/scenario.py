@@ -18,9 +18,9 @@ from coin_lightning.tasks.options import BatchOptions
 
 @dataclass(frozen=True)
 class Experience:
-    """Position `index` of a scenario: 0 is zero-shot and has no task to learn."""
+    """Position `position` of a scenario: 0 is zero-shot and has no task to learn."""
 
-    index: int
+    position: int
     task: InstructionTask | None
     folder: Path
     resume_from: Path | None = None
@@ -72,9 +72,9 @@ class Scenario:
         batches: of joint training; else each task has its own.
 
     Attributes:
-        lessons: what is learned at which position.
+        train_tasks: what is learned at which position.
         scoring: of each task, as its yaml says.
-        learned: `sequence`, `joint` or `nothing`; see `ScoreMatrix`.
+        training: `sequence`, `joint` or `nothing`; see `ScoreMatrix`.
 
     Raises:
         ConfigError: joint without training, or an unknown order.
@@ -98,12 +98,12 @@ class Scenario:
         self.names = list(tasks)
         self.tasks = [tasks[name] for name in ordered(self.names, order, order_seed)]
         self.scoring = {task.name: Scoring.of(task.name, task.scoring) for task in self.tasks}
-        self.learned = "joint" if joint else "sequence" if train else "nothing"
-        self.lessons: dict[int, InstructionTask] = {}
+        self.training = "joint" if joint else "sequence" if train else "nothing"
+        self.train_tasks: dict[int, InstructionTask] = {}
         if joint:
-            self.lessons = {len(self.tasks): JointTask(self.tasks, batches or BatchOptions())}
+            self.train_tasks = {len(self.tasks): JointTask(self.tasks, batches or BatchOptions())}
         elif train:
-            self.lessons = dict(enumerate(self.tasks, start=1))
+            self.train_tasks = dict(enumerate(self.tasks, start=1))
 
     def build(self) -> None:
         """Make the data set where it can be made."""
@@ -111,7 +111,7 @@ class Scenario:
             self.builder()
 
     def prepare(
-        self, backbone: Backbone, seed: int, report: Callable[[str, int], None] = lambda task, images: None
+        self, backbone: Backbone, seed: int, on_progress: Callable[[str, int], None] = lambda task, images: None
     ) -> None:
         """Read and check all tasks before anything is trained.
 
@@ -129,25 +129,25 @@ class Scenario:
                 task.connect(backbone, seed, position)
                 task.read()
                 problems += unusable(self.scoring[task.name], task.test_rows, task.references)
-                task.check(partial(report, task.name))
+                task.check(partial(on_progress, task.name))
             except DataError as error:
                 problems += error.problems
         if problems:
             raise DataError(problems)
         self.notes += [note for task in self.tasks for note in task.notes if note not in self.notes]
-        for position, lesson in self.lessons.items():
-            if isinstance(lesson, JointTask):
-                lesson.join(seed, position)
+        for position, train_task in self.train_tasks.items():
+            if isinstance(train_task, JointTask):
+                train_task.join(seed, position)
 
-    def compute_features(self, report: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Fill the feature stores; `report(done, total)` counts images."""
+    def compute_features(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Fill the feature stores; `on_progress(done, total)` counts images."""
         counts = [len(task.missing_features()) for task in self.tasks]
         done = 0
 
         def advance(batch: int) -> None:
             nonlocal done
             done += batch
-            report(done, max(sum(counts), done))
+            on_progress(done, max(sum(counts), done))
 
         for task in self.tasks:
             task.compute_features(advance)

@@ -10,21 +10,21 @@ Scores = Mapping[int, Mapping[str, Any]]
 """Content of `scores.json` by position of the experience."""
 
 
-def variant_matrix(tasks: Sequence[str], scores: Scores, variant: str, learned: str = "sequence") -> ScoreMatrix:
-    """The score matrix by one variant; NaN where a cell was not scored by it. `learned` as in `ScoreMatrix`."""
-    matrix = ScoreMatrix.empty(tasks, learned)
-    for index, row in scores.items():
+def variant_matrix(tasks: Sequence[str], scores: Scores, variant: str, training: str = "sequence") -> ScoreMatrix:
+    """The score matrix by one variant; NaN where a cell was not scored by it. `training` as in `ScoreMatrix`."""
+    matrix = ScoreMatrix.empty(tasks, training)
+    for position, row in scores.items():
         cells = variants_of(row).get(variant, {})
-        matrix = matrix.with_row(index, cells, {task: row["counts"][task] for task in cells})
+        matrix = matrix.with_row(position, cells, {task: row["counts"][task] for task in cells})
     return matrix
 
 
-def variant_grids(tasks: Sequence[str], scores: Scores, learned: str = "sequence") -> dict[str, Any]:
+def variant_grids(tasks: Sequence[str], scores: Scores, training: str = "sequence") -> dict[str, Any]:
     """`variants` (by variant that any task has: grid of scores with nulls, and its metrics) and `differing` (grid of
     the number of samples that the variants score differently)."""
     variants = {}
     for variant in in_order(variants_of(row) for row in scores.values()):
-        matrix = variant_matrix(tasks, scores, variant, learned)
+        matrix = variant_matrix(tasks, scores, variant, training)
         variants[variant] = {"scores": matrix.to_json()["scores"], "metrics": metrics_to_json(matrix.summary())}
     counted: list[Mapping[str, int]] = [scores.get(row, {}).get("differing") or {} for row in range(len(tasks) + 1)]
     return {"variants": variants, "differing": [[row.get(task) for task in tasks] for row in counted]}

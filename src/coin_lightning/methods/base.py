@@ -32,14 +32,14 @@ class Context(Protocol):
         task: name of the task that is learned.
         position: of the experience, from 1.
         seed: of the run.
-        learned: names of the tasks learned before, in order.
+        earlier: names of the tasks learned before, in order.
     """
 
     module: Any
     task: str
     position: int
     seed: int
-    learned: tuple[str, ...]
+    earlier: tuple[str, ...]
 
     def samples(self, task: str | None = None) -> Any:
         """Training samples of a task so far, default this one's: what its data set gives, nothing mixed in."""

@@ -80,5 +80,5 @@ class OLoRA(Method):
         return torch.stack(parts).sum() if parts else None
 
     def _choose(self, model: Any, position: int) -> None:
-        self._slot = min(position, self._most) - 1  # joint training is one lesson at the last position
+        self._slot = min(position, self._most) - 1  # joint training is one task at the last position
         hold_slots(model, self._slot + 1)

@@ -15,7 +15,7 @@ from coin_lightning.metrics.continual import TaskVector, summarize
 
 ZERO_SHOT = "zero_shot"
 JOINT = "joint"
-LEARNED = ("sequence", "joint", "nothing")
+TRAININGS = ("sequence", "joint", "nothing")
 CELLS = ("seen", "full")
 """Which cells are filled after task k: those of the tasks 1..k, or all."""
 """What a run learns: one task after the other, the union of all tasks at once, or nothing (zero-shot only)."""
@@ -24,15 +24,15 @@ OF_THE_END_ALONE = ("acc", "zero_shot", "retention", "retention_individual")
 NOT_EVALUATED = -1  # in `counts`, which is an integer array and so has no NaN
 
 
-def positions(count: int, learned: str = "sequence") -> list[int]:
+def positions(count: int, training: str = "sequence") -> list[int]:
     """Rows that a run of `count` tasks fills: all, zero-shot and the last (joint), or zero-shot only."""
-    trained = {"sequence": list(range(1, count + 1)), "joint": [count], "nothing": []}[learned]
+    trained = {"sequence": list(range(1, count + 1)), "joint": [count], "nothing": []}[training]
     return [0, *trained]
 
 
-def row_names(tasks: Sequence[str], learned: str = "sequence") -> tuple[str, ...]:
+def row_names(tasks: Sequence[str], training: str = "sequence") -> tuple[str, ...]:
     """`zero_shot`, then the tasks; in a joint run the last row is called `joint`."""
-    return (ZERO_SHOT, *tasks[:-1], JOINT) if learned == "joint" else (ZERO_SHOT, *tasks)
+    return (ZERO_SHOT, *tasks[:-1], JOINT) if training == "joint" else (ZERO_SHOT, *tasks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +45,17 @@ class ScoreMatrix:
         tasks: T names in scenario order.
         scores: [T+1, T] float, percent.
         counts: [T+1, T] integer number of answers behind each cell, -1 where not evaluated.
-        learned: one of `LEARNED`. In a joint run row T is the jointly trained model, and rows 1 to T-1 stay empty.
+        training: one of `TRAININGS`. In a joint run row T is the jointly trained model, and rows 1 to T-1 stay empty.
 
     Raises:
         ConfigError: a name is empty, taken twice, "zero_shot" or "joint", a shape does not fit, a score is infinite,
-            or `learned` is unknown.
+            or `training` is unknown.
     """
 
     tasks: tuple[str, ...]
     scores: NDArray[np.float64] = field(repr=False)
     counts: NDArray[np.int64] = field(repr=False)
-    learned: str = "sequence"
+    training: str = "sequence"
 
     def __post_init__(self) -> None:
         names = [*self.tasks, ZERO_SHOT, JOINT]
@@ -63,8 +63,8 @@ class ScoreMatrix:
             raise ConfigError(
                 f"tasks: {list(self.tasks)}; give at least one name, each once, none empty, {ZERO_SHOT!r} or {JOINT!r}"
             )
-        if self.learned not in LEARNED:
-            raise ConfigError(f"learned: {self.learned!r} is unknown; use one of {', '.join(LEARNED)}")
+        if self.training not in TRAININGS:
+            raise ConfigError(f"training: {self.training!r} is unknown; use one of {', '.join(TRAININGS)}")
         shape = (len(self.tasks) + 1, len(self.tasks))
         object.__setattr__(self, "scores", np.array(self.scores, dtype=np.float64))  # own copies: nobody else writes
         object.__setattr__(self, "counts", np.array(self.counts, dtype=np.int64))
@@ -78,11 +78,11 @@ class ScoreMatrix:
             raise ConfigError("scores: an infinite value; write null (NaN) for a cell that was not evaluated")
 
     @classmethod
-    def empty(cls, tasks: Iterable[str], learned: str = "sequence") -> "ScoreMatrix":
+    def empty(cls, tasks: Iterable[str], training: str = "sequence") -> "ScoreMatrix":
         """A matrix of the named tasks with nothing evaluated yet."""
         names = tuple(tasks)
         shape = (len(names) + 1, len(names))
-        return cls(names, np.full(shape, np.nan), np.full(shape, NOT_EVALUATED, dtype=np.int64), learned)
+        return cls(names, np.full(shape, np.nan), np.full(shape, NOT_EVALUATED, dtype=np.int64), training)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ScoreMatrix":
@@ -97,18 +97,18 @@ class ScoreMatrix:
         if absent:
             raise ConfigError(f"matrix.json: no field {', '.join(absent)}; write it with ScoreMatrix.to_json")
         tasks = tuple(data["tasks"])
-        learned = data.get("learned", "sequence")
-        expected = list(row_names(tasks, learned))
+        training = data.get("training", data.get("learned", "sequence"))
+        expected = list(row_names(tasks, training))
         if list(data["rows"]) != expected:
             raise ConfigError(f"matrix.json: rows {list(data['rows'])}; expected {expected}")
         scores = _read_table(data["scores"], "scores", float("nan"), np.float64)
         counts = _read_table(data["counts"], "counts", NOT_EVALUATED, np.int64)
-        return cls(tasks, scores, counts, learned)
+        return cls(tasks, scores, counts, training)
 
     @property
     def rows(self) -> tuple[str, ...]:
         """Names of the T+1 rows; see `row_names`."""
-        return row_names(self.tasks, self.learned)
+        return row_names(self.tasks, self.training)
 
     def score(self, row: str | int, task: str) -> float:
         """Score on `task` after `row` (a row name, or 0 for zero-shot and k for the k-th task); NaN where not
@@ -136,7 +136,7 @@ class ScoreMatrix:
                 where = f"count of {task!r} after {self.rows[index]!r}"
                 raise ConfigError(f"{where}: {number!r}; give a positive integer for a scored task")
             numbers[index, self._column(task)] = number
-        return ScoreMatrix(self.tasks, table, numbers, self.learned)
+        return ScoreMatrix(self.tasks, table, numbers, self.training)
 
     def summary(self, individual: TaskVector | None = None, joint: TaskVector | None = None) -> dict[str, float]:
         """All metrics of `metrics.continual.summarize`; NaN where cells are missing.
@@ -144,7 +144,7 @@ class ScoreMatrix:
         A joint run never has a score right after a task's own training, so all metrics built on that are NaN.
         """
         found = summarize(self.scores, individual=individual, joint=joint)
-        if self.learned != "joint":
+        if self.training != "joint":
             return found
         return {key: value if key in OF_THE_END_ALONE else float("nan") for key, value in found.items()}
 
@@ -157,7 +157,7 @@ class ScoreMatrix:
             "unit": "percent",
             "scores": [[nan_to_none(cell) for cell in row] for row in self.scores],
             "counts": [[None if cell == NOT_EVALUATED else int(cell) for cell in row] for row in self.counts],
-            **({} if self.learned == "sequence" else {"learned": self.learned}),
+            **({} if self.training == "sequence" else {"training": self.training}),
         }
 
     def as_csv(self) -> str:

@@ -63,7 +63,7 @@ def collect_examples(run: RunArtifacts, task: str, limit: int = 10) -> TaskExamp
     Raises:
         RunError: records are missing or garbled.
     """
-    row = run.matrix.tasks.index(task) + 1 if run.matrix.learned == "sequence" else max(run.matrix.last, 0)
+    row = run.matrix.tasks.index(task) + 1 if run.matrix.training == "sequence" else max(run.matrix.last, 0)
     if row > run.matrix.last:
         return None
     later = {str(record["question_id"]): record for record in run.records(run.matrix.last, task)}

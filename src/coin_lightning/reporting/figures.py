@@ -122,7 +122,7 @@ def bars_figure(matrix: RunMatrix) -> Drawing:
     """Per task: zero-shot mark, score right after its training, score at the end."""
     tasks, end = range(max(matrix.last, 1))[: len(matrix.tasks)], "at the end" if matrix.is_complete else "now"
     shown = [(end, ORANGE, matrix.final)]
-    if matrix.learned == "sequence":
+    if matrix.training == "sequence":
         shown.insert(0, ("right after its training", BLUE, matrix.immediate))
     names, marks = [matrix.title(matrix.tasks[task]) for task in tasks], [("zero-shot", INK, matrix.zero_shot), *shown]
     numbers = [
@@ -155,7 +155,7 @@ def save_figures(run: RunArtifacts, folder: Path) -> dict[str, Path]:
     """
     drawn = {"matrix": matrix_figure(run.matrix)}
     if run.matrix.last >= 1:
-        if run.matrix.learned == "sequence":
+        if run.matrix.training == "sequence":
             drawn["forgetting_curves"] = curves_figure(run.matrix)
         drawn["immediate_final"] = bars_figure(run.matrix)
     if run.router is not None:

@@ -82,7 +82,7 @@ def template(name: str) -> Template:
 
 def headline(matrix: RunMatrix) -> list[tuple[str, str, str]]:
     """(number, unit, caption) of the numbers to remember, over the tasks trained so far."""
-    if matrix.learned != "sequence":
+    if matrix.training != "sequence":
         return _headline_of_the_end(matrix)
     seen = [task for task in range(len(matrix.tasks)) if task < matrix.last]
     if not seen:
@@ -120,7 +120,7 @@ def machine_class(environment: dict[str, Any]) -> str:
 
 def _inline_figures(run: RunArtifacts) -> dict[str, Any]:
     matrix, router = run.matrix, run.router
-    curves = range(len(matrix.tasks)) if matrix.last >= 1 and matrix.learned == "sequence" else ()
+    curves = range(len(matrix.tasks)) if matrix.last >= 1 and matrix.training == "sequence" else ()
     return {
         "curves": [svg(curve_figure(matrix, task)) for task in curves],
         "bars": svg(bars_figure(matrix)) if matrix.last >= 1 else None,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from coin_lightning.errors import RunError
-from coin_lightning.metrics.score_matrix import LEARNED, positions, row_names
+from coin_lightning.metrics.score_matrix import TRAININGS, positions, row_names
 from coin_lightning.reporting.json_fields import field
 from coin_lightning.reporting.matrix_sections import (
     JudgeScores,
@@ -42,7 +42,7 @@ class RunMatrix:
         titles, shorts: of the tasks, and of the method, for readers, as their yaml had them.
         versions: of the scorers of each task.
         bounds: by kind (`individual`, `joint`) scores by task, and the runs that they are from.
-        learned: ``sequence``, ``joint`` or ``nothing``; see ``ScoreMatrix``.
+        training: ``sequence``, ``joint`` or ``nothing``; see ``ScoreMatrix``.
     """
 
     tasks: tuple[str, ...]
@@ -60,7 +60,7 @@ class RunMatrix:
     differing: np.ndarray = field_of(default_factory=lambda: np.empty((0, 0)))
     judges: Mapping[str, JudgeScores] = field_of(default_factory=dict)
     published: str | None = None
-    learned: str = "sequence"
+    training: str = "sequence"
     titles: Mapping[str, str] = field_of(default_factory=dict)
     shorts: Mapping[str, str] = field_of(default_factory=dict)
     method_title: str = ""
@@ -78,7 +78,7 @@ class RunMatrix:
     @property
     def rows(self) -> tuple[str, ...]:
         """Row names: ``zero_shot``, then the tasks; in a joint run the last is ``joint``."""
-        return row_names(self.tasks, self.learned)
+        return row_names(self.tasks, self.training)
 
     @property
     def filled(self) -> list[int]:
@@ -88,11 +88,11 @@ class RunMatrix:
     @property
     def shown(self) -> list[int]:
         """Rows that a table shows: all of a sequence, also those still to come, else only what is filled."""
-        return list(range(len(self.rows))) if self.learned == "sequence" else self.filled
+        return list(range(len(self.rows))) if self.training == "sequence" else self.filled
 
     def is_own(self, row: int, column: int) -> bool:
         """Whether the cell is the score on a task right after its own training."""
-        return self.learned == "sequence" and row == column + 1
+        return self.training == "sequence" and row == column + 1
 
     @property
     def headline_bwt(self) -> str:
@@ -107,7 +107,7 @@ class RunMatrix:
     @property
     def is_complete(self) -> bool:
         """Whether the last row that this kind of run fills is there."""
-        return self.last == positions(len(self.tasks), self.learned)[-1]
+        return self.last == positions(len(self.tasks), self.training)[-1]
 
     @property
     def zero_shot(self) -> np.ndarray:
@@ -117,7 +117,7 @@ class RunMatrix:
     @property
     def immediate(self) -> np.ndarray:
         """``[T]`` score on each task right after its own training; NaN where no task is trained alone."""
-        if self.learned != "sequence":
+        if self.training != "sequence":
             return np.full(len(self.tasks), np.nan)
         return np.array([self.scores[i + 1, i] for i in range(len(self.tasks))])
 
@@ -147,7 +147,7 @@ class RunMatrix:
         joint run, against zero-shot (learning, transfer). Row 0 is NaN: it has nothing to be compared with.
         """
         row, column = np.indices(self.scores.shape)
-        forgets = (row > column + 1) & (self.learned == "sequence")
+        forgets = (row > column + 1) & (self.training == "sequence")
         reference = np.where(forgets, self.immediate[None, :], self.zero_shot[None, :])
         delta = self.scores - reference
         delta[0] = np.nan
@@ -191,9 +191,9 @@ def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json")
     tasks = field(data, path, "tasks", list)
     if not tasks or len(set(tasks)) != len(tasks) or not all(isinstance(task, str) for task in tasks):
         raise RunError(f"{path}: field 'tasks' is {tasks!r}, expected a list of different task names.")
-    learned = data.get("learned", "sequence")
-    if learned not in LEARNED:
-        raise RunError(f"{path}: field 'learned' is {learned!r}, expected one of {', '.join(LEARNED)}.")
+    training = data.get("training", data.get("learned", "sequence"))
+    if training not in TRAININGS:
+        raise RunError(f"{path}: field 'training' is {training!r}, expected one of {', '.join(TRAININGS)}.")
     return RunMatrix(
         tasks=tuple(tasks),
         scores=grid(data, path, "scores", tasks),
@@ -210,7 +210,7 @@ def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json")
         differing=differing_in(data, path, tasks),
         judges=judges_in(data, path, tasks),
         published=data.get("published"),
-        learned=learned,
+        training=training,
         titles=dict(data.get("titles") or {}),
         shorts=dict(data.get("short") or {}),
         method_title=data.get("method_title") or method_title(field(data, path, "method", str)),

@@ -80,7 +80,7 @@ def run_header(
     tasks: tuple[str, ...] | list[str],
     run_dir: Path | str,
     notes: tuple[str, ...] | list[str] = (),
-    learned: str = "sequence",
+    training: str = "sequence",
 ) -> RenderableType:
     """What is about to run: titles, order of the tasks, folder, and what to keep in mind about the numbers.
 
@@ -90,7 +90,7 @@ def run_header(
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("experiment", Text(f"{experiment}: {method} on {backbone}, seed {seed}", style="bold"))
-    table.add_row("tasks", Text(BETWEEN[learned].join(tasks)))
+    table.add_row("tasks", Text(BETWEEN[training].join(tasks)))
     table.add_row("run folder", Text(str(run_dir)))
     for note in notes:
         table.add_row("note", Text(note))
@@ -115,7 +115,7 @@ def final_summary(run_dir: Path | str) -> RenderableType:
     lines.add_row("report", Text(str(report), style=f"bold link file://{report.resolve()}"))
     lines.add_row("matrix", Text(str(run.path / "matrix.json")))
     names = matrix.experiment, matrix.method, matrix.backbone
-    header = run_header(*names, matrix.seed, matrix.tasks, run.path, matrix.notes, matrix.learned)
+    header = run_header(*names, matrix.seed, matrix.tasks, run.path, matrix.notes, matrix.training)
     metrics = metrics_panel(matrix.metrics, matrix.headline_bwt)
     return Group(header, matrix_table(matrix), *_judged(matrix), metrics, lines)
 

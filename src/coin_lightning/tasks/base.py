@@ -202,7 +202,7 @@ class InstructionTask(L.LightningDataModule):
         """By split: how many rows there are, and the ids of those that are used; null means all (`subsets.json`)."""
         return dict(self._subsets)
 
-    def check(self, report: Callable[[int], None] = lambda done: None) -> None:
+    def check(self, on_progress: Callable[[int], None] = lambda done: None) -> None:
         """Check that every used row fits the context and every used image can be decoded.
 
         Args:
@@ -214,7 +214,7 @@ class InstructionTask(L.LightningDataModule):
         trains, tests = as_rows(self.train_rows), as_rows(self.test_rows)
         problems: list[str] = []
         cut = 0
-        broken, survey = broken_images(tests, trains, self.image_root, self.features, report)
+        broken, survey = broken_images(tests, trains, self.image_root, self.features, on_progress)
         self.encoder.hashes.update({image: facts.sha256.hex() for image, facts in survey.facts.items()})
         self.encoder.sizes.update({image: (facts.width, facts.height) for image, facts in survey.facts.items()})
         if broken and self.encoder.converts_boxes:  # lengths depend on the images
@@ -260,22 +260,22 @@ class InstructionTask(L.LightningDataModule):
             )
         return [image for digest, image in first.items() if digest not in store]
 
-    def compute_features(self, report: Callable[[int], None] = lambda done: None) -> None:
-        """Run the tower over the images that lack features; `report` gets the number done after each batch."""
+    def compute_features(self, on_progress: Callable[[int], None] = lambda done: None) -> None:
+        """Run the tower over the images that lack features; `on_progress` gets the number done after each batch."""
         for store, frame, images in self._images_by_frame():
             if store is not None:
                 with store.lock():
                     store.refresh()
-                    self._compute(store, frame, self._missing(store, images), report)
+                    self._compute(store, frame, self._missing(store, images), on_progress)
 
     def _compute(
-        self, store: FeatureStore, frame: str | None, images: Sequence[str], report: Callable[[int], None]
+        self, store: FeatureStore, frame: str | None, images: Sequence[str], on_progress: Callable[[int], None]
     ) -> None:
         backbone = self.encoder.backbone
         for part in chunks(images, TOWER_BATCH):
             pixels = torch.stack([backbone.pixels(open_image(self.image_root / image), frame) for image in part])
             store.add([self.encoder.hash_of(image) for image in part], backbone.encode_images(pixels))
-            report(len(part))
+            on_progress(len(part))
 
     def describe(self) -> dict[str, Any]:
         """What `environment.json` keeps of the data: where it lies, rows used, and the sha256 of what was read."""

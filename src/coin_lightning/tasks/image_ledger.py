@@ -96,7 +96,7 @@ class ImageLedger:
         root: Path,
         images: Sequence[str],
         workers: int | None = None,
-        report: Callable[[int], None] = lambda done: None,
+        on_progress: Callable[[int], None] = lambda done: None,
     ) -> dict[str, str]:
         """Problem texts of the images (paths relative to `root`) that cannot be used; empty when all are sound.
 
@@ -104,20 +104,20 @@ class ImageLedger:
             workers: decoding threads; default: one per core that this process may use.
             report: gets the number of further images done.
         """
-        return self.survey(root, images, workers, report).problems
+        return self.survey(root, images, workers, on_progress).problems
 
     def survey(
         self,
         root: Path,
         images: Sequence[str],
         workers: int | None = None,
-        report: Callable[[int], None] = lambda done: None,
+        on_progress: Callable[[int], None] = lambda done: None,
     ) -> Survey:
         """As `check`, with size and sha256 of each sound image."""
         folder = os.path.abspath(root)
         stamps = {image: stamp_of(os.path.join(folder, image)) for image in dict.fromkeys(images)}
         survey = Survey(facts=self.known(folder, stamps))
-        report(len(survey.facts))
+        on_progress(len(survey.facts))
         fresh = [image for image in stamps if image not in survey.facts]
         pending: dict[str, ImageFacts] = {}
         with closing(decoded(folder, fresh, workers or cores())) as results:
@@ -130,7 +130,7 @@ class ImageLedger:
                     if len(pending) >= BATCH:
                         self._store(folder, stamps, pending)
                         pending = {}
-                    report(1)
+                    on_progress(1)
             finally:
                 self._store(folder, stamps, pending)
         return survey

@@ -59,12 +59,12 @@ def broken_images(
     trains: Rows[Any],
     images: Path,
     features: Path,
-    report: Callable[[int], None] = lambda done: None,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[list[str], Survey]:
     """Images that cannot be decoded, each with a row that shows it; and what is known of all.
 
     Those that were decoded before, by any run that shares the folder `features`, are not opened again.
     """
-    survey = ImageLedger(features / LEDGER).survey(images, [*tests.images, *trains.images], report=report)
+    survey = ImageLedger(features / LEDGER).survey(images, [*tests.images, *trains.images], on_progress=on_progress)
     users = {**tests.users(survey.problems), **trains.users(survey.problems)}
     return [f"{users[image]}: {problem}" for image, problem in survey.problems.items()], survey

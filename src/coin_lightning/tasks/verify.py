@@ -64,7 +64,7 @@ def verify_task(
     published: bool = False,
     tolerate: Collection[str] = (),
     workers: int | None = None,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
     unusable: Unusable = lambda task, rows, references: [],
 ) -> TaskReport:
     """Check one task.
@@ -76,13 +76,13 @@ def verify_task(
         published: compare the number of rows with published ones.
         tolerate: kinds of errors that count as warnings (`tasks/checks/findings.py`).
         workers: threads that decode images.
-        report: gets images done and their total.
+        on_progress: gets images done and their total.
         unusable: tells which references no rule can use (`evaluation.usable_references`, a layer above this one).
 
     Raises:
         ConfigError: `tolerate` names no kind of error.
     """
-    return _Verification(task, backbone, Findings(tolerate), unusable).run(ledger, published, workers, report)
+    return _Verification(task, backbone, Findings(tolerate), unusable).run(ledger, published, workers, on_progress)
 
 
 class _Verification:
@@ -95,14 +95,14 @@ class _Verification:
         self._tests: Rows[TestRow] = Rows([])
 
     def run(
-        self, ledger: ImageLedger, published: bool, workers: int | None, report: Callable[[int, int], None]
+        self, ledger: ImageLedger, published: bool, workers: int | None, on_progress: Callable[[int, int], None]
     ) -> TaskReport:
         files = {split: str(file) for split, file in self.files.items()}
         made = TaskReport(self.task.name, str(self.task.image_root), files, self.task.answers.max_new_tokens)
         self._read()
         made.counts = {split: scan.rows if (scan := self.scans.get(split)) else None for split in SPLITS}
         made.expected = self._count(published)
-        made.images = self._images(ledger, workers, report)
+        made.images = self._images(ledger, workers, on_progress)
         self._answers(made)
         made.samples = [entry for scan in self.scans.values() for entry in scan.samples]
         made.findings = [{**asdict(finding), "text": finding.text} for finding in self.findings.listed()]
@@ -185,7 +185,7 @@ class _Verification:
         }
 
     def _images(
-        self, ledger: ImageLedger, workers: int | None, report: Callable[[int, int], None]
+        self, ledger: ImageLedger, workers: int | None, on_progress: Callable[[int, int], None]
     ) -> dict[str, int]:
         images = list(dict.fromkeys(image for scan in self.scans.values() for image in scan.questions.images))
         done = 0
@@ -193,7 +193,7 @@ class _Verification:
         def advance(step: int) -> None:
             nonlocal done
             done += step
-            report(done, len(images))
+            on_progress(done, len(images))
 
         survey = ledger.survey(self.task.image_root, images, workers, advance)
         for split, scan in self.scans.items():

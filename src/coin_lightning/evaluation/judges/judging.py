@@ -17,7 +17,7 @@ from coin_lightning.evaluation.records import read_records
 from coin_lightning.run_files import read_json
 from coin_lightning.whole_files import write_json
 
-Report = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """(task, judged answers, all answers), called whenever a reply is on disk."""
 
 
@@ -47,7 +47,11 @@ def check_judge(run: Path, judge: Judge) -> None:
 
 
 def judge_experience(
-    folder: Path, tasks: Sequence[str], judge: Judge, report: Report = silent, known: KnownReplies | None = None
+    folder: Path,
+    tasks: Sequence[str],
+    judge: Judge,
+    on_progress: OnProgress = silent,
+    known: KnownReplies | None = None,
 ) -> dict[str, Any]:
     """Judge `records/<task>.jsonl` of one experience; what has a reply already is not asked again.
 
@@ -55,7 +59,7 @@ def judge_experience(
         folder: of the experience.
         tasks: those to judge.
         judge: who grades. It is left open: see `Judge.close`.
-        report: told of progress.
+        on_progress: told of progress.
         known: replies of the run, when several experiences are judged in a row.
 
     Returns:
@@ -74,7 +78,7 @@ def judge_experience(
         for task in tasks:
             records = read_records(folder / "records" / f"{task}.jsonl")
             judging = TaskJudging(folder / "judged" / judge.name / f"{task}.jsonl", records, judge, identity, known)
-            done[task] = judging.run(lambda count, total, task=task: report(task, count, total))  # type: ignore[misc]
+            done[task] = judging.run(lambda count, total, task=task: on_progress(task, count, total))  # type: ignore[misc]
     finally:
         summary = _summarise(folder / "judged" / f"{judge.name}.json", identity, done, time.monotonic() - started)
     return summary
@@ -98,7 +102,7 @@ def _summarise(file: Path, identity: dict[str, Any], done: dict[str, TaskJudgeme
     return summary
 
 
-def judge_run(run: Path, judge: Judge, report: Report = silent) -> list[Path]:
+def judge_run(run: Path, judge: Judge, on_progress: OnProgress = silent) -> list[Path]:
     """`judge_experience` for every evaluated experience of a run, finished or not; the judge is closed at the end.
 
     Returns:
@@ -111,7 +115,7 @@ def judge_run(run: Path, judge: Judge, report: Report = silent) -> list[Path]:
     known = KnownReplies(run)
     try:
         for folder in folders:
-            judge_experience(folder, list(read_json(folder / "scores.json")["scores"]), judge, report, known)
+            judge_experience(folder, list(read_json(folder / "scores.json")["scores"]), judge, on_progress, known)
     finally:
         judge.close()
     return folders

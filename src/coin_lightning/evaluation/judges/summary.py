@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from coin_lightning.evaluation.judges.base import PROTOCOL
-from coin_lightning.metrics.score_matrix import JOINT, LEARNED, ScoreMatrix, metrics_to_json
+from coin_lightning.metrics.score_matrix import JOINT, TRAININGS, ScoreMatrix, metrics_to_json
 from coin_lightning.run_files import read_json
 
 _AND = " + "
@@ -30,13 +30,13 @@ def judges_of(run: Path, rows: Sequence[str], tasks: Sequence[str]) -> dict[str,
     """
     folders = [run / f"task_{index:02d}_{row}" for index, row in enumerate(rows)]
     names = sorted({file.stem for folder in folders for file in folder.glob("judged/*.json")})
-    learned = JOINT if rows[-1] == JOINT else LEARNED[0]
+    training = JOINT if rows[-1] == JOINT else TRAININGS[0]
     return {
-        name: _section([folder / "judged" / f"{name}.json" for folder in folders], tasks, learned) for name in names
+        name: _section([folder / "judged" / f"{name}.json" for folder in folders], tasks, training) for name in names
     }
 
 
-def _section(files: Sequence[Path], tasks: Sequence[str], learned: str) -> dict[str, Any]:
+def _section(files: Sequence[Path], tasks: Sequence[str], training: str) -> dict[str, Any]:
     found = [read_json(file) if file.exists() else {} for file in files]
     grids = {
         key: [[summary.get(key, {}).get(task) for task in tasks] for summary in found]
@@ -45,12 +45,12 @@ def _section(files: Sequence[Path], tasks: Sequence[str], learned: str) -> dict[
     there = [summary for summary in found if summary]
     versions = join_versions(part for summary in there for part in (summary.get("version") or "").split(_AND))
     protocol = {name: there[-1].get(name) for name in PROTOCOL} | {"version": versions}
-    return {**grids, "metrics": metrics_to_json(_metrics(grids["scores"], tasks, learned)), "protocol": protocol}
+    return {**grids, "metrics": metrics_to_json(_metrics(grids["scores"], tasks, training)), "protocol": protocol}
 
 
-def _metrics(scores: list[list[float | None]], tasks: Sequence[str], learned: str) -> dict[str, float]:
+def _metrics(scores: list[list[float | None]], tasks: Sequence[str], training: str) -> dict[str, float]:
     values = np.array([[np.nan if cell is None else cell for cell in row] for row in scores])
-    return replace(ScoreMatrix.empty(tasks, learned), scores=values).summary()
+    return replace(ScoreMatrix.empty(tasks, training), scores=values).summary()
 
 
 def join_versions(versions: Iterable[str]) -> str | None:

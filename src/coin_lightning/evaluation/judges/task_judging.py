@@ -71,7 +71,7 @@ class TaskJudging:
         wanted = dict(zip((record.question_id for record in records), self.keys, strict=True))
         self.lines = {line.question_id: line for line in read_replies(file) if wanted.get(line.question_id) == line.key}
 
-    def run(self, report: Callable[[int, int], None]) -> TaskJudgement:
+    def run(self, on_progress: Callable[[int, int], None]) -> TaskJudgement:
         """Ask what is not known, each content once, writing every reply down as it comes.
 
         Raises:
@@ -81,8 +81,8 @@ class TaskJudging:
             self._keep(writer, list(self._known_lines()))
             for lines in self._ask():
                 self._keep(writer, lines)
-                report(len(self.lines), len(self.requests))
-        report(len(self.lines), len(self.requests))
+                on_progress(len(self.lines), len(self.requests))
+        on_progress(len(self.lines), len(self.requests))
         missing = len(self.requests) - len(self.lines)
         if missing:
             raise JudgeError(f"judge {self.judge.name}: {missing} of {len(self.requests)} replies did not come")
