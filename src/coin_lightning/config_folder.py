@@ -1,7 +1,6 @@
 """The `conf` folder read as plain yaml: what a task or a method is called and scored by, for code without Hydra."""
 
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,6 @@ def conf_dir() -> Path:
     package = Path(__file__).parent
     places = (package / "conf", package.parents[1] / "conf")
     return next(folder for folder in places if (folder / "train.yaml").is_file())
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """`; did you mean a or b?`, or an empty text when no known name is near."""
-    close = get_close_matches(str(name), known, n=3) or get_close_matches(str(name).lower(), known, n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 @cache

@@ -1,6 +1,7 @@
 """Every error the project raises on purpose. Messages name the file, record or config key, value and remedy."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 
 
 class CoinLightningError(Exception):
@@ -38,3 +39,9 @@ class RunError(CoinLightningError):
 
 class JudgeError(CoinLightningError):
     """A judge gives no replies: its model cannot be read, its server does not answer, or its budget is spent."""
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """`did you mean a or b?` for a message, or an empty text when no known name is near."""
+    near = get_close_matches(name, known, n=3) or get_close_matches(name.lower(), known, n=3)
+    return f"did you mean {' or '.join(near)}?" if near else ""

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from coin_lightning.errors import RunError
 
 AGAIN = "give the command of the run again"
@@ -41,4 +43,23 @@ def read_json(file: Path) -> dict[str, Any]:
         raise RunError(f"{file}: cannot be read as JSON ({error}); {remedy(file)}") from error
     if not isinstance(content, dict):
         raise RunError(f"{file}: holds a {type(content).__name__}, expected an object; {remedy(file)}")
+    return content
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The config that a run was made with (`config.yaml` in its folder).
+
+    Raises:
+        RunError: the file is missing or is no config.
+    """
+    file = run / "config.yaml"
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no config")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RunError(
+            f"{file}: cannot be read, so nobody knows what was run here ({error}); restore it, or choose another "
+            "folder with experiment_name=..., or move this one away"
+        ) from error
     return content

@@ -101,6 +101,7 @@ TAKEN: dict[str, dict[str, str]] = {
     "null": {
         r"judge\.(api_key_env|max_tokens|temperature|device_map)": "is not sent, or left to the library",
         r"protocol\.projector_lr": "the optimizer's own",
+        r"scenario\.tasks\.\w+\.(title|short)": "the key, or its first letters",
         r"trainer\.(gradient_clip_val|log_every_n_steps|precision)": "Lightning's default",
         r"callbacks\.learning_rate\.logging_interval": "Lightning's default",
         r"data\.source|scenario\.builder\.root": "JSON files, the cache",

@@ -1,6 +1,5 @@
 """What is wrong with a command line or a yaml, said with the key and the nearest names that exist."""
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -9,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from coin_lightning.errors import ConfigError
+from coin_lightning.errors import ConfigError, did_you_mean
 
 OVERRIDE = re.compile(r"Could not override '([^']+)'")
 WITH_EQUALS = re.compile(r"^([+~\w.@/]+)=([^'\"\[{(,]*=[^'\",]*)$")
@@ -24,9 +23,8 @@ SHOWN = 40
 def hint(name: str, known: Iterable[str]) -> str:
     """`did you mean a or b?`, or the list when nothing is near; of very many keys those of the top."""
     names = sorted(set(known))
-    close = difflib.get_close_matches(name, names, n=3)
-    if close:
-        return f"did you mean {' or '.join(close)}?"
+    if near := did_you_mean(name, names):
+        return near
     top = sorted({key.split(".", 1)[0] for key in names})
     return f"choose from {', '.join(names if len(names) <= SHOWN else top)}"
 

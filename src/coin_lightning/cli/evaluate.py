@@ -15,7 +15,6 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from coin_lightning import processes
@@ -37,8 +36,11 @@ from coin_lightning.quiet import quiet_libraries
 from coin_lightning.reporting.html import write_report
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import matrix_table
+from coin_lightning.run_files import read_config
 
 NO_JUDGE = {"_target_": "coin_lightning.evaluation.judges.base.no_judge"}
+OLDER = {"published": None, "judge": NO_JUDGE, "bounds": {"individual": None, "joint": None}}
+"""What configs of older runs say nothing of."""
 OWN = ("evaluation", "experience")
 
 
@@ -76,7 +78,7 @@ def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[i
         ConfigError: an override of something else, or a wrong value.
         RunError: `config.yaml` is missing or broken.
     """
-    config = _stored(path / "config.yaml")
+    config = _stored(path)
     cells, positions = CELLS[1], None
     for override in overrides:
         key, _, value = override.partition("=")
@@ -94,14 +96,11 @@ def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[i
     return config, positions
 
 
-def _stored(file: Path) -> DictConfig:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or "evaluation" not in content:
-            raise ValueError("it is no config of a run")
-        return OmegaConf.create({"published": None, "judge": NO_JUDGE, **content})  # older runs say nothing of these
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise RunError(f"{file}: cannot be read ({error}); without it nothing can be evaluated") from error
+def _stored(run: Path) -> DictConfig:
+    config = read_config(run)
+    if "evaluation" not in config:
+        raise RunError(f"{run / 'config.yaml'}: says nothing of evaluation, so it is no config of a run; restore it")
+    return OmegaConf.create({**OLDER, **config})
 
 
 def _positions(value: str) -> list[int]:

@@ -7,13 +7,12 @@ answer comes at once, because nothing that the config names is imported.
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from coin_lightning import processes
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import RunError
-from coin_lightning.run_files import read_json
+from coin_lightning.run_files import read_config, read_json
 
 ALIKE = ("callbacks", "judge")
 """Groups that change no result, but whose values only their classes can check: here they must be the run's own."""
@@ -47,7 +46,7 @@ def _same(run: RunDir, resolved: dict[str, Any]) -> bool:
     if not run.started():
         return False
     run.claim(resolved)  # of a run that has been started it only compares
-    stored = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
+    stored = read_config(run.path)
     return all(stored.get(group) == resolved[group] for group in ALIKE)
 
 

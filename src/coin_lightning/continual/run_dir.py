@@ -22,7 +22,7 @@ from coin_lightning.evaluation.run_scoring import FIELDS
 from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.side_by_side import versions_of
 from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json, positions, row_names
-from coin_lightning.run_files import read_json, remedy
+from coin_lightning.run_files import read_config, read_json, remedy
 from coin_lightning.whole_files import write_json, write_text
 
 PACKAGES = (
@@ -136,7 +136,7 @@ class RunDir:
         if not self.started():
             write_text(file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
             return
-        found = differences(self._own_config(file), config)
+        found = differences(read_config(self.path), config)
         if found:
             raise RunError(
                 f"{self.path}: was started with another config, so it cannot be continued:\n" + "\n".join(found)
@@ -155,16 +155,6 @@ class RunDir:
                     f"{wanted[task]}; score the kept answers again first: python -m coin_lightning score {self.path} "
                     "(with --config-dir as the run has it)"
                 )
-
-    def _own_config(self, file: Path) -> Any:
-        remedy = "restore it, or choose another folder with experiment_name=..., or move this one away"
-        try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise RunError(f"{file}: cannot be read, so nobody knows what was run here ({error}); {remedy}") from error
-        if not isinstance(content, dict):
-            raise RunError(f"{file}: holds no config, so nobody knows what was run here; {remedy}")
-        return content
 
     def _refuse_foreign(self) -> None:
         """Lightning loads its own requeueing checkpoint into every training and every evaluation that finds one."""

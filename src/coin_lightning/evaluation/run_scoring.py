@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from coin_lightning.config_folder import conf_dir, task_nodes
-from coin_lightning.errors import RunError
 from coin_lightning.evaluation.scorers import Scoring
+from coin_lightning.run_files import read_config
 
 FIELDS = ("title", "short", "version", "scorers", "parts")
 """What a task's yaml says beside the data: nothing that is learned or answered depends on it."""
@@ -60,12 +58,7 @@ def config_of(run: Path) -> dict[str, Any]:
     Raises:
         RunError: it cannot be read.
     """
-    file = run / "config.yaml"
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise RunError(f"{file}: cannot be read ({error}); restore it") from error
-    return content if isinstance(content, dict) else {}
+    return read_config(run) if (run / "config.yaml").is_file() else {}
 
 
 def _task_in(config: Mapping[str, Any], task: str) -> Mapping[str, Any]:

@@ -12,8 +12,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from coin_lightning.config_folder import conf_dir, did_you_mean, task_nodes
-from coin_lightning.errors import ConfigError
+from coin_lightning.config_folder import conf_dir, task_nodes
+from coin_lightning.errors import ConfigError, did_you_mean
 from coin_lightning.evaluation.scorer import DEFAULT, Reference, RuleScorer, Scorer
 
 Parts = Callable[[Reference], list[str]]
@@ -66,14 +66,16 @@ class Scoring:
         """
         if not self.scorers:
             known = [*task_nodes(conf_dir())]
+            hint = did_you_mean(self.task, known)
             raise ConfigError(
-                f"no scorer for task {self.task!r}{did_you_mean(self.task, known)} (known: {', '.join(known)}); "
+                f"no scorer for task {self.task!r}{hint and '; ' + hint} (known: {', '.join(known)}); "
                 f"a task's yaml names its own: scorers: {{{DEFAULT}: {{_target_: ...}}}}"
             )
         if variant not in self.scorers:
+            hint = did_you_mean(variant, self.scorers)
             raise ConfigError(
                 f"scorers={variant}: {self.task} has no scorer variant {variant!r}"
-                f"{did_you_mean(variant, [*self.scorers])} (known: {', '.join(self.scorers)})"
+                f"{hint and '; ' + hint} (known: {', '.join(self.scorers)})"
             )
         return self.scorers[variant]
 

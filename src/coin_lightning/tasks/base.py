@@ -61,7 +61,7 @@ class InstructionTask(L.LightningDataModule):
         short: str | None = None,
         scorers: Mapping[str, Any] | None = None,
         version: PositiveInt = 1,
-        parts: Any = None,
+        parts: Callable[[Reference], list[str]] | None = None,
     ) -> None:
         super().__init__()
         self.name, self.directory, self.data = name, directory, data
