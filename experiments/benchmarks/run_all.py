@@ -60,7 +60,6 @@ AIMS = (
     Aim("memory", "peak of a step, ours / Trainer", lambda r: r["peak_ours_over_trainer"], 1.0, -1),
     Aim("memory", "checkpoint, ours / Trainer", lambda r: r["checkpoint_ours_over_trainer"], 1.0, -1),
     Aim("reading", "seconds from start to first batch, 600,000 rows", lambda r: r["seconds"], 20.0, -1),
-    Aim("reading", "the same at the first start, beside decoding", lambda r: r["first_without_survey"], 60.0, -1),
     Aim("reading", "memory of it, MB", lambda r: r["peak_bytes"] / 1e6, 1500.0, -1),
     Aim("reading", "start to first batch, ours / datasets", lambda r: r["ours_over_datasets"], 1.0, -1),
     Aim("verify", "data check / decoding its images", lambda r: r["verify_over_decode"], 1.25, -1),

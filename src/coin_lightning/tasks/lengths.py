@@ -89,7 +89,7 @@ def _load(file: Path, count: int) -> np.ndarray:
 def _key(part: RowFile[Any], numbers: np.ndarray, encoder: Encoder) -> str:
     """Name of everything that decides the lengths: file, tokenizer, prompt, and what converted boxes depend on."""
     parts: list[Any] = [
-        VERSION, tokenizers.__version__, part.raw.sha256, part.make.__name__, encoder.backbone.text_key()
+        VERSION, tokenizers.__version__, part.raw.sha256, part.kind.name, encoder.backbone.text_key()
     ]  # fmt: skip
     if encoder.converts_boxes:
         images = dict.fromkeys(image for _, image in part.images(numbers))

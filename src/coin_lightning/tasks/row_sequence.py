@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Generic, overload
 
 import numpy as np
 import pyarrow as pa
 
 from coin_lightning.tasks.row_format import Media, Row
-from coin_lightning.tasks.sample_table import RawSamples, unread
+from coin_lightning.tasks.sample_table import Kind, RawSamples, unread
 
 Indices = Sequence[int] | np.ndarray
 
@@ -22,7 +22,7 @@ class RowFile(Generic[Row]):
         table: see `sample_table`.
         starts, numbers: where the images of each row begin in `numbers`, and their places in `paths`.
         paths: of the images below the image root, each once.
-        make: builds a row from its value, its media, `where` and the task.
+        kind: of rows.
         task: that the rows are read for.
     """
 
@@ -33,12 +33,12 @@ class RowFile(Generic[Row]):
         starts: np.ndarray,
         numbers: np.ndarray,
         paths: list[str],
-        make: Callable[..., Row],
+        kind: Kind[Row],
         task: str,
     ) -> None:
-        self.raw, self.table, self.make, self.task = raw, table, make, task
+        self.raw, self.table, self.kind, self.task = raw, table, kind, task
         self.ids: list[str] = table["id"].to_pylist()
-        self.unread = unread(table)
+        self.unread = unread(table, kind)
         self._starts, self._numbers, self._paths = starts, numbers, paths
 
     def __len__(self) -> int:
@@ -47,7 +47,7 @@ class RowFile(Generic[Row]):
     def __getitem__(self, index: int) -> Row:
         shown = self._numbers[self._starts[index] : self._starts[index + 1]].tolist()
         media = tuple(Media(self._paths[number]) for number in shown)
-        return self.make(json.loads(self.table["json"][index].as_py()), media, self.where(index), self.task)
+        return self.kind.make(json.loads(self.table["json"][index].as_py()), media, self.where(index), self.task)
 
     def where(self, index: int) -> str:
         """File and row for messages."""

@@ -106,7 +106,7 @@ def _scan(
     for at in np.flatnonzero(np.isin(numbers, list(missing))).tolist():
         row = int(np.searchsorted(starts, at, side="right")) - 1
         problems.setdefault(row, []).append(missing[numbers[at]])
-    file = RowFile(raw, table, starts, places[numbers], paths, kind.make, task)
+    file = RowFile(raw, table, starts, places[numbers], paths, kind, task)
     if len(problems) == len(file):
         _check_kind(file, kind)
     for row, first in () if repeat else _again(file.ids):

@@ -79,10 +79,6 @@ class Kind(Generic[Row]):
             return None, []
         return identity(value), [path for path in written_images(value) if isinstance(path, str) and path]
 
-    def unread(self, value: Any) -> Iterator[str]:
-        """Fields that nothing reads."""
-        return iter(value.keys() - self.fields if isinstance(value, dict) else ())
-
 
 def sample_table(raw: RawSamples, kind: Kind[Any], cache: Path | None) -> tuple[pa.Table, Problems]:
     """The table of a source, and what is wrong with its samples; one without problems is kept below `cache`.
@@ -110,9 +106,10 @@ def sample_table(raw: RawSamples, kind: Kind[Any], cache: Path | None) -> tuple[
     return table, problems
 
 
-def unread(table: pa.Table) -> Counter[str]:
+def unread(table: pa.Table, kind: Kind[Any]) -> Counter[str]:
     """How many samples have a field that nothing reads, by field."""
-    return Counter(json.loads(table.schema.metadata[b"unread"]))
+    fields = json.loads(table.schema.metadata[b"fields"])
+    return Counter({name: count for name, count in fields.items() if name not in kind.fields})
 
 
 def images_of(table: pa.Table) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -129,14 +126,14 @@ def images_of(table: pa.Table) -> tuple[np.ndarray, np.ndarray, list[str]]:
 
 
 def _made(raw: RawSamples, kind: Kind[Any]) -> tuple[pa.Table, Problems]:
-    batches, problems, ignored = [], Problems(), Counter[str]()
+    batches, problems, fields = [], Problems(), Counter[str]()
     ids: list[str | None] = []
     images: list[list[str]] = []
     texts: list[str] = []
     for number, value in enumerate(raw):
         if lines := kind.problems(value):
             problems[number] = lines
-        ignored.update(kind.unread(value))
+        fields.update(value.keys() if isinstance(value, dict) else ())
         id_, shown = kind.facts(value)
         ids.append(id_)
         images.append(shown)
@@ -145,7 +142,7 @@ def _made(raw: RawSamples, kind: Kind[Any]) -> tuple[pa.Table, Problems]:
             batches.append(pa.record_batch([ids, images, texts], schema=SCHEMA))
             ids, images, texts = [], [], []
     batches.append(pa.record_batch([ids, images, texts], schema=SCHEMA))
-    notes = {"unread": json.dumps(dict(ignored.most_common()))}
+    notes = {"fields": json.dumps(fields)}
     return pa.Table.from_batches(batches).replace_schema_metadata(notes), problems
 
 
