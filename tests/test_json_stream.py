@@ -200,3 +200,11 @@ def test_watchers_hear_every_byte_once_and_only_in_their_block(tmp_path):
         list(read_array(file))
     list(read_array(file))
     assert sum(heard) == file.stat().st_size
+
+
+@pytest.mark.parametrize("opener", ["[", "[ ", '[{"a": ', '{"a":'])
+@pytest.mark.parametrize("read", [read_array, read_samples])
+def test_brackets_without_end_are_refused_at_once(tmp_path, opener, read):
+    file = put(tmp_path / "deep.json", "[1, " + opener * 100_000)
+    with pytest.raises(DataError, match=r"deep\.json: .*500 deep within each other"):
+        list(read(file))

@@ -25,6 +25,8 @@ EDGE = 64
 KINDS = {"[": "an array", "{": "an object", "": "nothing"}
 _LONE = re.compile(rb"\\u(?:[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u)[dD][c-fC-F])", re.DOTALL)
 """Half of a character, escaped (a lone surrogate); the parser would read a question mark."""
+_DEEP = re.compile(rb'(?:[\[{]\s*(?:"\w*"\s*:\s*)?){500}')
+"""Brackets within brackets, for each of which the parser keeps the whole path to it: memory without end."""
 _watcher: ContextVar[Callable[[int], None] | None] = ContextVar("watcher", default=None)
 
 
@@ -91,7 +93,7 @@ def _read(file: Path, bracket: str, key: str | None, parser: Callable[[Any], Ite
     found, wanted, count = _begins_with(file), "{" if key else bracket, 0
     if wanted and found != wanted:
         raise _another(file, wanted, found)
-    _check_halves(file)
+    _check_text(file)
     with _opened(file) as opened:
         try:
             for item in parser(_Watched(opened)):
@@ -134,13 +136,16 @@ def _begins_with(file: Path) -> str:
         return opened.read(PIECE).lstrip()[:1].decode("ascii", "replace")
 
 
-def _check_halves(file: Path) -> None:
+def _check_text(file: Path) -> None:
+    """What the parser would take without a word, or never come back from."""
     with file.open("rb") as opened:
         text, place, piece = b"", 0, None
         while piece != b"":
             piece = opened.read(PIECE)
             text += piece
             ahead = len(text) - EDGE if piece else len(text)
+            if _DEEP.search(text):
+                raise malformed(file, "brackets stand 500 deep within each other, which no data set needs")
             for match in _LONE.finditer(text):
                 before = text[: match.start()]
                 escaped = (len(before) - len(before.rstrip(b"\\"))) % 2  # the backslash is a letter itself
