@@ -25,7 +25,7 @@ ANSWERS = {
 def write_suite(root: Path, train: int = 20, test: int = 4) -> Path:
     """Write the suite below `root` with so many rows per task; every other ScienceQA row has no image."""
     for index, colour in enumerate(COLOURS):
-        _image(root, f"shared/{colour}.jpg", colour, 40 + index)
+        _write_image(root, f"shared/{colour}.jpg", colour, 40 + index)
     for task, (folder, _) in FOLDERS.items():
         _write(train_file(root, task), [_train_row(task, number) for number in range(train)])
         _write(answer_file(root, task), [_test_row(task, number) for number in range(test)])
@@ -65,7 +65,7 @@ def _write(file: Path, data: Any) -> None:
     file.write_text(json.dumps(data))
 
 
-def _image(root: Path, name: str, colour: str, width: int) -> None:
+def _write_image(root: Path, name: str, colour: str, width: int) -> None:
     path = root / "cl_dataset" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (width, 28), colour).save(path)

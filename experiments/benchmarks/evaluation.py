@@ -81,7 +81,7 @@ def one_by_one(
     encoder: Encoder,
 ) -> dict[str, str]:
     """id -> answer of all test rows."""
-    return {row.id: answer(module, encoder, row, task.max_new_tokens) for row in task.test_rows}
+    return {row.id: answer(module, encoder, row, task.answers.max_new_tokens) for row in task.test_rows}
 
 
 def measure(module: ContinualMLLM, tasks: list[InstructionTask], args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from transformers.trainer_callback import ProgressCallback
 
 from coin_lightning.backbones.base import IGNORE
 from coin_lightning.module import ContinualMLLM
-from coin_lightning.tasks.base import InstructionTask, Rows
+from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.rows import TrainRow
 
@@ -101,7 +101,7 @@ def make_trainer(
         model=module.peft,
         args=arguments,
         data_collator=partial(model_inputs, with_pixels(task)),
-        train_dataset=Rows(task.train_rows),
+        train_dataset=task.train_rows,
         optimizers=(optimizer, schedule),
         callbacks=[watch],
     )

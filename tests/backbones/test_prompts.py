@@ -58,7 +58,7 @@ def test_formats_are_found_by_name():
         (
             QWEN,
             "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
-            "<|im_start|>user\nImage 1: <img><image></img>\nWhat?<|im_end|>\n<|im_start|>assistant\nA cat<|im_end|>\n"
+            "<|im_start|>user\nPicture 1: <img><image></img>\nWhat?<|im_end|>\n<|im_start|>assistant\nA cat<|im_end|>\n"
             "<|im_start|>user\nSure?<|im_end|>\n<|im_start|>assistant\nYes<|im_end|>",
             ["A cat<|im_end|>", "Yes<|im_end|>"],
         ),

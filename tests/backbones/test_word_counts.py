@@ -65,8 +65,9 @@ def talks(seed: int, strange: float) -> list[list[Turn]]:
 
     made = []
     for _ in range(150):
-        turns = [Turn(text(20), text(5), image=at == 0 and rng.random() < 0.6) for at in range(rng.randrange(1, 5))]
-        made.append(turns if rng.random() < 0.8 else [Turn(text(20), None, image=rng.random() < 0.6)])
+        shown = [int(at == 0 and rng.random() < 0.6) for at in range(rng.randrange(1, 5))]
+        turns = [Turn(text(20), text(5), images=images) for images in shown]
+        made.append(turns if rng.random() < 0.8 else [Turn(text(20), None, images=int(rng.random() < 0.6))])
     return made
 
 

@@ -100,10 +100,10 @@ def world(tmp_path: Path, write_task, backbone):
 def test_position_is_what_lies_in_the_folder(world):
     here = world()
     first = here.loop.next_experience(here.module)
-    assert (first.index, first.name, first.task, first.trained) == (0, "zero_shot", None, False)
+    assert (first.position, first.name, first.task, first.trained) == (0, "zero_shot", None, False)
     here.skip_zero_shot()
     second = here.loop.next_experience(here.module)
-    assert (second.index, second.name, second.resume_from) == (1, "imagenet", None)
+    assert (second.position, second.name, second.resume_from) == (1, "imagenet", None)
     (second.folder).mkdir(parents=True)
     (second.folder / "last.ckpt").touch()
     assert here.loop.next_experience(here.module).resume_from == second.folder / "last.ckpt"
@@ -340,11 +340,11 @@ def test_a_joint_run_goes_from_zero_shot_to_its_end(world):
     here = world()
     here.scenario.train_tasks = {2: here.scenario.tasks[0]}
     here.run.training, here.run.positions = "joint", [0, 2]
-    assert here.loop.next_experience(here.module).index == 0
+    assert here.loop.next_experience(here.module).position == 0
     here.skip_zero_shot()
     here.module.projector = "reinitialised"
     before = {name: value.detach().clone() for name, value in here.module.trainable().items()}
     experience = here.fit()
     assert (experience.position, experience.folder.name) == (2, "task_02_joint")
-    assert all(torch.equal(value, before[name]) for name, value in here.loop._before.items())  # the first train_task
+    assert all(torch.equal(value, before[name]) for name, value in here.loop._before.items())  # the first task
     assert here.loop.steps_until(2) == 2

@@ -29,7 +29,7 @@ TARGETS = r".*language_model.*\.(q_proj|down_proj)"
 
 
 def train_task(name: str = "gqa", rows: int = 100, batch: int = 4, epochs: int = 1) -> SimpleNamespace:
-    task = SimpleNamespace(name=name, train_rows=range(rows), batch_size=batch, epochs=epochs)
+    task = SimpleNamespace(name=name, title=name, short=name, train_rows=range(rows), batch_size=batch, epochs=epochs)
     task.steps_per_epoch = lambda devices: -(-rows // (batch * devices))
     return task
 

@@ -39,7 +39,7 @@ class Loop:
             (tmp_path / str(index) / "train.json").write_text("{}")
         folder = lambda index: tmp_path / str(index)  # noqa: E731
         self.run = SimpleNamespace(scores=lambda: dict.fromkeys(done), folder=folder, positions=[0, 1, 2])
-        self.experience = SimpleNamespace(index=2, name="a", task=task, resume_from=None)
+        self.experience = SimpleNamespace(position=2, name="a", task=task, resume_from=None)
 
 
 def made(width: int = 120) -> tuple[SequenceProgress, io.StringIO]:

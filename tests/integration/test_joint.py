@@ -28,7 +28,7 @@ def test_there_are_two_experiences_and_the_last_asks_all_tasks(joint: Path):
     assert sorted(folder.name for folder in joint.glob("task_*")) == ["task_00_zero_shot", "task_03_joint"]
     matrix = read(joint / "matrix.json")
     assert matrix["rows"] == ["zero_shot", "scienceqa", "textvqa", "joint"]
-    assert matrix["learned"] == "joint"
+    assert matrix["training"] == "joint"
     assert matrix["counts"] == [[4] * 3, [None] * 3, [None] * 3, [4] * 3]
     defined = {name for name, value in matrix["metrics"].items() if value is not None}
     assert defined == {"acc", "zero_shot"}

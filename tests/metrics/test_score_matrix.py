@@ -96,14 +96,14 @@ def test_a_matrix_of_nothing_learned_has_the_zero_shot_mean():
     matrix = ScoreMatrix.empty(["a", "b"], "nothing").with_row(0, {"a": 10.0, "b": 30.0})
     found = {name: value for name, value in matrix.summary().items() if not math.isnan(value)}
     assert found == {"zero_shot": 20.0}
-    assert matrix.to_json()["learned"] == "nothing"
+    assert matrix.to_json()["training"] == "nothing"
 
 
 def test_rows_that_a_run_fills():
     assert positions(3) == [0, 1, 2, 3]
     assert positions(3, "joint") == [0, 3]
     assert positions(3, "nothing") == [0]
-    with pytest.raises(ConfigError, match="learned: 'all' is unknown; use one of sequence, joint, nothing"):
+    with pytest.raises(ConfigError, match="training: 'all' is unknown; use one of sequence, joint, nothing"):
         ScoreMatrix.empty(["a"], "all")
 
 

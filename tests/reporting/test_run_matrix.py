@@ -87,11 +87,11 @@ def test_a_joint_run_has_two_rows_and_is_compared_with_zero_shot() -> None:
 
 
 def test_a_run_without_training_is_complete_with_its_first_row() -> None:
-    run = parse_matrix(content([[10, 20, 5], *[[NULL] * 3] * 3], learned="nothing"))
+    run = parse_matrix(content([[10, 20, 5], *[[NULL] * 3] * 3], training="nothing"))
     assert (run.filled, run.is_complete) == ([0], True)
     assert run.final.tolist() == [10, 20, 5]
-    with pytest.raises(RunError, match="'learned' is 'much', expected one of sequence, joint, nothing"):
-        parse_matrix(content(learned="much"))
+    with pytest.raises(RunError, match="'training' is 'much', expected one of sequence, joint, nothing"):
+        parse_matrix(content(training="much"))
 
 
 def test_rows_still_to_come_are_shown_in_a_sequence() -> None:

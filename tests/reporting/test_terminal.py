@@ -76,7 +76,7 @@ def test_final_summary(make_run: MakeRun) -> None:
 
 
 def test_a_joint_run_has_its_row_against_zero_shot() -> None:
-    joint = parse_matrix(content([[10, 20, 5], [NULL] * 3, [NULL] * 3, [50, 60, 4]], learned="joint"))
+    joint = parse_matrix(content([[10, 20, 5], [NULL] * 3, [NULL] * 3, [50, 60, 4]], training="joint"))
     lines = [line.split() for line in show(matrix_table(joint)).splitlines() if line.strip()]
     assert lines[2:] == [["zero-shot", "10.0", "20.0", "5.0"], ["joint", "50.0", "60.0", "4.0"],
                          ["change", "+40.0", "+40.0", "\u22121.0"]]  # fmt: skip
@@ -108,6 +108,6 @@ def test_the_final_summary_shows_the_matrix_of_each_judge(make_run: MakeRun) -> 
 
 
 def test_the_header_tells_orders_from_unions(tmp_path: Path) -> None:
-    for learned, names in (("sequence", "GQA > VizWiz"), ("joint", "GQA + VizWiz"), ("nothing", "GQA, VizWiz")):
-        header = run_header("e", "lora", "tiny", 0, ["GQA", "VizWiz"], tmp_path, learned=learned)
+    for training, names in (("sequence", "GQA > VizWiz"), ("joint", "GQA + VizWiz"), ("nothing", "GQA, VizWiz")):
+        header = run_header("e", "lora", "tiny", 0, ["GQA", "VizWiz"], tmp_path, training=training)
         assert names in show(header, width=200)

@@ -110,10 +110,10 @@ def test_a_image_that_vanished_is_missed_although_it_is_known(root, ledger):
 def test_progress_counts_every_image_once(root, ledger):
     steps: list[int] = []
     images = ["a.png", "b.jpg", "a.png", "text.jpg"]
-    ledger.check(root, images, report=steps.append)
+    ledger.check(root, images, on_progress=steps.append)
     assert sum(steps) == 3
     steps.clear()
-    ledger.check(root, images, report=steps.append)
+    ledger.check(root, images, on_progress=steps.append)
     assert steps == [2, 1]  # both sound ones at once, and the broken one again
 
 
@@ -123,7 +123,7 @@ def test_what_was_decoded_before_an_interruption_is_kept(root, ledger, opened):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ledger.check(root, ["a.png", "b.jpg", "deep/c.png"], workers=1, report=interrupt)
+        ledger.check(root, ["a.png", "b.jpg", "deep/c.png"], workers=1, on_progress=interrupt)
     kept = entries(ledger)
     assert "a.png" in kept
     ledger.check(root, list(SIZES))

@@ -8,6 +8,7 @@ import torch
 from coin_lightning.errors import ConfigError
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.joint import JointTask
+from coin_lightning.tasks.options import BatchOptions
 from made_tasks import made_task
 
 
@@ -24,7 +25,7 @@ def members(write_task, tmp_path: Path, backbone) -> list[InstructionTask]:
 
 
 def test_it_has_the_rows_of_all_members(members):
-    union = JointTask(members, batch_size=3, epochs=2)
+    union = JointTask(members, BatchOptions(size=3, epochs=2))
     union.join(seed=5, position=2)
     assert (union.name, union.batch_size, union.epochs, union.key) == ("joint", 3, 2, "5/2")
     assert list(union.train_rows) == [*members[0].train_rows, *members[1].train_rows]
@@ -33,7 +34,7 @@ def test_it_has_the_rows_of_all_members(members):
 
 
 def test_batches_mix_the_members_and_hold_each_row_once(members):
-    union = JointTask(members, batch_size=4)
+    union = JointTask(members, BatchOptions(size=4))
     union.join(0, 2)
     batches = list(union.train_dataloader())
     ids = sorted(id_ for batch in batches for id_ in batch["ids"])
@@ -45,7 +46,7 @@ def test_batches_mix_the_members_and_hold_each_row_once(members):
 
 
 def test_a_row_is_read_as_by_its_own_task(members):
-    union = JointTask(members, batch_size=4)
+    union = JointTask(members, BatchOptions(size=4))
     union.join(0, 2)
     row = members[1].train_rows[3]
     assert union.encoder.encode(row) == members[1].encoder.encode(row)
@@ -57,4 +58,4 @@ def test_members_below_different_roots_are_refused(members, tmp_path: Path):
     with pytest.raises(
         ConfigError, match=r"scenario\.joint=true needs all tasks below one image root, there are .*data"
     ):
-        JointTask([*members, other], batch_size=4)
+        JointTask([*members, other], BatchOptions(size=4))

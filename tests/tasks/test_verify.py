@@ -92,7 +92,7 @@ def test_a_second_call_decodes_nothing(toy, monkeypatch):
 def test_images_are_counted_for_a_bar(toy):
     seen: list[tuple[int, int]] = []
     task = made_task("toy", toy.root, "Toy", toy.cache)
-    verify_task(task, tiny.load(), ImageLedger(toy.cache / "p.sqlite"), report=lambda *step: seen.append(step))
+    verify_task(task, tiny.load(), ImageLedger(toy.cache / "p.sqlite"), on_progress=lambda *step: seen.append(step))
     assert seen[-1] == (4, 4)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 

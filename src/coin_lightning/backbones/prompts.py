@@ -197,7 +197,7 @@ QWEN = replace(
     CHATML,
     name="qwen",
     system="You are a helpful assistant.",
-    image=f"Image {NUMBER}: <img>{IMAGE}</img>\n",
+    image=f"Picture {NUMBER}: <img>{IMAGE}</img>\n",
     box_numbers="thousand_tags",
 )
 """Qwen-VL-Chat (arXiv 2308.12966, section 3): ChatML, the image numbered and between its own tags."""

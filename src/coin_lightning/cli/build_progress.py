@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from coin_lightning.benchmarks.coin.options import BuildProgress
+from coin_lightning.reporting.names import title
 
 EVERY = 1000
 """Rows between two looks at the clock."""
@@ -30,7 +31,7 @@ class BuildBar(BuildProgress):
         """Begin a line; what the line before had left counts as done."""
         self._finish()
         self._rows = 0
-        self._bar = self.bars.add_task(f"{folder} {split}", total=total or None, rows=0)
+        self._bar = self.bars.add_task(f"{title(folder.lower())} {split}", total=total or None, rows=0)
 
     def read(self, count: int) -> None:
         """Move the bar."""

@@ -39,7 +39,7 @@ def explain(error: Exception, conf: Path) -> ConfigError:
     text = str(error)
     if found := OPTION.search(text):
         group, option = found.groups()
-        options = [file.stem for file in (conf / group).glob("*.yaml")]
+        options = [file.stem for file in (conf / group).glob("[!_]*.yaml")]
         if options:
             return ConfigError(f"{group}={option}: there is no {group}/{option}.yaml; {hint(option, options)}")
     if found := OVERRIDE.search(text):
@@ -109,7 +109,7 @@ def missing_groups(config: DictConfig, conf: Path) -> list[str]:
     """Groups that a run needs and that were taken out (`judge=null`), or put a plain value for."""
     groups = [group for group in sorted(root_keys(conf)) if (conf / group).is_dir() and group != "hydra"]
     wrong = [group for group in groups if group not in config or not isinstance(config[group], DictConfig)]
-    options = {group: ", ".join(sorted(file.stem for file in (conf / group).glob("*.yaml"))) for group in wrong}
+    options = {group: ", ".join(sorted(file.stem for file in (conf / group).glob("[!_]*.yaml"))) for group in wrong}
     return [f"{group}: a run needs this group; choose {group}= from {options[group]}" for group in wrong]
 
 

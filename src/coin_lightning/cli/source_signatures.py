@@ -94,8 +94,9 @@ def _fields(here: Module, statement: ast.ClassDef) -> Fields:
 def _of_fields(fields: Fields) -> Signature:
     """Hints are of our own only: what PEFT's dataclasses say of their fields is narrower than what they take."""
     needed = (name for name, (_, each) in fields.items() if each.value is None or _without_default(each.value))
-    own = {name: field for name, field in fields.items() if field[0].name.startswith("coin_lightning.")}
-    hints = {name: hint for name, (here, each) in own.items() for hint in _meanings(here, each.annotation)}
+    own = all(here.name.startswith("coin_lightning.") for here, _ in fields.values())
+    read = fields.items() if own else ()
+    hints = {name: hint for name, (here, each) in read for hint in _meanings(here, each.annotation)}
     return Signature(frozenset(fields), tuple(needed), hints)
 
 

@@ -55,7 +55,7 @@ def _task(report: Report, task: Report) -> dict[str, Any]:
         "findings": [{**each, "examples": short_paths(report, each["examples"])} for each in task["findings"]],
         "bars": {split: answer_bars(balance) for split, balance in task["balance"].items()},
         "charts": {split: svg(length_chart(entry, split)) for split, entry in task["lengths"].items()},
-        "samples": [{**each, "image": _image(task, each)} for each in task["samples"]],
+        "samples": [{**each, "shown": _image(task, each)} for each in task["samples"]],
     }
 
 

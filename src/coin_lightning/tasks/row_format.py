@@ -14,7 +14,7 @@ TRAIN_FIELDS = OWN_FIELDS | {"conversations"}
 TEST_FIELDS = OWN_FIELDS | {"text"} | READ_FIELDS
 """What is read of a row; whatever else it has is counted."""
 NO_PAIRS = "field 'conversations' must be a list of question and answer pairs"
-_MEDIA = re.compile("image|img|image|photo|video", re.IGNORECASE)
+_MEDIA = re.compile("image|img|picture|photo|video", re.IGNORECASE)
 
 
 class Media(NamedTuple):

@@ -71,7 +71,8 @@ def test_expert_loop_is_the_same_function_as_ours(scripts):
     with torch.no_grad():
         loop.router.weight.copy_(ours.moelora_router["default"])
         for e in range(2):
-            loop.downs[e].weight.copy_(ours.moelora_A["default"][e])
-            loop.ups[e].weight.copy_(ours.moelora_B["default"][e])
+            down, up = ours.slot("default", e)
+            loop.downs[e].weight.copy_(down)
+            loop.ups[e].weight.copy_(up.t())
     x = torch.randn(1, 5, 8)
     torch.testing.assert_close(ours(x), loop(x))
