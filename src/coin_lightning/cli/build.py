@@ -71,17 +71,18 @@ def _passed(path: str, node: DictConfig) -> list[str]:
 def targets(config: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
     """Every node with a `_target_`, with its key."""
     if isinstance(config, ListConfig):
-        for index, item in enumerate(config):
-            yield from targets(item, f"{path}[{index}]")
+        for index in range(len(config)):
+            yield from targets(config._get_node(index), f"{path}[{index}]")
     if not isinstance(config, DictConfig):
         return
     if "_target_" in config:
         yield path, config
     for key in config:
         name = str(key)
-        if OmegaConf.is_missing(config, key) or (path == "" and name == "hydra"):
+        if path == "" and name == "hydra":
             continue
-        yield from targets(config[key], f"{path}.{name}" if path else name)
+        # raw: what a reference points to is found where it stands
+        yield from targets(config._get_node(key), f"{path}.{name}" if path else name)
 
 
 def check_early(config: DictConfig) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
@@ -41,9 +41,8 @@ def checked(node: DictConfig, path: str, hints: Mapping[str, Any]) -> Iterator[s
         path: its key, empty for the whole config.
         hints: annotation by key; a key without one may be anything.
     """
-    values: Any = OmegaConf.to_container(node, resolve=True)
     for key in [str(each) for each in node if str(each) in hints and not _taken_over(node, str(each))]:
-        name, value = f"{path}.{key}" if path else key, values[key]
+        name, value = f"{path}.{key}" if path else key, _plain(node[key])
         if holds_call(value):
             yield from _beside_calls(name, value)
         elif reason := refusal(hints[key], value):
@@ -52,6 +51,13 @@ def checked(node: DictConfig, path: str, hints: Mapping[str, Any]) -> Iterator[s
                 OmegaConf.update(node, key, text)
             else:
                 yield f"{name}={shown(value)}: {reason}{_quoting(name, value, hints[key])}"
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON would write it; of calls in it no more than that they are calls: they are checked by themselves."""
+    if isinstance(value, DictConfig):
+        return {str(key): _plain(value[key]) for key in (["_target_"] if "_target_" in value else value)}
+    return [_plain(each) for each in value] if isinstance(value, ListConfig) else value
 
 
 TAKEN_OVER = re.compile(r"\$\{(data|batches|answers)\.\w+\}")

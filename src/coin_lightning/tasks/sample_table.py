@@ -18,7 +18,7 @@ import pyarrow as pa
 from coin_lightning.tasks.row_format import Row, identity, image_problems, row_problems, written_images
 from coin_lightning.whole_files import taking_place_of
 
-VERSION = 1
+VERSION = 2
 """Of what is checked of a sample and kept in a table; counted up with every change of either."""
 FOLDER = "samples"
 """Name in the features folder."""
