@@ -81,7 +81,7 @@ TAKEN: dict[str, dict[str, str]] = {
         r"protocol\.test_subset\..*": "a text names a file of ids",
     },
     "empty": {r"protocol\.test_subset\..*": OWN_CHECK},
-    "part": {r"adapter\.alpha|judge\.timeout|(.*\.)?data\.max_cache_gigabytes": "any number; the default is just whole"},
+    "part": {r"adapter\.alpha|judge\.timeout|(.*\.)?data\.max_cache_gigabytes": "any number, whole or not"},
     "negative": {
         r"scenario\.order_seed|(.*\.)?data\.subset_seed": "any whole number seeds a draw",
         r"optimizer\.lr|protocol\.projector_lr|callbacks\.checkpoint\.every_n_steps": OWN_CHECK,

@@ -118,7 +118,7 @@ class Scenario:
         Args:
             backbone: reads the rows.
             seed: of the run.
-            report: gets a task's name and how many more of its images have been looked at.
+            on_progress: gets a task's name and how many more of its images have been looked at.
 
         Raises:
             DataError: with the problems of all tasks together.

@@ -206,7 +206,7 @@ class InstructionTask(L.LightningDataModule):
         """Check that every used row fits the context and every used image can be decoded.
 
         Args:
-            report: gets the number of further images looked at.
+            on_progress: gets the number of further images looked at.
 
         Raises:
             DataError: all problems together.

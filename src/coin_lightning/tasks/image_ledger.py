@@ -102,7 +102,7 @@ class ImageLedger:
 
         Args:
             workers: decoding threads; default: one per core that this process may use.
-            report: gets the number of further images done.
+            on_progress: gets the number of further images done.
         """
         return self.survey(root, images, workers, on_progress).problems
 

@@ -137,6 +137,11 @@ class MoELoraConfig(PeftConfig):
         active = range(self.num_experts) if self.active_slots is None else self.active_slots
         return [slot for slot in active if fixed[slot] is None]
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether every slot that takes part has a fixed weight: then one weight matrix equals the bank."""
+        return self.fixed_weights is not None and not self.routed_slots
+
     def to_dict(self) -> dict[str, Any]:
         """As PEFT's, with sets (PEFT makes some) as sorted lists: the same adapter writes the same bytes."""
         return {key: sorted(value) if isinstance(value, set) else value for key, value in asdict(self).items()}

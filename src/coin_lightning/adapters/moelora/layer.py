@@ -165,13 +165,12 @@ class MoELoraLinear(SlotLayer, BaseTunerLayer):
 
     def _fixed_weights(self, name: str) -> list[float]:
         config = self.moelora_config[name]
-        weights = config.fixed_weights
-        if weights is None or config.routed_slots:
+        if not config.is_fixed:
             raise ConfigError(
                 f'adapter {name!r} has mixing="given" and no weights: open slot_weights(model, weights) around the '
                 "call (until backward has run, with activation checkpointing) or set fixed_weights."
             )
-        return [weight or 0.0 for weight in weights]  # None only where the slot is off
+        return [weight or 0.0 for weight in config.fixed_weights or ()]  # None only where the slot is off
 
     def delta_weight(self, name: str, weights: Tensor) -> Tensor:
         """(alpha / r) * sum_s w_s B_s^T A_s over active slots for fixed weights [E]; [d_out, d_in], dtype of A."""

@@ -65,7 +65,7 @@ class MoELoraModel(BaseTuner):
         for name in self.active_adapters:
             config = self.peft_config[name]
             assert isinstance(config, MoELoraConfig)
-            if config.fixed_weights is None or config.routed_slots:
+            if not config.is_fixed:
                 raise ConfigError(
                     f"adapter {name!r} cannot be merged: its gate depends on the input, so no single weight matrix "
                     "equals it. Use unload() for the bare base model, keep the adapter at inference, use "

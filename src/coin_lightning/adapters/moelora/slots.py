@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coin_lightning.adapters.moelora.config import MoELoraConfig
+from coin_lightning.adapters.moelora.config import MoELoraConfig, _slots
 from coin_lightning.adapters.moelora.layer import MoELoraLinear
 from coin_lightning.errors import ConfigError
 
@@ -190,8 +190,7 @@ def merge_slots(model: nn.Module, weights: Tensor | Sequence[float] | int, adapt
     """
     config, layers = _bank(model, adapter_name)
     if isinstance(weights, int):
-        if not 0 <= weights < config.num_experts:
-            raise ConfigError(f"merge_slots: no slot {weights}; slots are numbered 0 to {config.num_experts - 1}.")
+        _slots("merge_slots", [weights], config.num_experts)
         weights = [float(slot == weights) for slot in range(config.num_experts)]
     weights = torch.as_tensor(weights, dtype=torch.float32)
     if weights.shape != (config.num_experts,):
