@@ -54,7 +54,7 @@ def checked(node: DictConfig, path: str, hints: Mapping[str, Any]) -> Iterator[s
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON would write it; of calls in it no more than that they are calls: they are checked by themselves."""
+    """A value as JSON would write it; of calls in it no more than that they are calls: those have their own check."""
     if isinstance(value, DictConfig):
         return {str(key): _plain(value[key]) for key in (["_target_"] if "_target_" in value else value)}
     return [_plain(each) for each in value] if isinstance(value, ListConfig) else value
