@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from coin_lightning.config_folder import load_yaml
 from coin_lightning.errors import RunError
 
 AGAIN = "give the command of the run again"
@@ -14,7 +15,7 @@ REMEDIES = {
     "metrics.json": f"remove it and matrix.json, and {AGAIN}: both are written anew from the other files",
     "environment.json": "restore or remove it; without it pages say nothing of machine and data, and nobody checks "
     "that the data are those that the run was started with",
-    "subsets.json": "restore or remove it; without it nobody checks that the rows are those the run was started with",
+    "subsets.json": "restore or remove it; without it nobody checks that the samples are those the run started with",
     "scores.json": f"restore it, or remove it and {AGAIN}: the experience is evaluated again",
     "router.json": f"restore it, or remove it and its scores.json, and {AGAIN}: the experience is evaluated again",
     "train.json": f"restore it, or remove its folder and those of later tasks, and {AGAIN}: they are learned again",
@@ -54,7 +55,7 @@ def read_config(run: Path) -> dict[str, Any]:
     """
     file = run / "config.yaml"
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = load_yaml(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it holds no config")
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -13,6 +13,7 @@ import pytest
 from fake_run import HOSTILE, TASKS, add_judge, add_variants, build_run, exact_scorer
 
 from coin_lightning.errors import RunError
+from coin_lightning.reporting import run_artifacts
 from coin_lightning.reporting.html import headline, machine_class, write_report
 from coin_lightning.reporting.page_sections import matrix_cells
 from coin_lightning.reporting.run_matrix import load_matrix
@@ -196,3 +197,14 @@ def test_the_page_shows_both_readings_and_the_published_row(make_run: MakeRun) -
     assert "Beside the published numbers" in text
     assert "37.1" in found.text  # ACC of the row
     assert "projector: ours carried, published reinitialised" in found.text
+
+
+def test_the_page_reads_the_config_of_its_run_once(
+    page: tuple[Page, str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for each task and each side of its examples, it took most of a page's time."""
+    reads: list[Path] = []
+    real = run_artifacts.config_of
+    monkeypatch.setattr(run_artifacts, "config_of", lambda run: (reads.append(run), real(run))[1])
+    write_report(page[2])
+    assert reads == [page[2]]

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
@@ -12,6 +11,7 @@ from coin_lightning.cli.build import node_problems
 from coin_lightning.cli.config_errors import understood
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
+from coin_lightning.evaluation.run_scoring import config_of
 
 
 def judge_config(run: Path, overrides: Sequence[str]) -> DictConfig:
@@ -28,8 +28,7 @@ def judge_config(run: Path, overrides: Sequence[str]) -> DictConfig:
     wrong = [each for each, key in zip(overrides, keys, strict=True) if key != "judge" and not key.startswith("judge.")]
     if wrong:
         raise ConfigError(f"{', '.join(wrong)}: only judge=... and judge.<key>=... can be set; the run is what it is")
-    file = run / "config.yaml"
-    config: Any = (yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None) or {}
+    config = config_of(run)
     node = _composed(config, overrides) if "judge" in keys else _own(config, run, overrides)
     problems = node_problems("judge", node)
     if problems:

@@ -12,14 +12,13 @@ FIELDS = ("title", "short", "version", "scorers", "parts")
 """What a task's yaml says beside the data: nothing that is learned or answered depends on it."""
 
 
-def run_scoring(run: Path, task: str) -> Scoring:
+def scoring_in(config: Mapping[str, Any], task: str) -> Scoring:
     """How a task of a run is scored, by the run's own config; by the package's yaml where that says nothing of it.
 
     Raises:
         ConfigError: a scorer cannot be built.
-        RunError: `config.yaml` cannot be read.
     """
-    return Scoring.of(task, _task_in(config_of(run), task))
+    return Scoring.of(task, _task_in(config, task))
 
 
 def newest_scoring(run: Path, tasks: Sequence[str], folders: Sequence[Path]) -> dict[str, Mapping[str, Any]]:

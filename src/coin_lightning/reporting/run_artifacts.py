@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 import numpy as np
 
 from coin_lightning.errors import RunError
-from coin_lightning.evaluation.run_scoring import run_scoring
+from coin_lightning.evaluation.run_scoring import config_of, scoring_in
 from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.reporting.json_fields import field, read_json_lines
@@ -128,7 +128,11 @@ class RunArtifacts:
             ConfigError: a scorer of the task's yaml cannot be built.
             RunError: ``config.yaml`` cannot be read.
         """
-        return run_scoring(self.path, task)
+        return scoring_in(self._config, task)
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        return config_of(self.path)
 
     def task(self, row: int) -> str:
         """Name of the row: ``zero_shot`` or a task."""
