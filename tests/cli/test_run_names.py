@@ -13,31 +13,47 @@ from coin_lightning.errors import ConfigError
 
 
 def test_a_short_name_stays_as_it_is():
-    assert folder_name("adapter.rank=16,scenario.order=[gqa,vqav2]") == "adapter.rank=16,scenario.order=[gqa,vqav2]"
-    assert folder_name("") == ""
+    words = ["scenario.order=[gqa,vqav2]", "adapter.rank=16"]
+    assert folder_name(words) == "adapter.rank=16,scenario.order=[gqa,vqav2]"
+    assert folder_name([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["+experiment=moelora_llava", "seed=3", "num_threads=1", "trainer=gpu", "experiment_name=mine"], ""),
+        (["judge=hf", "judge.model=/models/7b", "judge.dtype=bfloat16", "logger=wandb", "bounds.joint=/runs/j"], ""),
+        (["data.root=/data", "+scenario.tasks.gqa.data.root=/fast", "batches.num_workers=8", "paths.cache=/big"], ""),
+        (["backbone.path=/models/llava", "backbone.pretrained.projector=/models/p.bin"], ""),
+        (["+debug=tiny", "trainer.precision=32", "~plugin.ewc"], "+debug=tiny,trainer.precision=32,~plugin.ewc"),
+        (["data.limit_train=9", "backbone.max_length=64"], "backbone.max_length=64,data.limit_train=9"),
+    ],
+)
+def test_a_folder_is_named_after_what_changes_results(words: list[str], name: str):
+    assert folder_name(words) == name
 
 
 def test_a_value_with_slashes_makes_no_folders():
-    assert folder_name("backbone.projector=/models/a.safetensors") == "backbone.projector=_models_a.safetensors"
+    assert folder_name(["backbone.projector=/models/a.safetensors"]) == "backbone.projector=_models_a.safetensors"
 
 
 def test_long_names_are_cut_and_told_apart():
-    first, second = folder_name("a" * 400 + "1"), folder_name("a" * 400 + "2")
+    first, second = folder_name(["a" * 400 + "1"]), folder_name(["a" * 400 + "2"])
     assert first != second
-    assert first == folder_name("a" * 400 + "1")
+    assert first == folder_name(["a" * 400 + "1"])
     assert len(first) == LONGEST
     assert first.startswith("a" * 100)
 
 
 def test_a_name_is_never_cut_within_a_character():
-    name = folder_name("ä" * 300)
+    name = folder_name(["ä" * 300])
     assert len(name.encode()) <= LONGEST
     assert set(name.rsplit("-", 1)[0]) == {"ä"}
 
 
 def test_configs_can_use_it():
     register()
-    config = OmegaConf.create({"words": "a=1,b=[c,d]/e", "folder": "runs/${folder_name:${words}}"})
+    config = OmegaConf.create({"words": ["b=[c,d]/e", "a=1"], "folder": "runs/${folder_name:${words}}"})
     assert config.folder == "runs/a=1,b=[c,d]_e"
 
 

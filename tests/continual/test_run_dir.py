@@ -91,7 +91,7 @@ def test_other_rows_are_refused_once_a_run_has_started(tmp_path: Path):
     assert read_json(tmp_path / "subsets.json") == subsets
     finished(run, 0, {"a": 1.0})
     run.claim_subsets(subsets)
-    with pytest.raises(RunError, match="other rows of a would be used"):
+    with pytest.raises(RunError, match="other samples of a would be used"):
         run.claim_subsets(other)
     assert read_json(tmp_path / "subsets.json") == subsets
 

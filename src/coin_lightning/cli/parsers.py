@@ -4,13 +4,11 @@ import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from coin_lightning.continual.free_keys import MACHINE, PLACES
 from coin_lightning.metrics.score_matrix import CELLS
 
 PROGRAM = "python -m coin_lightning"
-FREE = (
-    "num_threads", "data.root", "data.features", "scenario.builder", "batches.num_workers",
-    "trainer.accelerator", "trainer.devices",
-)  # fmt: skip
+FREE = (*PLACES, *MACHINE)
 """Config keys of a run that say where something lies or what computes it; `evaluate` takes no other."""
 
 

@@ -1,23 +1,29 @@
 """The folder of a run, named after the command line: readable, and no longer than file systems allow."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
 from coin_lightning.assets import cache_root
+from coin_lightning.continual.free_keys import is_named
 from coin_lightning.errors import ConfigError
 
 LONGEST = 180
 """Bytes of a folder name; most file systems take 255, and other programs add to it."""
 
 
-def folder_name(overrides: str) -> str:
-    """Hydra's `override_dirname` as one folder: slashes become `_`; a long name is cut, and its hash tells it apart."""
-    name = overrides.replace("/", "_")
+def folder_name(overrides: Sequence[str]) -> str:
+    """The overrides of a command that can tell its results from others', sorted, as one folder.
+
+    Slashes become `_`; a long name is cut, and its hash tells it apart.
+    """
+    named = ",".join(sorted(each for each in overrides if is_named(each.lstrip("+~").partition("=")[0])))
+    name = named.replace("/", "_")
     if len(name.encode()) <= LONGEST:
         return name
-    digest = hashlib.sha256(overrides.encode()).hexdigest()[:10]
+    digest = hashlib.sha256(named.encode()).hexdigest()[:10]
     return f"{name.encode()[: LONGEST - 11].decode(errors='ignore')}-{digest}"
 
 

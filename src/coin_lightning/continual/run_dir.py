@@ -5,7 +5,6 @@ import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,10 +14,10 @@ import yaml
 from filelock import FileLock, Timeout
 
 from coin_lightning import processes
+from coin_lightning.continual.free_keys import is_free
 from coin_lightning.continual.variant_grids import variant_grids
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.judges.summary import judges_of, own_metrics
-from coin_lightning.evaluation.run_scoring import FIELDS
 from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.side_by_side import versions_of
 from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json, positions, row_names
@@ -29,16 +28,6 @@ PACKAGES = (
     "coin-lightning", "torch", "lightning", "transformers", "peft", "hydra-core", "omegaconf", "datasets", "wandb",
     "numpy", "pillow",
 )  # fmt: skip
-FREE_KEYS = (
-    "paths", "run_dir", "bounds", "logger", "callbacks", "hydra", "judge", "published",
-    "data.root", "data.features", "scenario.builder", "batches.num_workers",
-    "source.root", "source.path", "*data.source.root", "*data.source.path", "scenario.tasks.*.data.root",
-    "scenario.tasks.*.data.features", "scenario.tasks.*.batches.num_workers", "scenario.batches.num_workers",
-    "method.title", "plugin.*.title", *(f"scenario.tasks.*.{field}" for field in FIELDS),
-)  # fmt: skip
-"""Config keys, or patterns of them, that do not change what is learned and answered: a run may be continued with
-others. The data and the rows used of them have their own check, and so has the version of a task's scorers; judgements
-are artefacts of their own, each with the judge's identity."""
 COMPUTED = (
     "tasks", "rows", "unit", "training", "scores", "counts", "metrics", "cost", "judges", "variants", "differing",
     "versions",
@@ -50,7 +39,7 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """Lines `key: old -> new` where two nested configs differ."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         names = {key: f"{path}.{key}" if path else str(key) for key in [*old, *new]}
-        kept = {key: name for key, name in names.items() if not any(fnmatchcase(name, free) for free in FREE_KEYS)}
+        kept = {key: name for key, name in names.items() if not is_free(name)}
         return [line for key, name in kept.items() for line in differences(old.get(key), new.get(key), name)]
     return [] if old == new else [f"  {path}: {old!r} -> {new!r}"]
 
@@ -188,20 +177,20 @@ class RunDir:
         write_json(file, environment(data))
 
     def claim_subsets(self, subsets: Mapping[str, Any]) -> None:
-        """Write `subsets.json`; on continuing, check first that the same rows are used.
+        """Write `subsets.json`; on continuing, check first that the same samples are used.
 
         Args:
-            subsets: by task and split: how many rows there are (`of`), and the `ids` of those used, null meaning all.
+            subsets: by task and split: how many samples there are (`of`), and the `ids` of those used; null: all.
 
         Raises:
-            RunError: other rows would be used now.
+            RunError: other samples would be used now.
         """
         file = self.path / "subsets.json"
         old = read_json(file) if file.exists() and self.started() else {}
         changed = [task for task in subsets if task in old and old[task] != subsets[task]]
         if changed:
             raise RunError(
-                f"{self.path}: other rows of {', '.join(changed)} would be used than when this run was started "
+                f"{self.path}: other samples of {', '.join(changed)} would be used than when this run was started "
                 "(subsets.json); restore the list of ids, or choose another folder with experiment_name=..."
             )
         write_json(file, dict(subsets))
