@@ -55,8 +55,8 @@ NONE = "adapter.targets: no module of the language model (model.language_model.*
 @pytest.mark.parametrize(
     ("method", "targets", "words"),
     [
-        ("lora", "[q_proj,k_prj]", f"{NONE} 'k_prj'. Nearest: k_proj"),
-        ("moelora", "[q_proj,k_prj]", f"{NONE} 'k_prj'. Nearest: k_proj"),
+        ("lora", "[q_proj,k_prj]", f"{NONE} 'k_prj'. did you mean k_proj"),
+        ("moelora", "[q_proj,k_prj]", f"{NONE} 'k_prj'. did you mean k_proj"),
         ("lora", "[q_proj,fc1]", f"{NONE} 'fc1'. "),
         ("moelora", "[lm_head]", f"{NONE} 'lm_head'. "),
         ("lora", "'.*\\.w1'", "matches this pattern. "),

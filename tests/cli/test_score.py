@@ -113,11 +113,12 @@ def test_other_words_are_refused(
     assert message in capsys.readouterr().err
 
 
-def test_the_last_word_counts_and_none_is_none():
+def test_one_variant_can_be_named():
     assert asked_variant([]) is None
-    assert asked_variant(["evaluation.scorers=reference", "evaluation.scorers=corrected"]) == "corrected"
-    with pytest.raises(ConfigError):
-        asked_variant(["reference"])
+    assert asked_variant(["evaluation.scorers=reference"]) == "reference"
+    for words in (["reference"], ["evaluation.scorers=reference", "evaluation.scorers=corrected"]):
+        with pytest.raises(ConfigError):
+            asked_variant(words)
 
 
 def test_no_run_and_a_run_at_work_are_refused(

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from peft import PeftConfig, PeftModel, get_peft_model
@@ -11,7 +10,7 @@ from peft.utils.quantization_utils import resolve_quantization_backend
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from coin_lightning.errors import ConfigError
+from coin_lightning.errors import ConfigError, did_you_mean
 
 ALL = "all-linear"
 KEY = "adapter.targets"
@@ -131,7 +130,4 @@ def check_targets(targets: str | Sequence[str], names: dict[str, nn.Module], key
 def _nearest(wrong: str, names: dict[str, nn.Module]) -> str:
     linear = [name for name, module in names.items() if adaptable(module)]
     leaves = sorted({name.rsplit(".", 1)[-1] for name in linear})
-    near = get_close_matches(wrong, [*leaves, *linear], n=3, cutoff=0.5)
-    if near:
-        return f"Nearest: {', '.join(near)}."
-    return f"Linear layers here are: {', '.join(leaves[:20])}."
+    return did_you_mean(wrong, [*leaves, *linear]) or f"Linear layers here are: {', '.join(leaves[:20])}."

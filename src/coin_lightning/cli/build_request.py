@@ -6,10 +6,11 @@ from pathlib import Path
 
 from coin_lightning.benchmarks.coin.options import BuildOptions
 from coin_lightning.benchmarks.coin.places import MODES
-from coin_lightning.benchmarks.coin.raw_row import RawTask, first_of
+from coin_lightning.benchmarks.coin.raw_sample import RawTask, first_of
 from coin_lightning.benchmarks.coin.suite import RAW_TASKS
 from coin_lightning.benchmarks.coin.templates import FOLDERS
 from coin_lightning.cli.config_errors import hint
+from coin_lightning.cli.pairs import pairs
 from coin_lightning.errors import ConfigError
 
 KEYS = ("task", "raw", "out", "types", "seed", "skip", "images", "grouped")
@@ -31,7 +32,7 @@ def parse(arguments: Sequence[str]) -> Request:
     Raises:
         ConfigError: a key or value is unknown or missing, with the nearest names.
     """
-    given = _pairs(arguments)
+    given = pairs(arguments)
     for key in ("task", "raw", "out"):
         if not given.get(key):
             raise ConfigError(f"{key}= is missing; see build --help")
@@ -56,18 +57,6 @@ def _raw_folders(tasks: Sequence[RawTask], raw: Path, several: bool) -> dict[str
     if not found:
         raise ConfigError(f"raw={raw}: holds none of the raw data sets; build --help lists their folders")
     return found
-
-
-def _pairs(arguments: Sequence[str]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals:
-            raise ConfigError(f"{argument}: must be key=value; see build --help")
-        if key in given:
-            raise ConfigError(f"{key}: is given twice")
-        given[key] = value
-    return given
 
 
 def _options(given: Mapping[str, str]) -> BuildOptions:

@@ -1,7 +1,7 @@
 """Checking a data set before a run uses it: what `python -m coin_lightning data verify` does; `data` has its help."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from coin_lightning.backbones.base import Backbone
 from coin_lightning.cli.build import build, check_config
 from coin_lightning.cli.config_errors import understood
 from coin_lightning.cli.ending import ended
+from coin_lightning.cli.pairs import pairs
 from coin_lightning.cli.signatures import accepted
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.interruption import Interruption
@@ -36,7 +37,7 @@ from coin_lightning.tasks.verify import TaskReport, verify_task
 
 OK, ERRORS, NOT_CHECKED = 0, 1, 2
 EMBEDDED = "coin_mini"
-"""Its numbers of rows are in its manifest; no publication has them."""
+"""Its numbers of samples are in its manifest; no publication has them."""
 
 
 @dataclass(frozen=True)
@@ -66,22 +67,23 @@ def split_options(arguments: Sequence[str]) -> tuple[Options, list[str]]:
     Raises:
         ConfigError: one of ours has no usable value.
     """
-    own: dict[str, Any] = {}
-    overrides = []
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key == "output":
-            own[key] = Path(value)
-        elif key == "tolerate":
-            own[key] = tuple(filter(None, value.split(",")))
-        elif key == "workers":
-            if not value.isdecimal() or int(value) < 1:
-                raise ConfigError(f"workers={value}: must be a whole number from 1 on")
-            own[key] = int(value)
-        else:
-            overrides.append(argument)
+    words = [word for word in arguments if word.partition("=")[0] in OWN]
+    own: dict[str, Any] = {key: OWN[key](value) for key, value in pairs(words).items()}
     Findings(own.get("tolerate", ()))  # refuses unknown kinds before anything is read
-    return Options(**own), overrides
+    return Options(**own), [word for word in arguments if word not in words]
+
+
+def _workers(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise ConfigError(f"workers={value}: must be a whole number from 1 on")
+    return int(value)
+
+
+OWN: dict[str, Callable[[str], Any]] = {
+    "output": Path,
+    "tolerate": lambda value: tuple(filter(None, value.split(","))),
+    "workers": _workers,
+}
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
@@ -153,15 +155,15 @@ def _checked(
     reports = []
     with Progress(*columns, console=console, transient=True) as bar:
         for task in tasks:
-            line = bar.add_task(f"{task.title}: rows", total=None)
+            line = bar.add_task(f"{task.title}: samples", total=None)
 
             def advance(done: int, total: int, task: InstructionTask = task, line: Any = line) -> None:
                 bar.update(line, description=f"{task.title}: images", completed=done, total=total)
 
             own = options.tolerate, options.workers
 
-            def useless(name: str, rows: Any, references: Any, task: InstructionTask = task) -> list[str]:
-                return unusable(Scoring.of(name, task.scoring), rows, references)
+            def useless(name: str, samples: Any, references: Any, task: InstructionTask = task) -> list[str]:
+                return unusable(Scoring.of(name, task.scoring), samples, references)
 
             reports.append(verify_task(task, backbone, ledger, published, *own, advance, useless))
             bar.remove_task(line)

@@ -22,6 +22,7 @@ from coin_lightning.cli.assembly import assemble, make_scenario
 from coin_lightning.cli.build import build, check_config
 from coin_lightning.cli.config_errors import hint
 from coin_lightning.cli.ending import ended
+from coin_lightning.cli.pairs import pairs
 from coin_lightning.cli.parsers import FREE, evaluate_parser
 from coin_lightning.cli.trainers import check_processes
 from coin_lightning.continual.filling import Gap, fill, gaps
@@ -80,8 +81,7 @@ def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[i
     """
     config = _stored(path)
     cells, positions = CELLS[1], None
-    for override in overrides:
-        key, _, value = override.partition("=")
+    for key, value in pairs(overrides).items():
         if key == "evaluation":
             cells = value
         elif key == "experience":

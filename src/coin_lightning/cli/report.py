@@ -11,6 +11,7 @@ import yaml
 from rich.console import Console
 
 from coin_lightning.cli.ending import ended
+from coin_lightning.cli.pairs import pairs
 from coin_lightning.cli.parsers import report_parser
 from coin_lightning.continual.bounds import find_bounds
 from coin_lightning.continual.run_dir import RunDir
@@ -32,10 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def split(words: Sequence[str]) -> tuple[list[Path], dict[str, Any]]:
     """Runs, and bounds by kind, out of the words of the command line."""
-    given = [word.removeprefix(BOUNDS).partition("=") for word in words if word.startswith(BOUNDS)]
-    return [Path(word) for word in words if not word.startswith(BOUNDS)], {
-        kind: yaml.safe_load(value) for kind, _, value in given
-    }
+    given = pairs(word.removeprefix(BOUNDS) for word in words if word.startswith(BOUNDS))
+    bounds = {kind: yaml.safe_load(value) for kind, value in given.items()}
+    return [Path(word) for word in words if not word.startswith(BOUNDS)], bounds
 
 
 def report(runs: Sequence[Path], bounds: Mapping[str, Any], folder: Path, console: Console) -> None:

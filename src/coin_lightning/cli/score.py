@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from coin_lightning.cli.ending import ended
+from coin_lightning.cli.pairs import pairs
 from coin_lightning.cli.parsers import score_parser
 from coin_lightning.continual.rescoring import (
     CHANGES,
@@ -69,13 +70,11 @@ def asked_variant(overrides: Sequence[str]) -> str | None:
     Raises:
         ConfigError: an override of something else.
     """
-    variant = None
-    for override in overrides:
-        key, _, value = override.partition("=")
+    given = pairs(overrides)
+    for key, value in given.items():
         if key != KEY or not value:
-            raise ConfigError(f"{override}: only {KEY}=VARIANT can be set; the answers are what they are")
-        variant = value
-    return variant
+            raise ConfigError(f"{key}={value}: only {KEY}=VARIANT can be set; the answers are what they are")
+    return given.get(KEY)
 
 
 Examples = list[tuple[str, SampleDifference]]

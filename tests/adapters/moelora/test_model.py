@@ -180,7 +180,7 @@ def test_fixed_weights_merge_for_good():
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (["q_proj", "k_prj"], r"no module is named 'k_prj'. Nearest: k_proj"),
+        (["q_proj", "k_prj"], r"no module is named 'k_prj'. did you mean k_proj"),
         (["zzz"], "Linear layers here are: down_proj, gate_proj"),
         (r".*\.w1", "no module name matches this pattern"),
         (["embed_tokens"], "is a Embedding, MoELoRA adapts linear layers only"),
