@@ -53,8 +53,8 @@ def override(file: Path) -> str:
 
 
 @cache
-def row_of(file: Path) -> DictConfig:
-    """The composed config of a row; not to be changed."""
+def config_with(file: Path) -> DictConfig:
+    """The config with this file chosen; not to be changed."""
     return composed(override(file))
 
 
@@ -66,7 +66,7 @@ def test_no_file_is_left_out():
 
 @pytest.mark.parametrize("file", OPTIONS, ids=str)
 def test_it_composes_and_binds(file: Path):
-    config = composed(override(file))
+    config = config_with(file)
     check_config(config)
     found = dict(targets(config))
     assert {"backbone", "adapter", "method", "optimizer", "trainer", "scenario"} <= set(found)
@@ -76,7 +76,7 @@ def test_it_composes_and_binds(file: Path):
 def test_every_published_row_has_an_experiment_or_a_reason_and_the_other_way_round():
     rows = published_rows()
     named = {row.experiment: row.key for row in rows.values() if row.experiment is not None}
-    found = {f"coin/{file.stem}": row_of(file).published for file in ROWS}
+    found = {f"coin/{file.stem}": config_with(file).published for file in ROWS}
     assert found == named
     assert len(found) >= 27
     for row in rows.values():
@@ -85,7 +85,7 @@ def test_every_published_row_has_an_experiment_or_a_reason_and_the_other_way_rou
 
 @pytest.mark.parametrize("file", ROWS, ids=str)
 def test_a_row_is_what_its_published_protocol_says(file: Path):
-    config, row = row_of(file), published_rows()[row_of(file).published]
+    config, row = config_with(file), published_rows()[config_with(file).published]
     assert config.experiment_name == f"coin_{file.stem}"
     assert config.backbone.name == row.protocol["backbone"]
     assert config.scenario.joint == (row.protocol["order"] == "joint")
@@ -104,7 +104,7 @@ def test_a_row_is_what_its_published_protocol_says(file: Path):
 
 def test_names_of_experts_ranks_and_volumes_are_their_values():
     for file in ROWS:
-        config = row_of(file)
+        config = config_with(file)
         values = {"e": config.adapter.get("num_experts"), "r": config.adapter.rank, "v": 100 * config.data.fraction}
         for letter, number in re.findall(r"_([erv])(\d{2,}|[248])(?=_|$)", file.stem.removeprefix("minigpt_v2")):
             assert round(values[letter]) == int(number)
