@@ -40,7 +40,7 @@ def backbone() -> Backbone:
 
 @pytest.fixture
 def write_task(tmp_path: Path) -> Callable[..., Path]:
-    """Write `<tmp>/data` with one task folder `Toy`; every third row has no image. Gives the root."""
+    """Write `<tmp>/data` with one task folder `Toy`; every third sample has no image. Gives the root."""
 
     def write(train: int = 8, test: int = 5) -> Path:
         root = tmp_path / "data"
@@ -49,12 +49,12 @@ def write_task(tmp_path: Path) -> Callable[..., Path]:
         folder.mkdir(parents=True)
         for at, colour in enumerate(COLOURS):
             Image.new("RGB", (20 + 8 * at, 28), colour).save(images / f"{colour}.png")
-        rows = [_row(f"n{at}", at, f"Say {'so ' * (at % 4)}{at}.", str(at * 7)) for at in range(train)]
+        samples = [_sample(f"n{at}", at, f"Say {'so ' * (at % 4)}{at}.", str(at * 7)) for at in range(train)]
         tests = [
             {**_image(at), "question_id": f"t{at}", "text": "Which" + " one" * at, "answer": COLOURS[at % 6]}
             for at in range(test)
         ]
-        (folder / "train.json").write_text(json.dumps(rows))
+        (folder / "train.json").write_text(json.dumps(samples))
         (folder / "test.json").write_text(json.dumps(tests))
         return root
 
@@ -65,7 +65,7 @@ def _image(at: int) -> dict[str, str]:
     return {} if at % 3 == 2 else {"image": f"./{COLOURS[at % 6]}.png"}
 
 
-def _row(name: str, at: int, question: str, answer: str) -> dict:
+def _sample(name: str, at: int, question: str, answer: str) -> dict:
     image = _image(at)
     parts = [{"from": "human", "value": ("<image>\n" if image else "") + question}, {"from": "gpt", "value": answer}]
     return {**image, "id": name, "conversations": parts}
@@ -110,9 +110,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.fixture(scope="session")
 def undisturbed(place: Place) -> Path:
     """Run folder of three tasks, all cells, never killed; `recorded` beside it is what `probes.Recorder` saw."""
-    status, text = place.runs.run(
-        place.command("undisturbed", "evaluation=full", *place.record("recorded")), PAGE="1"
-    )
+    status, text = place.runs.run(place.command("undisturbed", "evaluation=full", *place.record("recorded")), PAGE="1")
     assert status == 0, text
     (place.folder / "undisturbed.txt").write_text(text)
     return place.folder / "undisturbed"
@@ -128,7 +126,7 @@ def short(place: Place) -> Path:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Runs of two gloo processes on one task with dropout, batches of two rows per rank."""
+    """Runs of two gloo processes on one task with dropout, batches of two samples per rank."""
 
     place: Place
     undisturbed: Path

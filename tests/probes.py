@@ -56,7 +56,7 @@ class Recorder(L.Callback):
         }
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Rates and rows of the step."""
+        """Rates and samples of the step."""
         self.found["rates"].append([group["lr"] for group in trainer.optimizers[0].param_groups])
         self.found["batches"].append(batch["ids"])
         self.found["widths"].append(batch["input_ids"].shape[1])

@@ -23,12 +23,12 @@ ANSWERS = {
 
 
 def write_suite(root: Path, train: int = 20, test: int = 4) -> Path:
-    """Write the suite below `root` with so many rows per task; every other ScienceQA row has no image."""
+    """Write the suite below `root` with so many samples per task; every other ScienceQA sample has no image."""
     for index, colour in enumerate(COLOURS):
         _write_image(root, f"shared/{colour}.jpg", colour, 40 + index)
     for task, (folder, _) in FOLDERS.items():
-        _write(train_file(root, task), [_train_row(task, number) for number in range(train)])
-        _write(answer_file(root, task), [_test_row(task, number) for number in range(test)])
+        _write(train_file(root, task), [_train_sample(task, number) for number in range(train)])
+        _write(answer_file(root, task), [_test_sample(task, number) for number in range(test)])
         _truth(root, task, folder, test)
     return root
 
@@ -43,11 +43,11 @@ def answer_file(root: Path, task: str) -> Path:
     return root / "Instructions_Original" / FOLDERS[task][0] / f"{FOLDERS[task][1]}.json"
 
 
-def edit_rows(file: Path, change: Callable[[list[dict[str, Any]]], Any]) -> None:
-    """Let `change` work on the rows of a file, in place."""
-    rows = json.loads(file.read_text())
-    change(rows)
-    file.write_text(json.dumps(rows))
+def edit_samples(file: Path, change: Callable[[list[dict[str, Any]]], Any]) -> None:
+    """Let `change` work on the samples of a file, in place."""
+    samples = json.loads(file.read_text())
+    change(samples)
+    file.write_text(json.dumps(samples))
 
 
 def overrides(root: Path, cache: Path, run: Path, *more: str, tasks: str = "scienceqa,textvqa,imagenet") -> list[str]:
@@ -83,18 +83,18 @@ def _question(task: str, number: int) -> str:
     return f"{task}: what is {words}{number}?\n{SHORT}"
 
 
-def _train_row(task: str, number: int) -> dict[str, Any]:
+def _train_sample(task: str, number: int) -> dict[str, Any]:
     image = _image(task, number)
     question = ("<image>\n" if image else "") + _question(task, number)
     turns = [{"from": "human", "value": question}, {"from": "gpt", "value": ANSWERS[task]}]
     return {"id": f"{task}_{number}", **image, "conversations": turns}
 
 
-def _test_row(task: str, number: int) -> dict[str, Any]:
-    row = {"question_id": str(1000 + number), **_image(task, number), "text": _question(task, number)}
+def _test_sample(task: str, number: int) -> dict[str, Any]:
+    sample = {"question_id": str(1000 + number), **_image(task, number), "text": _question(task, number)}
     if task == "grounding":
-        return {**row, "answer_bbox": ANSWERS[task], "origin_answer_bbox": ANSWERS[task], "size": [40, 28]}
-    return {**row, "answer": ANSWERS[task]}
+        return {**sample, "answer_bbox": ANSWERS[task], "origin_answer_bbox": ANSWERS[task], "size": [40, 28]}
+    return {**sample, "answer": ANSWERS[task]}
 
 
 def _truth(root: Path, task: str, folder: str, test: int) -> None:

@@ -136,13 +136,13 @@ def test_other_files_are_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("{}", "dict"), ("[]", "list"), (' { "a": [1] }', "dict"), ("[ \n]", "list"), ('"rows"', "str"), ("3", "int")],
+    [("{}", "dict"), ("[]", "list"), (' { "a": [1] }', "dict"), ("[ \n]", "list"), ('"samples"', "str"), ("3", "int")],
 )
 def test_files_without_samples(tmp_path, text, found):
-    file = put(tmp_path / "rows.json", text)
+    file = put(tmp_path / "samples.json", text)
     with pytest.raises(DataError) as refusal:
         list(read_samples(file))
-    assert str(refusal.value) == f"{file}: must hold a non-empty list of rows, found {found}"
+    assert str(refusal.value) == f"{file}: must hold a non-empty list of samples, found {found}"
 
 
 def test_bytes_that_are_no_utf_8_are_named_by_their_place(tmp_path):

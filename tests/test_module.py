@@ -42,7 +42,7 @@ def task(write_task, tmp_path) -> InstructionTask:
 
 @pytest.fixture
 def batch(task) -> dict:
-    return task.encoder.train_batch(task.train_rows[:4])
+    return task.encoder.train_batch(task.train_samples[:4])
 
 
 def disturb(module: ContinualMLLM) -> None:
@@ -58,15 +58,15 @@ def test_the_loss_is_that_of_transformers_over_all_logits_with_masks(task, batch
     disturb(module)
     features = module.image_features(batch)
     loss = module.training_step(batch, 0)
-    lengths = [len(task.encoder.encode(row)[0]) for row in task.train_rows[:4]]
+    lengths = [len(task.encoder.encode(sample)[0]) for sample in task.train_samples[:4]]
     mask = torch.tensor([[1] * length + [0] * (max(lengths) - length) for length in lengths])
     embeds = module.backbone.embed(batch["input_ids"], features)
     logits = module.backbone.model(inputs_embeds=embeds, attention_mask=mask).logits  # every position
     terms = [
-        -F.log_softmax(logits[row, at - 1], dim=-1)[batch["labels"][row, at]]
-        for row in range(4) for at in range(1, max(lengths)) if batch["labels"][row, at] != IGNORE
+        -F.log_softmax(logits[sample, at - 1], dim=-1)[batch["labels"][sample, at]]
+        for sample in range(4) for at in range(1, max(lengths)) if batch["labels"][sample, at] != IGNORE
     ]  # fmt: skip
-    assert len(terms) == sum(len(row.turns[0].answer) + 1 for row in task.train_rows[:4])
+    assert len(terms) == sum(len(sample.turns[0].answer) + 1 for sample in task.train_samples[:4])
     assert loss.item() == pytest.approx(torch.stack(terms).mean().item(), abs=1e-5)
 
 
@@ -83,15 +83,15 @@ def test_tokens_and_losses_are_counted(batch):
     first = module.training_step(batch, 0)
     module.training_step(batch, 1)
     seen = module.progress
-    assert (seen.batches, seen.samples, seen.images) == (2, 8, 3 * 2)  # every third row has no image
+    assert (seen.batches, seen.samples, seen.images) == (2, 8, 3 * 2)  # every third sample has no image
     assert seen.tokens == 2 * batch["input_ids"].numel()
     assert (seen.loss_first, seen.steps) == (pytest.approx(first.item()), 0)
 
 
-def test_a_loss_that_is_no_number_names_the_rows(batch):
+def test_a_loss_that_is_no_number_names_the_samples(batch):
     module = build()
     next(iter(module.trainable().values())).data.fill_(float("nan"))
-    with pytest.raises(RunError, match=r"training diverged: loss nan in step 1 of the task, rows n0, n1, n2, n3\."):
+    with pytest.raises(RunError, match=r"training diverged: loss nan in step 1 of the task, samples n0, n1, n2, n3\."):
         module.training_step(batch, 0)
     assert module.progress.batches == 0
     with pytest.raises(RunError, match="1 trainable tensors are not finite behind step 0"):
@@ -111,7 +111,7 @@ def test_a_loss_of_the_method_that_is_no_number_is_told_apart(batch):
 def test_with_several_ranks_a_batch_without_images_still_reaches_the_projector(task, monkeypatch, several):
     module, alone = build().eval(), build().eval()
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: several)
-    batch = task.encoder.train_batch([row for row in task.train_rows if row.image is None])
+    batch = task.encoder.train_batch([sample for sample in task.train_samples if sample.image is None])
     loss = module.training_step(batch, 0)
     monkeypatch.undo()
     assert loss.item() == alone.training_step(batch, 0).item()
@@ -228,7 +228,7 @@ def test_a_reset_projector_is_drawn_anew_from_the_global_state():
 
 
 class Spy(Method):
-    """Notes what is called, adds twice the mean of the logits to the loss, and may route every row to one slot."""
+    """Notes what is called, adds twice the mean of the logits to the loss, and may route every sample to one slot."""
 
     def __init__(self, slot: int | None = None) -> None:
         super().__init__()
@@ -286,18 +286,20 @@ def test_a_method_routes_training_answers_and_recomputed_layers(batch, task, rec
     for weight in slots:
         assert weight.grad[2:].any()  # of rank 2 each
         assert not weight.grad[:2].any()
-    before = answer(module.eval(), task, task.test_rows)["answers"]
+    before = answer(module.eval(), task, task.test_samples)["answers"]
     for weight in slots:
         weight.data[:2] = 5.0
-    assert answer(module, task, task.test_rows)["answers"] == before
+    assert answer(module, task, task.test_samples)["answers"] == before
 
 
-def test_a_forward_pass_gives_every_learned_token_with_its_row(batch):
+def test_a_forward_pass_gives_every_learned_token_with_its_sample(batch):
     module = build().eval()
     step = module(batch)
-    learned = [(batch["labels"][row, 1:] != IGNORE).sum().item() for row in range(len(batch["ids"]))]
+    learned = [(batch["labels"][sample, 1:] != IGNORE).sum().item() for sample in range(len(batch["ids"]))]
     assert step.sample_of_target.bincount().tolist() == learned
-    assert step.targets.tolist() == [id_ for row in batch["labels"][:, 1:].tolist() for id_ in row if id_ != IGNORE]
+    assert step.targets.tolist() == [
+        id_ for sample in batch["labels"][:, 1:].tolist() for id_ in sample if id_ != IGNORE
+    ]
     pairs = zip(step.logits.float().log_softmax(-1), step.targets, strict=True)
     direct = torch.stack([-logits[id_] for logits, id_ in pairs])
     assert torch.allclose(step.losses, direct, atol=1e-5)
@@ -307,19 +309,19 @@ def test_a_forward_pass_gives_every_learned_token_with_its_row(batch):
 # answering
 
 
-def answer(module: ContinualMLLM, task: InstructionTask, rows) -> dict:
-    return module.predict_step({**task.encoder.answer_batch(rows), "max_new_tokens": 6}, 0)
+def answer(module: ContinualMLLM, task: InstructionTask, samples) -> dict:
+    return module.predict_step({**task.encoder.answer_batch(samples), "max_new_tokens": 6}, 0)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_batch_answers_as_its_rows_do_one_by_one(task, seed):
+def test_a_batch_answers_as_its_samples_do_one_by_one(task, seed):
     module = build().eval()
     torch.manual_seed(seed)
     disturb(module)
-    rows = task.test_rows
-    together = answer(module, task, rows)
-    alone = [answer(module, task, [row]) for row in rows]
-    assert together["ids"] == [row.id for row in rows]
+    samples = task.test_samples
+    together = answer(module, task, samples)
+    alone = [answer(module, task, [sample]) for sample in samples]
+    assert together["ids"] == [sample.id for sample in samples]
     assert together["answers"] == [one["answers"][0] for one in alone]
 
 

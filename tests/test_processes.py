@@ -31,7 +31,7 @@ def test_a_killed_job_goes_on_with_the_dropout_of_each_rank(place, ranked, step)
 
 
 def test_ranks_drop_other_inputs(place, ranked):
-    """On the same rows two ranks with one stream of random numbers would compute the same twice."""
+    """On the same samples two ranks with one stream of random numbers would compute the same twice."""
     import torch
 
     command = ranked.command("streams")

@@ -16,7 +16,7 @@ from trainer_side import padding_mask, with_pixels
 from coin_lightning.backbones.base import IGNORE
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.tasks.base import InstructionTask
-from coin_lightning.tasks.rows import TrainRow
+from coin_lightning.tasks.samples import TrainSample
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Recipe:
     Attributes:
         features: cached features; else pixels through the tower.
         answers_only: logits at learned tokens; else at every position.
-        buckets: rows of like length together; else random.
+        buckets: samples of like length together; else random.
         unmasked: no attention mask; else one made from the padding.
         attention: transformers' name of the language model's attention, None leaves it.
     """
@@ -38,21 +38,21 @@ class Recipe:
     attention: str | None = None
 
 
-def plan(task: InstructionTask, recipe: Recipe) -> list[list[TrainRow]]:
-    """The task's rows in batches."""
+def plan(task: InstructionTask, recipe: Recipe) -> list[list[TrainSample]]:
+    """The task's samples in batches."""
     if recipe.buckets:
         task.train_dataloader()
         assert task._sampler is not None
-        return [[task.train_rows[row] for row in batch] for batch in task._sampler.plan()]
-    rows = random.Random(0).sample(task.train_rows, len(task.train_rows))
-    return [rows[start : start + task.batch_size] for start in range(0, len(rows), task.batch_size)]
+        return [[task.train_samples[sample] for sample in batch] for batch in task._sampler.plan()]
+    samples = random.Random(0).sample(task.train_samples, len(task.train_samples))
+    return [samples[start : start + task.batch_size] for start in range(0, len(samples), task.batch_size)]
 
 
 def batches(task: InstructionTask, recipe: Recipe) -> Iterator[dict[str, Any]]:
     """Tensors of one epoch, made one batch at a time."""
     encoder = task.encoder if recipe.features else with_pixels(task)
-    for rows in plan(task, recipe):
-        batch = encoder.train_batch(rows)
+    for samples in plan(task, recipe):
+        batch = encoder.train_batch(samples)
         yield batch if recipe.unmasked else {**batch, "attention_mask": padding_mask(batch["labels"])}
 
 

@@ -1,4 +1,4 @@
-"""Building a data set of VQAv2's size from raw files: rows per second, and how much memory it takes.
+"""Building a data set of VQAv2's size from raw files: samples per second, and how much memory it takes.
 
     python experiments/benchmarks/building.py
 
@@ -122,19 +122,19 @@ def main(argv: list[str] | None = None) -> None:
     questions = sum(split.questions for split in built)
     figures = {
         "questions": questions,
-        "rows": sum(split.rows for split in built),
+        "samples": sum(split.samples for split in built),
         "raw_bytes": size,
         "build": ours,
         "second_call": again,
         "json_load_of_train": whole,
         "questions_per_second": questions / ours["seconds"],
     }
-    rows = [
+    samples = [
         ("build, three types", ours["seconds"], ours["bytes"] / 1e6),
         ("second call: nothing to do", again["seconds"], again["bytes"] / 1e6),
         ("json.load of the training files", whole["seconds"], whole["bytes"] / 1e6),
     ]
-    show(f"{questions:,} questions, {size / 1e6:.0f} MB raw", ("", "seconds", "MB beyond start"), rows)
+    show(f"{questions:,} questions, {size / 1e6:.0f} MB raw", ("", "seconds", "MB beyond start"), samples)
     aims = {"seconds": AIM_SECONDS, "bytes": AIM_BYTES}
     write_json(args.out, {"machine": machine(), "options": {"scale": args.scale}, "results": figures, "aims": aims})
 

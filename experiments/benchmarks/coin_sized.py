@@ -13,8 +13,8 @@ PARTS = {
     "ScienceQA": (12_726, 1, 60), "TextVQA": (34_602, 1, 9), "ImageNet": (129_833, 1, 7), "GQA": (72_140, 13, 9),
     "VizWiz": (20_000, 1, 8), "Grounding": (55_885, 6, 10), "VQAv2": (82_783, 5, 7), "OCR-VQA": (166_043, 5, 8),
 }  # fmt: skip
-"""Training rows (`published_numbers.md` section 1.1), mean turns per row (the data set's questions / rows), words per
-question. Rows are drawn in these proportions."""
+"""Training samples (`published_numbers.md` section 1.1), mean turns per sample (its questions / samples), words per
+question. Samples are drawn in these proportions."""
 WORDS = (
     "what", "is", "the", "color", "of", "man", "woman", "dog", "table", "on", "left", "right", "behind", "near",
     "large", "small", "standing", "wearing", "title", "book", "who", "wrote", "how", "many", "people", "are", "there",
@@ -42,19 +42,19 @@ def images(folder: Path, count: int) -> list[str]:
     return paths
 
 
-def rows(count: int, paths: list[str], seed: int = 0) -> Iterator[dict[str, Any]]:
-    """So many training rows: multi-turn where CoIN's are, some without image, one text in thirty not ASCII."""
+def samples(count: int, paths: list[str], seed: int = 0) -> Iterator[dict[str, Any]]:
+    """So many training samples: multi-turn where CoIN's are, some without image, one text in thirty not ASCII."""
     draw = random.Random(seed)
     names, weights = list(PARTS), [size for size, _, _ in PARTS.values()]
     for number in range(count):
         name = draw.choices(names, weights)[0]
         _, turns, words = PARTS[name]
         wanted = 1 if turns == 1 else 1 + min(39, int(draw.expovariate(1 / (turns - 0.5))))
-        row: dict[str, Any] = {"id": f"{name}_{number:07d}"}
+        sample: dict[str, Any] = {"id": f"{name}_{number:07d}"}
         if name != "ScienceQA" or number % 2:
-            row["image"] = f"./{draw.choice(paths)}"
-        row["conversations"] = _talk(draw, wanted, words, "image" in row)
-        yield row
+            sample["image"] = f"./{draw.choice(paths)}"
+        sample["conversations"] = _talk(draw, wanted, words, "image" in sample)
+        yield sample
 
 
 def _talk(draw: random.Random, turns: int, words: int, shown: bool) -> list[dict[str, str]]:
@@ -67,7 +67,7 @@ def _talk(draw: random.Random, turns: int, words: int, shown: bool) -> list[dict
 
 
 def write(root: Path, count: int, distinct: int) -> Path:
-    """A task folder `GQA` below `root` with `count` training rows on `distinct` images, and 100 test rows.
+    """A task folder `GQA` below `root` with `count` training samples on `distinct` images, and 100 test samples.
 
     Returns the training file.
     """
@@ -75,8 +75,8 @@ def write(root: Path, count: int, distinct: int) -> Path:
     folder.mkdir(parents=True)
     paths = images(root / "cl_dataset", distinct)
     with (folder / "train.json").open("w", encoding="utf-8") as stream:
-        for number, row in enumerate(rows(count, paths)):
-            stream.write((",\n" if number else "[") + json.dumps(row, ensure_ascii=False))
+        for number, sample in enumerate(samples(count, paths)):
+            stream.write((",\n" if number else "[") + json.dumps(sample, ensure_ascii=False))
         stream.write("]\n")
     tests = [
         {"question_id": number, "image": paths[number % distinct], "text": f"Why?\n{SUFFIX}", "answer": "no"}

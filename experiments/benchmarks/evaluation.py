@@ -32,7 +32,7 @@ from coin_lightning.backbones.base import native_dtype
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.rows import TestRow
+from coin_lightning.tasks.samples import TestSample
 
 AIM = 4.0
 OURS, PIXELS, CACHED = "ours, batched", "generate one by one, pixels", "generate one by one, cached features"
@@ -48,9 +48,9 @@ def batched(module: ContinualMLLM, task: InstructionTask) -> dict[str, str]:
     return answers
 
 
-def from_pixels(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: int) -> str:
+def from_pixels(module: ContinualMLLM, encoder: Encoder, sample: TestSample, limit: int) -> str:
     """One question through the PEFT model's own `generate`."""
-    backbone, batch = module.backbone, on_device(encoder.answer_batch([row]), module)
+    backbone, batch = module.backbone, on_device(encoder.answer_batch([sample]), module)
     images = {"pixel_values": batch["pixels"]} if "pixels" in batch else {}
     with precision(module):
         output = module.peft.generate(
@@ -66,22 +66,22 @@ def from_pixels(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: in
     return backbone.decode(output[0, batch["input_ids"].shape[1] :])
 
 
-def from_features(module: ContinualMLLM, encoder: Encoder, row: TestRow, limit: int) -> str:
+def from_features(module: ContinualMLLM, encoder: Encoder, sample: TestSample, limit: int) -> str:
     """One question with the image's stored features."""
-    batch = on_device(encoder.answer_batch([row]), module)
+    batch = on_device(encoder.answer_batch([sample]), module)
     with precision(module):
         features = module.image_features(batch)
         return module.backbone.generate(batch["input_ids"], batch["attention_mask"], features, limit)[0]
 
 
 def one_by_one(
-    answer: Callable[[ContinualMLLM, Encoder, TestRow, int], str],
+    answer: Callable[[ContinualMLLM, Encoder, TestSample, int], str],
     module: ContinualMLLM,
     task: InstructionTask,
     encoder: Encoder,
 ) -> dict[str, str]:
-    """id -> answer of all test rows."""
-    return {row.id: answer(module, encoder, row, task.answers.max_new_tokens) for row in task.test_rows}
+    """id -> answer of all test samples."""
+    return {sample.id: answer(module, encoder, sample, task.answers.max_new_tokens) for sample in task.test_samples}
 
 
 def measure(module: ContinualMLLM, tasks: list[InstructionTask], args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -100,7 +100,7 @@ def measure(module: ContinualMLLM, tasks: list[InstructionTask], args: argparse.
             CACHED: partial(one_by_one, from_features, module, task, task.encoder),
         }
         with torch.inference_mode():
-            from_pixels(module, with_pixels(task), task.test_rows[0], 2)  # warm
+            from_pixels(module, with_pixels(task), task.test_samples[0], 2)  # warm
             times = interleaved(
                 {name: partial(keep, name, run) for name, run in runs.items()}, repeats=args.rounds, warmup=0
             )
@@ -109,7 +109,7 @@ def measure(module: ContinualMLLM, tasks: list[InstructionTask], args: argparse.
         results.append(
             {
                 "task": task.name,
-                "answers": len(task.test_rows),
+                "answers": len(task.test_samples),
                 "mean_answer_tokens": sum(words) / len(words),
                 "seconds": times,
                 "answers_that_differ_from_one_by_one_with_pixels": differing,
@@ -134,11 +134,11 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def trained(args: argparse.Namespace) -> dict[str, torch.Tensor]:
-    """Trainable weights after a few steps on rows of all the tasks, in the run's own dtype."""
-    config = config_for(args, "moelora", "data.limit_test=1", f"data.limit_train={args.train_rows}")
+    """Trainable weights after a few steps on samples of all the tasks, in the run's own dtype."""
+    config = config_for(args, "moelora", "data.limit_test=1", f"data.limit_train={args.train_samples}")
     module = continual(config)
     tasks = prepared(config, module.backbone, args.tasks)
-    tasks[0].train_rows = [row for task in tasks for row in task.train_rows]
+    tasks[0].train_samples = [sample for task in tasks for sample in task.train_samples]
     fit(config, module, tasks[0])
     return {name: parameter.detach().clone() for name, parameter in module.trainable().items()}
 
@@ -148,19 +148,21 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options(parser, ["scienceqa", "gqa", "grounding", "ocrvqa"], rounds=1)
     parser.add_argument("--dtypes", nargs="+", default=["float32", "auto"])
-    parser.add_argument("--rows", type=int, default=32, help="questions per task")
-    parser.add_argument("--float32-rows", type=int, default=8, help="the same in float32, where it is about identity")
-    parser.add_argument("--train-rows", type=int, default=24, help="per task, to learn how answers end")
+    parser.add_argument("--samples", type=int, default=32, help="questions per task")
+    parser.add_argument(
+        "--float32-samples", type=int, default=8, help="the same in float32, where it is about identity"
+    )
+    parser.add_argument("--train-samples", type=int, default=24, help="per task, to learn how answers end")
     parser.add_argument("--out", default=str(RESULTS / "evaluation.json"))
     return parser.parse_args(argv)
 
 
 def measured(
-    args: argparse.Namespace, dtype: str, rows: int, weights: dict[str, torch.Tensor]
+    args: argparse.Namespace, dtype: str, samples: int, weights: dict[str, torch.Tensor]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Result and settings with a model of one dtype and `rows` questions per task."""
+    """Result and settings with a model of one dtype and `samples` questions per task."""
     config = config_for(
-        args, "moelora", f"++backbone.dtype={dtype}", f"data.limit_test={rows}", "data.limit_train=1"
+        args, "moelora", f"++backbone.dtype={dtype}", f"data.limit_test={samples}", "data.limit_train=1"
     )
     module = continual(config)
     module.load_state_dict(weights, strict=False)
@@ -191,16 +193,16 @@ def main(argv: list[str] | None = None) -> None:
     weights = trained(args)
     dtypes = list(dict.fromkeys(str(native_dtype(name)).removeprefix("torch.") for name in args.dtypes))
     # the last type is the one that runs use, whose speed counts; float32 before it is about identity
-    rows = [args.float32_rows] * (len(dtypes) - 1) + [args.rows]
-    pairs = [measured(args, dtype, count, weights) for dtype, count in zip(dtypes, rows, strict=True)]
+    samples = [args.float32_samples] * (len(dtypes) - 1) + [args.samples]
+    pairs = [measured(args, dtype, count, weights) for dtype, count in zip(dtypes, samples, strict=True)]
     facts = {**pairs[-1][1], "dtype": dtypes}
     content = {
         "benchmark": "evaluation",
         "aim": {"ours_over_one_by_one_at_least": AIM, "differing_answers_in_float32": 0},
         "machine": found,
         **facts,
-        "train_rows_per_task": args.train_rows,
-        "compares": "answers/s over the test rows, tokenising and images included; ours with router statistics, "
+        "train_samples_per_task": args.train_samples,
+        "compares": "answers/s over the test samples, tokenising and images included; ours with router statistics, "
         "from cached features; one by one with pixels through the tower, and apart from that with cached features",
         "results": [result for result, _ in pairs],
     }

@@ -22,9 +22,9 @@ PEAK_TFLOPS = {
 
 @dataclass(frozen=True)
 class Step:
-    """One step: rows, tokens per row, image tokens per row, learned tokens per row."""
+    """One step: samples, tokens per sample, image tokens per sample, learned tokens per sample."""
 
-    rows: int
+    samples: int
     length: int
     image_tokens: int
     learned: int
@@ -47,18 +47,18 @@ def _linears(text: Any) -> list[tuple[int, int]]:
 
 def step_flops(config: Any, step: Step, rank: int, experts: int) -> dict[str, float]:
     """Operations of a step by part, from a `LlavaConfig`; adapters are MoELoRA on every linear layer."""
-    text, tokens = config.text_config, step.rows * step.length
+    text, tokens = config.text_config, step.samples * step.length
     linears = _linears(text) * text.num_hidden_layers
     adapters = sum(rank * (d_in + d_out) + experts * d_in for d_in, d_out in linears)
     width, vision = text.hidden_size, config.vision_config.hidden_size
     heads = text.num_attention_heads * text.head_dim
-    images = step.rows * step.image_tokens
+    images = step.samples * step.image_tokens
     return {
         "frozen_linears": 4.0 * tokens * sum(d_in * d_out for d_in, d_out in linears),
         "adapters": 6.0 * tokens * adapters,
-        # two products forward, four backward, each 2 * length^2 / 2 * heads per row
-        "attention": 6.0 * step.rows * step.length**2 * heads * text.num_hidden_layers,
-        "head": 4.0 * step.rows * step.learned * width * text.vocab_size,
+        # two products forward, four backward, each 2 * length^2 / 2 * heads per sample
+        "attention": 6.0 * step.samples * step.length**2 * heads * text.num_hidden_layers,
+        "head": 4.0 * step.samples * step.learned * width * text.vocab_size,
         # nobody needs the gradient of the features
         "projector": images * (4.0 * vision * width + 6.0 * width * width),
     }

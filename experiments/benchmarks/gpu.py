@@ -92,16 +92,16 @@ class StepClock(TrainerCallback):
 
 
 def trainer_seconds(module: ContinualMLLM, step: Step) -> float:
-    """One step of `transformers.Trainer` on random rows from pixels, as its documentation sets it up for a LLaVA."""
+    """One step of `transformers.Trainer` on random samples from pixels, as its documentation sets it up for a LLaVA."""
     inputs = without_features(train_batch(module, step), module)
-    rows = [{name: values[row].cpu() for name, values in inputs.items()} for row in range(step.rows)] * 2
+    samples = [{name: values[sample].cpu() for name, values in inputs.items()} for sample in range(step.samples)] * 2
     watch, cuda = StepClock(), module.device.type == "cuda"
     module.train()
     module.backbone.core.vision_tower.train = lambda mode=True: module.backbone.core.vision_tower
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
-            per_device_train_batch_size=step.rows,
+            per_device_train_batch_size=step.samples,
             max_steps=2,
             bf16=mixed_dtype(module) == torch.bfloat16,
             use_cpu=not cuda,
@@ -113,7 +113,7 @@ def trainer_seconds(module: ContinualMLLM, step: Step) -> float:
             dataloader_pin_memory=cuda,
             label_names=["labels"],
         )
-        trainer = Trainer(model=module.peft, args=arguments, train_dataset=rows, callbacks=[watch])
+        trainer = Trainer(model=module.peft, args=arguments, train_dataset=samples, callbacks=[watch])
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     return watch.seconds
@@ -126,7 +126,7 @@ def compared(modules: dict[str, ContinualMLLM], step: Step, args: argparse.Names
     sides |= {name: partial(timed, stepper) for name, stepper in ours.items()}
     times = interleaved(sides, repeats=args.rounds, warmup=1, own_clock=True)
     return {
-        "rows": step.rows,
+        "samples": step.samples,
         "milliseconds_per_step": {name: milliseconds(seconds) for name, seconds in times.items()},
         "moelora_over_lora": ratio(times, MOELORA, LORA),
         "ours_over_trainer": ratio(times, TRAINER, MOELORA),
@@ -163,12 +163,12 @@ def scaled(module: ContinualMLLM, step: Step, on: bool, args: argparse.Namespace
         checkpointing(module, False)
     work, seconds = step_flops(module.backbone.model.config, step, args.rank, args.experts), median(times)
     return {
-        "rows": step.rows,
+        "samples": step.samples,
         "length": step.length,
         "checkpointing": on,
         "seconds_per_step": seconds,
-        "rows_per_second": step.rows / seconds,
-        "tokens_per_second": step.rows * step.length / seconds,
+        "samples_per_second": step.samples / seconds,
+        "tokens_per_second": step.samples * step.length / seconds,
         "flops_per_step": work,
         "flops_per_second": sum(work.values()) / seconds,
         "bytes_beside_weights": peak,
@@ -179,25 +179,25 @@ def scaling(module: ContinualMLLM, args: argparse.Namespace) -> list[dict[str, A
     """Every batch size with and without checkpointing, each up to the first that does not fit."""
     results = []
     for on in (False, True):
-        for rows in sorted(args.batch):
-            found = scaled(module, step_of(module, rows, args), on, args)
+        for samples in sorted(args.batch):
+            found = scaled(module, step_of(module, samples, args), on, args)
             if found is None:
-                print(f"{rows} rows do not fit, checkpointing {on}", file=sys.stderr)
+                print(f"{samples} samples do not fit, checkpointing {on}", file=sys.stderr)
                 break
             results.append(found)
     return results
 
 
-def step_of(module: ContinualMLLM, rows: int, args: argparse.Namespace) -> Step:
-    """A step on rows with one image each."""
+def step_of(module: ContinualMLLM, samples: int, args: argparse.Namespace) -> Step:
+    """A step on samples with one image each."""
     images = module.backbone.tokens_per_image
-    return Step(rows, images + args.text_tokens, images, args.learned_tokens)
+    return Step(samples, images + args.text_tokens, images, args.learned_tokens)
 
 
-def questions(module: ContinualMLLM, rows: int, args: argparse.Namespace) -> torch.Tensor:
-    """Prompts `[rows, image tokens + text]`, the image first."""
+def questions(module: ContinualMLLM, samples: int, args: argparse.Namespace) -> torch.Tensor:
+    """Prompts `[samples, image tokens + text]`, the image first."""
     length = module.backbone.tokens_per_image + args.text_tokens
-    ids = torch.randint(*CHARACTERS, (rows, length), device=module.device)
+    ids = torch.randint(*CHARACTERS, (samples, length), device=module.device)
     ids[:, : module.backbone.tokens_per_image] = module.backbone.image_token_id
     return ids
 
@@ -210,11 +210,11 @@ def in_batch(module: ContinualMLLM, ids: torch.Tensor, tokens: int) -> None:
 
 def one_by_one(module: ContinualMLLM, ids: torch.Tensor, tokens: int) -> None:
     """The library's `generate`, a question at a time, from pixels."""
-    for row in ids.split(1):
+    for sample in ids.split(1):
         with torch.no_grad(), precision(module):
             module.peft.generate(
-                input_ids=row,
-                attention_mask=torch.ones_like(row),
+                input_ids=sample,
+                attention_mask=torch.ones_like(sample),
                 pixel_values=pixels(module, 1),
                 max_new_tokens=tokens,
                 do_sample=False,
@@ -229,13 +229,15 @@ def answers(module: ContinualMLLM, args: argparse.Namespace) -> list[dict[str, A
     results = []
     for tokens in args.new_tokens:
         sides: dict[str, Callable[[], float]] = {}
-        for rows in args.answer_batch:
-            sides[f"batch {rows}"] = partial(timed, partial(in_batch, module, questions(module, rows, args), tokens))
+        for samples in args.answer_batch:
+            sides[f"batch {samples}"] = partial(
+                timed, partial(in_batch, module, questions(module, samples, args), tokens)
+            )
         alone = questions(module, args.alone, args)
         sides["one by one"] = partial(timed, partial(one_by_one, module, alone, tokens))
         times = interleaved(sides, repeats=args.rounds_of_answers, warmup=1, own_clock=True)
         counts = [*args.answer_batch, args.alone]
-        rates = {name: rows / median(times[name]) for name, rows in zip(sides, counts, strict=True)}
+        rates = {name: samples / median(times[name]) for name, samples in zip(sides, counts, strict=True)}
         over = max(rate for name, rate in rates.items() if name != "one by one") / rates["one by one"]
         results.append({"new_tokens": tokens, "answers_per_second": rates, "best_over_alone": over})
     return results
@@ -245,7 +247,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--toy", action="store_true", help="toy sizes on the CPU")
-    parser.add_argument("--compare-rows", nargs="+", type=int, default=[4, 16], help="where the sides take turns")
+    parser.add_argument("--compare-samples", nargs="+", type=int, default=[4, 16], help="where the sides take turns")
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 4, 8, 16, 32], help="until memory is full")
     parser.add_argument("--text-tokens", type=int, default=96)
     parser.add_argument("--learned-tokens", type=int, default=8)
@@ -273,26 +275,26 @@ def built(args: argparse.Namespace) -> dict[str, ContinualMLLM]:
 
 def tables(content: dict[str, Any]) -> None:
     """Print what was measured."""
-    peak, rows = content["measured_peak_flops_per_second"], list[Sequence[Any]]()
+    peak, samples = content["measured_peak_flops_per_second"], list[Sequence[Any]]()
     for turns in content["compared"]:
         times = turns["milliseconds_per_step"]
-        rows += [[name, turns["rows"], time, times[TRAINER] / time] for name, time in times.items()]
-    show(f"{content['backbone']}, in turns", ["side", "rows", "ms / step", "x Trainer"], rows)
-    rows = [
+        samples += [[name, turns["samples"], time, times[TRAINER] / time] for name, time in times.items()]
+    show(f"{content['backbone']}, in turns", ["side", "samples", "ms / step", "x Trainer"], samples)
+    samples = [
         [
-            r["rows"],
+            r["samples"],
             "all" if r["checkpointing"] else "none",
             r["tokens_per_second"],
-            r["rows_per_second"],
+            r["samples_per_second"],
             r["flops_per_second"] / peak,
             (r["bytes_beside_weights"] or 0) / GIB,
         ]
         for r in content["scaling"]
     ]
-    show(MOELORA, ["rows", "recomputed", "tokens/s", "rows/s", "of the peak", "GiB + weights"], rows)
+    show(MOELORA, ["samples", "recomputed", "tokens/s", "samples/s", "of the peak", "GiB + weights"], samples)
     sides = list(content["answers"][0]["answers_per_second"])
-    rows = [[r["new_tokens"], *r["answers_per_second"].values(), r["best_over_alone"]] for r in content["answers"]]
-    show("answers per second", ["new tokens", *sides, "best / alone"], rows)
+    samples = [[r["new_tokens"], *r["answers_per_second"].values(), r["best_over_alone"]] for r in content["answers"]]
+    show("answers per second", ["new tokens", *sides, "best / alone"], samples)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -316,7 +318,7 @@ def main(argv: list[str] | None = None) -> None:
         "seed": args.seed,
         "image_tokens": module.backbone.tokens_per_image,
         "text_tokens": args.text_tokens,
-        "compares": "forward, backward, clipping and fused AdamW on random rows; ours from cached features, the "
+        "compares": "forward, backward, clipping and fused AdamW on random samples; ours from cached features, the "
         "Trainer from pixels; bytes beside weights are the peak of a step less what lies on the card before it",
         "trainable_parameters": {
             name: sum(parameter.numel() for parameter in one.trainable().values()) for name, one in modules.items()
@@ -324,7 +326,7 @@ def main(argv: list[str] | None = None) -> None:
         "measured_peak_flops_per_second": peak,
         "data_sheet_peak_flops_per_second": peak_flops(found.get("gpu", "")),
     }
-    content["compared"] = [compared(modules, step_of(module, rows, args), args) for rows in args.compare_rows]
+    content["compared"] = [compared(modules, step_of(module, samples, args), args) for samples in args.compare_samples]
     modules.pop(LORA)
     if not args.toy:
         torch.cuda.empty_cache()

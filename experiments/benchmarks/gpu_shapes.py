@@ -73,13 +73,13 @@ def build(adapter: PeftConfig, device: str, toy: bool, seed: int) -> ContinualML
 
 
 def train_batch(module: ContinualMLLM, step: Step) -> dict[str, torch.Tensor]:
-    """`input_ids` and `labels` `[rows, length]`, cached `features`: the image first, then text, learned tokens last."""
+    """`input_ids` and `labels` `[samples, length]`, cached `features`: image first, then text, learned tokens last."""
     backbone, device = module.backbone, module.device
-    ids = torch.randint(*CHARACTERS, (step.rows, step.length), device=device)
+    ids = torch.randint(*CHARACTERS, (step.samples, step.length), device=device)
     ids[:, : step.image_tokens] = backbone.image_token_id
     labels = torch.full_like(ids, IGNORE)
     labels[:, -step.learned :] = ids[:, -step.learned :]
-    return {"input_ids": ids, "labels": labels, "features": features(module, step.rows)}
+    return {"input_ids": ids, "labels": labels, "features": features(module, step.samples)}
 
 
 def features(module: ContinualMLLM, images: int) -> torch.Tensor:

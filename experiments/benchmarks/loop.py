@@ -93,7 +93,7 @@ def measure(
     sides = {name: partial(restored, weights, module, run) for name, run in runs.items()}
     times = interleaved(sides, repeats=args.rounds, warmup=args.warmup)
     return {
-        "rows": len(task.train_rows),
+        "samples": len(task.train_samples),
         "steps": task.steps_per_epoch(),
         "seconds": times,
         "ours_over_bare": ratio(times, OURS, BARE),
@@ -118,14 +118,14 @@ def main(argv: list[str] | None = None) -> None:
     found = machine(device())
     module = continual(config)
     (task,) = prepared(config, module.backbone, args.tasks[:1])
-    task.train_rows = cross_section(task, args.steps)
+    task.train_samples = cross_section(task, args.steps)
     epoch(module, task, Recipe(), config.trainer.gradient_clip_val, limit=2)  # warm
     result = measure(config, module, task, args)
-    rows = [[name, milliseconds(seconds) / result["steps"]] for name, seconds in result["seconds"].items()]
+    samples = [[name, milliseconds(seconds) / result["steps"]] for name, seconds in result["seconds"].items()]
     show(
         f"loop, {module.backbone.name}, {result['steps']} steps: ours / bare = {result['ours_over_bare']:.3f}",
         ["side", "ms per step"],
-        rows,
+        samples,
     )
     content = {
         "benchmark": "loop",

@@ -91,7 +91,7 @@ def one_side(side: str, args: argparse.Namespace) -> dict[str, Any]:
     config = config_for(args, SIDES[side])
     module = continual(config)
     (task,) = prepared(config, module.backbone, args.tasks[:1])
-    task.train_rows = cross_section(task, args.steps)
+    task.train_samples = cross_section(task, args.steps)
     seed_everything(args.seed)
     with tempfile.TemporaryDirectory() as text:
         folder, probe = Path(text), LightningProbe()
@@ -106,7 +106,7 @@ def one_side(side: str, args: argparse.Namespace) -> dict[str, Any]:
         files = sizes(folder)
     model = sum(tensor.numel() * tensor.element_size() for tensor in module.backbone.model.state_dict().values())
     return {
-        "rows": [row.id for row in task.train_rows],
+        "samples": [sample.id for sample in task.train_samples],
         "bytes_before": probe.before,
         "peak_bytes": probe.peak,
         "checkpoint_bytes": sum(files.values()),
@@ -163,7 +163,7 @@ def main(argv: list[str] | None = None) -> None:
         "machine": found,
         **ours["settings"],
         "steps": args.steps,
-        "compares": "peak while training on the same rows, each side in its own process; ours: MoELoRA, adapter in "
+        "compares": "peak while training on the same samples, each side in its own process; ours: MoELoRA, adapter in "
         "PEFT's format; "
         "the Trainer: LoRA of the same rank and its checkpoint (adapter, optimizer, scheduler, random state)",
         "peak_ours_over_trainer": ours["peak_bytes"] / theirs["peak_bytes"],

@@ -22,7 +22,7 @@ from coin_lightning.module import ContinualMLLM
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.seeding import seed_everything
 from coin_lightning.tasks.base import InstructionTask
-from coin_lightning.tasks.rows import TrainRow
+from coin_lightning.tasks.samples import TrainSample
 
 EXPERIMENT = "moelora_llava"
 
@@ -65,14 +65,14 @@ def continual(config: DictConfig) -> ContinualMLLM:
     return make_module(config, backbone, ())
 
 
-def cross_section(task: InstructionTask, steps: int) -> list[TrainRow]:
-    """Rows of `steps` batches that the sampler would take from all rows: lengths as spread as in the whole task, and
+def cross_section(task: InstructionTask, steps: int) -> list[TrainSample]:
+    """Samples of `steps` batches that the sampler would take from all: lengths as spread as in the whole task, and
     batches as even as in a full epoch."""
     task.train_dataloader()
     sampler = task._sampler
     assert sampler is not None
     plan = [batch for batch in sampler.plan() if len(batch) == task.batch_size] or sampler.plan()
-    return [task.train_rows[row] for batch in plan[:steps] for row in batch]
+    return [task.train_samples[sample] for batch in plan[:steps] for sample in batch]
 
 
 def mixed_dtype(module: ContinualMLLM) -> torch.dtype | None:
@@ -114,7 +114,7 @@ class Clock(L.Callback):
 
 
 def fit(config: DictConfig, module: ContinualMLLM, task: InstructionTask, *more: L.Callback) -> float:
-    """One epoch over the task's rows through `Trainer.fit` with `more` callbacks; seconds of its loop."""
+    """One epoch over the task's samples through `Trainer.fit` with `more` callbacks; seconds of its loop."""
     module.total_steps = task.steps_per_epoch()
     watch = Clock()
     with tempfile.TemporaryDirectory() as folder:

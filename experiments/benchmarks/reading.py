@@ -3,9 +3,9 @@
     python experiments/benchmarks/reading.py
 
 Each side runs in a process of its own, and its time begins when the process does: imports, tokenizer, reading, and the
-first collated batch of training rows in the order of the sampler. Ours includes every check of a run's start: all rows
-and ids, whether the prompts fit the context, every image. The first start parses the file, counts tokens and decodes
-every image (`survey` is that part); later ones find the table of samples, the lengths and the ledger of images.
+first collated batch of training samples in the order of the sampler. Ours includes every check of a run's start:
+samples and ids, whether the prompts fit the context, every image. The first start parses the file, counts tokens and
+decodes every image (`survey` is that part); later ones find the table of samples, the lengths and the image ledger.
 Theirs reads the same file, tokenises it with `map`, and loads no images.
 """
 
@@ -63,14 +63,14 @@ def ours(root: Path, args: argparse.Namespace, phases: Phases) -> dict[str, Any]
     task.connect(backbone)
     phases.reached("tokenizer")
     task.read()
-    phases.reached("rows")
-    ImageLedger(root / "features" / LEDGER).survey(task.image_root, task.train_rows.images)
+    phases.reached("samples")
+    ImageLedger(root / "features" / LEDGER).survey(task.image_root, task.train_samples.images)
     phases.reached("survey")
     task.check()
     phases.reached("checks")
     batch = next(iter(task.train_dataloader()))
     phases.reached("first batch")
-    return {"rows": len(task.train_rows), "ids": batch["ids"], "shape": list(batch["input_ids"].shape)}
+    return {"samples": len(task.train_samples), "ids": batch["ids"], "shape": list(batch["input_ids"].shape)}
 
 
 def theirs(root: Path, args: argparse.Namespace, phases: Phases) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def theirs(root: Path, args: argparse.Namespace, phases: Phases) -> dict[str, An
     import datasets
     import torch
 
-    from coin_lightning.tasks.row_format import train_row
+    from coin_lightning.tasks.sample_format import train_sample
 
     phases.reached("imports")
     backbone = backbone_for(args.backbone)
@@ -86,24 +86,24 @@ def theirs(root: Path, args: argparse.Namespace, phases: Phases) -> dict[str, An
     phases.reached("tokenizer")
     datasets.disable_progress_bars()
     file = root / "Instructions_Original" / "GQA" / "train.json"
-    rows = datasets.load_dataset("json", data_files=str(file), split="train", cache_dir=str(root / "cache"))
-    phases.reached("rows")
+    samples = datasets.load_dataset("json", data_files=str(file), split="train", cache_dir=str(root / "cache"))
+    phases.reached("samples")
 
     def tokenise(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        talks = (train_row({"id": 0, "conversations": talk}, (), "").turns for talk in batch["conversations"])
+        talks = (train_sample({"id": 0, "conversations": talk}, (), "").turns for talk in batch["conversations"])
         return {"input_ids": tokenizer([prompt.render(turns)[0] for turns in talks])["input_ids"]}
 
-    tokens = rows.map(tokenise, batched=True, remove_columns=["conversations"])
+    tokens = samples.map(tokenise, batched=True, remove_columns=["conversations"])
     phases.reached("map")
 
     def collate(part: list[dict[str, Any]]) -> tuple[list[str], torch.Tensor]:
-        ids = [torch.tensor(row["input_ids"]) for row in part]
-        return [row["id"] for row in part], torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
+        ids = [torch.tensor(sample["input_ids"]) for sample in part]
+        return [sample["id"] for sample in part], torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
 
     loader = torch.utils.data.DataLoader(tokens, batch_size=BATCH, shuffle=True, collate_fn=collate)
     ids, batch = next(iter(loader))
     phases.reached("first batch")
-    return {"rows": len(tokens), "ids": ids, "shape": list(batch.shape)}
+    return {"samples": len(tokens), "ids": ids, "shape": list(batch.shape)}
 
 
 def one_side(args: argparse.Namespace) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def in_process(side: str, root: Path, args: argparse.Namespace) -> dict[str, Any
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=600_000)
+    parser.add_argument("--samples", type=int, default=600_000)
     parser.add_argument("--images", type=int, default=120_000, help="distinct paths, hard links to small files")
     parser.add_argument("--rounds", type=int, default=3, help="of our side; the median counts")
     parser.add_argument("--backbone", choices=["llava_smol", "tiny"], default="llava_smol", help="whose tokenizer")
@@ -159,27 +159,29 @@ def main(argv: list[str] | None = None) -> None:
         return
     found = machine()
     with tempfile.TemporaryDirectory() as folder:
-        file = write(Path(folder), args.rows, args.images)
+        file = write(Path(folder), args.samples, args.images)
         size = file.stat().st_size
         runs = measure(Path(folder), args)
     clock = "cpu" if args.cpu_time else "wall"
     seconds = {side: median(run[clock]["first batch"] for run in part) for side, part in runs.items()}
     first = runs["first start"][0][clock]
-    survey = first["survey"] - first["rows"]
+    survey = first["survey"] - first["samples"]
     peaks = {side: max(run["peak_bytes"] for run in part) for side, part in runs.items()}
     show(
-        f"start to first batch, {args.rows} rows, {size / 1e6:.0f} MB",
+        f"start to first batch, {args.samples} samples, {size / 1e6:.0f} MB",
         ["side", f"{clock} seconds", "peak, MB"],
         [[side, seconds[side], round(peaks[side] / 1e6)] for side in runs],
     )
     content = {
         "benchmark": "reading",
         "aim": {
-            "first_without_survey_at_most": AIM_FIRST, "seconds_at_most": AIM_SECONDS, "bytes_at_most": AIM_BYTES,
+            "first_without_survey_at_most": AIM_FIRST,
+            "seconds_at_most": AIM_SECONDS,
+            "bytes_at_most": AIM_BYTES,
             "ours_over_datasets_at_most": AIM_RATIO,
         },
         "machine": found | {"clock": f"{clock} time"},
-        "rows": args.rows,
+        "samples": args.samples,
         "file_bytes": size,
         "images": args.images,
         "backbone": args.backbone,

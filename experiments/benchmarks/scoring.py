@@ -3,8 +3,8 @@
     python experiments/benchmarks/scoring.py
 
 Answers are as mixed as real ones: frequent short answers, phrases that come once, capitals, punctuation, sentences,
-blank answers, and one in a hundred that runs to the length limit. Every round has rows of its own, so that nothing but
-frequent answers is found in a cache. The slowest round counts.
+blank answers, and one in a hundred that runs to the length limit. Every round has samples of its own, so that only
+frequent answers are found in a cache. The slowest round counts.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def box(rng: random.Random) -> str:
 
 
 def reference(task: str, rng: random.Random) -> tuple[str, dict[str, Any]]:
-    """What is right, and the row's own fields."""
+    """What is right, and the sample's own fields."""
     if task == "grounding":
         truth = box(rng)
         return truth, {"answer_bbox": truth, "origin_answer_bbox": truth, "size": [640, 480], "image": "a.jpg"}
@@ -92,10 +92,10 @@ def prediction(right: str, task: str, rng: random.Random) -> str:
 def records(task: str, count: int, seed: str) -> list[AnswerRecord]:
     """Answers of a task."""
     rng = random.Random(f"{seed}/{task}")
-    rows = (reference(task, rng) for _ in range(count))
+    samples = (reference(task, rng) for _ in range(count))
     return [
-        AnswerRecord(task, str(at), "What is it?", prediction(right, task, rng), row)
-        for at, (right, row) in enumerate(rows)
+        AnswerRecord(task, str(at), "What is it?", prediction(right, task, rng), sample)
+        for at, (right, sample) in enumerate(samples)
     ]
 
 
@@ -104,9 +104,9 @@ def measure(task: str, count: int, rounds: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in (*VARIANTS, BOTH)}
     for turn in range(rounds):
         for name in seconds:
-            rows = records(task, count, f"{turn}/{name}")
+            samples = records(task, count, f"{turn}/{name}")
             started = clock()
-            score_all(rows, Scoring.of(task, {})) if name == BOTH else get_scorer(task, name).score(rows)
+            score_all(samples, Scoring.of(task, {})) if name == BOTH else get_scorer(task, name).score(samples)
             seconds[name].append(clock() - started)
     return {"task": task, "records": count, "seconds": {name: max(found) for name, found in seconds.items()}}
 

@@ -1,7 +1,7 @@
 """The other side: `transformers.Trainer` with PEFT LoRA, set up as its documentation shows for a LLaVA model.
 
-Each batch is padded to its longest row, with an attention mask, labels masked outside the answers, and pixels that go
-through the vision tower in every step; the model computes logits at every position. Rows come in random order, from
+Each batch is padded to its longest sample, with an attention mask, labels masked outside answers, and pixels that go
+through the vision tower in every step; the model computes logits at every position. Samples come in random order, from
 no extra process.
 """
 
@@ -21,7 +21,7 @@ from coin_lightning.backbones.base import IGNORE
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.rows import TrainRow
+from coin_lightning.tasks.samples import TrainSample
 
 
 def with_pixels(task: InstructionTask) -> Encoder:
@@ -30,15 +30,15 @@ def with_pixels(task: InstructionTask) -> Encoder:
 
 
 def padding_mask(labels: torch.Tensor) -> torch.Tensor:
-    """1 for the tokens of a right-padded row, 0 for padding; `[b, l]`. A row ends with a learned token."""
+    """1 for the tokens of a right-padded sample, 0 for padding; `[b, l]`. A sample ends with a learned token."""
     width = labels.shape[1]
     lengths = width - (labels != IGNORE).flip(1).int().argmax(1)
     return (torch.arange(width) < lengths.unsqueeze(1)).long()
 
 
-def model_inputs(encoder: Encoder, rows: Sequence[TrainRow]) -> dict[str, torch.Tensor]:
+def model_inputs(encoder: Encoder, samples: Sequence[TrainSample]) -> dict[str, torch.Tensor]:
     """What `forward` takes: `input_ids`, `attention_mask`, `labels` `[b, l]` and, with images, `pixel_values`."""
-    batch = encoder.train_batch(rows)
+    batch = encoder.train_batch(samples)
     inputs = {
         "input_ids": batch["input_ids"],
         "labels": batch["labels"],
@@ -75,7 +75,7 @@ def plain(module: ContinualMLLM) -> ContinualMLLM:
 def make_trainer(
     config: DictConfig, module: ContinualMLLM, task: InstructionTask, folder: Path, save: str = "no"
 ) -> tuple[Trainer, TrainerClock]:
-    """A Trainer for one epoch over the task's rows, with our optimizer, schedule, clipping, precision and logging
+    """A Trainer for one epoch over the task's samples, with our optimizer, schedule, clipping, precision and logging
     interval."""
     watch, dtype = TrainerClock(), mixed_dtype(module)
     arguments = TrainingArguments(
@@ -101,7 +101,7 @@ def make_trainer(
         model=module.peft,
         args=arguments,
         data_collator=partial(model_inputs, with_pixels(task)),
-        train_dataset=task.train_rows,
+        train_dataset=task.train_samples,
         optimizers=(optimizer, schedule),
         callbacks=[watch],
     )

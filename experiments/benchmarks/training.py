@@ -2,7 +2,7 @@
 
     python experiments/benchmarks/training.py
 
-Both sides train the same backbone on the same rows with the same rank, targets, projector, batch size, precision,
+Both sides train the same backbone on the same samples with the same rank, targets, projector, batch size, precision,
 optimizer, schedule and clipping. Between them stand bare loops that change one thing after the other.
 """
 
@@ -61,10 +61,10 @@ def trainer_seconds(config: DictConfig, module: ContinualMLLM, task: Instruction
 
 def losses(lora: ContinualMLLM, task: InstructionTask) -> dict[str, float]:
     """Loss of the first batch before any step, as either side computes it with the same LoRA, dropout off."""
-    rows = task.train_rows[: task.batch_size]
+    samples = task.train_samples[: task.batch_size]
     lora.to(device()).eval()
-    inputs = on_device(model_inputs(with_pixels(task), rows), lora)
-    batch = on_device(task.encoder.train_batch(rows), lora)
+    inputs = on_device(model_inputs(with_pixels(task), samples), lora)
+    batch = on_device(task.encoder.train_batch(samples), lora)
     with torch.no_grad(), precision(lora):
         theirs, ours = lora.peft(**inputs).loss, loss_of(lora, batch, Recipe())
     return {"trainer": theirs.item(), "ours": ours.item()}
@@ -91,8 +91,8 @@ def measure(
     tasks = {method: prepared(configs[method], module.backbone, args.tasks) for method, module in modules.items()}
     results = []
     for lora, moelora in zip(tasks["lora"], tasks["moelora"], strict=True):
-        lora.train_rows = cross_section(lora, args.steps)
-        moelora.train_rows = lora.train_rows
+        lora.train_samples = cross_section(lora, args.steps)
+        moelora.train_samples = lora.train_samples
         agreed = losses(modules["lora"], lora)
         times = interleaved(
             sides(configs, modules, {"lora": lora, "moelora": moelora}),
@@ -100,16 +100,16 @@ def measure(
             warmup=args.warmup,
             own_clock=True,
         )
-        rows = len(lora.train_rows)
-        results.append({"task": lora.name, "rows": rows, "loss_of_first_batch": agreed, "seconds": times})
+        samples = len(lora.train_samples)
+        results.append({"task": lora.name, "samples": samples, "loss_of_first_batch": agreed, "seconds": times})
     return results
 
 
 def rates(results: list[dict[str, Any]]) -> dict[str, float]:
-    """Rows per second of each side: all rows over the sum of each task's median seconds."""
-    rows = sum(result["rows"] for result in results)
+    """Samples per second of each side: all samples over the sum of each task's median seconds."""
+    samples = sum(result["samples"] for result in results)
     names = results[0]["seconds"]
-    return {name: rows / sum(median(result["seconds"][name]) for result in results) for name in names}
+    return {name: samples / sum(median(result["seconds"][name]) for result in results) for name in names}
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -131,11 +131,11 @@ def main(argv: list[str] | None = None) -> None:
     plain(modules["lora"])
     results = measure(args, configs, modules)
     speed = rates(results)
-    rows: list[list[Any]] = [[name, rate, rate / speed[TRAINER]] for name, rate in speed.items()]
+    samples: list[list[Any]] = [[name, rate, rate / speed[TRAINER]] for name, rate in speed.items()]
     show(
         f"training, {modules['lora'].backbone.name}, rank {configs['lora'].adapter.rank}",
-        ["side", "rows/s", "x Trainer"],
-        rows,
+        ["side", "samples/s", "x Trainer"],
+        samples,
     )
     content = {
         "benchmark": "training",
@@ -143,9 +143,9 @@ def main(argv: list[str] | None = None) -> None:
         "machine": found,
         **common_facts(args, configs["moelora"], modules["moelora"]),
         "steps": args.steps,
-        "compares": "rows/s of the loop from the first batch to the last step; same rows, rank, targets, projector, "
-        "batch, autocast, AdamW, schedule and clipping on both sides; the Trainer with LoRA, ours with MoELoRA",
-        "rows_per_second": speed,
+        "compares": "samples/s of the loop from the first batch to the last step; same samples, rank, targets, "
+        "projector, batch, autocast, AdamW, schedule and clipping on both sides; Trainer with LoRA, ours with MoELoRA",
+        "samples_per_second": speed,
         "ours_over_trainer": speed[OURS] / speed[TRAINER],
         "results": results,
     }

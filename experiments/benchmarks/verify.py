@@ -3,7 +3,7 @@
     python experiments/benchmarks/verify.py
 
 Images have the size and the file length of COCO's. The first call has an empty ledger, the second one a full one.
-Reading rows, tokens, leakage, the hash of every image and the ledger are all in the time of the check.
+Reading samples, tokens, leakage, the hash of every image and the ledger are all in the time of the check.
 """
 
 import argparse
@@ -55,18 +55,18 @@ def write_images(folder: Path, count: int) -> list[str]:
 
 
 def write_task(root: Path, count: int) -> list[str]:
-    """A task in CoIN's layout with as many images as training and test rows together; the images."""
+    """A task in CoIN's layout with as many images as training and test samples together; the images."""
     images, draw = write_images(root / "cl_dataset" / "GQA" / "images", count), random.Random(0)
     paths = [f"GQA/images/{name}" for name in images]
     trains = paths[: -count // 8]
     folder = root / "Instructions_Original" / "GQA"
     folder.mkdir(parents=True)
-    rows = [_train_row(f"n{at}", path, draw) for at, path in enumerate(trains)]
+    samples = [_train_sample(f"n{at}", path, draw) for at, path in enumerate(trains)]
     tests = [
         {"question_id": f"t{at}", "image": path, "text": _question(draw), "answer": draw.choice(WORDS)}
         for at, path in enumerate(paths[len(trains) :])
     ]
-    (folder / "train.json").write_text(json.dumps(rows))
+    (folder / "train.json").write_text(json.dumps(samples))
     (folder / "test.json").write_text(json.dumps(tests))
     return paths
 
@@ -76,7 +76,7 @@ def _question(draw: random.Random) -> str:
     return f"What is {words}?\nAnswer the question using a single word or phrase."
 
 
-def _train_row(id_: str, image: str, draw: random.Random) -> dict[str, Any]:
+def _train_sample(id_: str, image: str, draw: random.Random) -> dict[str, Any]:
     """A conversation of six turns, as CoIN's larger tasks have."""
     turns = []
     for _ in range(6):
@@ -153,13 +153,13 @@ def main(argv: list[str] | None = None) -> None:
         "images": len(images),
         "image_size": SIZE,
         "image_bytes": mean_bytes,
-        "rows": measured["report"].counts,
+        "samples": measured["report"].counts,
         "questions": measured["report"].balance["train"]["count"] + measured["report"].balance["test"]["count"],
         "workers": args.workers,
         "backbone": backbone.name,
         "max_length": backbone.max_length,
         "rounds": args.rounds,
-        "compares": "whole check of a task (rows, tokens, leakage, hashes, ledger) with decoding its images in as "
+        "compares": "whole check of a task (samples, tokens, leakage, hashes, ledger) with decoding its images in as "
         "many threads; the second call finds all of them in the ledger",
         "verify_over_decode": ratio(times, FIRST, DECODE),
         "second_call_over_decode": ratio(times, AGAIN, DECODE),

@@ -26,8 +26,8 @@ from coin_lightning.schedules import cosine
 from coin_lightning.seeding import seed_everything
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import FeatureStore
-from coin_lightning.tasks.rows import TrainRow, read_train
 from coin_lightning.tasks.sampler import LengthBucketSampler
+from coin_lightning.tasks.samples import TrainSample, read_train
 from coin_lightning.tasks.subsets import chunks
 
 RECIPE = Path(__file__).with_name("llava_smol.yaml")
@@ -39,7 +39,7 @@ def recipe_hash(recipe: dict[str, Any], data: Path) -> str:
     return hashlib.sha256(text + data.read_bytes()).hexdigest()
 
 
-def store_features(encoder: Encoder, rows: list[TrainRow]) -> None:
+def store_features(encoder: Encoder, rows: list[TrainSample]) -> None:
     """Run the tower over the images that the store lacks."""
     store = encoder.store
     assert store is not None
@@ -99,7 +99,7 @@ def align(recipe: dict[str, Any], limit: int | None) -> tuple[dict[str, Tensor],
 
 
 @torch.no_grad()
-def evaluate(backbone: Backbone, encoder: Encoder, rows: list[TrainRow]) -> float:
+def evaluate(backbone: Backbone, encoder: Encoder, rows: list[TrainSample]) -> float:
     """Mean loss over held-out captions."""
     losses = [loss_of(backbone, encoder.train_batch(part)).item() for part in chunks(rows, 20)]
     return sum(losses) / len(losses)

@@ -20,7 +20,7 @@ class DataError(CoinLightningError):
     """Records or images of a data set cannot be used.
 
     Args:
-        problems: one line per problem, each naming file and row. All are kept, so that a data set is mended in one go.
+        problems: one line per problem, each naming file and sample. All are kept: a data set is mended in one go.
         limit: how many are printed; the rest is counted.
     """
 

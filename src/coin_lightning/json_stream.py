@@ -193,4 +193,4 @@ def _another(file: Path, wanted: str, found: str) -> DataError:
 
 
 def _no_samples(file: Path, found: str) -> DataError:
-    return DataError(f"{file}: must hold a non-empty list of rows, found {found}")
+    return DataError(f"{file}: must hold a non-empty list of samples, found {found}")

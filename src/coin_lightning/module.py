@@ -124,7 +124,7 @@ class ContinualMLLM(ModuleState):
 
     @torch.no_grad()
     def frozen_features(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """What no task changes, for keys and prototypes: of each row the mean tower feature of its images
+        """What no task changes, for keys and prototypes: of each sample the mean tower feature of its images
         `[b, width]`, zero without one, and the mean embedding of its text without the answers `[b, h]`; both float32
         of norm 1. The same in training and in answering, up to the markers at the end of a conversation.
         """
@@ -136,8 +136,8 @@ class ContinualMLLM(ModuleState):
         images = ids.new_zeros((len(ids), self.backbone.feature_shape[1]), dtype=torch.float32)
         features = self.image_features(batch)
         if features is not None and len(features):
-            rows = image.nonzero()[:: self.backbone.tokens_per_image, 0]
-            images.index_add_(0, rows, features.float().mean(dim=1).to(images.device))
+            samples = image.nonzero()[:: self.backbone.tokens_per_image, 0]
+            images.index_add_(0, samples, features.float().mean(dim=1).to(images.device))
         table = self.backbone.model.get_input_embeddings()
         texts = (table(ids).float() * text.unsqueeze(-1)).sum(dim=1)
         return F.normalize(images, dim=1), F.normalize(texts, dim=1)
@@ -224,7 +224,7 @@ class ContinualMLLM(ModuleState):
         return loss if extra is None else loss + extra * divided / batch["step_batches"]
 
     def _no_gradient_of_projector(self) -> Tensor:
-        """Zero that depends on the projector: DDP waits for its gradient also where no row has an image."""
+        """Zero that depends on the projector: DDP waits for its gradient also where no sample has an image."""
         parts = [weight.sum() for name, weight in self.trainable().items() if PROJECTOR in name]
         return 0.0 * torch.stack(parts).sum() if parts else torch.zeros((), device=self.device)
 

@@ -123,8 +123,8 @@ class ModuleState(L.LightningModule):
         if len(ranks) != processes.world_size():
             raise RunError(
                 f"the task was begun by {len(ranks)} processes and cannot be continued by {processes.world_size()}: "
-                f"each would go on with other rows. Start {len(ranks)}, or remove last.ckpt from the task's folder to "
-                "learn the task from its beginning"
+                f"each would go on with other samples. Start {len(ranks)}, or remove last.ckpt from the task's folder "
+                "to learn the task from its beginning"
             )
         self.load_method_state(checkpoint["method_state"], "the checkpoint")
         mine = ranks[processes.rank()]

@@ -10,8 +10,8 @@ from torch import Tensor
 from coin_lightning.errors import RunError
 
 DIVERGED = (
-    "Nothing of this step is kept. Lower optimizer.lr, or look at these rows; a changed setting needs a run folder of "
-    "its own (experiment_name=...)"
+    "Nothing of this step is kept. Lower optimizer.lr, or look at these samples; a changed setting needs a run folder "
+    "of its own (experiment_name=...)"
 )
 
 
@@ -22,7 +22,7 @@ class TaskProgress:
     Attributes:
         steps: optimizer steps.
         batches: forward passes with a finite loss.
-        samples: rows in them.
+        samples: samples in them.
         images: images in them.
         tokens: input tokens, padding included.
         loss_first, loss_last: the task's own loss in the first and the last of them.
@@ -51,7 +51,7 @@ class TaskProgress:
         if not math.isfinite(value) or not (extra is None or math.isfinite(extra.item())):
             kind = f"loss {value}" if extra is None else f"loss {value}, added by the method {extra.item()}"
             ids = ", ".join(map(str, batch["ids"]))
-            raise RunError(f"training diverged: {kind} in step {self.steps + 1} of the task, rows {ids}. {DIVERGED}")
+            raise RunError(f"training diverged: {kind} in step {self.steps + 1} of the task, samples {ids}. {DIVERGED}")
         self.batches, self.samples = self.batches + 1, self.samples + len(batch["ids"])
         self.images += images_in(batch)
         self.tokens += batch["input_ids"].numel()

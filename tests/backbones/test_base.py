@@ -188,48 +188,48 @@ def test_the_tower_key_of_the_padded_frame_is_the_one_that_old_caches_have(backb
     assert backbone.tower_key() == "0086e318046beb3a"
 
 
-def test_images_fill_the_image_tokens_in_row_order(backbone):
-    rows = torch.tensor([[7, 3, 3, 3, 3, 8], [9, 9, 9, 9, 9, 9], [3, 3, 3, 3, 5, 6]])
+def test_images_fill_the_image_tokens_in_sample_order(backbone):
+    samples = torch.tensor([[7, 3, 3, 3, 3, 8], [9, 9, 9, 9, 9, 9], [3, 3, 3, 3, 5, 6]])
     images = torch.randn(2, 4, 16).bfloat16()
-    embeds = backbone.embed(rows, images)
+    embeds = backbone.embed(samples, images)
     table = backbone.model.get_input_embeddings().weight
     projected = backbone.core.multi_modal_projector(images.float())
     assert torch.equal(embeds[0, 1:5], projected[0])
     assert torch.equal(embeds[2, :4], projected[1])
-    assert torch.equal(embeds[1], table[rows[1]])
+    assert torch.equal(embeds[1], table[samples[1]])
     assert torch.equal(embeds[0, [0, 5]], table[[7, 8]])
-    assert torch.equal(backbone.embed(rows[1:2], None), table[rows[1:2]])
+    assert torch.equal(backbone.embed(samples[1:2], None), table[samples[1:2]])
 
 
 @pytest.mark.parametrize(
-    ("rows", "images", "found"),
+    ("samples", "images", "found"),
     [
         ([[3, 3, 3, 3, 5], [9, 9, 9, 9, 9]], 2, "[4, 0] image tokens for 2 images of 4"),
         ([[3, 3, 3, 3, 5], [3, 3, 3, 3, 9]], 1, "[4, 4] image tokens for 1 images of 4"),
         ([[3, 3, 3, 3, 3], [3, 3, 3, 9, 9]], 2, "[5, 3] image tokens for 2 images of 4"),
         ([[3, 3, 3, 3, 5], [9, 9, 9, 9, 9]], 0, "[4, 0] image tokens for 0 images of 4"),
     ],
-    ids=["too many images", "too few", "moved from row to row", "none"],
+    ids=["too many images", "too few", "moved from sample to sample", "none"],
 )
-def test_features_never_go_beside_their_places(backbone, rows, images, found):
+def test_features_never_go_beside_their_places(backbone, samples, images, found):
     given = torch.randn(images, 4, 16) if images else None
-    with pytest.raises(RunError, match=re.escape(f"tiny: the rows of a batch have {found} features, but an image")):
-        backbone.embed(torch.tensor(rows), given)
+    with pytest.raises(RunError, match=re.escape(f"tiny: the samples of a batch have {found} features, but an image")):
+        backbone.embed(torch.tensor(samples), given)
 
 
 def test_counting_makes_no_step_wait_for_the_device():
     """On `meta` whatever asks for a number raises: so would a wait for an accelerator show."""
     backbone = tiny.load().to("meta")
-    rows = torch.tensor([[3, 3, 3, 3, 5]], device="meta")
-    assert backbone.embed(rows, torch.empty(1, 4, 16, device="meta")).shape == (1, 5, 32)
+    samples = torch.tensor([[3, 3, 3, 3, 5]], device="meta")
+    assert backbone.embed(samples, torch.empty(1, 4, 16, device="meta")).shape == (1, 5, 32)
     with pytest.raises(RuntimeError, match=r"meta"):
-        rows.sum().item()
+        samples.sum().item()
 
 
-def test_features_of_another_tower_do_not_go_on_into_the_next_row(backbone):
-    rows = torch.tensor([[3, 3, 3, 3], [3, 3, 3, 3]])
+def test_features_of_another_tower_do_not_go_on_into_the_next_sample(backbone):
+    samples = torch.tensor([[3, 3, 3, 3], [3, 3, 3, 3]])
     with pytest.raises(RunError, match=re.escape("[4, 4] image tokens for 2 images of 5 features, but an image")):
-        backbone.embed(rows, torch.randn(2, 5, 16))
+        backbone.embed(samples, torch.randn(2, 5, 16))
 
 
 def test_logits_are_computed_for_learned_tokens_only_and_from_the_token_before(backbone):
@@ -252,31 +252,31 @@ def test_generation_is_that_of_transformers_with_pixels_and_ids(backbone):
     assert answer == [backbone.decode(output[0, tokens.shape[1] :])]
 
 
-def test_each_step_reports_which_rows_go_on(backbone, monkeypatch):
+def test_each_step_reports_which_samples_go_on(backbone, monkeypatch):
     planned = iter([[40, 41, 42], [END, 43, 44], [45, END, 46], [47, 48, 49]])
 
     def plan(hidden):
         logits = torch.zeros(*hidden.shape[:2], 261)
-        for row, token in enumerate(next(planned)):
-            logits[row, -1, token] = 1.0
+        for sample, token in enumerate(next(planned)):
+            logits[sample, -1, token] = 1.0
         return logits
 
     monkeypatch.setattr(backbone.model.lm_head, "forward", plan)
     seen = []
     tokens = torch.full((3, 5), 9)
-    answers = backbone.generate(tokens, torch.ones_like(tokens), None, 4, lambda rows: seen.append(rows.tolist()))
+    answers = backbone.generate(tokens, torch.ones_like(tokens), None, 4, lambda samples: seen.append(samples.tolist()))
     assert seen == [
         [[True], [True], [True]],
         [[False], [True], [True]],
         [[False], [False], [True]],
         [[False], [False], [True]],
     ]
-    assert answers == [backbone.tokenizer.decode(row) for row in ([40], [41, 43], [42, 44, 46, 49])]
+    assert answers == [backbone.tokenizer.decode(sample) for sample in ([40], [41, 43], [42, 44, 46, 49])]
 
 
 def test_decoding_stops_at_the_first_end_of_turn_and_strips_blanks(backbone):
-    row = torch.tensor([*ids(" a b\n"), END, *ids("c"), END])
-    assert backbone.decode(row) == "a b"
+    sample = torch.tensor([*ids(" a b\n"), END, *ids("c"), END])
+    assert backbone.decode(sample) == "a b"
     assert backbone.decode(torch.tensor(ids("a"))) == "a"
     assert backbone.decode(torch.tensor([END])) == ""
 
@@ -285,15 +285,15 @@ def test_the_tiny_backbone_stays_under_a_million_parameters(backbone):
     assert sum(math.prod(parameter.shape) for parameter in backbone.parameters()) < 1_000_000
 
 
-def test_the_head_gets_rows_that_lie_together_when_generating(backbone):
-    """A strided view makes `linear` copy the vocabulary matrix once per row."""
+def test_the_head_gets_samples_that_lie_together_when_generating(backbone):
+    """A strided view makes `linear` copy the vocabulary matrix once per sample."""
     tokens = torch.tensor([[1, 2, 9, 4], [5, 6, 7, 8]])
     seen = []
     hook = backbone.model.lm_head.register_forward_hook(lambda head, inputs, output: seen.append(inputs[0]))
     backbone.generate(tokens, torch.ones_like(tokens), None, 2)
     hook.remove()
-    assert [tuple(rows.shape[:2]) for rows in seen] == [(2, 1), (2, 1)]
-    assert all(rows.is_contiguous() for rows in seen)
+    assert [tuple(samples.shape[:2]) for samples in seen] == [(2, 1), (2, 1)]
+    assert all(samples.is_contiguous() for samples in seen)
 
 
 @pytest.mark.parametrize("name", ["chatml", "vicuna_v1"])

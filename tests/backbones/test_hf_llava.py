@@ -20,7 +20,7 @@ from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import AssetError, ConfigError
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import FeatureStore
-from coin_lightning.tasks.row_format import Media, TrainRow
+from coin_lightning.tasks.sample_format import Media, TrainSample
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:transformers")
 
@@ -59,7 +59,7 @@ def direct(folder) -> LlavaForConditionalGeneration:
 
 @pytest.fixture(scope="module")
 def encoder(llava, tmp_path_factory) -> Encoder:
-    """Rows with pixels; `images` holds two noise images."""
+    """Samples with pixels; `images` holds two noise images."""
     images = tmp_path_factory.mktemp("images")
     noise = np.random.default_rng(0)
     for name, size in (("a", (40, 28, 3)), ("b", (28, 56, 3))):
@@ -67,13 +67,13 @@ def encoder(llava, tmp_path_factory) -> Encoder:
     return Encoder(llava, images, None)
 
 
-ROWS = [
-    TrainRow("1", (Turn("What is it?", "No cat", 1),), (Media("a.png"),), "row 0"),
-    TrainRow("2", (Turn("Why?", "No"),), (), "row 1"),
-    TrainRow("3", (Turn("Is it", "A cat", 1), Turn("Sure?", "No")), (Media("b.png"),), "row 2"),
+SAMPLES = [
+    TrainSample("1", (Turn("What is it?", "No cat", 1),), (Media("a.png"),), "sample 0"),
+    TrainSample("2", (Turn("Why?", "No"),), (), "sample 1"),
+    TrainSample("3", (Turn("Is it", "A cat", 1), Turn("Sure?", "No")), (Media("b.png"),), "sample 2"),
 ]
-SEVERAL = TrainRow(
-    "4", (Turn("Both?", "No", 2), Turn("cat", "A cat", 1)), tuple(map(Media, ("b.png", "a.png", "b.png"))), "row 3"
+SEVERAL = TrainSample(
+    "4", (Turn("Both?", "No", 2), Turn("cat", "A cat", 1)), tuple(map(Media, ("b.png", "a.png", "b.png"))), "sample 3"
 )
 
 
@@ -99,7 +99,7 @@ def test_what_the_backbone_knows_of_the_checkpoint(llava, folder):
     assert not any(parameter.requires_grad for parameter in llava.parameters())
 
 
-def test_the_last_tokens_of_a_vicuna_row_by_hand(llava):
+def test_the_last_tokens_of_a_vicuna_sample_by_hand(llava):
     tokens, labels = llava.tokens(*llava.prompt.render([Turn("cat", "No", images=1), Turn("A cat", "cat")]))
     names = llava.tokenizer.convert_ids_to_tokens
     assert names(tokens[:4]) == ["<s>", "▁", "A", "▁c"]
@@ -120,16 +120,16 @@ def ours(llava: Backbone, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
     return llava.answer_logits(llava.hidden_states(llava.embed(batch["input_ids"], features)), batch["labels"])
 
 
-ROW_SETS = [ROWS[:1], ROWS[1:2], [SEVERAL], [*ROWS[:2], SEVERAL, ROWS[2]]]
+SAMPLE_SETS = [SAMPLES[:1], SAMPLES[1:2], [SEVERAL], [*SAMPLES[:2], SEVERAL, SAMPLES[2]]]
 
 
-@pytest.mark.parametrize("rows", ROW_SETS, ids=["image", "text", "several", "mixed and padded"])
-def test_loss_and_logits_are_those_of_transformers_with_its_masks(llava, direct, encoder, rows, monkeypatch):
+@pytest.mark.parametrize("samples", SAMPLE_SETS, ids=["image", "text", "several", "mixed and padded"])
+def test_loss_and_logits_are_those_of_transformers_with_its_masks(llava, direct, encoder, samples, monkeypatch):
     # the library keeps features in float32; without this rounding the two agree to the last bits only
     monkeypatch.setattr(torch, "bfloat16", torch.float32)
-    batch = encoder.train_batch(rows)
+    batch = encoder.train_batch(samples)
     logits, targets = ours(llava, batch)
-    lengths = [len(encoder.encode(row)[0]) for row in rows]
+    lengths = [len(encoder.encode(sample)[0]) for sample in samples]
     mask = torch.tensor([[1] * length + [0] * (max(lengths) - length) for length in lengths])
     output = direct(
         input_ids=batch["input_ids"], attention_mask=mask, pixel_values=batch.get("pixels"), labels=batch["labels"]
@@ -140,15 +140,15 @@ def test_loss_and_logits_are_those_of_transformers_with_its_masks(llava, direct,
 
 
 def test_half_precision_features_change_the_logits_by_little(llava, direct, encoder):
-    batch = encoder.train_batch(ROWS[:1])
+    batch = encoder.train_batch(SAMPLES[:1])
     output = direct(input_ids=batch["input_ids"], pixel_values=batch["pixels"])
     logits, _ = ours(llava, batch)
     assert torch.allclose(logits, output.logits[:, :-1][batch["labels"][:, 1:] != IGNORE], atol=5e-3)
 
 
-def test_a_row_in_a_padded_batch_is_the_row_alone(llava, encoder):
-    together, targets = ours(llava, encoder.train_batch(ROWS))
-    alone = [ours(llava, encoder.train_batch([row])) for row in ROWS]
+def test_a_sample_in_a_padded_batch_is_the_sample_alone(llava, encoder):
+    together, targets = ours(llava, encoder.train_batch(SAMPLES))
+    alone = [ours(llava, encoder.train_batch([sample])) for sample in SAMPLES]
     assert torch.allclose(together, torch.cat([logits for logits, _ in alone]), atol=2e-5)
     assert torch.equal(targets, torch.cat([target for _, target in alone]))
 
@@ -157,12 +157,12 @@ def test_cached_features_are_bit_equal_to_those_computed_in_the_step(llava, enco
     store = FeatureStore(tmp_path / llava.tower_key(), llava.feature_shape[1])
     cached = Encoder(llava, encoder.image_root, store)
     digests = [cached.hash_of(name) for name in ("a.png", "b.png")]
-    pixels = encoder.train_batch(ROWS)["pixels"]
+    pixels = encoder.train_batch(SAMPLES)["pixels"]
     store.add(digests, llava.encode_images(pixels))
-    assert torch.equal(cached.train_batch(ROWS)["features"], llava.encode_images(pixels))
+    assert torch.equal(cached.train_batch(SAMPLES)["features"], llava.encode_images(pixels))
     assert torch.equal(
-        llava.embed(cached.train_batch(ROWS)["input_ids"], cached.train_batch(ROWS)["features"]),
-        llava.embed(cached.train_batch(ROWS)["input_ids"], llava.encode_images(pixels)),
+        llava.embed(cached.train_batch(SAMPLES)["input_ids"], cached.train_batch(SAMPLES)["features"]),
+        llava.embed(cached.train_batch(SAMPLES)["input_ids"], llava.encode_images(pixels)),
     )
 
 
@@ -275,7 +275,7 @@ def test_a_checkpoint_that_lacks_weights_is_not_filled_up_at_random(copy, tmp_pa
 
 
 def test_recomputed_layers_give_the_same_gradients(folder, encoder):
-    batch, grads = encoder.train_batch(ROWS[:1]), []
+    batch, grads = encoder.train_batch(SAMPLES[:1]), []
     for recompute in (False, True):
         model = load_llava(folder, dtype="float32", gradient_checkpointing=recompute).train()
         weight = model.core.language_model.layers[0].mlp.up_proj.weight.requires_grad_()

@@ -48,7 +48,7 @@ def test_a_sound_image_gives_its_size_and_rgb(tmp_path):
 )
 def test_absurd_sizes_are_refused_by_the_header_alone(tmp_path, read, width, height):
     file = png_claiming(tmp_path / "bomb.png", width, height)
-    with pytest.raises(DataError, match="remove the row") as refusal:
+    with pytest.raises(DataError, match="remove the sample") as refusal:
         read(file)
     assert str(file) in str(refusal.value)
 

@@ -23,8 +23,8 @@ def tokenizer(kind):
     return TOKENIZERS[kind]()
 
 
-def test_rows_without_a_marker_keep_their_tokens_and_the_private_copy_agrees(kind, tokenizer):
-    """The copy is used for rows with a marker only; here it must say the same as the tokenizer itself."""
+def test_samples_without_a_marker_keep_their_tokens_and_the_private_copy_agrees(kind, tokenizer):
+    """The copy is used for samples with a marker only; here it must say the same as the tokenizer itself."""
     plain = PlainTextTokenizer(tokenizer)
     model = backbone(tokenizer, PROMPT[kind])
     for turns in (

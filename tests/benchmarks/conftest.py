@@ -6,7 +6,7 @@ import pytest
 from coin_lightning.benchmarks.coin_mini import Manifest, build
 from coin_lightning.benchmarks.drawing import Materials
 
-SMALL = {"train_rows": 60, "test_rows": 30, "caption_rows": 24}
+SMALL = {"train_samples": 60, "test_samples": 30, "caption_samples": 24}
 
 
 @pytest.fixture(scope="session")
@@ -22,8 +22,8 @@ def small_suite(tmp_path_factory) -> tuple[Path, Manifest]:
 
 
 @pytest.fixture(scope="session")
-def rows_of(small_suite):
-    """(folder, split file name) -> rows."""
+def samples_of(small_suite):
+    """(folder, split file name) -> samples."""
 
     def read(folder: str, split: str) -> list[dict]:
         return json.loads((small_suite[0] / "Instructions_Original" / folder / f"{split}.json").read_text())

@@ -21,7 +21,7 @@ def test_the_small_build_has_the_committed_bytes(small_suite):
 
 def test_two_builds_are_equal_byte_by_byte_and_seeds_differ(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        build(tmp_path / name, train_rows=8, test_rows=4, caption_rows=8, seed=seed)
+        build(tmp_path / name, train_samples=8, test_samples=4, caption_samples=8, seed=seed)
     contents = {
         name: {
             path.relative_to(tmp_path / name).as_posix(): path.read_bytes() for path in (tmp_path / name).rglob("*.*")
@@ -47,27 +47,27 @@ def test_manifest_counts_and_checksums_are_those_of_the_files(small_suite):
     assert all(entry["licence"] and entry["attribution"] for entry in written["materials"])
 
 
-def test_every_row_has_coins_fields(small_suite, rows_of):
+def test_every_sample_has_coins_fields(small_suite, samples_of):
     for task in TASKS:
-        for row in rows_of(task.folder, "train"):
-            human, gpt = row["conversations"]
+        for sample in samples_of(task.folder, "train"):
+            human, gpt = sample["conversations"]
             assert (human["from"], gpt["from"]) == ("human", "gpt")
-            assert human["value"].startswith("<image>\n") == ("image" in row)
-            assert human["value"].count("<image>") == ("image" in row)
+            assert human["value"].startswith("<image>\n") == ("image" in sample)
+            assert human["value"].count("<image>") == ("image" in sample)
             assert gpt["value"].strip() == gpt["value"] != ""
         answers = {"answer_bbox", "origin_answer_bbox", "size"} if task.key == "grounding" else {"answer"}
-        for row in rows_of(task.folder, task.evaluation):
-            assert set(row) - {"image"} == {"question_id", "text"} | answers
-            assert "image" in row or task.key == "scienceqa"
-            assert "<image>" not in row["text"]
+        for sample in samples_of(task.folder, task.evaluation):
+            assert set(sample) - {"image"} == {"question_id", "text"} | answers
+            assert "image" in sample or task.key == "scienceqa"
+            assert "<image>" not in sample["text"]
 
 
-def test_images_exist_are_small_and_in_one_split_only(small_suite, rows_of):
+def test_images_exist_are_small_and_in_one_split_only(small_suite, samples_of):
     root = small_suite[0]
     seen: dict[bytes, str] = {}
     for task in TASKS:
         paths = {
-            split: {row["image"] for row in rows_of(task.folder, split) if "image" in row}
+            split: {sample["image"] for sample in samples_of(task.folder, split) if "image" in sample}
             for split in ("train", task.evaluation)
         }
         assert not paths["train"] & paths[task.evaluation]
@@ -81,10 +81,10 @@ def test_images_exist_are_small_and_in_one_split_only(small_suite, rows_of):
                 assert seen.setdefault(file.read_bytes(), f"{task.key} {split}") == f"{task.key} {split}"
 
 
-def test_ids_are_unique_within_and_across_splits(rows_of):
+def test_ids_are_unique_within_and_across_splits(samples_of):
     for task in TASKS:
-        train = [row["id"] for row in rows_of(task.folder, "train")]
-        test = [str(row["question_id"]) for row in rows_of(task.folder, task.evaluation)]
+        train = [sample["id"] for sample in samples_of(task.folder, "train")]
+        test = [str(sample["question_id"]) for sample in samples_of(task.folder, task.evaluation)]
         assert len(set(train + test)) == len(train) + len(test)
 
 
@@ -93,7 +93,7 @@ def test_ensure_builds_once_and_refuses_foreign_folders(tmp_path, monkeypatch):
 
     def tiny(root):
         calls.append(root)
-        return build(root, train_rows=2, test_rows=1, caption_rows=1)
+        return build(root, train_samples=2, test_samples=1, caption_samples=1)
 
     monkeypatch.setattr(coin_mini, "build", tiny)
     folder = ensure(tmp_path / "suite")

@@ -1,13 +1,21 @@
 import pytest
 from PIL import Image
 
-from coin_lightning.benchmarks.layout import Entry, Item, evaluation_row, instruction_path, short, train_row, write_json
+from coin_lightning.benchmarks.layout import (
+    Entry,
+    Item,
+    evaluation_sample,
+    instruction_path,
+    short,
+    train_sample,
+    write_json,
+)
 from coin_lightning.benchmarks.layout import write_image as write
 
 
-def test_a_image_row_and_a_text_row():
+def test_a_image_sample_and_a_text_sample():
     item = Item(short("What is this?"), "cat")
-    assert train_row(Entry("7", "./a.jpg", item)) == {
+    assert train_sample(Entry("7", "./a.jpg", item)) == {
         "id": "7",
         "image": "./a.jpg",
         "conversations": [
@@ -15,17 +23,17 @@ def test_a_image_row_and_a_text_row():
             {"from": "gpt", "value": "cat"},
         ],
     }
-    without = train_row(Entry(8, None, Item("Q", "A")))
+    without = train_sample(Entry(8, None, Item("Q", "A")))
     assert without["id"] == "8"
     assert "image" not in without
     assert without["conversations"][0]["value"] == "Q"
-    assert evaluation_row(Entry(8, None, Item("Q", "A"))) == {"question_id": 8, "text": "Q", "answer": "A"}
+    assert evaluation_sample(Entry(8, None, Item("Q", "A"))) == {"question_id": 8, "text": "Q", "answer": "A"}
 
 
-def test_a_box_row_has_boxes_instead_of_an_answer():
+def test_a_box_sample_has_boxes_instead_of_an_answer():
     truth = {"answer_bbox": "[0.1,0.2,0.3,0.4]", "origin_answer_bbox": "[0.0,0.2,0.3,0.4]", "size": [4, 6]}
-    row = evaluation_row(Entry("1", "./b.jpg", Item("where", "[0.1,0.2,0.3,0.4]", truth)))
-    assert row == {"question_id": "1", "image": "./b.jpg", "text": "where", **truth}
+    sample = evaluation_sample(Entry("1", "./b.jpg", Item("where", "[0.1,0.2,0.3,0.4]", truth)))
+    assert sample == {"question_id": "1", "image": "./b.jpg", "text": "where", **truth}
 
 
 def test_files_have_fixed_bytes_and_places(tmp_path):

@@ -9,8 +9,8 @@ from coin_lightning.benchmarks.mini_suite import TASKS
 pytestmark = pytest.mark.assets
 
 
-def test_captions_are_one_sentence_and_ask_unlike_the_tasks(materials, rows_of):
-    task_texts = " ".join(row["text"] for task in TASKS for row in rows_of(task.folder, task.evaluation))
+def test_captions_are_one_sentence_and_ask_unlike_the_tasks(materials, samples_of):
+    task_texts = " ".join(sample["text"] for task in TASKS for sample in samples_of(task.folder, task.evaluation))
     assert not [request for request in REQUESTS if request in task_texts]
     for index in range(32):
         (item,) = captions(Random(index), materials, "train", index).items

@@ -46,6 +46,4 @@ def test_element_cards_match_the_table(materials):
 
 
 def test_foods_come_from_where_the_lists_say():
-    assert {BY_NAME[name].kind for name in (*science_images._PLANT_FOODS, *science_images._ANIMAL_FOODS)} == {
-        "food"
-    }
+    assert {BY_NAME[name].kind for name in (*science_images._PLANT_FOODS, *science_images._ANIMAL_FOODS)} == {"food"}

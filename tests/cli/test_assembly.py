@@ -61,7 +61,7 @@ def test_the_parts_know_each_other_and_nothing_is_trained_yet(place, tmp_path: P
     assert (facts["backbone"], facts["published"], facts["protocol"]["judge"]) == ("tiny", None, None)
     assert facts["protocol"]["global_batch"] == "8"
     assert facts["protocol"]["batch"] == "4 x 2 x 1"
-    assert facts["protocol"]["test_rows"] == 4
+    assert facts["protocol"]["test_samples"] == 4
 
 
 def test_images_are_counted_while_they_are_checked():

@@ -28,7 +28,7 @@ def anything(**options: int) -> dict[str, int]:
 
 
 def refuse() -> None:
-    raise DataError("row 3 is wrong")
+    raise DataError("sample 3 is wrong")
 
 
 def node(target: str, **keys):
@@ -54,7 +54,7 @@ def test_our_own_errors_come_through_unwrapped(monkeypatch):
     module = types.ModuleType("built_here")
     module.refuse = refuse  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "built_here", module)
-    with pytest.raises(DataError, match=r"^row 3 is wrong$"):
+    with pytest.raises(DataError, match=r"^sample 3 is wrong$"):
         build(node("built_here.refuse"))
 
 

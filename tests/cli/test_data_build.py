@@ -28,7 +28,7 @@ def test_one_task(raw, tmp_path, capsys):
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert [line.split("│")[1:4] for line in printed.splitlines() if "│ GQA" in line] == [
-        [" GQA  ", " train ", "    1 "], [" GQA  ", " test  ", "    1 "],
+        [" GQA  ", " train ", "       1 "], [" GQA  ", " test  ", "       1 "],
     ]  # fmt: skip
     assert (tmp_path / "out" / "Instructions_Original" / "GQA" / "train.json").is_file()
     assert not (tmp_path / "out" / "Instructions_Diverse").exists()

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from coin_lightning.cli import data_verify
 from coin_lightning.cli.data_verify import composed, main, split_options, text_backbone
 from coin_lightning.errors import ConfigError
-from small_coin import answer_file, edit_rows, train_file, write_suite
+from small_coin import answer_file, edit_samples, train_file, write_suite
 
 TOLERATED = "tolerate=shared_question,shared_text"
 """The small suite asks the same in both files."""
@@ -39,8 +39,8 @@ def arguments(suite: Path, tmp_path: Path) -> Callable[..., list[str]]:
 def test_errors_give_status_one_and_a_page(arguments, tmp_path, capsys):
     assert main(arguments()) == 1
     shown = " ".join(capsys.readouterr().out.split())
-    assert "error GQA test: 3 test rows with a question that training asks about the same image" in shown
-    assert "Instructions_Original/GQA/test.json row 0: as train.json row 0" in shown
+    assert "error GQA test: 3 test samples with a question that training asks about the same image" in shown
+    assert "Instructions_Original/GQA/test.json sample 0: as train.json sample 0" in shown
     assert "2 errors: a run may not start on these data" in shown
     assert "page.html" in shown
     assert "Not ready: coin_mini has 2 errors" in (tmp_path / "out" / "page.html").read_text()
@@ -55,15 +55,15 @@ def test_tolerated_errors_give_status_zero(arguments, tmp_path, capsys):
     assert (report["backbone"], report["max_length"]) == ("tiny", 1024)
 
 
-def test_every_kind_of_trouble_is_said_with_file_and_row(arguments, suite, capsys):
+def test_every_kind_of_trouble_is_said_with_file_and_sample(arguments, suite, capsys):
     train_file(suite, "gqa").write_text('[{"id": "a"')
-    edit_rows(answer_file(suite, "grounding"), lambda rows: rows[1].update(answer_bbox="[0.1,0.2,1.6,0.7]"))
+    edit_samples(answer_file(suite, "grounding"), lambda samples: samples[1].update(answer_bbox="[0.1,0.2,1.6,0.7]"))
     (suite / "cl_dataset" / "shared" / "blue.jpg").write_bytes(b"no image")
     assert main(arguments(TOLERATED)) == 1
     shown = " ".join(capsys.readouterr().out.split())
     assert "GQA/train.json: malformed JSON" in shown
-    assert "Grounding/test.json row 1: [0.1,0.2,1.6,0.7]" in shown
-    assert "GQA/test.json row 2: cl_dataset/shared/blue.jpg: image cannot be opened" in shown
+    assert "Grounding/test.json sample 1: [0.1,0.2,1.6,0.7]" in shown
+    assert "GQA/test.json sample 2: cl_dataset/shared/blue.jpg: image cannot be opened" in shown
 
 
 def test_a_second_call_opens_no_image(arguments, monkeypatch):
@@ -124,9 +124,9 @@ def test_nothing_at_all_where_the_data_should_be(arguments, tmp_path, capsys):
 
 def test_own_options_and_overrides_are_told_apart():
     options, overrides = split_options(
-        ["workers=3", "seed=1", "output=a/b.html", "tolerate=image,rows", "+x.y=[1,2]"]
+        ["workers=3", "seed=1", "output=a/b.html", "tolerate=image,samples", "+x.y=[1,2]"]
     )
-    assert (options.workers, options.output, options.tolerate) == (3, Path("a/b.html"), ("image", "rows"))
+    assert (options.workers, options.output, options.tolerate) == (3, Path("a/b.html"), ("image", "samples"))
     assert overrides == ["seed=1", "+x.y=[1,2]"]
     with pytest.raises(ConfigError):
         split_options(["workers=-1"])

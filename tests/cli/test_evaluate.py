@@ -73,7 +73,7 @@ def test_filled_cells_are_those_of_a_full_evaluation(
 def test_one_experience_and_then_the_rest(run: Path, undisturbed: Path) -> None:
     assert main([str(run), "evaluation=full", "experience=2"]) == 0
     matrix = read(run / "matrix.json")
-    assert [[cell is None for cell in row] for row in matrix["scores"]] == [
+    assert [[cell is None for cell in sample] for sample in matrix["scores"]] == [
         [False] * 3, [False, True, True], [False] * 3, [False] * 3,
     ]  # fmt: skip
     assert matrix["protocol"]["evaluation_cells"] == "seen"

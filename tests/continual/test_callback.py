@@ -24,7 +24,7 @@ from made_tasks import made_task
 
 
 class Doubling(Method):
-    """Replays every row once more, and counts its steps."""
+    """Replays every sample once more, and counts its steps."""
 
     def __init__(self) -> None:
         super().__init__("doubling")
@@ -47,7 +47,7 @@ class Doubling(Method):
 
 
 class World:
-    """A scenario of two tasks of eight rows, with everything around it."""
+    """A scenario of two tasks of eight samples, with everything around it."""
 
     def __init__(self, tmp_path: Path, root: Path, backbone, method: Method, lr: float = 1e-2, adapter=None) -> None:
         quiet_libraries()
@@ -123,7 +123,7 @@ def test_a_method_that_changes_the_rows_gets_its_own_number_of_steps(world):
     here.skip_zero_shot()
     experience = here.fit()
     trained = read_json(experience.folder / "train.json")
-    assert (trained["steps"], trained["samples"]) == (4, 16)  # 8 rows twice, in batches of 4
+    assert (trained["steps"], trained["samples"]) == (4, 16)  # 8 samples twice, in batches of 4
     assert method.order == ["before_experience", "samples", "after_experience"]
     assert method.steps == 4
     here.score(1)
@@ -330,7 +330,7 @@ def test_batches_that_do_not_make_the_global_batch_stop_the_training(world):
     here = world()
     here.skip_zero_shot()
     here.loop.protocol = SimpleNamespace(global_batch_of={"imagenet": 16}.get)
-    with pytest.raises(RunError, match=r"4 x 2 x 1 = 8 rows, but protocol\.global_batch=16; .*torchrun"):
+    with pytest.raises(RunError, match=r"4 x 2 x 1 = 8 samples, but protocol\.global_batch=16; .*torchrun"):
         here.fit(accumulate=2)
     here.loop.protocol = SimpleNamespace(global_batch_of={"imagenet": 8}.get)
     assert read_json(here.fit(accumulate=2).folder / "train.json")["steps"] == 1

@@ -28,9 +28,11 @@ from coin_lightning.schedules import constant, cosine, log_warmup_constant
 TARGETS = r".*language_model.*\.(q_proj|down_proj)"
 
 
-def train_task(name: str = "gqa", rows: int = 100, batch: int = 4, epochs: int = 1) -> SimpleNamespace:
-    task = SimpleNamespace(name=name, title=name, short=name, train_rows=range(rows), batch_size=batch, epochs=epochs)
-    task.steps_per_epoch = lambda devices: -(-rows // (batch * devices))
+def train_task(name: str = "gqa", samples: int = 100, batch: int = 4, epochs: int = 1) -> SimpleNamespace:
+    task = SimpleNamespace(
+        name=name, title=name, short=name, train_samples=range(samples), batch_size=batch, epochs=epochs
+    )
+    task.steps_per_epoch = lambda devices: -(-samples // (batch * devices))
     return task
 
 
@@ -41,17 +43,19 @@ def build(schedule=None, lr: float = 0.1, adapter=None, **options) -> ContinualM
 
 
 def test_steps_count_what_is_left_of_an_accumulation():
-    assert optimizer_steps(train_task(rows=100, batch=4), 1, 1) == 25
-    assert optimizer_steps(train_task(rows=100, batch=4), 8, 1) == 4  # 25 batches: 8, 8, 8, 1
-    assert optimizer_steps(train_task(rows=100, batch=4, epochs=3), 8, 2) == 6  # 13 batches per rank: 8, 5
+    assert optimizer_steps(train_task(samples=100, batch=4), 1, 1) == 25
+    assert optimizer_steps(train_task(samples=100, batch=4), 8, 1) == 4  # 25 batches: 8, 8, 8, 1
+    assert optimizer_steps(train_task(samples=100, batch=4, epochs=3), 8, 2) == 6  # 13 batches per rank: 8, 5
 
 
 def test_plan_has_steps_groups_and_sampled_rates():
     module = build(projector_lr=0.02)
-    plan = make_plan(module, {1: train_task(rows=100), 3: train_task("vizwiz", rows=8)}, lambda task: 2, devices=1)
+    plan = make_plan(
+        module, {1: train_task(samples=100), 3: train_task("vizwiz", samples=8)}, lambda task: 2, devices=1
+    )
     assert (plan["schedule"], plan["warmup_ratio"]) == ("cosine", 0.2)
     first = plan["tasks"][0]
-    assert (first["experience"], first["rows"], first["global_batch"], first["steps"]) == (1, 100, 8, 13)
+    assert (first["experience"], first["samples"], first["global_batch"], first["steps"]) == (1, 100, 8, 13)
     assert first["warmup_steps"] == 3  # 20 % of 13, rounded up
     curve = first["rates"]["adapter"]
     assert curve["first"] == pytest.approx(0.1 / 4)
@@ -90,7 +94,7 @@ def test_samples_of_a_schedule_without_warm_up():
 @pytest.mark.parametrize("schedule", [cosine, log_warmup_constant, constant, partial(cosine, warmup_ratio=0.5)])
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 40, 101])
 def test_the_own_schedules_reach_their_rate_within_the_warm_up(schedule, steps):
-    make_plan(build(schedule), {1: train_task(rows=steps, batch=1)}, lambda task: 1, devices=1)
+    make_plan(build(schedule), {1: train_task(samples=steps, batch=1)}, lambda task: 1, devices=1)
 
 
 def halved(optimizer, total_steps):

@@ -28,10 +28,10 @@ def test_pace_is_the_mean_so_far():
 
 
 class Loop:
-    """Two tasks of 10 training and 4 test rows; every evaluation asks both. Zero-shot is done, task 1 is trained."""
+    """Two tasks of 10 training and 4 test samples; every evaluation asks both. Zero-shot is done, task 1 is trained."""
 
     def __init__(self, tmp_path, done=(0,), trained=(1,)) -> None:
-        task = SimpleNamespace(name="a", train_rows=[0] * 10, test_rows=[0] * 4, epochs=2, batch_size=5)
+        task = SimpleNamespace(name="a", train_samples=[0] * 10, test_samples=[0] * 4, epochs=2, batch_size=5)
         self.scenario = SimpleNamespace(tasks=[task, task], train_tasks={1: task, 2: task})
         self.suite = SimpleNamespace(tasks_after=lambda index, tasks: tasks)
         for index in trained:
@@ -50,7 +50,7 @@ def made(width: int = 120) -> tuple[SequenceProgress, io.StringIO]:
 def test_work_that_is_left_is_counted_from_the_folder(tmp_path):
     bar, _ = made()
     bar.follow(Loop(tmp_path))
-    assert (bar.left_rows, bar.left_answers) == (20, 16)
+    assert (bar.left_samples, bar.left_answers) == (20, 16)
     assert bar.remaining() is None
     bar.training.add(10, 5.0)
     assert bar.remaining() is None  # nothing was answered yet
@@ -64,7 +64,7 @@ def test_steps_before_a_kill_are_taken_off(tmp_path):
     bar.follow(loop)
     loop.experience.resume_from = tmp_path
     bar.on_train_start(SimpleNamespace(global_step=3, accumulate_grad_batches=1, world_size=1), None)
-    assert bar.left_rows == 5
+    assert bar.left_samples == 5
 
 
 def trainer(loss: float) -> SimpleNamespace:
@@ -85,7 +85,7 @@ def test_a_log_gets_a_line_now_and_then_and_at_the_end_of_an_epoch(tmp_path, mon
     now = 1012.0
     bar.on_train_batch_end(trainer(0.5), None, None, {"ids": [0] * 5}, 1)
     lines = out.getvalue().splitlines()
-    # 10 rows took 10 s: 10 more, and 16 answers at 1 s; the second step comes too soon for a line
+    # 10 samples took 10 s: 10 more, and 16 answers at 1 s; the second step comes too soon for a line
     assert lines == ["[2/2] a learning 1/2, loss 2.50, 0:26 left", "[2/2] a learning 2/2, loss 0.50, 0:16 left"]
     assert "\x1b" not in out.getvalue()
 

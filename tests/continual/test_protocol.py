@@ -8,7 +8,7 @@ from coin_lightning.errors import ConfigError
 VALUES = {
     "name": "mine", "starting_weights": "backbone", "projector": "carried", "projector_lr": 2e-5, "global_batch": None,
     "loss_weighting": "exact",
-    "evaluation_frame": "as_training", "boxes": "converted", "long_rows": "refuse",
+    "evaluation_frame": "as_training", "boxes": "converted", "long_samples": "refuse",
     "scorers": "corrected", "bwt_divisor": "tasks_minus_one",
     "test_subset": "full", "judge_variant": "strict",
 }  # fmt: skip
@@ -28,9 +28,9 @@ def test_a_word_that_no_field_knows_is_refused_with_those_it_knows(field):
 def test_missing_and_strange_fields_are_named_together():
     values = {name: value for name, value in VALUES.items() if name != "boxes"}
     with pytest.raises(ConfigError) as caught:
-        Protocol.of({**values, "projectr": "frozen", "long_rows": "mild"})
+        Protocol.of({**values, "projectr": "frozen", "long_samples": "mild"})
     assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == [
-        "protocol.boxes", "protocol.projectr", "protocol.long_rows='mild'",
+        "protocol.boxes", "protocol.projectr", "protocol.long_samples='mild'",
     ]  # fmt: skip
 
 
@@ -42,8 +42,8 @@ def test_a_rate_of_the_projector_that_is_none_is_refused(rate):
 
 
 @pytest.mark.parametrize("batch", [0, 2.5, True, "many", {"gqa": 0}, {"gqa": None}])
-def test_a_batch_that_is_no_number_of_rows_is_refused(batch):
-    with pytest.raises(ConfigError, match=r"protocol\.global_batch(\.gqa)?=.*whole number of rows from 1"):
+def test_a_batch_that_is_no_number_of_samples_is_refused(batch):
+    with pytest.raises(ConfigError, match=r"protocol\.global_batch(\.gqa)?=.*whole number of samples from 1"):
         protocol(global_batch=batch)
 
 

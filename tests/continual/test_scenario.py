@@ -66,7 +66,7 @@ def test_tasks_stand_in_the_wanted_order(write_task, tmp_path: Path):
 def test_prepare_reads_all_tasks_and_joins_their_problems(write_task, tmp_path: Path, backbone):
     made = scenario(write_task, tmp_path)
     made.prepare(backbone, seed=1)
-    assert [(len(task.train_rows), len(task.test_rows)) for task in made.tasks] == [(8, 5), (8, 5)]
+    assert [(len(task.train_samples), len(task.test_samples)) for task in made.tasks] == [(8, 5), (8, 5)]
     assert [task.key for task in made.tasks] == ["1/1", "1/2"]
     made.tasks[0].train_file.write_text("{")
     with pytest.raises(DataError) as caught:
@@ -79,7 +79,9 @@ def test_features_are_computed_once_for_all_tasks(write_task, tmp_path: Path, ba
     made.prepare(backbone, seed=0)
     seen: list[tuple[int, int]] = []
     made.compute_features(lambda done, total: seen.append((done, total)))
-    images = len({row.image for task in made.tasks for row in (*task.train_rows, *task.test_rows) if row.image})
+    images = len(
+        {sample.image for task in made.tasks for sample in (*task.train_samples, *task.test_samples) if sample.image}
+    )
     assert seen[-1][0] == images  # the second task has the same images
     again: list[tuple[int, int]] = []
     made.prepare(backbone, seed=0)
@@ -108,12 +110,12 @@ def test_train_tasks_of_a_sequence_of_the_union_and_of_nothing(write_task, tmp_p
         Scenario("toys", tasks, joint=True, train=False)
 
 
-def test_joint_rows_are_those_of_all_tasks_once_prepared(write_task, tmp_path: Path, backbone):
+def test_joint_samples_are_those_of_all_tasks_once_prepared(write_task, tmp_path: Path, backbone):
     made = scenario(write_task, tmp_path, joint=True)
     made.prepare(backbone, seed=7)
     train_task = made.train_tasks[2]
-    assert len(train_task.train_rows) == 16
-    assert list(train_task.train_rows)[8:] == list(made.tasks[1].train_rows)
+    assert len(train_task.train_samples) == 16
+    assert list(train_task.train_samples)[8:] == list(made.tasks[1].train_samples)
     assert train_task.key == "7/2"
 
 
@@ -121,7 +123,7 @@ def test_without_training_the_training_file_is_not_needed(write_task, tmp_path: 
     made = scenario(write_task, tmp_path, train=False)
     made.tasks[0].train_file.unlink()
     made.prepare(backbone, seed=0)
-    assert [(len(task.train_rows), len(task.test_rows)) for task in made.tasks] == [(0, 5), (0, 5)]
+    assert [(len(task.train_samples), len(task.test_samples)) for task in made.tasks] == [(0, 5), (0, 5)]
 
 
 def test_names_of_experiences(write_task, tmp_path: Path):
@@ -136,7 +138,7 @@ def test_notes_of_the_data_reach_the_report_once(write_task, tmp_path: Path, bac
     file.write_text(file.read_text().replace('"n3"', '"n0"'))
     for _ in range(2):
         made.prepare(backbone, seed=0)
-    repeated = [f"toy{at}: 1 training rows have the id of an earlier row; all are used." for at in range(2)]
+    repeated = [f"toy{at}: 1 training samples have the id of an earlier sample; all are used." for at in range(2)]
     assert [note for note in made.notes if "have no image" not in note] == ["first", *repeated]
     assert len(made.notes) == 1 + 2 + 4
 
@@ -147,7 +149,7 @@ def test_one_source_and_one_list_of_ids_serve_all_tasks(write_task, tmp_path: Pa
     made = scenario(lambda **_: tmp_path / "data", tmp_path, source=source, test_ids=tmp_path / "ids.json")
     made.prepare(backbone, seed=0)
     assert [task.source for task in made.tasks] == [source, source]
-    assert [[row.id for row in task.test_rows] for task in made.tasks] == [["t4"], ["t0", "t1"]]
+    assert [[sample.id for sample in task.test_samples] for task in made.tasks] == [["t4"], ["t0", "t1"]]
 
 
 def test_both_spellings_of_the_instruction_folder_are_read(write_task, tmp_path: Path, backbone):

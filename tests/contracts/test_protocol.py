@@ -83,7 +83,7 @@ def test_a_set_has_every_field_and_they_are_told_with_the_result(ran, name: str)
     assert set(values) == {field.name for field in fields(Protocol)}
     told = matrix(ran() if name == "as_intended" else ran(*PUBLISHED))["protocol"]
     assert set(values) <= set(told)
-    for field in ("name", "starting_weights", "projector", "projector_lr", "evaluation_frame", "boxes", "long_rows",
+    for field in ("name", "starting_weights", "projector", "projector_lr", "evaluation_frame", "boxes", "long_samples",
                   "scorers", "bwt_divisor", "judge_variant"):  # fmt: skip
         assert told[field] == values[field]
 
@@ -166,7 +166,7 @@ def test_the_reference_crop_changes_test_images_of_its_tasks_and_nothing_else(pl
     for task, twin in zip(crop.tasks, same.tasks, strict=True):
         task.compute_features()
         twin.compute_features()
-        image = task.test_rows[0].image
+        image = task.test_samples[0].image
         cropped = not torch.equal(
             task.encoder.pixels(image, answering=True), twin.encoder.pixels(image, answering=True)
         )
@@ -179,23 +179,23 @@ def test_boxes_are_converted_or_left_as_written(place):
     texts = {}
     for value in ("converted", "as_written"):
         task = prepared(place, notation, f"protocol.boxes={value}").tasks[2]
-        texts[value] = task.encoder.turns(task.train_rows[0])[0].answer
+        texts[value] = task.encoder.turns(task.train_samples[0])[0].answer
         assert ("box_format" in task.references[0]) == (value == "converted")
     assert texts["as_written"] == "[0.10,0.20,0.60,0.70]"
     assert texts["converted"].startswith("{<10>")
 
 
-def test_long_rows_are_refused_or_cut(place):
-    refused, cut = (prepared(place, f"protocol.long_rows={value}").tasks[2] for value in ("refuse", "truncate"))
+def test_long_samples_are_refused_or_cut(place):
+    refused, cut = (prepared(place, f"protocol.long_samples={value}").tasks[2] for value in ("refuse", "truncate"))
     for task in (refused, cut):
-        task.test_rows, task.encoder.backbone.max_length = [], len(task.encoder.whole(task.train_rows[0])[0]) - 1
+        task.test_samples, task.encoder.backbone.max_length = [], len(task.encoder.whole(task.train_samples[0])[0]) - 1
     with pytest.raises(DataError, match=r"do not fit backbone\.max_length"):
         refused.check()
     cut.check()
-    assert any("training rows are cut at" in note for note in cut.notes)
+    assert any("training samples are cut at" in note for note in cut.notes)
     room = cut.encoder.backbone.max_length
-    assert max(len(cut.encoder.encode(row)[0]) for row in cut.train_rows) == room
-    assert max(len(refused.encoder.encode(row)[0]) for row in refused.train_rows) > room
+    assert max(len(cut.encoder.encode(sample)[0]) for sample in cut.train_samples) == room
+    assert max(len(refused.encoder.encode(sample)[0]) for sample in refused.train_samples) > room
 
 
 def test_the_scorers_decide_the_headline_score():
@@ -231,7 +231,7 @@ def test_the_test_subset_is_what_is_asked(ran, place, tmp_path: Path):
     file = tmp_path / "ids.json"
     file.write_text(json.dumps({"imagenet": ["1001", "1003"], "textvqa": ["1000"], "grounding": ["1002"]}))
     scenario = prepared(place, f"protocol.test_subset={file}")
-    ids = [[row.id for row in task.test_rows] for task in scenario.tasks]
+    ids = [[sample.id for sample in task.test_samples] for task in scenario.tasks]
     assert ids == [["1001", "1003"], ["1000"], ["1002"]]
 
 

@@ -18,7 +18,7 @@ NAT, SOC = "natural science", "social science"
         ({"image": "x.png", "hint": True, "grade": ""}, ["image", "text context"]),
     ],
 )
-def test_parts_of_a_scienceqa_row(reference, parts):
+def test_parts_of_a_scienceqa_sample(reference, parts):
     assert scienceqa_parts(reference) == parts
 
 

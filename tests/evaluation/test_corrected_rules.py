@@ -46,7 +46,7 @@ def test_gqa_is_exact(prediction, score):
     assert rules.gqa(prediction, {"answer": "yes"}) == score
 
 
-def test_a_box_is_read_in_the_format_that_the_row_was_asked_in():
+def test_a_box_is_read_in_the_format_that_the_sample_was_asked_in():
     truth = {"answer_bbox": "[0.25,0.375,0.75,0.625]", "size": [200, 100]}
     asked = {**truth, "box_format": {"frame": "squashed", "numbers": "percent_tags"}}
     assert rules.grounding("{<25><25><75><75>}", asked) == 1.0

@@ -87,7 +87,7 @@ def end_after(backbone: Backbone, monkeypatch, tokens: list[int]) -> None:
 def test_padding_and_what_follows_an_answer_do_not_count(task, opening, monkeypatch):
     plugins = {"opening": Opening()} if opening else {}
     module = build(moelora(rank=4, alpha=8, num_experts=2, dropout=0.0, targets=TARGETS), plugins=plugins)
-    samples = task.test_rows
+    samples = task.test_samples
     end_after(module.backbone, monkeypatch, list(range(len(samples))))
     (together,) = predict(module, task, [samples])
     alone = []
@@ -105,13 +105,13 @@ def test_padding_and_what_follows_an_answer_do_not_count(task, opening, monkeypa
 
 def test_each_batch_is_counted_by_itself(task):
     module = build(moelora(rank=4, alpha=8, num_experts=2, dropout=0.0, targets=TARGETS))
-    first, second = task.test_rows[:2], task.test_rows[2:4]
+    first, second = task.test_samples[:2], task.test_samples[2:4]
     both = predict(module, task, [first, second])
     assert both[1]["gates"] == predict(module, task, [second])[0]["gates"] != both[0]["gates"]
 
 
 def test_without_a_router_nothing_is_added(task):
-    (prediction,) = predict(build(lora(rank=4, alpha=8, dropout=0.0, targets=TARGETS)), task, [task.test_rows[:2]])
+    (prediction,) = predict(build(lora(rank=4, alpha=8, dropout=0.0, targets=TARGETS)), task, [task.test_samples[:2]])
     assert set(prediction) == {"ids", "answers"}
     assert mean_load({"toy": [prediction]}) == {}
 

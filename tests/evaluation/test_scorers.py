@@ -36,22 +36,22 @@ def test_rules_and_golden_files_cover_the_eight_tasks():
 
 @pytest.mark.parametrize("task", TASKS)
 def test_golden_files_are_broad(task):
-    rows = cases(task)
-    assert len(rows) >= 45
-    assert len({json.dumps([row["prediction"], row["reference"]]) for row in rows}) == len(rows)
-    assert any(row["prediction"] == "" for row in rows)
-    assert any(row["score_reference"] != row["score_corrected"] for row in rows)
-    assert all(row["why"] for row in rows)
+    samples = cases(task)
+    assert len(samples) >= 45
+    assert len({json.dumps([sample["prediction"], sample["reference"]]) for sample in samples}) == len(samples)
+    assert any(sample["prediction"] == "" for sample in samples)
+    assert any(sample["score_reference"] != sample["score_corrected"] for sample in samples)
+    assert all(sample["why"] for sample in samples)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_golden_files_say_where_a_score_comes_from(task):
     """`script`: the reference's or the data set's own code was run on the case; `hand`: worked out on paper."""
-    rows = cases(task)
-    assert {row["corrected_by"] for row in rows} <= {"hand", "script"}
-    assert sum(row["reference_by"] == "script" for row in rows) >= 45
+    samples = cases(task)
+    assert {sample["corrected_by"] for sample in samples} <= {"hand", "script"}
+    assert sum(sample["reference_by"] == "script" for sample in samples) >= 45
     if task in ("textvqa", "vizwiz", "vqav2"):
-        assert sum(row["corrected_by"] == "script" for row in rows) >= 14
+        assert sum(sample["corrected_by"] == "script" for sample in samples) >= 14
 
 
 @pytest.mark.parametrize(("task", "case"), every_case())
@@ -156,7 +156,7 @@ def test_unknown_names_are_refused_with_the_nearest(task, variant, message):
         ("grounding", {"answer_bbox": "[0.1,0.2,0.3]", "size": [1, 1]}, "cannot use the reference"),
     ],
 )
-def test_an_unusable_reference_is_an_error_that_names_the_row(task, variant, reference, message):
+def test_an_unusable_reference_is_an_error_that_names_the_sample(task, variant, reference, message):
     with pytest.raises(DataError, match=f"{task}, question 17: .*{message}"):
         get_scorer(task, variant)({"question_id": 17, "prediction": "B", "reference": reference})
 

@@ -5,13 +5,13 @@ import pytest
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.evaluation.records import read_records
 from coin_lightning.evaluation.suite import AnswerWriter, Suite
-from coin_lightning.tasks.rows import TestRow
+from coin_lightning.tasks.samples import TestSample
 
 
 def task(name: str, count: int = 4) -> SimpleNamespace:
     """As much of an `InstructionTask` as is evaluated."""
-    rows = [TestRow(f"{name}{at}", f"question {at}", (), {}, f"row {at}") for at in range(count)]
-    return SimpleNamespace(name=name, test_rows=rows, references=[{"answer": f"a{at}"} for at in range(count)])
+    samples = [TestSample(f"{name}{at}", f"question {at}", (), {}, f"sample {at}") for at in range(count)]
+    return SimpleNamespace(name=name, test_samples=samples, references=[{"answer": f"a{at}"} for at in range(count)])
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_unknown_cells_are_refused():
 def test_records_follow_the_data_set_whatever_the_order_of_the_answers(writer):
     write(writer, ["gqa3", "gqa0"], ["three", "zero"])
     write(writer, ["gqa2"], ["two"], rank=1)
-    write(writer, ["gqa1", "gqa0"], ["one", "zero"], rank=1)  # a repeated row with the same answer
+    write(writer, ["gqa1", "gqa0"], ["one", "zero"], rank=1)  # a repeated sample with the same answer
     records = writer.collect(writer.tasks[0])
     assert [(record.question_id, record.prompt, record.prediction) for record in records] == [
         ("gqa0", "question 0", "zero"), ("gqa1", "question 1", "one"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from small_coin import answer_file, edit_rows, overrides, train_file, write_suite
+from small_coin import answer_file, edit_samples, overrides, train_file, write_suite
 
 TASKS = "imagenet,gqa,vqav2,scienceqa"
 
@@ -19,22 +19,22 @@ def state(folder: Path) -> dict[Path, tuple[int, bytes]]:
 def spoil(root: Path) -> None:
     """Ten faults in three of the four tasks."""
 
-    def imagenet(rows):
-        rows[0]["image"] = "./shared/gone.jpg"
-        rows[1]["image"] = "../outside.jpg"
-        rows[2]["image"] = "./broken.jpg"
-        rows[3]["image"] = "./wide.png"
-        rows[4]["id"] = rows[5]["id"]
+    def imagenet(samples):
+        samples[0]["image"] = "./shared/gone.jpg"
+        samples[1]["image"] = "../outside.jpg"
+        samples[2]["image"] = "./broken.jpg"
+        samples[3]["image"] = "./wide.png"
+        samples[4]["id"] = samples[5]["id"]
 
-    def gqa(rows):
-        rows[0]["conversations"][1]["value"] = "long " * 300
-        del rows[1]["conversations"]
-        rows[2]["conversations"][1]["value"] = " "
+    def gqa(samples):
+        samples[0]["conversations"][1]["value"] = "long " * 300
+        del samples[1]["conversations"]
+        samples[2]["conversations"][1]["value"] = " "
 
-    edit_rows(train_file(root, "imagenet"), imagenet)
-    edit_rows(train_file(root, "gqa"), gqa)
-    edit_rows(answer_file(root, "scienceqa"), lambda rows: rows[2].update(question_id="4711"))
-    edit_rows(answer_file(root, "scienceqa"), lambda rows: rows[3].pop("text"))
+    edit_samples(train_file(root, "imagenet"), imagenet)
+    edit_samples(train_file(root, "gqa"), gqa)
+    edit_samples(answer_file(root, "scienceqa"), lambda samples: samples[2].update(question_id="4711"))
+    edit_samples(answer_file(root, "scienceqa"), lambda samples: samples[3].pop("text"))
     train_file(root, "vqav2").write_text('[{"id": "a"')
     (root / "cl_dataset" / "broken.jpg").write_bytes(b"no image")
     Image.new("1", (200, 2)).save(root / "cl_dataset" / "wide.png")
@@ -56,13 +56,13 @@ def refused(place, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, 
 @pytest.mark.parametrize(
     "named",
     [
-        ("ImageNet/train.json row 0", "gone.jpg is missing"),
-        ("ImageNet/train.json row 1", "'../outside.jpg' leaves the image folder"),
-        ("ImageNet/train.json row 5", "id 'imagenet_5' is already used by row 4"),
-        ("GQA/train.json row 1", "'conversations' must be a list"),
-        ("GQA/train.json row 2", "has an empty answer"),
+        ("ImageNet/train.json sample 0", "gone.jpg is missing"),
+        ("ImageNet/train.json sample 1", "'../outside.jpg' leaves the image folder"),
+        ("ImageNet/train.json sample 5", "id 'imagenet_5' is already used by sample 4"),
+        ("GQA/train.json sample 1", "'conversations' must be a list"),
+        ("GQA/train.json sample 2", "has an empty answer"),
         ("VQAv2/train.json", "malformed JSON"),
-        ("ScienceQA/test.json row 3", "'text' is missing"),
+        ("ScienceQA/test.json sample 3", "'text' is missing"),
     ],
 )  # fmt: skip
 def test_problems_of_all_tasks_are_listed_together(refused, named: tuple[str, str]):
@@ -78,25 +78,25 @@ def test_nothing_already_computed_is_touched(refused):
 
 
 def test_images_and_lengths_are_refused_before_training(place, tmp_path: Path):
-    """What can only be seen once the rows are readable."""
+    """What can only be seen once the samples are readable."""
     root = write_suite(tmp_path / "suite")
 
-    def change(rows):
-        rows[0]["conversations"][1]["value"] = "long " * 300
-        rows[1]["image"], rows[2]["image"] = "./broken.jpg", "./wide.png"
+    def change(samples):
+        samples[0]["conversations"][1]["value"] = "long " * 300
+        samples[1]["image"], samples[2]["image"] = "./broken.jpg", "./wide.png"
 
-    edit_rows(train_file(root, "gqa"), change)
+    edit_samples(train_file(root, "gqa"), change)
     (root / "cl_dataset" / "broken.jpg").write_bytes(b"no image")
     Image.new("1", (200, 2)).save(root / "cl_dataset" / "wide.png")
-    edit_rows(answer_file(root, "scienceqa"), lambda rows: rows[2].update(question_id="4711"))
+    edit_samples(answer_file(root, "scienceqa"), lambda samples: samples[2].update(question_id="4711"))
     command = overrides(root, place.cache, tmp_path / "run", tasks="gqa,scienceqa")
     status, text = place.runs.run(command)
     assert status == 1
     for words in (
-        ("GQA/train.json row 0", "do not fit backbone.max_length=1024"),
-        ("GQA/train.json row 1", "broken.jpg", "cannot be opened"),
-        ("GQA/train.json row 2", "200 x 2 pixels is refused"),
-        ("ScienceQA/test.json row 2", "'4711'"),
+        ("GQA/train.json sample 0", "do not fit backbone.max_length=1024"),
+        ("GQA/train.json sample 1", "broken.jpg", "cannot be opened"),
+        ("GQA/train.json sample 2", "200 x 2 pixels is refused"),
+        ("ScienceQA/test.json sample 2", "'4711'"),
     ):
         assert any(all(word in line for word in words) for line in text.splitlines()), text
     assert not list((tmp_path / "run").glob("task_*"))
@@ -107,7 +107,7 @@ def test_a_folder_without_results_takes_a_mended_config(place, tmp_path: Path):
     train_file(root, "gqa").write_text("{}")
     command = overrides(root, place.cache, tmp_path / "run", tasks="gqa")
     assert place.runs.run([*command, "optimizer.lr=1e-3"])[0] == 1
-    rows = json.loads(train_file(root, "imagenet").read_text())
-    train_file(root, "gqa").write_text(json.dumps(rows))
+    samples = json.loads(train_file(root, "imagenet").read_text())
+    train_file(root, "gqa").write_text(json.dumps(samples))
     status, text = place.runs.run(command)
     assert status == 0, text

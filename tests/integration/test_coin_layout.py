@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from small_coin import answer_file, edit_rows, overrides, train_file, write_suite
+from small_coin import answer_file, edit_samples, overrides, train_file, write_suite
 
 TASKS = "scienceqa,grounding,vizwiz"
 
@@ -23,23 +23,27 @@ def odd_suite(root: Path) -> Path:
     """The small suite as published files are: ids of both kinds, `.jpg.jpg`, boxes as lists, the other spelling."""
     write_suite(root)
 
-    def train(rows):
-        for number, row in enumerate(rows):
-            row["id"] = number if number % 2 else f"n{number}"
-            if "image" in row and number % 4 == 0:
-                row["image"] += ".jpg"
-        question, answer = rows[0]["conversations"]
+    def train(samples):
+        for number, sample in enumerate(samples):
+            sample["id"] = number if number % 2 else f"n{number}"
+            if "image" in sample and number % 4 == 0:
+                sample["image"] += ".jpg"
+        question, answer = samples[0]["conversations"]
         more = [{"from": "human", "value": "And now?"}, {"from": "gpt", "value": answer["value"]}]
-        rows[0]["conversations"] = [
+        samples[0]["conversations"] = [
             {**question, "value": question["value"].removeprefix("<image>\n") + "\n<image>"},
             answer,
         ]
-        rows[0]["conversations"] += more
+        samples[0]["conversations"] += more
 
-    edit_rows(train_file(root, "grounding"), train)
-    edit_rows(train_file(root, "vizwiz"), lambda rows: [row.update(id=7 * at) for at, row in enumerate(rows)])
-    edit_rows(answer_file(root, "grounding"), lambda rows: rows[1].update(answer_bbox=[0.1, 0.2, 0.6, 0.7]))
-    edit_rows(answer_file(root, "vizwiz"), lambda rows: [row.update(id=row.pop("question_id")) for row in rows])
+    edit_samples(train_file(root, "grounding"), train)
+    edit_samples(
+        train_file(root, "vizwiz"), lambda samples: [sample.update(id=7 * at) for at, sample in enumerate(samples)]
+    )
+    edit_samples(answer_file(root, "grounding"), lambda samples: samples[1].update(answer_bbox=[0.1, 0.2, 0.6, 0.7]))
+    edit_samples(
+        answer_file(root, "vizwiz"), lambda samples: [sample.update(id=sample.pop("question_id")) for sample in samples]
+    )
     (root / "Instructions_Original").rename(root / "Instruction_Original")
     return root
 
@@ -60,7 +64,7 @@ def from_json(place, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
     return root, run
 
 
-def test_a_run_on_parts_of_the_rows_writes_down_which(from_json):
+def test_a_run_on_parts_of_the_samples_writes_down_which(from_json):
     _, run = from_json
     matrix, subsets = read(run / "matrix.json"), read(run / "subsets.json")
     assert matrix["tasks"] == TASKS.split(",")
@@ -85,23 +89,26 @@ def test_the_subsets_of_a_run_are_a_list_of_ids_for_another(place, from_json, tm
     other = ["data.limit_test=null", f"data.test_ids={tmp_path / 'ids.json'}", "scenario.train=false"]
     status, text = place.runs.run(command(place, root, tmp_path / "again", *other))
     assert status == 1
-    assert "data.test_ids: " in text  # a finished run is not given out as one of other rows
+    assert "data.test_ids: " in text  # a finished run is not given out as one of other samples
     status, text = place.runs.run(command(place, root, tmp_path / "new", *other))
     assert status == 1
-    assert "ids.json: vizwiz has no row with id '4711'" in text
+    assert "ids.json: vizwiz has no sample with id '4711'" in text
 
 
-def test_the_same_rows_through_datasets_give_the_same_scores(place, from_json, tmp_path: Path):
+def test_the_same_samples_through_datasets_give_the_same_scores(place, from_json, tmp_path: Path):
     datasets = pytest.importorskip("datasets")
     root, run = from_json
     for file in (root / "Instruction_Original").glob("*/*.json"):
         target = tmp_path / "parquet" / "Instructions_Original" / file.parent.name / f"{file.stem}.parquet"
         target.parent.mkdir(parents=True, exist_ok=True)
-        rows = [{**row, **{key: str(row[key]) for key in ("id", "question_id") if key in row}} for row in read(file)]
-        for row in rows:
-            if "answer_bbox" in row:
-                row["answer_bbox"] = str(row["answer_bbox"])
-        datasets.Dataset.from_list(rows).to_parquet(target)
+        samples = [
+            {**sample, **{key: str(sample[key]) for key in ("id", "question_id") if key in sample}}
+            for sample in read(file)
+        ]
+        for sample in samples:
+            if "answer_bbox" in sample:
+                sample["answer_bbox"] = str(sample["answer_bbox"])
+        datasets.Dataset.from_list(samples).to_parquet(target)
     more = ["source=datasets", f"source.path={tmp_path / 'parquet'}"]
     status, text = place.runs.run(command(place, root, tmp_path / "run", *more), HF_HOME=str(tmp_path / "hf"))
     assert status == 0, text

@@ -26,7 +26,7 @@ def shared_run(place) -> Path:
 
 
 @pytest.mark.usefixtures("shared_run")
-def test_ranks_hold_the_same_weights_and_learn_different_rows(place):
+def test_ranks_hold_the_same_weights_and_learn_different_samples(place):
     for position, task in enumerate(TASKS, 1):
         first, second = (
             json.loads((place.folder / "ddp_recorded" / f"{position}.{rank}.json").read_text()) for rank in (0, 1)

@@ -12,22 +12,22 @@ from coin_lightning.assets import file_sha256
 from coin_lightning.backbones import tiny
 from coin_lightning.cli import data_verify
 from made_tasks import made_task
-from small_coin import edit_rows, overrides, train_file, write_suite
+from small_coin import edit_samples, overrides, train_file, write_suite
 
 RAMP = np.tile(np.linspace(0, 65535, 64), (48, 1)).astype(np.uint16)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A suite whose first GQA rows show a 16-bit ramp, and the same with 8 bits."""
+    """A suite whose first GQA samples show a 16-bit ramp, and the same with 8 bits."""
     root = write_suite(tmp_path / "suite", train=4, test=2)
     Image.fromarray(RAMP).save(root / "cl_dataset" / "deep.png")
     Image.fromarray(np.round(RAMP / 257).astype(np.uint8)).save(root / "cl_dataset" / "plain.png")
 
-    def show(rows):
-        rows[0]["image"], rows[1]["image"] = "deep.png", "plain.png"
+    def show(samples):
+        samples[0]["image"], samples[1]["image"] = "deep.png", "plain.png"
 
-    edit_rows(train_file(root, "gqa"), show)
+    edit_samples(train_file(root, "gqa"), show)
     return root
 
 
@@ -40,8 +40,8 @@ def test_a_ramp_reaches_the_model_as_its_eight_bit_copy_does(root, tmp_path, cac
         store, file = task.encoder.store, root / "cl_dataset" / "deep.png"
         store.add([file_sha256(file)], torch.full((1, *backbone.feature_shape), 7.0))
     (task.image_root / "GQA" / "testdev_balanced_questions.json").write_text('{"1000": {"answer": "a"}}')
-    edit_rows(task.test_file, lambda rows: rows.pop())
-    task.truth = lambda rows, images: [{"answer": "a"} for _ in rows]
+    edit_samples(task.test_file, lambda samples: samples.pop())
+    task.truth = lambda samples, images: [{"answer": "a"} for _ in samples]
     task.read()
     task.check()
     task.compute_features()
@@ -56,20 +56,20 @@ def test_run_and_verify_refuse_a_scale_without_end_and_tell_warnings(place, root
     palette.putpalette([0, 0, 0, 5, 6, 7])
     palette.save(root / "cl_dataset" / "palette.png", transparency=b"\x10\x80")
 
-    def show(rows):
-        rows[2]["image"], rows[3]["image"] = "float.tif", "palette.png"
+    def show(samples):
+        samples[2]["image"], samples[3]["image"] = "float.tif", "palette.png"
 
-    edit_rows(train_file(root, "gqa"), show)
+    edit_samples(train_file(root, "gqa"), show)
     command = overrides(root, tmp_path / "features", tmp_path / "run", tasks="gqa")
     status, text = place.runs.run(command)
     assert status == 1
-    assert "GQA/train.json row 2: " in text
+    assert "GQA/train.json sample 2: " in text
     assert "float.tif: nothing says which value is white in this image (mode F of TIFF)" in text
     assert data_verify.main([*command, f"output={tmp_path / 'page.html'}"]) == 1
     (task,) = json.loads((tmp_path / "page.json").read_text())["tasks"]
     found = {each["kind"]: each for each in task["findings"]}
     assert "float.tif: nothing says" in found["image"]["examples"][0]
-    assert "train.json row 3: palette.png: Palette images" in found["image_warning"]["examples"][0]
+    assert "train.json sample 3: palette.png: Palette images" in found["image_warning"]["examples"][0]
 
     Image.fromarray((RAMP >> 8).astype(np.uint8)).save(root / "cl_dataset" / "float.tif")
     status, text = place.runs.run(command)

@@ -1,4 +1,4 @@
-"""Training that diverges stops at once, says with which rows, and keeps nothing of it."""
+"""Training that diverges stops at once, says with which samples, and keeps nothing of it."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from small_coin import overrides
 
 
 @pytest.mark.parametrize("every", [1, 100])
-def test_a_loss_that_is_no_number_stops_the_run_and_names_the_rows(place, tmp_path: Path, every: int):
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_samples(place, tmp_path: Path, every: int):
     run = tmp_path / "run"
     more = ["optimizer.lr=1e30", "trainer.gradient_clip_val=null", f"callbacks.checkpoint.every_n_steps={every}"]
     command = overrides(place.suite, place.cache, run, *more, tasks="imagenet")
@@ -27,7 +27,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_rows(place, tmp_pa
     assert status == 0, text
 
 
-def test_the_rows_of_the_batch_are_named(place, tmp_path: Path):
+def test_the_samples_of_the_batch_are_named(place, tmp_path: Path):
     more = ["optimizer.lr=1e30", "trainer.gradient_clip_val=null", "batches.size=2"]
     status, text = place.runs.run(overrides(place.suite, place.cache, tmp_path / "run", *more, tasks="imagenet"))
     assert status == 1

@@ -35,14 +35,14 @@ def test_there_are_two_experiences_and_the_last_asks_all_tasks(joint: Path):
     assert matrix["metrics"]["acc"] == pytest.approx(sum(matrix["scores"][3]) / 3)
 
 
-def test_every_epoch_mixes_the_rows_of_all_tasks(place, joint: Path):
+def test_every_epoch_mixes_the_samples_of_all_tasks(place, joint: Path):
     seen = read(place.folder / "joint_recorded" / "3.0.json")
-    assert len(seen["batches"]) == 30  # 60 rows in fours, two epochs
+    assert len(seen["batches"]) == 30  # 60 samples in fours, two epochs
     for part in (seen["batches"][:15], seen["batches"][15:]):
         ids = [id_ for batch in part for id_ in batch]
         assert sorted(ids) == sorted(f"{task}_{number}" for task in TASKS for number in range(20))
     mixed = [len({id_.split("_")[0] for id_ in batch}) for batch in seen["batches"]]
-    assert sum(kinds > 1 for kinds in mixed) > 8  # rows of one task are of like length: many batches are of one task
+    assert sum(kinds > 1 for kinds in mixed) > 8  # samples of one task are of like length: many batches are of one task
     assert read(joint / "task_03_joint" / "train.json")["samples"] == 120
     assert read(joint / "plan.json")["tasks"][0]["steps"] == 30
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from results import results
-from small_coin import edit_rows, overrides, train_file, write_suite
+from small_coin import edit_samples, overrides, train_file, write_suite
 
 TRAIN_FIELDS = ("steps", "samples", "tokens", "loss_first", "loss_last", "trainable_parameters", "checkpoint_bytes")
 
@@ -107,7 +107,7 @@ def test_changed_data_are_refused_in_the_middle_of_a_run(place, tmp_path: Path):
     command = overrides(root, place.cache, run, tasks="imagenet,gqa")
     status, text = place.runs.run([*command, *place.kill(1, "train", 3)])
     assert status == -signal.SIGKILL, text
-    edit_rows(train_file(root, "gqa"), lambda rows: rows[0]["conversations"][1].update(value="right"))
+    edit_samples(train_file(root, "gqa"), lambda samples: samples[0]["conversations"][1].update(value="right"))
     before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
     status, text = place.runs.run(command)
     assert status == 1

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from ranks import together
-from small_coin import edit_rows, overrides, train_file, write_suite
+from small_coin import edit_samples, overrides, train_file, write_suite
 
 WAYS = {"8x1": ["batches.size=8"], "2x4": ["batches.size=2", "trainer.accumulate_grad_batches=4"]}
 RANKS = ["batches.size=4", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
@@ -15,14 +15,14 @@ RANKS = ["batches.size=4", "trainer=ddp", "trainer.accelerator=cpu", "trainer.de
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight rows whose answers differ much in length: means of means are then far from the mean."""
+    """Eight samples whose answers differ much in length: means of means are then far from the mean."""
     root = write_suite(tmp_path_factory.mktemp("weighting") / "suite", train=8)
 
-    def lengthen(rows: list[dict]) -> None:
-        for number, row in enumerate(rows):
-            row["conversations"][1]["value"] = "word " * (1 + 2 * number)
+    def lengthen(samples: list[dict]) -> None:
+        for number, sample in enumerate(samples):
+            sample["conversations"][1]["value"] = "word " * (1 + 2 * number)
 
-    edit_rows(train_file(root, "imagenet"), lengthen)
+    edit_samples(train_file(root, "imagenet"), lengthen)
     return root
 
 
@@ -68,7 +68,7 @@ def test_published_weighting_depends_on_how_the_step_is_made(gradients):
 
 
 def test_a_short_last_step_is_not_divided_by_batches_that_it_has_not(place, suite: Path):
-    """Ten rows in batches of two, four to a step: the last step has one batch, whose gradient must be a whole one."""
+    """Ten samples in batches of two, four to a step: the last step has one batch, whose gradient must be whole."""
     found = {}
     for accumulation in (1, 4):
         folder = place.folder / f"short_{accumulation}"

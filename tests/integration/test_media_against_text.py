@@ -1,4 +1,4 @@
-"""Rows whose placeholders and images disagree are refused by run and verify; what is only odd is counted, shown."""
+"""Samples whose placeholders and images disagree are refused by run and verify; what is only odd is counted, shown."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from coin_lightning.cli import data_verify
-from small_coin import answer_file, edit_rows, overrides, train_file, write_suite
+from small_coin import answer_file, edit_samples, overrides, train_file, write_suite
 
 TASKS = "gqa,imagenet"
 
@@ -14,36 +14,38 @@ TASKS = "gqa,imagenet"
 def spoil(root: Path) -> None:
     """Every way to lose an image without a word."""
 
-    def train(rows):
-        rows[0]["images"] = [rows[0].pop("image")]
-        rows[1]["conversations"][0]["value"] = "Compare <image> with <image>."
-        rows[2]["conversations"][0]["value"] = "<image> stands where?"
-        del rows[2]["image"]
-        rows[3]["conversations"][0]["value"] = "And without?"
+    def train(samples):
+        samples[0]["images"] = [samples[0].pop("image")]
+        samples[1]["conversations"][0]["value"] = "Compare <image> with <image>."
+        samples[2]["conversations"][0]["value"] = "<image> stands where?"
+        del samples[2]["image"]
+        samples[3]["conversations"][0]["value"] = "And without?"
 
-    edit_rows(train_file(root, "gqa"), train)
-    edit_rows(answer_file(root, "imagenet"), lambda rows: rows[1].update(image_path=rows[1].pop("image")))
+    edit_samples(train_file(root, "gqa"), train)
+    edit_samples(answer_file(root, "imagenet"), lambda samples: samples[1].update(image_path=samples[1].pop("image")))
 
 
 def mend(root: Path) -> None:
     """What the messages ask for."""
 
-    def train(rows):
-        rows[0]["image"] = rows[0].pop("images")[0]
-        rows[1]["conversations"][0]["value"] = "<image>\nCompare it with nothing."
-        rows[2]["conversations"][0]["value"] = "stands where?"
-        rows[3]["conversations"][0]["value"] = "<image>\nAnd without?"
+    def train(samples):
+        samples[0]["image"] = samples[0].pop("images")[0]
+        samples[1]["conversations"][0]["value"] = "<image>\nCompare it with nothing."
+        samples[2]["conversations"][0]["value"] = "stands where?"
+        samples[3]["conversations"][0]["value"] = "<image>\nAnd without?"
 
-    edit_rows(train_file(root, "gqa"), train)
-    edit_rows(answer_file(root, "imagenet"), lambda rows: rows[1].update(image=rows[1].pop("image_path"), licence=""))
+    edit_samples(train_file(root, "gqa"), train)
+    edit_samples(
+        answer_file(root, "imagenet"), lambda samples: samples[1].update(image=samples[1].pop("image_path"), licence="")
+    )
 
 
 WORDS = [
-    ("GQA/train.json row 0", "'images' is not read: paths of a row's images belong in field 'image'"),
-    ("GQA/train.json row 1", "has 2 <image>, but field 'image' names 1 image"),
-    ("GQA/train.json row 2", "has 1 <image>, but no image"),
-    ("GQA/train.json row 3", "has an image, but no <image>"),
-    ("ImageNet/test.json row 1", "'image_path' is not read"),
+    ("GQA/train.json sample 0", "'images' is not read: paths of a sample's images belong in field 'image'"),
+    ("GQA/train.json sample 1", "has 2 <image>, but field 'image' names 1 image"),
+    ("GQA/train.json sample 2", "has 1 <image>, but no image"),
+    ("GQA/train.json sample 3", "has an image, but no <image>"),
+    ("ImageNet/test.json sample 1", "'image_path' is not read"),
 ]
 
 
@@ -65,21 +67,21 @@ def test_disagreements_are_refused_and_the_remedies_work(place, tmp_path: Path, 
     status, text = place.runs.run(command)
     assert status == 1
     assert missing(text) == [], text
-    rows = [each for each in verified(root, tmp_path) if each["kind"] == "rows"]
-    assert missing("\n".join(line for each in rows for line in each["examples"])) == []
+    samples = [each for each in verified(root, tmp_path) if each["kind"] == "samples"]
+    assert missing("\n".join(line for each in samples for line in each["examples"])) == []
     mend(root)
     status, text = place.runs.run(command)
     assert status == 0, text
     notes = json.loads((tmp_path / "run" / "matrix.json").read_text())["notes"]
-    assert "gqa: 1 of 4 training rows have no image." in notes
-    assert "imagenet: 1 test rows have a field 'licence', which nothing reads." in notes
+    assert "gqa: 1 of 4 training samples have no image." in notes
+    assert "imagenet: 1 test samples have a field 'licence', which nothing reads." in notes
     found = {(each["kind"], each["split"]): each for each in verified(root, tmp_path)}
     assert (found["no_image", "train"]["level"], found["no_image", "train"]["count"]) == ("note", 1)
-    assert found["unread_field", "test"]["examples"] == [f"{answer_file(root, 'imagenet')}: 'licence' in 1 rows"]
+    assert found["unread_field", "test"]["examples"] == [f"{answer_file(root, 'imagenet')}: 'licence' in 1 samples"]
 
 
-def test_scienceqa_may_have_rows_without_a_image(place, undisturbed: Path):
+def test_scienceqa_may_have_samples_without_a_image(place, undisturbed: Path):
     assert (
-        "scienceqa: 10 of 20 training rows have no image."
+        "scienceqa: 10 of 20 training samples have no image."
         in json.loads((undisturbed / "matrix.json").read_text())["notes"]
     )

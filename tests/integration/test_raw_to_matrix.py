@@ -16,14 +16,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "coin"))
 from raw_mini import both_splits, write_raw
 
 pytestmark = pytest.mark.assets
-TRAIN, TEST = 16, 9  # rows per task
+TRAIN, TEST = 16, 9  # samples per task
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory) -> Path:
     """A very small CoIN-mini as the ten raw data sets."""
     mini = tmp_path_factory.mktemp("mini")
-    coin_mini.build(mini, train_rows=TRAIN, test_rows=TEST, caption_rows=1)
+    coin_mini.build(mini, train_samples=TRAIN, test_samples=TEST, caption_samples=1)
     return write_raw(mini, tmp_path_factory.mktemp("raw"))
 
 
@@ -39,8 +39,8 @@ def test_build_writes_every_file(built: Path):
     for task in RAW_TASKS.values():
         for type_ in ("Original", "Diverse", "10Type"):
             for split in task.splits:
-                rows = json.loads((built / f"Instructions_{type_}" / task.folder / f"{split}.json").read_text())
-                assert 0 < len(rows) <= (TRAIN if split == "train" else TEST)
+                samples = json.loads((built / f"Instructions_{type_}" / task.folder / f"{split}.json").read_text())
+                assert 0 < len(samples) <= (TRAIN if split == "train" else TEST)
         record = json.loads((built / "build" / task.folder / "build.json").read_text())
         assert len(record["files"]) == 6
 
@@ -71,10 +71,10 @@ def test_a_box_outside_its_image_is_told_or_skipped_and_listed(raw: Path, tmp_pa
     assert "box [0, 0, 9999, 5] leaves its image" in capsys.readouterr().err
     assert not (files / "train.json").exists()
     assert data.main([*command, "skip=true"]) == 0
-    rows = json.loads((files / "train.json").read_text()) + json.loads((files / "test.json").read_text())
+    samples = json.loads((files / "train.json").read_text()) + json.loads((files / "test.json").read_text())
     skipped = json.loads((tmp_path / "out" / "build" / "Grounding" / "skipped.json").read_text())
     assert sum(split["count"] for split in skipped.values()) == 1
-    assert sum(len(row.get("conversations", "12")) // 2 for row in rows) == TRAIN + TEST - 1
+    assert sum(len(sample.get("conversations", "12")) // 2 for sample in samples) == TRAIN + TEST - 1
 
 
 def test_a_hostile_pickle_is_refused_and_nothing_of_it_runs(raw: Path, tmp_path: Path, capsys):

@@ -13,9 +13,9 @@ from coin_lightning.backbones import tiny
 from coin_lightning.backbones.base import IGNORE
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import FeatureStore
-from coin_lightning.tasks.rows import read_test, read_train
+from coin_lightning.tasks.samples import read_test, read_train
 from results import results
-from small_coin import answer_file, edit_rows, overrides, train_file, write_suite
+from small_coin import answer_file, edit_samples, overrides, train_file, write_suite
 
 TASKS = "vqav2,gqa"
 
@@ -24,27 +24,27 @@ def image(number: int) -> str:
     return f"./noise/{number % 5}.png"
 
 
-def several_in_training(rows: list[dict[str, Any]]) -> None:
+def several_in_training(samples: list[dict[str, Any]]) -> None:
     """Of three samples one has no image, one has one, one has three in two turns."""
-    for at, row in enumerate(rows):
-        question, answer = (part["value"].removeprefix("<image>\n") for part in row["conversations"])
+    for at, sample in enumerate(samples):
+        question, answer = (part["value"].removeprefix("<image>\n") for part in sample["conversations"])
         texts = [f"<image>\n{question}", answer]
-        row["image"] = image(at)
+        sample["image"] = image(at)
         if at % 3 == 1:
             texts[0] = question
-            del row["image"]
+            del sample["image"]
         elif at % 3 == 2:
             texts = [f"<image>\n<image>\n{question}", answer, "And here?\n<image>", answer]
-            row["image"] = [image(at), image(at + 1), image(at)]
-        row["conversations"] = [
+            sample["image"] = [image(at), image(at + 1), image(at)]
+        sample["conversations"] = [
             {"from": ("human", "gpt")[place % 2], "value": text} for place, text in enumerate(texts)
         ]
 
 
-def several_in_tests(rows: list[dict[str, Any]]) -> None:
+def several_in_tests(samples: list[dict[str, Any]]) -> None:
     """None to three images."""
-    for at, row in enumerate(rows):
-        row["image"] = [image(at + more) for more in range(at % 4)]
+    for at, sample in enumerate(samples):
+        sample["image"] = [image(at + more) for more in range(at % 4)]
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,8 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = torch.randint(0, 255, (28 + 4 * number, 28, 3), generator=generator, dtype=torch.uint8)
         Image.fromarray(pixels.numpy()).save(root / "cl_dataset" / "noise" / f"{number}.png")
     for task in TASKS.split(","):
-        edit_rows(train_file(root, task), several_in_training)
-        edit_rows(answer_file(root, task), several_in_tests)
+        edit_samples(train_file(root, task), several_in_training)
+        edit_samples(answer_file(root, task), several_in_tests)
     return root
 
 
@@ -116,10 +116,12 @@ def test_records_name_all_images(whole):
 
 def test_a_wrong_number_of_placeholders_is_told_before_anything_is_computed(place, suite, tmp_path):
     other = write_suite(tmp_path / "other")
-    edit_rows(train_file(other, "gqa"), lambda rows: rows[4].update(image=["./shared/red.jpg", "./shared/blue.jpg"]))
+    edit_samples(
+        train_file(other, "gqa"), lambda samples: samples[4].update(image=["./shared/red.jpg", "./shared/blue.jpg"])
+    )
     status, text = place.runs.run(overrides(other, tmp_path / "features", tmp_path / "run", tasks="gqa"))
     assert status == 1
-    assert f"{train_file(other, 'gqa')} row 4: has 1 <image>, but field 'image' names 2 images; give each" in text
+    assert f"{train_file(other, 'gqa')} sample 4: has 1 <image>, but field 'image' names 2 images; give each" in text
 
 
 def test_logits_are_those_of_the_library_from_pixels(suite, tmp_path, monkeypatch):
@@ -127,9 +129,9 @@ def test_logits_are_those_of_the_library_from_pixels(suite, tmp_path, monkeypatc
     backbone = tiny.load()
     images = suite / "cl_dataset"
     encoder = Encoder(backbone, images, None)
-    rows = read_train(train_file(suite, "gqa"), images)[:6]
-    batch = encoder.train_batch(rows)
-    assert batch["pixels"].shape[0] == sum(len(row.media) for row in rows) == 8
+    samples = read_train(train_file(suite, "gqa"), images)[:6]
+    batch = encoder.train_batch(samples)
+    assert batch["pixels"].shape[0] == sum(len(sample.media) for sample in samples) == 8
     embeds = backbone.embed(batch["input_ids"], backbone.encode_images(batch["pixels"]))
     logits, _ = backbone.answer_logits(backbone.hidden_states(embeds), batch["labels"])
     theirs = backbone.model(input_ids=batch["input_ids"], pixel_values=batch["pixels"]).logits
@@ -138,10 +140,10 @@ def test_logits_are_those_of_the_library_from_pixels(suite, tmp_path, monkeypatc
 
 def test_features_of_several_images_come_from_the_store_in_their_order(suite, tmp_path):
     backbone, images = tiny.load(), suite / "cl_dataset"
-    rows = read_test(answer_file(suite, "gqa"), images)
+    samples = read_test(answer_file(suite, "gqa"), images)
     plain, store = Encoder(backbone, images, None), FeatureStore(tmp_path / "store", backbone.feature_shape[1])
-    for path in rows.images:
+    for path in samples.images:
         pixels = backbone.pixels(Image.open(images / path))
         store.add([plain.hash_of(path)], backbone.encode_images(pixels[None]))
-    features = Encoder(backbone, images, store).answer_batch(rows)["features"]
-    assert torch.equal(features, backbone.encode_images(plain.answer_batch(rows)["pixels"]))
+    features = Encoder(backbone, images, store).answer_batch(samples)["features"]
+    assert torch.equal(features, backbone.encode_images(plain.answer_batch(samples)["pixels"]))

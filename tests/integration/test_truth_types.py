@@ -6,32 +6,32 @@ from pathlib import Path
 import pytest
 
 from coin_lightning.cli import data_verify
-from small_coin import answer_file, edit_rows, overrides, write_suite
+from small_coin import answer_file, edit_samples, overrides, write_suite
 
 TASKS = "vizwiz,vqav2,grounding"
 
 
 def convertible(root: Path) -> None:
     """A number, the official annotator objects, a box as a list."""
-    edit_rows(answer_file(root, "vqav2"), lambda rows: rows[0].update(answer=2))
+    edit_samples(answer_file(root, "vqav2"), lambda samples: samples[0].update(answer=2))
     said = {"answers": [{"answer": "unanswerable", "answer_confidence": "yes"}] * 10}
-    edit_rows(answer_file(root, "vizwiz"), lambda rows: [row.update(said) for row in rows])
-    edit_rows(answer_file(root, "grounding"), lambda rows: rows[0].update(answer_bbox=[0.1, 0.2, 0.6, 0.7]))
+    edit_samples(answer_file(root, "vizwiz"), lambda samples: [sample.update(said) for sample in samples])
+    edit_samples(answer_file(root, "grounding"), lambda samples: samples[0].update(answer_bbox=[0.1, 0.2, 0.6, 0.7]))
 
 
 def unusable(root: Path) -> None:
     """What the truth refuses (vizwiz), what is no JSON (vqav2), and what only scoring shows (grounding)."""
-    edit_rows(answer_file(root, "vizwiz"), lambda rows: rows[1].update(answer=["a"]))
-    edit_rows(answer_file(root, "vizwiz"), lambda rows: rows[2].update(answers="unanswered"))
-    edit_rows(answer_file(root, "vqav2"), lambda rows: rows[3].update(weight=float("nan")))
-    edit_rows(answer_file(root, "grounding"), lambda rows: rows[1].update(answer_bbox=[True, 0.2, 1, 0.7]))
+    edit_samples(answer_file(root, "vizwiz"), lambda samples: samples[1].update(answer=["a"]))
+    edit_samples(answer_file(root, "vizwiz"), lambda samples: samples[2].update(answers="unanswered"))
+    edit_samples(answer_file(root, "vqav2"), lambda samples: samples[3].update(weight=float("nan")))
+    edit_samples(answer_file(root, "grounding"), lambda samples: samples[1].update(answer_bbox=[True, 0.2, 1, 0.7]))
 
 
 WORDS = [
-    ("VizWiz/val.json row 1", "field 'answer' must be a text or a number, found ['a']"),
-    ("VizWiz/val.json row 2", "field 'answers' must be a list of 10"),
+    ("VizWiz/val.json sample 1", "field 'answer' must be a text or a number, found ['a']"),
+    ("VizWiz/val.json sample 2", "field 'answers' must be a list of 10"),
     ("VQAv2/val.json: malformed JSON (behind item 3:", "NaN"),
-    ("Grounding/test.json row 1", "the reference rule cannot use the reference"),
+    ("Grounding/test.json sample 1", "the reference rule cannot use the reference"),
 ]
 
 
@@ -74,7 +74,7 @@ def test_verify_lists_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str
     command = overrides(root, tmp_path / "features", tmp_path / "run", tasks=TASKS)
     assert data_verify.main([*command, f"output={tmp_path / 'page.html'}"]) == 1
     found = [line for task in json.loads((tmp_path / "page.json").read_text())["tasks"] for line in task["findings"]]
-    lines = "\n".join(line for each in found if each["kind"] in ("truth", "rows") for line in each["examples"])
+    lines = "\n".join(line for each in found if each["kind"] in ("truth", "samples") for line in each["examples"])
     assert [words for words in WORDS if not said(lines, words)] == []
 
 

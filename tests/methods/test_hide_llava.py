@@ -48,14 +48,14 @@ def cosine(one: torch.Tensor, two: torch.Tensor) -> float:
     return float((one @ two) / (one.norm() * two.norm()))
 
 
-def direct(module: ContinualMLLM, task: InstructionTask, row, known: int) -> list[float]:
+def direct(module: ContinualMLLM, task: InstructionTask, sample, known: int) -> list[float]:
     """Weights of one sample, from its own image and its own words."""
     backbone, method = module.backbone, module.method
-    ids = [id_ for id_ in task.encoder.encode(row)[0] if id_ not in (backbone.image_token_id, backbone.end_id)]
+    ids = [id_ for id_ in task.encoder.encode(sample)[0] if id_ not in (backbone.image_token_id, backbone.end_id)]
     text = backbone.model.get_input_embeddings()(torch.tensor(ids)).mean(dim=0)
     scores = [cosine(text, method.texts[slot]) for slot in range(known)]
-    if row.image is not None:
-        image = backbone.encode_images(task.encoder.pixels(row.image)[None])[0].float().mean(dim=0)
+    if sample.image is not None:
+        image = backbone.encode_images(task.encoder.pixels(sample.image)[None])[0].float().mean(dim=0)
         scores = [(score + cosine(image, method.images[slot])) / 2 for slot, score in enumerate(scores)]
     powers = [math.exp(score / 0.1) for score in scores]
     return [power / sum(powers) for power in powers]
@@ -64,8 +64,8 @@ def direct(module: ContinualMLLM, task: InstructionTask, row, known: int) -> lis
 @pytest.mark.parametrize("known", [1, 2, 3])
 def test_the_last_layer_is_mixed_by_similarity_and_the_others_are_fused(task, known):
     module = build(known)
-    weights = module.method.slot_weights(task.encoder.answer_batch(task.test_rows))
-    expected = torch.tensor([direct(module, task, row, known) for row in task.test_rows])
+    weights = module.method.slot_weights(task.encoder.answer_batch(task.test_samples))
+    expected = torch.tensor([direct(module, task, sample, known) for sample in task.test_samples])
     for name, weight in weights.items():
         if ".layers.1." in name:  # of two
             assert torch.allclose(weight, expected, atol=5e-3), name  # features are kept in bfloat16
@@ -82,11 +82,11 @@ def test_before_anything_is_learned_one_slot_takes_part():
 def test_a_batch_answers_as_its_samples_do_alone(task):
     module = build(3)
 
-    def answers(rows) -> list[str]:
-        return module.predict_step({**task.encoder.answer_batch(rows), "max_new_tokens": 6}, 0)["answers"]
+    def answers(samples) -> list[str]:
+        return module.predict_step({**task.encoder.answer_batch(samples), "max_new_tokens": 6}, 0)["answers"]
 
-    together = answers(task.test_rows)
-    assert together == [answers([row])[0] for row in task.test_rows]
+    together = answers(task.test_samples)
+    assert together == [answers([sample])[0] for sample in task.test_samples]
     assert len(set(together)) > 1
 
 
@@ -95,14 +95,16 @@ def test_prototypes_are_mean_directions_of_the_tasks_samples(task):
     before = module.method.images[0].clone()
     context = SimpleNamespace(
         module=module,
-        samples=lambda: task.train_rows,
-        batches=lambda rows: (task.encoder.train_batch(rows[start : start + 3]) for start in range(0, len(rows), 3)),
+        samples=lambda: task.train_samples,
+        batches=lambda samples: (
+            task.encoder.train_batch(samples[start : start + 3]) for start in range(0, len(samples), 3)
+        ),
         all_reduce=lambda tensor: tensor,
         position=2,
     )
     module.method.before_experience(context)
     module.method.after_experience(context)
-    alone = [module.frozen_features(task.encoder.train_batch([row])) for row in task.train_rows]
+    alone = [module.frozen_features(task.encoder.train_batch([sample])) for sample in task.train_samples]
     for kept, part in ((module.method.images, 0), (module.method.texts, 1)):
         total = sum(features[part][0] for features in alone)
         assert torch.allclose(kept[1], total / total.norm(), atol=1e-5)
@@ -112,7 +114,7 @@ def test_prototypes_are_mean_directions_of_the_tasks_samples(task):
 def test_only_the_tasks_own_slot_learns(task):
     module = build(1)
     module.method.before_experience(SimpleNamespace(module=module, position=2))
-    module.train().training_step(task.encoder.train_batch(task.train_rows[:4]), 0).backward()
+    module.train().training_step(task.encoder.train_batch(task.train_samples[:4]), 0).backward()
     for layer in moelora_layers(module.peft).values():
         gradient = layer.moelora_B["default"].grad
         assert len(gradient) == 4

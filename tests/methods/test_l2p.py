@@ -32,30 +32,30 @@ def build(**options) -> ContinualMLLM:
     return module.eval()
 
 
-def cosines(module: ContinualMLLM, batch, row: int) -> list[float]:
+def cosines(module: ContinualMLLM, batch, sample: int) -> list[float]:
     """Of one sample and every key, by the definition."""
-    query = torch.cat([part[row] for part in module.frozen_features(batch)])
+    query = torch.cat([part[sample] for part in module.frozen_features(batch)])
     return [float(query @ key / (query.norm() * key.norm())) for key in module.method.keys.detach()]
 
 
 def test_each_sample_takes_the_prompts_of_its_nearest_keys(task):
     module = build()
-    batch = task.encoder.train_batch(task.train_rows)
+    batch = task.encoder.train_batch(task.train_samples)
     embeds = torch.zeros(len(batch["ids"]), 3, 32)
     given = module.method.inputs(Inputs(embeds, torch.zeros(len(embeds), 3, dtype=torch.long)), batch)
     assert given.embeds.shape == (len(embeds), 2 * 2 + 3, 32)
     chosen = set()
-    for row in range(len(embeds)):
-        order = torch.tensor(cosines(module, batch, row)).argsort(descending=True).tolist()
-        assert torch.equal(given.embeds[row, :2], module.method.prompts[order[0]])
-        assert torch.equal(given.embeds[row, 2:4], module.method.prompts[order[1]])
+    for sample in range(len(embeds)):
+        order = torch.tensor(cosines(module, batch, sample)).argsort(descending=True).tolist()
+        assert torch.equal(given.embeds[sample, :2], module.method.prompts[order[0]])
+        assert torch.equal(given.embeds[sample, 2:4], module.method.prompts[order[1]])
         chosen.add(tuple(order[:2]))
     assert len(chosen) > 1
 
 
 def test_the_pull_is_its_definition_and_moves_the_chosen_keys(task):
     module = build(pull=0.5, top=1)
-    batch = task.encoder.train_batch(task.train_rows[:1])
+    batch = task.encoder.train_batch(task.train_samples[:1])
     found = module.method.loss(None, batch)
     assert found.item() == pytest.approx(-0.5 * max(cosines(module, batch, 0)), abs=1e-5)
     found.backward()
@@ -68,7 +68,7 @@ def test_prompts_and_keys_learn_and_the_model_does_not(task):
     assert {name for name in module.trainable() if "multi_modal_projector" not in name} == {
         "method.prompts", "method.keys",
     }  # fmt: skip
-    module.train().training_step(task.encoder.train_batch(task.train_rows[:4]), 0).backward()
+    module.train().training_step(task.encoder.train_batch(task.train_samples[:4]), 0).backward()
     assert module.method.prompts.grad.flatten(1).any(dim=1).all()
     groups = {group["name"]: len(group["params"]) for group in module.optimizer_groups()}
     assert groups == {"projector": 4, "method": 2}
@@ -77,14 +77,14 @@ def test_prompts_and_keys_learn_and_the_model_does_not(task):
 def test_prompts_change_answers_and_a_batch_answers_as_its_samples_do_alone(task):
     module = build()
 
-    def answers(rows) -> list[str]:
-        return module.predict_step({**task.encoder.answer_batch(rows), "max_new_tokens": 6}, 0)["answers"]
+    def answers(samples) -> list[str]:
+        return module.predict_step({**task.encoder.answer_batch(samples), "max_new_tokens": 6}, 0)["answers"]
 
-    before = answers(task.test_rows)
+    before = answers(task.test_samples)
     module.method.prompts.data.normal_(std=2.0)
-    together = answers(task.test_rows)
+    together = answers(task.test_samples)
     assert together != before
-    assert together == [answers([row])[0] for row in task.test_rows]
+    assert together == [answers([sample])[0] for sample in task.test_samples]
 
 
 def test_settings_that_cannot_be_are_refused():

@@ -24,7 +24,7 @@ class Here:
         self.module, self.task, self.position, self.data = module, "toy", position, task
 
     def samples(self, task=None):
-        return self.data.train_rows
+        return self.data.train_samples
 
     def batches(self, samples, batch_size):
         for start in range(0, len(samples), batch_size):
@@ -67,9 +67,9 @@ def direct(module: ContinualMLLM, task: InstructionTask, count: int) -> dict[str
     """Squared gradients sample by sample, through the backbone's own parts."""
     module.eval()
     totals = {name: torch.zeros_like(weight) for name, weight in module.trainable().items()}
-    for row in task.train_rows[:count]:
+    for sample in task.train_samples[:count]:
         module.zero_grad()
-        batch, backbone = task.encoder.train_batch([row]), module.backbone
+        batch, backbone = task.encoder.train_batch([sample]), module.backbone
         hidden = backbone.hidden_states(backbone.embed(batch["input_ids"], module.image_features(batch)))
         logits = backbone.model.lm_head(hidden)[0, :-1]
         F.cross_entropy(logits, batch["labels"][0, 1:], ignore_index=IGNORE, reduction="sum").backward()

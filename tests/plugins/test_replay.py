@@ -6,19 +6,19 @@ import pytest
 
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.plugins.replay import Replay
-from coin_lightning.tasks.row_format import TrainRow
-from coin_lightning.tasks.row_sequence import Rows, as_rows
+from coin_lightning.tasks.sample_format import TrainSample
+from coin_lightning.tasks.sample_sequence import Samples, as_samples
 
 
-def rows(task: str, count: int) -> Rows:
-    return as_rows([TrainRow(f"{task}{number}", (), (), "here", task) for number in range(count)])
+def samples(task: str, count: int) -> Samples:
+    return as_samples([TrainSample(f"{task}{number}", (), (), "here", task) for number in range(count)])
 
 
 @dataclass
 class Tasks:
     """The part of a context that replay uses."""
 
-    data: dict[str, Rows]
+    data: dict[str, Samples]
     task: str = ""
     position: int = 0
     seed: int = 0
@@ -28,7 +28,7 @@ class Tasks:
         return self.data[task or self.task]
 
     def joined(self, parts):
-        return Rows.joined(parts)
+        return Samples.joined(parts)
 
 
 def learn(plugin: Replay, tasks: Tasks) -> dict[str, list[str]]:
@@ -42,7 +42,7 @@ def learn(plugin: Replay, tasks: Tasks) -> dict[str, list[str]]:
 
 
 def data(*sizes: int) -> Tasks:
-    return Tasks({name: rows(name, size) for name, size in zip("abc", sizes, strict=False)})
+    return Tasks({name: samples(name, size) for name, size in zip("abc", sizes, strict=False)})
 
 
 def counts(ids: list[str]) -> dict[str, int]:
@@ -90,7 +90,7 @@ def test_seeds_choose_differently_and_always_the_same():
 def test_changed_data_are_refused_by_the_sample():
     plugin, tasks = Replay(per_task=2), data(5, 5)
     learn(plugin, tasks)
-    tasks.data["a"] = rows("x", 5)
+    tasks.data["a"] = samples("x", 5)
     with pytest.raises(RunError, match=r"a has no sample 'a\d' at its place any more"):
         plugin.samples(tasks, tasks.samples("b"))
 

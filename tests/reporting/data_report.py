@@ -25,13 +25,13 @@ def task(name: str, image_root: Path, **changes: Any) -> dict[str, Any]:
         "balance": {"train": balance, "test": {**balance, "unseen": 0.25}},
         "lengths": {"train": lengths, "test": lengths},
         "findings": [],
-        "samples": [],
+        "shown": [],
         "levels": {"error": 0, "warning": 0, "note": 0},
     } | changes
 
 
 def expected(count: int, agrees: bool = True, rounded: bool = False, **changes: Any) -> dict[str, Any]:
-    """A statement about a number of rows."""
+    """A statement about a number of samples."""
     return {
         "count": count, "source": "somebody counted", "certainty": "JSON count", "rounded": rounded, "agrees": agrees
     } | changes  # fmt: skip

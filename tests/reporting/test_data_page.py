@@ -15,7 +15,7 @@ from readings import boxes, texts
 from coin_lightning.reporting.data_page import answer_bars, length_chart, render_data_page, write_data_page
 from coin_lightning.reporting.drawing import BLUE, ORANGE, Shape
 
-SAMPLE = {"split": "train", "id": "7", "image": None, "question": "<image>\nWho?\nShort.", "answer": "<i>me</i>",
+SHOWN = {"split": "train", "id": "7", "image": None, "question": "<image>\nWho?\nShort.", "answer": "<i>me</i>",
           "box": None, "more": 0}  # fmt: skip
 
 
@@ -54,8 +54,8 @@ def test_a_page_of_everything_asks_for_nothing_else(tmp_path):
         finding("note", "x", 1, "y"),
     ]
     levels = {"error": 1, "warning": 0, "note": 1}
-    samples = [{**SAMPLE, "image": image(tmp_path)}, SAMPLE]
-    page = render_data_page(report(task("gqa", tmp_path, findings=findings, levels=levels, samples=samples)))
+    shown = [{**SHOWN, "image": image(tmp_path)}, SHOWN]
+    page = render_data_page(report(task("gqa", tmp_path, findings=findings, levels=levels, shown=shown)))
     assert parsed(page).fetched == []
     assert "url(" not in page
     assert "Not ready: coin has 1 error" in page
@@ -76,7 +76,7 @@ def test_sound_data_are_called_ready(tmp_path):
 
 
 def test_texts_of_the_data_are_escaped(tmp_path):
-    page = render_data_page(report(task("gqa", tmp_path, samples=[SAMPLE])))
+    page = render_data_page(report(task("gqa", tmp_path, shown=[SHOWN])))
     assert "<i>me</i>" not in page
     assert "&lt;i&gt;me&lt;/i&gt;" in page
     assert "&lt;b&gt;no&lt;/b&gt;" in page
@@ -93,13 +93,13 @@ def test_where_numbers_come_from(tmp_path):
 
 def test_a_grounding_sample_shows_its_box(tmp_path):
     box = {
-        **SAMPLE,
+        **SHOWN,
         "image": image(tmp_path, size=(100, 50)),
         "answer": "[0.1,0.3,0.5,0.7]",
         "box": "[0.1,0.3,0.5,0.7]",
     }
     balance = task("grounding", tmp_path)["balance"]["train"] | {"boxes": True, "top": [("0 to 1 % of the frame", 4)]}
-    page = render_data_page(report(task("grounding", tmp_path, samples=[box], balance={"train": balance})))
+    page = render_data_page(report(task("grounding", tmp_path, shown=[box], balance={"train": balance})))
     (data,) = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
     shown = Image.open(io.BytesIO(base64.b64decode(data)))
     assert shown.size == (100, 50)
@@ -110,7 +110,7 @@ def test_a_grounding_sample_shows_its_box(tmp_path):
 
 
 def test_a_image_that_is_gone_is_said_to_be(tmp_path):
-    page = render_data_page(report(task("gqa", tmp_path, samples=[{**SAMPLE, "image": "gone.png"}])))
+    page = render_data_page(report(task("gqa", tmp_path, shown=[{**SHOWN, "image": "gone.png"}])))
     assert "image cannot be shown" in page
 
 
@@ -118,7 +118,7 @@ def test_an_unreadable_task_still_has_a_page(tmp_path):
     bare = task(
         "gqa", tmp_path, counts={"train": None, "test": None}, expected={"train": [], "test": []}, balance={},
         lengths={}, images={"distinct": 0, "sound": 0}, levels={"error": 2, "warning": 0, "note": 0},
-        findings=[finding("error", "rows", 1, f"{ROOT}/train.json: file is missing")],
+        findings=[finding("error", "samples", 1, f"{ROOT}/train.json: file is missing")],
     )  # fmt: skip
     page = render_data_page(report(bare))
     parsed(page)

@@ -12,7 +12,7 @@ from coin_lightning.reporting.data_tables import (
     expected_text,
     findings_list,
     nearest,
-    rows_text,
+    samples_text,
     short_paths,
     verdict,
 )
@@ -28,7 +28,7 @@ def shown(renderable: Any, width: int = 100) -> str:
     return capture.get()
 
 
-def test_rows_beside_expected_rows_with_their_source():
+def test_samples_beside_expected_samples_with_their_source():
     levels = {"error": 2, "warning": 0, "note": 1}
     text = shown(count_table(report(task("scienceqa", HERE), task("gqa", HERE, levels=levels))))
     first, second = (next(line for line in text.splitlines() if name in line) for name in ("ScienceQA", "GQA"))
@@ -52,7 +52,7 @@ def test_it_fits_eighty_columns():
     ("count", "text"), [(0, "0"), (999, "999"), (1000, "1 000"), (1234567, "1 234 567"), (None, MISSING)]
 )
 def test_groups_of_three_digits(count, text):
-    assert rows_text(count) == text
+    assert samples_text(count) == text
 
 
 def test_a_round_number_is_called_so():
@@ -67,8 +67,8 @@ def test_the_surest_statement_that_agrees_is_shown():
     assert nearest({"expected": {"train": []}}, "train") is None
 
 
-def test_findings_name_file_and_row_errors_first():
-    one = task("gqa", HERE, findings=[finding("warning", "shared_id", 1, f"{ROOT}/test.json row 7", split="test")])
+def test_findings_name_file_and_sample_errors_first():
+    one = task("gqa", HERE, findings=[finding("warning", "shared_id", 1, f"{ROOT}/test.json sample 7", split="test")])
     examples = [f"{ROOT}/cl/a{at}.png" for at in range(5)]
     two = task("vqav2", HERE, findings=[finding("error", "image", 9, *examples), finding("note", "x", 1, "hidden")])
     lines = [line.rstrip() for line in shown(findings_list(report(one, two))).splitlines()]
@@ -77,7 +77,7 @@ def test_findings_name_file_and_row_errors_first():
         *(f"          cl/a{at}.png" for at in range(3)),
         "          and 6 more",
         "warning GQA test: 1 cases of shared_id [shared_id]",
-        "          test.json row 7",
+        "          test.json sample 7",
         "note    VQAv2 train: 1 cases of x [x]",
     ]
 
@@ -105,5 +105,5 @@ def test_verdict(levels, text):
 
 
 def test_paths_below_the_root_are_short():
-    texts = [f"{ROOT}/a.json row 1: {ROOT}/b.png is missing", "/other/c"]
-    assert short_paths(report(), texts) == ["a.json row 1: b.png is missing", "/other/c"]
+    texts = [f"{ROOT}/a.json sample 1: {ROOT}/b.png is missing", "/other/c"]
+    assert short_paths(report(), texts) == ["a.json sample 1: b.png is missing", "/other/c"]

@@ -13,7 +13,7 @@ FROM_ZERO = {"adapter": {"first": 0.0, "warm": 2e-4, "middle": 2e-4, "last": 2e-
 
 def train_task(name: str, **values) -> dict:
     task = {
-        "experience": 1, "task": name, "short": short(name), "rows": 166043, "epochs": 1, "batch_size": 14,
+        "experience": 1, "task": name, "short": short(name), "samples": 166043, "epochs": 1, "batch_size": 14,
         "accumulation": 8, "devices": 8, "global_batch": 896, "steps": 186, "warmup_steps": 6, "rates": RATES,
     }  # fmt: skip
     return {**task, **values}
@@ -42,7 +42,7 @@ def test_it_says_what_is_trained_at_which_rates():
     assert "schedule cosine, warm-up 3 % of the steps" in text
 
 
-def test_a_task_has_rows_batch_steps_and_rates_in_one_line():
+def test_a_task_has_samples_batch_steps_and_rates_in_one_line():
     lines = show(PLAN)
     assert all(len(line) <= 80 for line in lines)
     ocr, gqa = (next(line for line in lines if line.strip().startswith(name)) for name in ("OCR", "GQA"))

@@ -12,13 +12,13 @@ import torch
 from coin_lightning.backbones import tiny
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.base import InstructionTask
-from coin_lightning.tasks.row_checks import LEDGER
+from coin_lightning.tasks.sample_checks import LEDGER
 from made_tasks import made_task
 
 
 @pytest.fixture
 def make(write_task, tmp_path, backbone):
-    """A connected task over 8 training and 5 test rows, unread; options go to `InstructionTask`."""
+    """A connected task over 8 training and 5 test samples, unread; options go to `InstructionTask`."""
     root = write_task()
 
     def build(model=backbone, **options) -> InstructionTask:
@@ -38,11 +38,11 @@ def task(make) -> InstructionTask:
 
 
 def spoil(task: InstructionTask, **changes: object) -> None:
-    """Overwrite fields of training row 1 and test row 1."""
+    """Overwrite fields of training sample 1 and test sample 1."""
     for file in (task.train_file, task.test_file):
-        rows = json.loads(file.read_text())
-        rows[1] |= changes
-        file.write_text(json.dumps(rows))
+        samples = json.loads(file.read_text())
+        samples[1] |= changes
+        file.write_text(json.dumps(samples))
 
 
 def problems_of(call) -> list[str]:
@@ -51,33 +51,33 @@ def problems_of(call) -> list[str]:
     return refusal.value.problems
 
 
-def test_rows_and_references_are_read_together(task):
-    assert [row.id for row in task.train_rows] == [f"n{at}" for at in range(8)]
-    assert [row.id for row in task.test_rows] == [f"t{at}" for at in range(5)]
+def test_samples_and_references_are_read_together(task):
+    assert [sample.id for sample in task.train_samples] == [f"n{at}" for at in range(8)]
+    assert [sample.id for sample in task.test_samples] == [f"t{at}" for at in range(5)]
     assert task.references[0] == {"answer": "red", "image": "red.png"}
     assert task.references[2] == {"answer": "blue"}
 
 
-def test_subsets_keep_rows_and_references_together(make):
+def test_subsets_keep_samples_and_references_together(make):
     task = make(limit_test=2, fraction=0.5)
     task.read()
-    assert len(task.train_rows) == 4
+    assert len(task.train_samples) == 4
     by_id = {f"t{at}": colour for at, colour in enumerate(("red", "green", "blue", "white", "black"))}
-    assert [reference["answer"] for reference in task.references] == [by_id[row.id] for row in task.test_rows]
+    assert [reference["answer"] for reference in task.references] == [by_id[sample.id] for sample in task.test_samples]
     again, other = make(limit_test=2, fraction=0.5), make(limit_test=2, fraction=0.5, subset_seed=1)
     again.read()
     other.read()
-    assert again.train_rows == task.train_rows
-    assert other.train_rows != task.train_rows
+    assert again.train_samples == task.train_samples
+    assert other.train_samples != task.train_samples
 
 
 def test_problems_of_both_files_are_listed_also_outside_the_subset(make):
     task = make(limit_test=1, limit_train=1)
     spoil(task, image="../x.png", answer="")
     problems = problems_of(task.read)
-    assert [line.split(":")[0] for line in problems] == [f"{task.train_file} row 1", f"{task.test_file} row 1"]
+    assert [line.split(":")[0] for line in problems] == [f"{task.train_file} sample 1", f"{task.test_file} sample 1"]
     spoil(task, image="green.png")
-    assert problems_of(task.read) == [f"{task.test_file} row 1: field 'answer' is missing"]
+    assert problems_of(task.read) == [f"{task.test_file} sample 1: field 'answer' is missing"]
 
 
 def test_a_missing_file_does_not_hide_the_problems_of_the_other(make):
@@ -89,29 +89,29 @@ def test_a_missing_file_does_not_hide_the_problems_of_the_other(make):
     assert len(problems) == 2
 
 
-def test_rows_that_do_not_fit_the_context_are_listed_with_their_lengths(make):
+def test_samples_that_do_not_fit_the_context_are_listed_with_their_lengths(make):
     task = make(model=tiny.load(max_length=60), max_new_tokens=8, cache_features=False)
-    rows = json.loads(task.train_file.read_text())
-    rows[2]["conversations"][1]["value"] = "x" * 70  # row 2 has no image
-    task.train_file.write_text(json.dumps(rows))
+    samples = json.loads(task.train_file.read_text())
+    samples[2]["conversations"][1]["value"] = "x" * 70  # sample 2 has no image
+    task.train_file.write_text(json.dumps(samples))
     task.read()
     problems = problems_of(task.check)
     question = len("user\nSay so so 2.") + 1 + 1 + 1 + 1 + len("assistant\n")  # with <start> <end> newline <start>
     assert problems[0] == (
-        f"{task.train_file} row 2: {question + 71} tokens with an answer of 71 tokens do not fit "
-        "backbone.max_length=60; raise it or shorten the row"
+        f"{task.train_file} sample 2: {question + 71} tokens with an answer of 71 tokens do not fit "
+        "backbone.max_length=60; raise it or shorten the sample"
     )
     assert all("8 answer tokens do not fit" in line for line in problems[1:])
     assert [line.split(":")[0][-5:] for line in problems[1:]] == [
-        row.where[-5:] for row in task.test_rows if len(task.encoder.encode(row)[0]) > 60 - 8
+        sample.where[-5:] for sample in task.test_samples if len(task.encoder.encode(sample)[0]) > 60 - 8
     ]
 
 
-def test_a_row_that_just_fits_passes(make):
+def test_a_sample_that_just_fits_passes(make):
     task = make(cache_features=False)
     task.read()
-    longest = max(len(task.encoder.encode(row)[0]) for row in task.train_rows)
-    asked = max(len(task.encoder.encode(row)[0]) for row in task.test_rows) + task.answers.max_new_tokens
+    longest = max(len(task.encoder.encode(sample)[0]) for sample in task.train_samples)
+    asked = max(len(task.encoder.encode(sample)[0]) for sample in task.test_samples) + task.answers.max_new_tokens
     task.encoder.backbone.max_length = max(longest, asked)
     task.check()
     task.encoder.backbone.max_length -= 1
@@ -119,19 +119,19 @@ def test_a_row_that_just_fits_passes(make):
 
 
 @pytest.mark.parametrize("cached", [True, False])
-def test_broken_images_are_listed_with_a_row_that_uses_them(make, cached):
+def test_broken_images_are_listed_with_a_sample_that_uses_them(make, cached):
     task = make(cache_features=cached)
     for name in ("red", "green"):
         (task.image_root / f"{name}.png").write_bytes(b"no image")
     task.read()
     problems = problems_of(task.check)
     assert len(problems) == 2
-    assert all(re.match(f"{task.train_file} row [0167]: ", line) for line in problems)
+    assert all(re.match(f"{task.train_file} sample [0167]: ", line) for line in problems)
     assert f"{task.image_root}/red.png: image cannot be opened" in "\n".join(problems)
 
 
 def test_features_are_computed_once_per_image_and_shared(task, make):
-    assert len(task.encoder.store) == 4  # red, green, white, black; the rows with blue and orange carry no image
+    assert len(task.encoder.store) == 4  # red, green, white, black; the samples with blue and orange carry no image
     assert task.missing_features() == []
     second = make()
     second.read()
@@ -179,8 +179,8 @@ def test_description_names_the_files_by_their_bytes(task):
 
 
 @pytest.mark.parametrize(("world", "steps"), [(1, 3), (2, 2), (3, 1)])
-def test_steps_are_counted_from_the_rows(task, world, steps):
-    assert task.steps_per_epoch(world) == steps  # 8 rows in batches of 3
+def test_steps_are_counted_from_the_samples(task, world, steps):
+    assert task.steps_per_epoch(world) == steps  # 8 samples in batches of 3
     assert len(task.train_dataloader()) == 3
 
 
@@ -236,7 +236,7 @@ def test_each_epoch_under_lightning_has_its_own_order(task, tmp_path):
     epochs = [module.seen[start : start + 3] for start in (0, 3, 6)]
     task.trainer = None
     assert epochs == [_epoch(task, epoch) for epoch in range(3)]
-    assert len({str(epoch) for epoch in epochs}) > 1  # of eight rows in three batches two may be alike
+    assert len({str(epoch) for epoch in epochs}) > 1  # of eight samples in three batches two may be alike
 
 
 def test_the_order_depends_on_seed_and_position(make, backbone):
@@ -265,7 +265,7 @@ def test_answers_come_the_longest_first_without_what_is_done(make):
 
 
 def write_forty(root: Path) -> Path:
-    """Forty rows of one to three turns with the oddities of the published files, and 17 questions."""
+    """Forty samples of one to three turns with the oddities of the published files, and 17 questions."""
     from PIL import Image
 
     images, folder = root / "cl_dataset", root / "Instructions_Original" / "Toy"
@@ -278,13 +278,13 @@ def write_forty(root: Path) -> Path:
         | ({"image": f"p{at % 5}.jpg"} if at % 3 else {})
         for at in range(17)
     ]
-    rows = [_odd_row(at) for at in range(40)]
-    (folder / "train.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    samples = [_odd_sample(at) for at in range(40)]
+    (folder / "train.json").write_text(json.dumps(samples, ensure_ascii=False), encoding="utf-8")
     (folder / "test.json").write_text(json.dumps(tests))
     return root
 
 
-def _odd_row(at: int) -> dict:
+def _odd_sample(at: int) -> dict:
     parts = []
     for turn in range(at % 3 + 1):
         mark = ("<image>\n", "\n<image>")[at % 2] if turn == 0 and at % 4 else ""
@@ -310,7 +310,7 @@ EPOCHS = {
 
 
 @pytest.mark.parametrize("prompt", sorted(EPOCHS))
-def test_rows_and_batches_are_those_of_earlier_versions(tmp_path, prompt):
+def test_samples_and_batches_are_those_of_earlier_versions(tmp_path, prompt):
     """Written down when lengths became exact: the same data and seeds give the same run in every later version."""
     task = made_task(
         "toy", write_forty(tmp_path / "data"), "Toy", tmp_path / "features", batch_size=3, answer_batch_size=4,
@@ -318,8 +318,8 @@ def test_rows_and_batches_are_those_of_earlier_versions(tmp_path, prompt):
     )  # fmt: skip
     task.connect(tiny.load(prompt=prompt), seed=3, position=2)
     task.read()
-    assert [row.id for row in task.train_rows] == TRAIN.split()
-    assert [row.id for row in task.test_rows] == TEST.split()
+    assert [sample.id for sample in task.train_samples] == TRAIN.split()
+    assert [sample.id for sample in task.test_samples] == TEST.split()
     assert task.subsets() == {"train": {"of": 40, "ids": TRAIN.split()}, "test": {"of": 17, "ids": TEST.split()}}
     epochs = [_epoch(task, epoch) for epoch in (0, 1)]
     assert epochs == [[batch.split() for batch in epoch.split(", ")] for epoch in EPOCHS[prompt]]
@@ -327,35 +327,35 @@ def test_rows_and_batches_are_those_of_earlier_versions(tmp_path, prompt):
     assert answers == [["116", "104", "109", "113"], ["101", "108", "110", "103"], ["114"]]
 
 
-def test_a_list_of_ids_chooses_the_test_rows_and_a_limit_is_drawn_from_them(make, tmp_path):
+def test_a_list_of_ids_chooses_the_test_samples_and_a_limit_is_drawn_from_them(make, tmp_path):
     (tmp_path / "ids.json").write_text('{"toy": ["t3", "t0", "t4"]}')
     task = make(test_ids=tmp_path / "ids.json")
     task.read()
-    assert [row.id for row in task.test_rows] == ["t0", "t3", "t4"]
+    assert [sample.id for sample in task.test_samples] == ["t0", "t3", "t4"]
     assert [reference["answer"] for reference in task.references] == ["red", "white", "black"]
     assert task.subsets() == {"train": {"of": 8, "ids": None}, "test": {"of": 5, "ids": ["t0", "t3", "t4"]}}
     fewer = make(test_ids=str(tmp_path / "ids.json"), limit_test=2)
     fewer.read()
-    assert {row.id for row in fewer.test_rows} < {"t0", "t3", "t4"}
+    assert {sample.id for sample in fewer.test_samples} < {"t0", "t3", "t4"}
     (tmp_path / "ids.json").write_text('{"toy": ["t3", "t9"]}')
     assert problems_of(make(test_ids=tmp_path / "ids.json").read) == [
-        f"{tmp_path}/ids.json: toy has no row with id 't9'"
+        f"{tmp_path}/ids.json: toy has no sample with id 't9'"
     ]
 
 
 def test_repeated_training_ids_are_refused_or_counted(make):
     task = make()
-    rows = json.loads(task.train_file.read_text())
-    rows[3]["id"] = rows[5]["id"] = "n0"
-    task.train_file.write_text(json.dumps(rows))
+    samples = json.loads(task.train_file.read_text())
+    samples[3]["id"] = samples[5]["id"] = "n0"
+    task.train_file.write_text(json.dumps(samples))
     assert len(problems_of(task.read)) == 2
     allowed = make(repeated_train_ids="allow")
     allowed.read()
-    assert len(allowed.train_rows) == 8
+    assert len(allowed.train_samples) == 8
     notes = [
-        "toy: 2 training rows have the id of an earlier row; all are used.",
-        "toy: 2 of 8 training rows have no image.",
-        "toy: 1 of 5 test rows have no image.",
+        "toy: 2 training samples have the id of an earlier sample; all are used.",
+        "toy: 2 of 8 training samples have no image.",
+        "toy: 1 of 5 test samples have no image.",
     ]
     assert allowed.notes == notes
     allowed.read()
@@ -367,7 +367,7 @@ def test_without_training_the_training_file_is_not_needed(make):
     task.train_file.unlink()
     task.read()
     task.check()
-    assert (len(task.train_rows), len(task.test_rows)) == (0, 5)
+    assert (len(task.train_samples), len(task.test_samples)) == (0, 5)
     assert set(task.describe()["sha256"]) == {"test.json"}
 
 

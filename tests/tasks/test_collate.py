@@ -12,7 +12,7 @@ from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import FeatureStore
-from coin_lightning.tasks.row_format import Media, TestRow, TrainRow
+from coin_lightning.tasks.sample_format import Media, TestSample, TrainSample
 
 END = 2
 
@@ -24,24 +24,24 @@ def encoder(backbone, tmp_path) -> Encoder:
     return Encoder(backbone, tmp_path, None)
 
 
-def learn(name: str, *talk: str, image: str | None = None) -> TrainRow:
+def learn(name: str, *talk: str, image: str | None = None) -> TrainSample:
     turns = [Turn(question, answer) for question, answer in zip(talk[::2], talk[1::2], strict=True)]
     turns[0] = replace(turns[0], images=image is not None)
-    return TrainRow(name, tuple(turns), (Media(image),) if image else (), f"row {name}")
+    return TrainSample(name, tuple(turns), (Media(image),) if image else (), f"sample {name}")
 
 
-def ask(name: str, text: str, image: str | None = None) -> TestRow:
-    return TestRow(name, text, (Media(image),) if image else (), {}, f"row {name}")
+def ask(name: str, text: str, image: str | None = None) -> TestSample:
+    return TestSample(name, text, (Media(image),) if image else (), {}, f"sample {name}")
 
 
 def test_images_go_in_front_of_the_question_that_shows_them(encoder):
-    row = learn("1", "What?", "A", "Sure?", "B", image="a.png")
-    assert encoder.turns(row) == list(row.turns)
-    assert encoder.prompt(row).startswith(
+    sample = learn("1", "What?", "A", "Sure?", "B", image="a.png")
+    assert encoder.turns(sample) == list(sample.turns)
+    assert encoder.prompt(sample).startswith(
         "<|im_start|>user\n<image>\nWhat?<|im_end|>\n<|im_start|>assistant\nA<|im_end|>"
     )
     several = replace(
-        row, turns=(Turn("And?", "A", images=1), Turn("Both?", "B", images=2)), media=(Media("a.png"),) * 3
+        sample, turns=(Turn("And?", "A", images=1), Turn("Both?", "B", images=2)), media=(Media("a.png"),) * 3
     )
     assert encoder.prompt(several).count("<image>\n<image>\nBoth?") == 1
     both = replace(ask("3", "What?"), media=(Media("a.png"), Media("b.png")))
@@ -62,17 +62,17 @@ class Forgetful:
         return text.replace("<image>", ""), spans, plain
 
 
-def test_a_row_without_just_the_room_for_its_image_is_refused_by_name(encoder):
+def test_a_sample_without_just_the_room_for_its_image_is_refused_by_name(encoder):
     encoder.backbone.prompt = Forgetful(encoder.backbone.prompt)
-    rows = [learn("1", "q", "a"), learn("2", "q", "a", image="a.png")]
-    with pytest.raises(DataError, match=r"row 2: its prompt has 0 image tokens, its 1 images take 4; check"):
-        encoder.train_batch(rows)
+    samples = [learn("1", "q", "a"), learn("2", "q", "a", image="a.png")]
+    with pytest.raises(DataError, match=r"sample 2: its prompt has 0 image tokens, its 1 images take 4; check"):
+        encoder.train_batch(samples)
 
 
 def test_training_batches_are_padded_on_the_right_with_nothing_to_learn(encoder):
-    rows = [learn("1", "q", "ab"), learn("2", "longer", "c", image="a.png")]
-    batch = encoder.train_batch(rows)
-    first, second = (encoder.encode(row) for row in rows)
+    samples = [learn("1", "q", "ab"), learn("2", "longer", "c", image="a.png")]
+    batch = encoder.train_batch(samples)
+    first, second = (encoder.encode(sample) for sample in samples)
     short, width = len(first[0]), len(second[0])
     assert width == short + 5 + 4 + 1 - 1  # five letters more, four image tokens and a line break, one letter less
     assert batch["input_ids"].tolist() == [first[0] + [END] * (width - short), second[0]]
@@ -89,13 +89,13 @@ def test_answer_batches_are_padded_on_the_left_and_masked(encoder):
     assert "labels" not in batch
 
 
-def test_pixels_come_in_row_order_without_the_rows_that_have_no_image(encoder):
-    rows = [learn("1", "q", "a", image="b.png"), learn("2", "q", "a"), learn("3", "q", "a", image="a.png")]
-    pixels = encoder.train_batch(rows)["pixels"]
+def test_pixels_come_in_sample_order_without_the_samples_that_have_no_image(encoder):
+    samples = [learn("1", "q", "a", image="b.png"), learn("2", "q", "a"), learn("3", "q", "a", image="a.png")]
+    pixels = encoder.train_batch(samples)["pixels"]
     assert pixels.shape == (2, 3, 28, 28)
     assert torch.equal(pixels[0], encoder.pixels("b.png"))
     assert torch.equal(pixels[1], encoder.pixels("a.png"))
-    assert encoder.image_tensors([rows[1]]) == {}
+    assert encoder.image_tensors([samples[1]]) == {}
 
 
 def test_stored_features_take_the_place_of_pixels(encoder, backbone, tmp_path):
@@ -117,7 +117,7 @@ def test_a_image_is_hashed_once(encoder, tmp_path):
     assert encoder.hash_of("a.png") == digest
 
 
-def test_test_rows_can_be_shown_in_another_frame(encoder, backbone, tmp_path):
+def test_test_samples_can_be_shown_in_another_frame(encoder, backbone, tmp_path):
     Image.new("RGB", (56, 28), "red").save(tmp_path / "wide.png")
     image = Image.open(tmp_path / "wide.png")
     other = Encoder(backbone, tmp_path, None, answer_frame="crop")
@@ -148,7 +148,7 @@ def test_the_other_frame_has_its_own_store(encoder, backbone, tmp_path):
     assert own.answer_frame is None
 
 
-BOX_ROW = ("Where?", "[0.1,0.25,0.5,0.75]")
+BOX_SAMPLE = ("Where?", "[0.1,0.25,0.5,0.75]")
 
 
 def boxes(prompt: str, frame: str, folder, way: str = "converted", **options) -> Encoder:
@@ -168,12 +168,12 @@ def boxes(prompt: str, frame: str, folder, way: str = "converted", **options) ->
 )
 def test_boxes_are_learned_in_the_backbones_format(tmp_path, prompt, frame, answer):
     encoder = boxes(prompt, frame, tmp_path)
-    row = learn("1", *BOX_ROW, "And what?", "a [0.1,0.25,0.5,0.75] box", image="wide.png")
-    assert [turn.answer for turn in encoder.turns(row)] == [answer, "a [0.1,0.25,0.5,0.75] box"]
-    _, labels = encoder.encode(row)
+    sample = learn("1", *BOX_SAMPLE, "And what?", "a [0.1,0.25,0.5,0.75] box", image="wide.png")
+    assert [turn.answer for turn in encoder.turns(sample)] == [answer, "a [0.1,0.25,0.5,0.75] box"]
+    _, labels = encoder.encode(sample)
     assert answer in encoder.backbone.tokenizer.decode([label for label in labels if label != IGNORE])
     as_written = boxes(prompt, frame, tmp_path, "as_written")
-    assert as_written.turns(row)[0].answer == "[0.1,0.25,0.5,0.75]"
+    assert as_written.turns(sample)[0].answer == "[0.1,0.25,0.5,0.75]"
 
 
 def test_a_reference_says_how_its_box_is_to_be_read(tmp_path):
@@ -188,15 +188,15 @@ def test_a_reference_says_how_its_box_is_to_be_read(tmp_path):
 
 
 def test_boxes_that_cannot_be_converted_are_refused(tmp_path):
-    with pytest.raises(DataError, match="row 1: a box without an image cannot be converted"):
-        boxes("minigpt_v2", "squash", tmp_path).turns(learn("1", *BOX_ROW))
+    with pytest.raises(DataError, match="sample 1: a box without an image cannot be converted"):
+        boxes("minigpt_v2", "squash", tmp_path).turns(learn("1", *BOX_SAMPLE))
     with pytest.raises(ConfigError, match=r"protocol\.boxes='moved' is unknown; use as_written or converted"):
         boxes("minigpt_v2", "squash", tmp_path, "moved")
 
 
-def test_a_marker_in_a_row_is_text(encoder):
-    row = learn("1", "Read <|im_end|>.", "It says <image>.", image="a.png")
-    ids, labels = encoder.encode(row)
+def test_a_marker_in_a_sample_is_text(encoder):
+    sample = learn("1", "Read <|im_end|>.", "It says <image>.", image="a.png")
+    ids, labels = encoder.encode(sample)
     assert ids.count(END) == 2
     assert ids.count(encoder.backbone.image_token_id) == encoder.backbone.tokens_per_image
     assert (

@@ -1,4 +1,4 @@
-"""How many rows a file should have, and whose word counts."""
+"""How many samples a file should have, and whose word counts."""
 
 import json
 from pathlib import Path
@@ -17,11 +17,11 @@ def known(task: str, tmp_path: Path, published: bool = True, folder: str = "X") 
     return expected_counts(task, {"train": place / "train.json", "test": place / "val.json"}, tmp_path, published)
 
 
-def built(tmp_path: Path, folder: str, **rows: int) -> Path:
+def built(tmp_path: Path, folder: str, **samples: int) -> Path:
     """A record of `cli.data build`."""
     file = tmp_path / "build" / folder / "build.json"
     file.parent.mkdir(parents=True)
-    names = {f"Instructions_Original/{folder}/{split}.json": {"rows": count} for split, count in rows.items()}
+    names = {f"Instructions_Original/{folder}/{split}.json": {"rows": count} for split, count in samples.items()}
     file.write_text(json.dumps({"version": 1, "files": names}))
     return file
 

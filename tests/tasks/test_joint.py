@@ -1,4 +1,4 @@
-"""The union of several tasks: its rows, its batches, and what it needs of its members."""
+"""The union of several tasks: its samples, its batches, and what it needs of its members."""
 
 from pathlib import Path
 
@@ -24,33 +24,33 @@ def members(write_task, tmp_path: Path, backbone) -> list[InstructionTask]:
     return made
 
 
-def test_it_has_the_rows_of_all_members(members):
+def test_it_has_the_samples_of_all_members(members):
     union = JointTask(members, BatchOptions(size=3, epochs=2))
     union.join(seed=5, position=2)
     assert (union.name, union.batch_size, union.epochs, union.key) == ("joint", 3, 2, "5/2")
-    assert list(union.train_rows) == [*members[0].train_rows, *members[1].train_rows]
+    assert list(union.train_samples) == [*members[0].train_samples, *members[1].train_samples]
     assert union.steps_per_epoch() == 6
     assert union.image_root == members[0].image_root
 
 
-def test_batches_mix_the_members_and_hold_each_row_once(members):
+def test_batches_mix_the_members_and_hold_each_sample_once(members):
     union = JointTask(members, BatchOptions(size=4))
     union.join(0, 2)
     batches = list(union.train_dataloader())
     ids = sorted(id_ for batch in batches for id_ in batch["ids"])
-    assert ids == sorted([row.id for task in members for row in task.train_rows])
+    assert ids == sorted([sample.id for task in members for sample in task.train_samples])
     with_image = [batch for batch in batches if "features" in batch]
     assert sum(len(batch["features"]) for batch in with_image) == sum(
-        row.image is not None for row in union.train_rows
+        sample.image is not None for sample in union.train_samples
     )
 
 
-def test_a_row_is_read_as_by_its_own_task(members):
+def test_a_sample_is_read_as_by_its_own_task(members):
     union = JointTask(members, BatchOptions(size=4))
     union.join(0, 2)
-    row = members[1].train_rows[3]
-    assert union.encoder.encode(row) == members[1].encoder.encode(row)
-    assert torch.equal(union.encoder.pixels(row.image), members[1].encoder.pixels(row.image))
+    sample = members[1].train_samples[3]
+    assert union.encoder.encode(sample) == members[1].encoder.encode(sample)
+    assert torch.equal(union.encoder.pixels(sample.image), members[1].encoder.pixels(sample.image))
 
 
 def test_members_below_different_roots_are_refused(members, tmp_path: Path):

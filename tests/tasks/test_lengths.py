@@ -1,4 +1,4 @@
-"""Lengths are those of the encoded rows, after whatever change, and are counted once."""
+"""Lengths are those of the encoded samples, after whatever change, and are counted once."""
 
 import json
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from coin_lightning.backbones import tiny
 from coin_lightning.tasks import lengths
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.lengths import row_lengths
+from coin_lightning.tasks.lengths import sample_lengths
 from made_tasks import made_task
 
 
 def write_mixed(root: Path, count: int = 30) -> Path:
-    """Rows with and without image, of one to four turns, with markers, odd blanks and boxes in their texts."""
+    """Samples with and without image, of one to four turns, with markers, odd blanks and boxes in their texts."""
     images, folder = root / "cl_dataset", root / "Instructions_Original" / "Toy"
     images.mkdir(parents=True)
     folder.mkdir(parents=True)
@@ -42,7 +42,7 @@ def write_mixed(root: Path, count: int = 30) -> Path:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., InstructionTask]:
-    """A task on the mixed rows that has been read and checked."""
+    """A task on the mixed samples that has been read and checked."""
     write_mixed(tmp_path / "data")
 
     def build(prompt: str = "chatml", max_length: int = 400, numbers: str | None = None, **options) -> InstructionTask:
@@ -56,17 +56,17 @@ def make(tmp_path: Path) -> Callable[..., InstructionTask]:
 
 
 def agrees(task: InstructionTask) -> None:
-    for rows in (task.train_rows, task.test_rows):
-        assert task._lengths(rows).tolist() == [len(task.encoder.whole(row)[0]) for row in rows]
+    for samples in (task.train_samples, task.test_samples):
+        assert task._lengths(samples).tolist() == [len(task.encoder.whole(sample)[0]) for sample in samples]
 
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many rows are really counted, call by call."""
+    """How many samples are really counted, call by call."""
     seen: list[int] = []
     real = lengths.counted
     monkeypatch.setattr(
-        lengths, "counted", lambda part, rows, encoder: seen.append(len(rows)) or real(part, rows, encoder)
+        lengths, "counted", lambda part, samples, encoder: seen.append(len(samples)) or real(part, samples, encoder)
     )
     return seen
 
@@ -74,12 +74,12 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("prompt", ["chatml", "vicuna_v1"])
 @pytest.mark.parametrize("numbers", [None, "percent_tags"])
 @pytest.mark.parametrize("again", [False, True])
-def test_they_are_the_lengths_of_the_encoded_rows(make, counts, prompt, numbers, again):
+def test_they_are_the_lengths_of_the_encoded_samples(make, counts, prompt, numbers, again):
     for _ in range(1 + again):
         task = make(prompt, numbers=numbers)
         agrees(task)
     assert counts == [30, 30]
-    assert len(set(task._lengths(task.train_rows).tolist())) > 10
+    assert len(set(task._lengths(task.train_samples).tolist())) > 10
 
 
 def test_no_change_is_missed(make, counts, tmp_path, monkeypatch):
@@ -118,15 +118,15 @@ def test_subsets_share_what_is_counted(make, counts):
     assert sum(counts) == 60
 
 
-def test_cut_rows_are_sorted_by_what_is_left(make):
-    task = make(max_length=60, long_rows="truncate", batch_size=4)
+def test_cut_samples_are_sorted_by_what_is_left(make):
+    task = make(max_length=60, long_samples="truncate", batch_size=4)
     task.train_dataloader()
-    assert task._sampler.lengths == [len(task.encoder.encode(row)[0]) for row in task.train_rows]
+    assert task._sampler.lengths == [len(task.encoder.encode(sample)[0]) for sample in task.train_samples]
     assert max(task._sampler.lengths) == 60
     agrees(task)
 
 
-def test_many_rows_are_counted_by_several_processes_to_the_same_end(make, monkeypatch):
+def test_many_samples_are_counted_by_several_processes_to_the_same_end(make, monkeypatch):
     monkeypatch.setattr(lengths, "MANY", 10)
     monkeypatch.setattr(lengths, "TOGETHER", 4)
     agrees(make())
@@ -146,16 +146,18 @@ def test_a_place_where_nothing_can_be_written_costs_only_time(make, tmp_path):
     task = make()
     (tmp_path / "features").mkdir(exist_ok=True)
     (tmp_path / "features" / "lengths").write_text("a file")
-    with pytest.warns(UserWarning, match="lengths of rows cannot be kept here .* every start counts all tokens again"):
+    with pytest.warns(
+        UserWarning, match="lengths of samples cannot be kept here .* every start counts all tokens again"
+    ):
         agrees(task)
 
 
-def test_rows_of_several_files_have_the_lengths_of_each(make, tmp_path, counts):
-    from coin_lightning.tasks.row_sequence import Rows
+def test_samples_of_several_files_have_the_lengths_of_each(make, tmp_path, counts):
+    from coin_lightning.tasks.sample_sequence import Samples
 
     first, second = make(), make(limit_train=5)
-    joined = Rows.joined([first.train_rows, second.train_rows]).select([33, 2, 0])
+    joined = Samples.joined([first.train_samples, second.train_samples]).select([33, 2, 0])
     encoder: Encoder = first.encoder
-    found = row_lengths(joined, encoder, tmp_path / "features")
+    found = sample_lengths(joined, encoder, tmp_path / "features")
     assert isinstance(found, np.ndarray)
-    assert found.tolist() == [len(encoder.whole(row)[0]) for row in joined]
+    assert found.tolist() == [len(encoder.whole(sample)[0]) for sample in joined]

@@ -4,7 +4,7 @@ from coin_lightning.backbones.base import IGNORE
 from coin_lightning.tasks.loaders import Batches, TrainLoader
 
 
-def test_rows_are_taken_when_their_batch_is_asked_for():
+def test_samples_are_taken_when_their_batch_is_asked_for():
     asked = []
 
     class Watched(list):
@@ -12,10 +12,10 @@ def test_rows_are_taken_when_their_batch_is_asked_for():
             asked.append(index)
             return super().__getitem__(index)
 
-    batches = Batches(Watched("abcde"), [[3, 1], [0]], lambda rows: {"rows": "".join(rows)})
+    batches = Batches(Watched("abcde"), [[3, 1], [0]], lambda samples: {"samples": "".join(samples)})
     assert len(batches) == 2
     assert asked == []
-    assert batches[0] == {"rows": "db"}
+    assert batches[0] == {"samples": "db"}
     assert asked == [3, 1]
 
 
@@ -25,20 +25,20 @@ def test_the_loader_has_no_state():
     loader.load_state_dict({})
 
 
-def collate(rows: list[list[int]]) -> dict:
-    width = max(map(len, rows))
-    return {"labels": torch.tensor([row + [IGNORE] * (width - len(row)) for row in rows])}
+def collate(samples: list[list[int]]) -> dict:
+    width = max(map(len, samples))
+    return {"labels": torch.tensor([sample + [IGNORE] * (width - len(sample)) for sample in samples])}
 
 
 def test_batches_know_the_answer_tokens_of_their_step():
-    """Counted by hand; the first label of a row has no logits before it."""
-    rows = [[IGNORE, 7], [IGNORE, 7, 8, 9], [5, 7], [IGNORE, IGNORE, 4], [IGNORE, 2, 3]]
-    loader = TrainLoader(rows, 2, batch_size=1, collate_fn=collate)
+    """Counted by hand; the first label of a sample has no logits before it."""
+    samples = [[IGNORE, 7], [IGNORE, 7, 8, 9], [5, 7], [IGNORE, IGNORE, 4], [IGNORE, 2, 3]]
+    loader = TrainLoader(samples, 2, batch_size=1, collate_fn=collate)
     seen = [(batch["step_targets"], batch["step_batches"]) for batch in loader]
     assert seen == [(4, 2), (4, 2), (2, 2), (2, 2), (2, 1)]
 
 
-def test_going_through_the_rows_draws_nothing_from_the_dropouts_numbers():
+def test_going_through_the_samples_draws_nothing_from_the_dropouts_numbers():
     loader = TrainLoader([[IGNORE, 7], [IGNORE, 8]], batch_size=1, collate_fn=collate)
     state = torch.get_rng_state()
     assert len(list(loader)) == len(list(loader)) == 2

@@ -28,11 +28,11 @@ def data(**options) -> DataOptions:
     ],
 )
 def test_test_samples_of_a_subset(subset, limit, samples):
-    assert data(test_subset=subset, limit_test=limit).test_samples("gqa") == samples
+    assert data(test_subset=subset, limit_test=limit).test_limit("gqa") == samples
 
 
 def test_a_limit_is_drawn_from_the_listed_ids():
-    assert data(test_ids="ids.json", test_subset=3).test_samples("gqa") == (3, Path("ids.json"))
+    assert data(test_ids="ids.json", test_subset=3).test_limit("gqa") == (3, Path("ids.json"))
 
 
 @pytest.mark.parametrize("subset", [0, -1, True, 2.5, None, {"gqa": 0}])
@@ -53,7 +53,7 @@ def test_a_subset_that_is_none_is_refused_when_the_task_is_made(subset):
             r"answers\.evaluation_frame='crop' is unknown",
         ),
         (lambda: data(repeated_train_ids="keep"), r"data\.repeated_train_ids='keep' is unknown; use refuse or allow"),
-        (lambda: data(long_rows="cut"), r"data\.long_rows='cut' is unknown; use refuse or truncate"),
+        (lambda: data(long_samples="cut"), r"data\.long_samples='cut' is unknown; use refuse or truncate"),
     ],
 )
 def test_what_cannot_be_is_refused(make, message):

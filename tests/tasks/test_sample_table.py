@@ -11,7 +11,7 @@ import pytest
 
 from coin_lightning.errors import DataError
 from coin_lightning.tasks import sample_table, sources
-from coin_lightning.tasks.rows import LEARN, read_test, read_train
+from coin_lightning.tasks.samples import LEARN, read_test, read_train
 from coin_lightning.tasks.sources import JsonFile
 
 
@@ -19,8 +19,8 @@ from coin_lightning.tasks.sources import JsonFile
 def file(tmp_path: Path) -> Path:
     (tmp_path / "a.jpg").write_bytes(b"image")
     talk = [{"from": "human", "value": "<image>\nWo ist ü😀?"}, {"from": "gpt", "value": "da"}]
-    rows = [{"id": at, "image": "a.jpg", "conversations": talk, "weight": 1} for at in range(25)]
-    (tmp_path / "train.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    samples = [{"id": at, "image": "a.jpg", "conversations": talk, "weight": 1} for at in range(25)]
+    (tmp_path / "train.json").write_text(json.dumps(samples, ensure_ascii=False), encoding="utf-8")
     return tmp_path / "train.json"
 
 
@@ -73,14 +73,14 @@ def test_images_are_looked_for_at_every_start(file, tmp_path):
     assert len(refusal.value.problems) == 25
     assert (
         refusal.value.problems[3]
-        == f"{file} row 3: image {file.parent / 'a.jpg'} is missing; restore it or remove the row"
+        == f"{file} sample 3: image {file.parent / 'a.jpg'} is missing; restore it or remove the sample"
     )
 
 
 def test_a_file_with_problems_is_not_kept(file, tmp_path, parsed):
     file.write_text(file.read_text().replace('"gpt"', '"bot"', 1))
     for _ in range(2):
-        with pytest.raises(DataError, match="row 0: field 'conversations' has speakers 'bot'"):
+        with pytest.raises(DataError, match="sample 0: field 'conversations' has speakers 'bot'"):
             read(file, tmp_path / "f")
     assert (len(parsed), kept(tmp_path / "f")) == (2, [])
 
@@ -88,7 +88,7 @@ def test_a_file_with_problems_is_not_kept(file, tmp_path, parsed):
 def test_repeated_ids_are_found_in_a_kept_table(file, tmp_path):
     file.write_text(file.read_text().replace('"id": 24', '"id": 3'))
     assert len(read_train(file, file.parent, repeated_ids="allow", cache=tmp_path / "f")) == 25
-    with pytest.raises(DataError, match="row 24: id '3' is already used by row 3"):
+    with pytest.raises(DataError, match="sample 24: id '3' is already used by sample 3"):
         read(file, tmp_path / "f")
 
 
@@ -118,7 +118,7 @@ def test_a_kept_table_in_a_folder_that_is_only_read_is_used(file, tmp_path, pars
 
 
 def _read_in_child(file: Path, cache: Path, out: "multiprocessing.Queue[list[str]]") -> None:
-    out.put([row.id for row in read(file, cache)])
+    out.put([sample.id for sample in read(file, cache)])
 
 
 def test_processes_that_start_at_once_leave_one_whole_table(file, tmp_path):
@@ -135,11 +135,11 @@ def test_processes_that_start_at_once_leave_one_whole_table(file, tmp_path):
 
 
 def test_a_table_outlives_its_file_being_replaced_or_removed(file, tmp_path):
-    rows = read(file, tmp_path / "f")
+    samples = read(file, tmp_path / "f")
     whole = list(read(file))
     file.write_text("[]")
     os.unlink(kept(tmp_path / "f")[0])
-    assert list(rows) == whole
+    assert list(samples) == whole
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_kept(file, tmp_path):
@@ -153,7 +153,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(file, tmp_path):
 
 def test_a_table_of_another_process_is_read(file, tmp_path, parsed):
     program = (
-        "import sys; from pathlib import Path; from coin_lightning.tasks.rows import read_train\n"
+        "import sys; from pathlib import Path; from coin_lightning.tasks.samples import read_train\n"
         "file, cache = map(Path, sys.argv[1:]); print(len(read_train(file, file.parent, cache=cache)))"
     )
     subprocess.run([sys.executable, "-c", program, str(file), str(tmp_path / "f")], check=True, capture_output=True)

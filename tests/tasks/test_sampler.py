@@ -27,7 +27,7 @@ def test_the_order_is_a_function_of_seed_position_task_and_epoch():
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 4), (4, 4), (103, 4), (1000, 7)])
-def test_each_row_comes_once_an_epoch(count, size):
+def test_each_sample_comes_once_an_epoch(count, size):
     found = batches(count, size)
     assert sorted(chain(*found)) == list(range(count))
     assert len(found) == len(LengthBucketSampler(lengths(count), size, "k")) == -(-count // size)
@@ -35,15 +35,15 @@ def test_each_row_comes_once_an_epoch(count, size):
 
 
 @pytest.mark.parametrize(("count", "world"), [(103, 2), (96, 4), (5, 4), (1, 3)])
-def test_ranks_share_the_rows_and_take_equal_steps(count, world):
+def test_ranks_share_the_samples_and_take_equal_steps(count, world):
     shares = [batches(count, 4, rank=rank, world=world) for rank in range(world)]
     assert {len(share) for share in shares} == {-(-count // (4 * world))}
     assert {len(batch) for share in shares for batch in share} == {4}
-    rows = sorted(chain(*chain(*shares)))
-    assert set(rows) == set(range(count))
-    assert len(rows) == -(-count // (4 * world)) * 4 * world  # only what is needed to fill up is repeated
+    samples = sorted(chain(*chain(*shares)))
+    assert set(samples) == set(range(count))
+    assert len(samples) == -(-count // (4 * world)) * 4 * world  # only what is needed to fill up is repeated
     if count >= 4 * world:
-        assert max(rows.count(row) for row in set(rows)) <= 2
+        assert max(samples.count(sample) for sample in set(samples)) <= 2
 
 
 def test_skipped_batches_are_left_out_of_the_next_pass_only():
@@ -56,7 +56,9 @@ def test_skipped_batches_are_left_out_of_the_next_pass_only():
 
 
 def padding(plan: list[list[int]], sizes: list[int]) -> int:
-    return sum(max(sizes[row] for row in batch) * len(batch) - sum(sizes[row] for row in batch) for batch in plan)
+    return sum(
+        max(sizes[sample] for sample in batch) * len(batch) - sum(sizes[sample] for sample in batch) for batch in plan
+    )
 
 
 def test_buckets_save_nearly_all_padding():
@@ -89,7 +91,7 @@ def test_answer_batches_are_sorted_the_longest_first():
 
 
 @pytest.mark.parametrize(("size", "world", "accumulation"), [(16, 1, 1), (8, 1, 2), (4, 1, 4), (8, 2, 1), (4, 2, 2)])
-def test_a_step_has_the_same_rows_however_it_is_made_up(size, world, accumulation):
+def test_a_step_has_the_same_samples_however_it_is_made_up(size, world, accumulation):
     def steps(size: int, world: int, accumulation: int) -> list[list[int]]:
         ranks = [LengthBucketSampler(lengths(160), size, "k", rank, world, accumulation) for rank in range(world)]
         shares = [list(rank) for rank in ranks]

@@ -20,12 +20,12 @@ def test_both_spellings_are_found(tmp_path, there, asked):
     assert task_folder(tmp_path, asked, "GQA") == tmp_path / there / "GQA"
     source = JsonSource(tmp_path)
     assert source.file("GQA", asked, "train") == tmp_path / there / "GQA" / "train.json"
-    assert source.rows("GQA", asked, "train").file == tmp_path / there / "GQA" / "train.json"
+    assert source.samples("GQA", asked, "train").file == tmp_path / there / "GQA" / "train.json"
 
 
 def test_neither_is_an_error_that_names_both(tmp_path):
     with pytest.raises(DataError) as refusal:
-        JsonSource(tmp_path).rows("GQA", "Instruction_10Type", "test")
+        JsonSource(tmp_path).samples("GQA", "Instruction_10Type", "test")
     assert (
         f"{tmp_path}/Instruction_10Type/GQA: folder is missing, and so is {tmp_path}/Instructions_10Type/GQA;"
         in str(refusal.value)

@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.row_format import TestRow
-from coin_lightning.tasks.row_sequence import as_rows
+from coin_lightning.tasks.sample_format import TestSample
+from coin_lightning.tasks.sample_sequence import as_samples
 from coin_lightning.tasks.subsets import chunks, draw, drawn, listed, subset
 
 
 def test_a_subset_depends_on_its_key_only_and_keeps_the_files_order():
-    rows = list(range(100))
-    taken = draw(rows, 0.25, None, "0/gqa/train")
+    samples = list(range(100))
+    taken = draw(samples, 0.25, None, "0/gqa/train")
     assert len(taken) == 25
-    assert taken == sorted(taken) == draw(rows, 0.25, None, "0/gqa/train")
-    assert taken != draw(rows, 0.25, None, "1/gqa/train")
-    assert taken != draw(rows, 0.25, None, "0/vqav2/train")
+    assert taken == sorted(taken) == draw(samples, 0.25, None, "0/gqa/train")
+    assert taken != draw(samples, 0.25, None, "1/gqa/train")
+    assert taken != draw(samples, 0.25, None, "0/vqav2/train")
 
 
 def test_draws_of_earlier_versions_are_drawn_again():
-    """Results are compared across versions: these positions were drawn before rows were read lazily."""
+    """Results are compared across versions: these positions were drawn before samples were read lazily."""
     assert drawn(40, 0.5, None, "7/toy/train") == [
         0, 2, 5, 9, 12, 13, 14, 15, 16, 24, 27, 28, 29, 31, 32, 33, 34, 35, 37, 38,
     ]  # fmt: skip
@@ -50,7 +50,7 @@ def test_senseless_subsets_are_refused(fraction, limit):
         draw(range(10), fraction, limit, "k")
 
 
-ROWS = as_rows([TestRow(str(at), "q", (), {}, f"row {at}") for at in range(10)])
+SAMPLES = as_samples([TestSample(str(at), "q", (), {}, f"sample {at}") for at in range(10)])
 
 
 def put(folder: Path, content: object, name: str = "ids.json") -> Path:
@@ -62,22 +62,22 @@ def put(folder: Path, content: object, name: str = "ids.json") -> Path:
     "content", [{"gqa": [7, "2", 3], "other": [99]}, [7, 2, 3], {"gqa": {"test": {"ids": ["3", "2", "7"]}}}]
 )
 def test_listed_ids_are_taken_in_the_files_order(tmp_path, content):
-    assert listed(ROWS, put(tmp_path, content), "gqa") == [2, 3, 7]
+    assert listed(SAMPLES, put(tmp_path, content), "gqa") == [2, 3, 7]
 
 
 def test_a_text_file_and_the_file_of_a_run_that_used_all(tmp_path):
-    assert listed(ROWS, put(tmp_path, " 7\n\n2\n", "ids.txt"), "gqa") == [2, 7]
+    assert listed(SAMPLES, put(tmp_path, " 7\n\n2\n", "ids.txt"), "gqa") == [2, 7]
     everything = {"gqa": {"train": {"of": 3, "ids": None}, "test": {"of": 10, "ids": None}}}
-    assert listed(ROWS, put(tmp_path, everything), "gqa") == list(range(10))
+    assert listed(SAMPLES, put(tmp_path, everything), "gqa") == list(range(10))
 
 
-def test_ids_that_no_row_has_are_all_named(tmp_path):
+def test_ids_that_no_sample_has_are_all_named(tmp_path):
     file = put(tmp_path, {"gqa": [7, "77", 5, "x", 7]})
     with pytest.raises(DataError) as refusal:
-        listed(ROWS, file, "gqa")
+        listed(SAMPLES, file, "gqa")
     assert refusal.value.problems == [
-        f"{file}: gqa has no row with id '77'",
-        f"{file}: gqa has no row with id 'x'",
+        f"{file}: gqa has no sample with id '77'",
+        f"{file}: gqa has no sample with id 'x'",
         f"{file}: gqa lists id '7' more than once",
     ]
 
@@ -95,19 +95,19 @@ def test_ids_that_no_row_has_are_all_named(tmp_path):
 )
 def test_lists_that_are_none(tmp_path, content, words):
     with pytest.raises(DataError, match=words):
-        listed(ROWS, put(tmp_path, content), "gqa")
+        listed(SAMPLES, put(tmp_path, content), "gqa")
 
 
 def test_a_list_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match=r"none\.json: file is missing"):
-        listed(ROWS, tmp_path / "none.json", "gqa")
+        listed(SAMPLES, tmp_path / "none.json", "gqa")
     with pytest.raises(DataError, match=r"none\.txt: the list of ids cannot be read"):
-        listed(ROWS, tmp_path / "none.txt", "gqa")
+        listed(SAMPLES, tmp_path / "none.txt", "gqa")
 
 
 def test_what_is_written_down_of_a_subset():
-    assert subset(ROWS, 10) == {"of": 10, "ids": None}
-    assert subset(ROWS.select([3, 1]), 10) == {"of": 10, "ids": ["3", "1"]}
+    assert subset(SAMPLES, 10) == {"of": 10, "ids": None}
+    assert subset(SAMPLES.select([3, 1]), 10) == {"of": 10, "ids": ["3", "1"]}
 
 
 def test_chunks():

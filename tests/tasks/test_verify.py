@@ -12,7 +12,7 @@ from coin_lightning.backbones import tiny
 from coin_lightning.errors import ConfigError
 from coin_lightning.tasks.expected_counts import Expected
 from coin_lightning.tasks.image_ledger import ImageLedger
-from coin_lightning.tasks.truth import GQAAnswers, RowFields, ScienceQAProblems, TextVQAAnswers
+from coin_lightning.tasks.truth import GQAAnswers, SampleFields, ScienceQAProblems, TextVQAAnswers
 from coin_lightning.tasks.verify import TaskReport, count_problem, verify_task
 from made_tasks import made_task
 
@@ -27,10 +27,10 @@ class Toy:
         self.folder, self.images = root / "Instructions_Original" / "Toy", root / "cl_dataset"
 
     def edit(self, file: str, change: Callable[[list[dict[str, Any]]], Any]) -> "Toy":
-        """Let `change` work on the rows of a file."""
-        rows = json.loads((self.folder / file).read_text())
-        change(rows)
-        (self.folder / file).write_text(json.dumps(rows))
+        """Let `change` work on the samples of a file."""
+        samples = json.loads((self.folder / file).read_text())
+        change(samples)
+        (self.folder / file).write_text(json.dumps(samples))
         return self
 
     def truth(self, name: str, data: Any) -> None:
@@ -60,7 +60,7 @@ def by_kind(report: TaskReport) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def toy(write_task: Callable[..., Path], tmp_path: Path) -> Toy:
-    """Eight training and five test rows on six images, nothing wrong but that the files share their images."""
+    """Eight training and five test samples on six images, nothing wrong but that the files share their images."""
     return Toy(write_task(), tmp_path / "features")
 
 
@@ -73,9 +73,9 @@ def test_a_sound_task(toy):
     assert report.balance["train"]["distinct"] == 8
     assert report.balance["test"]["unseen"] == 1  # colours, where training has numbers
     assert report.lengths["train"]["histogram"][:4] == [0, 2, 6, 0]  # one token per byte: 0, 7, 14, ..., 49
-    assert [(each["split"], each["id"]) for each in report.samples][:6] != []
-    assert {each["split"] for each in report.samples} == {"train", "test"}
-    assert len(report.samples) == 6 + 5
+    assert [(each["split"], each["id"]) for each in report.shown][:6] != []
+    assert {each["split"] for each in report.shown} == {"train", "test"}
+    assert len(report.shown) == 6 + 5
     json.dumps(report.__dict__)  # goes into a file
 
 
@@ -109,64 +109,64 @@ def test_missing_and_broken_images(toy):
     found = by_kind(report)
     lines = [line for each in report.findings if each["level"] == "error" for line in each["examples"]]
     for name in ("red.png", "green.png", "white.png"):
-        assert any(name in line and "train.json row" in line for line in lines), name
-        assert any(name in line and "test.json row" in line for line in lines), name
+        assert any(name in line and "train.json sample" in line for line in lines), name
+        assert any(name in line and "test.json sample" in line for line in lines), name
     assert "shared_image" in found
     assert report.levels["error"] > 0
 
 
 def test_the_same_image_under_another_name(toy):
     (toy.images / "copy.png").write_bytes((toy.images / "red.png").read_bytes())
-    toy.edit(TEST, lambda rows: rows[0].update(image="copy.png"))
+    toy.edit(TEST, lambda samples: samples[0].update(image="copy.png"))
     found = toy.found()["shared_image"]
     assert found["level"] == "warning"
     assert found["count"] == 4
-    assert any("test.json row 0: copy.png has the bytes of red.png" in line for line in found["examples"])
+    assert any("test.json sample 0: copy.png has the bytes of red.png" in line for line in found["examples"])
 
 
 def test_a_size_that_is_not_the_images(toy):
-    toy.edit(TEST, lambda rows: rows[0].update(answer_bbox="[0.1,0.3,0.4,0.5]", size=[28, 20]))
+    toy.edit(TEST, lambda samples: samples[0].update(answer_bbox="[0.1,0.3,0.4,0.5]", size=[28, 20]))
     found = toy.found()["image_size"]
-    assert found["examples"] == [f"{toy.folder / TEST} row 0: size [28, 20], swapped, the image is 20 x 28"]
+    assert found["examples"] == [f"{toy.folder / TEST} sample 0: size [28, 20], swapped, the image is 20 x 28"]
 
 
 # train and test
 
 
 def test_the_same_question_about_the_same_image(toy):
-    toy.edit(TEST, lambda rows: rows[0].update(text="<image>\nsay  0.\nIn one word."))
+    toy.edit(TEST, lambda samples: samples[0].update(text="<image>\nsay  0.\nIn one word."))
     found = toy.found()["shared_question"]
     assert (found["level"], found["count"]) == ("error", 1)
-    assert found["examples"] == [f"{toy.folder / TEST} row 0: as train.json row 0"]
+    assert found["examples"] == [f"{toy.folder / TEST} sample 0: as train.json sample 0"]
     assert toy.report(tolerate=("shared_question",)).levels["error"] == 0
 
 
 def test_the_same_question_about_a_copy_of_the_image(toy):
     (toy.images / "copy.png").write_bytes((toy.images / "red.png").read_bytes())
-    toy.edit(TEST, lambda rows: rows[0].update(text="Say 0.", image="copy.png"))
+    toy.edit(TEST, lambda samples: samples[0].update(text="Say 0.", image="copy.png"))
     assert toy.found()["shared_question"]["count"] == 1
 
 
 def test_the_same_question_about_another_image_is_fine(toy):
-    toy.edit(TEST, lambda rows: rows[0].update(text="Say 0.", image="blue.png"))
+    toy.edit(TEST, lambda samples: samples[0].update(text="Say 0.", image="blue.png"))
     assert "shared_question" not in toy.found()
 
 
 def test_equal_texts_without_images(toy):
-    toy.edit(TEST, lambda rows: rows[2].update(text="Say so so 2."))
+    toy.edit(TEST, lambda samples: samples[2].update(text="Say so so 2."))
     found = toy.found()["shared_text"]
     assert (found["level"], found["count"], found["split"]) == ("error", 1, "test")
 
 
 def test_ids_in_both_files(toy):
-    toy.edit(TEST, lambda rows: rows[1].update(question_id="n5"))
+    toy.edit(TEST, lambda samples: samples[1].update(question_id="n5"))
     found = toy.found()["shared_id"]
     assert (found["level"], found["count"]) == ("warning", 1)
-    assert found["examples"][0].startswith(f"{toy.folder / TEST} row 1")
+    assert found["examples"][0].startswith(f"{toy.folder / TEST} sample 1")
 
 
 def test_questions_asked_twice_in_one_file(toy):
-    toy.edit(TRAIN, lambda rows: rows[6].update(conversations=rows[0]["conversations"]))
+    toy.edit(TRAIN, lambda samples: samples[6].update(conversations=samples[0]["conversations"]))
     found = toy.found()["repeated_question"]
     assert (found["level"], found["split"], found["count"]) == ("note", "train", 1)
 
@@ -175,45 +175,45 @@ def test_questions_asked_twice_in_one_file(toy):
 
 
 def test_answers_that_are_too_long(toy):
-    toy.edit(TEST, lambda rows: rows[0].update(answer="nine bytes"))
+    toy.edit(TEST, lambda samples: samples[0].update(answer="nine bytes"))
     found = toy.found()["long_answer"]
     assert (found["level"], found["split"], found["count"]) == ("warning", "test", 1)
-    assert "test.json row 0: 10 tokens, max_new_tokens=8: 'nine bytes'" in found["examples"][0]
+    assert "test.json sample 0: 10 tokens, max_new_tokens=8: 'nine bytes'" in found["examples"][0]
 
 
-def test_rows_that_do_not_fit_the_context(toy):
-    toy.edit(TRAIN, lambda rows: rows[0]["conversations"][1].update(value="x" * 300))
-    toy.edit(TEST, lambda rows: rows[0].update(text="y" * 300))
+def test_samples_that_do_not_fit_the_context(toy):
+    toy.edit(TRAIN, lambda samples: samples[0]["conversations"][1].update(value="x" * 300))
+    toy.edit(TEST, lambda samples: samples[0].update(text="y" * 300))
     report = toy.report()
-    rows = [each for each in report.findings if each["kind"] == "long_row"]
-    assert {each["split"]: each["count"] for each in rows} == {"train": 1, "test": 1}
-    assert all(each["level"] == "error" and "backbone.max_length=256" in each["examples"][0] for each in rows)
-    assert "less 8 for the answer" in next(each["examples"][0] for each in rows if each["split"] == "test")
+    samples = [each for each in report.findings if each["kind"] == "long_sample"]
+    assert {each["split"]: each["count"] for each in samples} == {"train": 1, "test": 1}
+    assert all(each["level"] == "error" and "backbone.max_length=256" in each["examples"][0] for each in samples)
+    assert "less 8 for the answer" in next(each["examples"][0] for each in samples if each["split"] == "test")
 
 
-def test_a_row_of_exactly_the_context_fits(toy):
-    needed = toy.report()  # all rows are far below
-    assert "long_row" not in by_kind(needed)
-    assert "long_row" in toy.found(max_length=20)
+def test_a_sample_of_exactly_the_context_fits(toy):
+    needed = toy.report()  # all samples are far below
+    assert "long_sample" not in by_kind(needed)
+    assert "long_sample" in toy.found(max_length=20)
 
 
 def test_empty_answers(toy):
-    toy.edit(TEST, lambda rows: rows[0].update(answer=" "))
-    toy.edit(TEST, lambda rows: rows[1].pop("answer"))
-    found = toy.found(truth=RowFields(required=()))
+    toy.edit(TEST, lambda samples: samples[0].update(answer=" "))
+    toy.edit(TEST, lambda samples: samples[1].pop("answer"))
+    found = toy.found(truth=SampleFields(required=()))
     assert found["empty_answer"]["count"] == 2
     assert found["empty_answer"]["level"] == "warning"
-    assert toy.found()["truth"]["level"] == "error"  # where the row is the only truth
+    assert toy.found()["truth"]["level"] == "error"  # where the sample is the only truth
 
 
 @pytest.mark.parametrize("answers", [["a"] * 9, ["a"] * 11, "a", [None] * 10])
 def test_annotators_lists_of_wrong_length(toy, answers):
-    toy.edit(TEST, lambda rows: [row.update(answers=["a"] * 10) for row in rows])
+    toy.edit(TEST, lambda samples: [sample.update(answers=["a"] * 10) for sample in samples])
     assert "truth" not in toy.found()
-    toy.edit(TEST, lambda rows: rows[3].update(answers=answers))
+    toy.edit(TEST, lambda samples: samples[3].update(answers=answers))
     found = toy.found()["truth"]
     assert (found["level"], found["count"]) == ("error", 1)
-    assert "row 3" in found["examples"][0]
+    assert "sample 3" in found["examples"][0]
 
 
 # boxes
@@ -222,20 +222,20 @@ def test_annotators_lists_of_wrong_length(toy, answers):
 def boxed(toy: Toy, box: Any, **fields: Any) -> Toy:
     """Make the toy a grounding task with one test box of interest."""
 
-    def tests(rows: list[dict[str, Any]]) -> None:
-        for row in rows:
-            row.pop("answer", None)
-            row.update(answer_bbox="[0.30,0.30,0.60,0.60]", image="blue.png")
-        rows[0].update(answer_bbox=box, **fields)
+    def tests(samples: list[dict[str, Any]]) -> None:
+        for sample in samples:
+            sample.pop("answer", None)
+            sample.update(answer_bbox="[0.30,0.30,0.60,0.60]", image="blue.png")
+        samples[0].update(answer_bbox=box, **fields)
 
-    def train(rows: list[dict[str, Any]]) -> None:
-        for row in rows:
-            row["conversations"][1]["value"] = "[0.30,0.30,0.60,0.60]"
+    def train(samples: list[dict[str, Any]]) -> None:
+        for sample in samples:
+            sample["conversations"][1]["value"] = "[0.30,0.30,0.60,0.60]"
 
     return toy.edit(TEST, tests).edit(TRAIN, train)
 
 
-GROUNDING = {"truth": RowFields(required=("answer_bbox",)), "max_new_tokens": 32}
+GROUNDING = {"truth": SampleFields(required=("answer_bbox",)), "max_new_tokens": 32}
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ GROUNDING = {"truth": RowFields(required=("answer_bbox",)), "max_new_tokens": 32
 def test_boxes(toy, box, kind, level):
     found = boxed(toy, box).found(**GROUNDING)
     assert (found[kind]["level"], found[kind]["count"], found[kind]["split"]) == (level, 1, "test")
-    assert "test.json row 0" in found[kind]["examples"][0]
+    assert "test.json sample 0" in found[kind]["examples"][0]
     assert {"box_unreadable", "box_outside", "box_flat", "box_in_padding", "box_answer"} & set(found) == {kind}
 
 
@@ -264,8 +264,8 @@ def test_both_frames_must_agree(toy):
 
 def test_training_boxes_are_checked_and_other_answers_named(toy):
     boxed(toy, "[0.3,0.3,0.6,0.6]")
-    toy.edit(TRAIN, lambda rows: rows[0]["conversations"][1].update(value="on the left"))
-    toy.edit(TRAIN, lambda rows: rows[1]["conversations"][1].update(value="[0.3,0.3,0.6,1.6]"))
+    toy.edit(TRAIN, lambda samples: samples[0]["conversations"][1].update(value="on the left"))
+    toy.edit(TRAIN, lambda samples: samples[1]["conversations"][1].update(value="[0.3,0.3,0.6,1.6]"))
     found = toy.found(**GROUNDING)
     assert (found["box_answer"]["level"], found["box_answer"]["split"]) == ("warning", "train")
     assert (found["box_outside"]["level"], found["box_outside"]["split"]) == ("error", "train")
@@ -273,7 +273,7 @@ def test_training_boxes_are_checked_and_other_answers_named(toy):
 
 def test_boxes_are_drawn_and_shown_by_area(toy):
     report = boxed(toy, "[0.3,0.3,0.6,0.6]").report(**GROUNDING)
-    assert {each["box"] for each in report.samples} == {"[0.30,0.30,0.60,0.60]", "[0.3,0.3,0.6,0.6]"}
+    assert {each["box"] for each in report.shown} == {"[0.30,0.30,0.60,0.60]", "[0.3,0.3,0.6,0.6]"}
     assert dict(report.balance["test"]["top"])["5 to 20 % of the frame"] == 5
 
 
@@ -284,15 +284,15 @@ def test_ids_that_do_not_join(toy):
     toy.truth("GQA/testdev_balanced_questions.json", {f"t{at}": {"answer": "red"} for at in range(4)})
     found = toy.found(truth=GQAAnswers())
     assert (found["truth"]["level"], found["truth"]["count"]) == ("error", 1)
-    assert "row 4: id 't4' is not in GQA/testdev_balanced_questions.json" in found["truth"]["examples"][0]
+    assert "sample 4: id 't4' is not in GQA/testdev_balanced_questions.json" in found["truth"]["examples"][0]
 
 
-def test_a_row_with_another_answer_than_the_ground_truth(toy):
+def test_a_sample_with_another_answer_than_the_ground_truth(toy):
     answers = ["RED", "green", "black", "white", "black"]
     toy.truth("GQA/testdev_balanced_questions.json", {f"t{at}": {"answer": a} for at, a in enumerate(answers)})
     found = toy.found(truth=GQAAnswers())
     assert (found["truth_differs"]["level"], found["truth_differs"]["count"]) == ("warning", 1)
-    assert "row 2: 'blue', truth 'black'" in found["truth_differs"]["examples"][0]
+    assert "sample 2: 'blue', truth 'black'" in found["truth_differs"]["examples"][0]
 
 
 def test_annotations_with_nine_answers(toy):
@@ -322,7 +322,7 @@ def test_splits_of_another_form_are_reported(toy):
     assert toy.found(truth=ScienceQAProblems())["truth"]["level"] == "error"
 
 
-# numbers of rows
+# numbers of samples
 
 
 def test_a_manifest_that_disagrees(toy):
@@ -332,7 +332,7 @@ def test_a_manifest_that_disagrees(toy):
     report = toy.report()
     found = by_kind(report)["count"]
     assert (found["level"], found["split"]) == ("warning", "train")
-    assert found["examples"] == [f"{toy.folder / TRAIN}: 8 rows; expected 9 (manifest.json)"]
+    assert found["examples"] == [f"{toy.folder / TRAIN}: 8 samples; expected 9 (manifest.json)"]
     assert [each["agrees"] for each in (*report.expected["train"], *report.expected["test"])] == [False, True]
 
 
@@ -384,14 +384,14 @@ def cut(folder: Path) -> None:
 
 
 def other_form(folder: Path) -> None:
-    (folder / TEST).write_text('{"rows": []}')
+    (folder / TEST).write_text('{"samples": []}')
 
 
 def nothing(folder: Path) -> None:
     (folder / TEST).write_text("")
 
 
-def no_rows(folder: Path) -> None:
+def no_samples(folder: Path) -> None:
     (folder / TEST).write_text("[]")
 
 
@@ -404,10 +404,10 @@ def a_folder(folder: Path) -> None:
     (folder / TEST).mkdir()
 
 
-@pytest.mark.parametrize("damage", [gone, cut, other_form, nothing, no_rows, no_text, a_folder])
+@pytest.mark.parametrize("damage", [gone, cut, other_form, nothing, no_samples, no_text, a_folder])
 def test_a_file_that_cannot_be_read_is_an_error_and_the_other_is_checked(toy, damage):
     damage(toy.folder)
-    toy.edit(TRAIN, lambda rows: rows[0].update(image="gone.png"))
+    toy.edit(TRAIN, lambda samples: samples[0].update(image="gone.png"))
     report = toy.report()
     found = by_kind(report)
     assert report.counts["train"] == 8
@@ -424,20 +424,20 @@ def test_nothing_there_at_all(tmp_path):
     report = Toy(tmp_path / "nowhere", tmp_path / "features").report()
     assert report.counts == {"train": None, "test": None}
     assert report.levels["error"] == 2
-    assert report.samples == []
+    assert report.shown == []
 
 
-def test_bad_rows_are_listed_and_the_others_checked(toy):
-    def spoil(rows: list[Any]) -> None:
-        rows[0] = "no row"
-        rows[1].pop("conversations")
-        rows[3]["conversations"][1]["value"] = ""
-        rows[4]["image"] = "../outside.png"
-        rows[5]["id"] = rows[6]["id"]
+def test_bad_samples_are_listed_and_the_others_checked(toy):
+    def spoil(samples: list[Any]) -> None:
+        samples[0] = "no sample"
+        samples[1].pop("conversations")
+        samples[3]["conversations"][1]["value"] = ""
+        samples[4]["image"] = "../outside.png"
+        samples[5]["id"] = samples[6]["id"]
 
     toy.edit(TRAIN, spoil)
     report = toy.report()
-    found = by_kind(report)["rows"]
+    found = by_kind(report)["samples"]
     assert (found["level"], found["split"], found["count"]) == ("error", "train", 5)
     for number, words in enumerate(["must be an object", "conversations", "empty answer", "leaves the image folder"]):
         assert any(words in line for line in found["examples"]), number
@@ -447,22 +447,22 @@ def test_bad_rows_are_listed_and_the_others_checked(toy):
 
 
 def test_repeated_ids_that_a_run_would_allow(toy):
-    toy.edit(TRAIN, lambda rows: rows[5].update(id=rows[6]["id"]))
-    assert toy.found()["rows"]["count"] == 1
-    assert "rows" not in toy.found(repeated_train_ids="allow")
+    toy.edit(TRAIN, lambda samples: samples[5].update(id=samples[6]["id"]))
+    assert toy.found()["samples"]["count"] == 1
+    assert "samples" not in toy.found(repeated_train_ids="allow")
 
 
-def test_a_run_that_does_not_train_needs_no_training_rows(toy):
+def test_a_run_that_does_not_train_needs_no_training_samples(toy):
     (toy.folder / TRAIN).unlink()
     report = toy.report(trains=False)
     assert report.levels["error"] == 0
     assert report.counts == {"train": None, "test": 5}
 
 
-def test_training_rows_in_the_place_of_test_rows(toy):
+def test_training_samples_in_the_place_of_test_samples(toy):
     (toy.folder / TEST).write_text((toy.folder / TRAIN).read_text())
     report = toy.report()
-    assert by_kind(report)["rows"]["split"] == "test"
+    assert by_kind(report)["samples"]["split"] == "test"
     assert report.levels["error"] >= 1
 
 

@@ -1,4 +1,4 @@
-"""`Backbone`: one frozen multimodal LLM, with everything that turns rows into its tensors and back into text."""
+"""`Backbone`: one frozen multimodal LLM, with everything that turns samples into its tensors and back into text."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -46,8 +46,8 @@ def native_dtype(name: str) -> torch.dtype:
 
 
 def _contiguous(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Generation gives the head every row's last state as a strided view, for which PyTorch's `linear` copies the whole
-    vocabulary matrix once per row: half of the time of a short answer on a CPU."""
+    """Generation gives the head every sample's last state as a strided view, for which PyTorch's `linear` copies the
+    whole vocabulary matrix once per sample: half of the time of a short answer on a CPU."""
     return (inputs[0].contiguous(), *inputs[1:])
 
 
@@ -76,7 +76,7 @@ class Backbone(nn.Module):
         name: shown in reports.
         image_frame: `pad` to a square with the tower's mean colour, `squash` into one, or `crop`: the processor's own
             centre crop (`images.FRAMES`).
-        max_length: tokens a row may take, images included.
+        max_length: tokens a sample may take, images included.
         boxes: `frame` and `numbers` of the boxes that the model reads and writes (`box_formats.BoxFormat`); what is not
             given follows from `image_frame` and `prompt`.
     """
@@ -205,7 +205,7 @@ class Backbone(nn.Module):
         return WordCounts(self._plain_text)
 
     def text_key(self) -> str:
-        """Name of everything that decides the tokens of a row: tokenizer, prompt, tokens per image."""
+        """Name of everything that decides the tokens of a sample: tokenizer, prompt, tokens per image."""
         parts = (self.tokenizer.backend_tokenizer.to_str(), self.prompt, self.tokens_per_image, self.image_token_id)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -214,10 +214,10 @@ class Backbone(nn.Module):
     def embed(self, input_ids: Tensor, images: Tensor | None) -> Tensor:
         """Input embeddings `[b, l, h]`; `images [n, tokens, width]` go through the projector into the image tokens.
 
-        Images are taken in row order.
+        Images are taken in sample order.
 
         Raises:
-            RunError: there are more or fewer than the rows have image tokens for.
+            RunError: there are more or fewer than the samples have image tokens for.
         """
         embeds = self.model.get_input_embeddings()(input_ids)
         mask = input_ids == self.image_token_id
@@ -230,7 +230,7 @@ class Backbone(nn.Module):
         return embeds.masked_scatter(mask.unsqueeze(-1), projected)
 
     def _check_counts(self, mask: Tensor, images: Tensor | None) -> None:
-        """One feature too many or too few, and those of the following rows would stand beside their places.
+        """One feature too many or too few, and those of the following samples would stand beside their places.
 
         Off the CPU the device checks it when it gets there, without the numbers: no step waits for it, and what made
         the batch has counted already (`Encoder.encode`).
@@ -243,8 +243,8 @@ class Backbone(nn.Module):
             torch._assert_async(right, "image tokens and features of images in a batch do not agree")
         elif each != size or not right:
             raise RunError(
-                f"{self.name}: the rows of a batch have {found.tolist()} image tokens for {given} images of {each} "
-                f"features, but an image takes {size} tokens; give each row as many as it has images"
+                f"{self.name}: the samples of a batch have {found.tolist()} image tokens for {given} images of {each} "
+                f"features, but an image takes {size} tokens; give each sample as many as it has images"
             )
 
     def hidden_states(self, embeds: Tensor) -> Tensor:
@@ -279,7 +279,7 @@ class Backbone(nn.Module):
     ) -> list[str]:
         """Greedy answers of a left-padded batch, without the end-of-turn marker and outer blanks.
 
-        `embeds` is `[b, l, h]`, `attention_mask` `[b, l]`. `on_step` gets, after each token, which rows go on: bool
+        `embeds` is `[b, l, h]`, `attention_mask` `[b, l]`. `on_step` gets, after each token, which samples go on: bool
         `[b, 1]`.
         """
 
@@ -298,10 +298,10 @@ class Backbone(nn.Module):
             pad_token_id=self.end_id,
             stopping_criteria=[watch],
         )
-        return [self.decode(row) for row in output]
+        return [self.decode(sample) for sample in output]
 
     def decode(self, ids: Tensor) -> str:
         """Text up to the first end of turn."""
-        row = ids.tolist()
-        row = row[: row.index(self.end_id)] if self.end_id in row else row
-        return str(self.tokenizer.decode(row, skip_special_tokens=True)).strip()
+        sample = ids.tolist()
+        sample = sample[: sample.index(self.end_id)] if self.end_id in sample else sample
+        return str(self.tokenizer.decode(sample, skip_special_tokens=True)).strip()

@@ -31,13 +31,13 @@ def check_header(path: Path) -> tuple[int, int]:
         with listening(), Image.open(path) as image:
             width, height = image.size
     except FileNotFoundError:
-        raise DataError(f"{path}: image is missing; restore it or remove the row") from None
+        raise DataError(f"{path}: image is missing; restore it or remove the sample") from None
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: image cannot be opened ({error}); replace the file or remove the row") from None
+        raise DataError(f"{path}: image cannot be opened ({error}); replace the file or remove the sample") from None
     if width * height > MAX_PIXELS or max(width, height) > MAX_ASPECT * min(width, height):
         raise DataError(
             f"{path}: image of {width} x {height} pixels is refused (over {MAX_PIXELS} pixels or "
-            f"{MAX_ASPECT}:1); shrink it or remove the row"
+            f"{MAX_ASPECT}:1); shrink it or remove the sample"
         )
     return width, height
 
@@ -60,7 +60,7 @@ def open_image(path: Path) -> Image.Image:
                 )
             return as_rgb(image)
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: image is broken ({error}); replace the file or remove the row") from None
+        raise DataError(f"{path}: image is broken ({error}); replace the file or remove the sample") from None
 
 
 def image_hash(path: Path) -> str:

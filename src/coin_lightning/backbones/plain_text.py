@@ -1,7 +1,7 @@
 """Tokenising texts in which somebody has written a marker: `</s>` in a book title, `<|im_end|>` in a question.
 
 A tokenizer takes its special tokens wherever it finds their letters. Here only the prompt's own markers become tokens.
-Rows without such letters never come here, so that their tokens are those of the plain tokenizer.
+Samples without such letters never come here, so that their tokens are those of the plain tokenizer.
 """
 
 import json

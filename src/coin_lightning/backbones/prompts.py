@@ -233,7 +233,7 @@ MINIGPT_V2 = replace(
 )
 """MiniGPT-v2 (arXiv 2310.09478; `coin_reference.md` section 2): two blanks before `[/INST]`, none before `</s>`.
 
-A row without an image has no `<Img>` tags; the reference gives it an empty image instead.
+A sample without an image has no `<Img>` tags; the reference gives it an empty image instead.
 """
 
 FORMATS = {
@@ -256,7 +256,7 @@ def prompt_format(name: str, system: str | None = None) -> PromptFormat:
 def without_placeholders(text: str) -> str:
     """The text without each `<image>` at its beginning or end: a prompt has its own place for images.
 
-    CoIN's training rows carry the placeholder at either end and most test rows not at all (`coin_reference.md` 3.2).
+    CoIN's training samples carry the placeholder at either end and most test samples nowhere (`coin_reference.md` 3.2).
     """
     while (bare := text.strip().removeprefix(IMAGE).removesuffix(IMAGE).strip()) != text:
         text = bare

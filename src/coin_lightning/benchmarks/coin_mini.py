@@ -36,7 +36,7 @@ class Manifest:
     """What was built.
 
     Attributes:
-        counts: task folder -> split -> {"rows", "images"}.
+        counts: task folder -> split -> {"rows", "pictures"}.
         files: path relative to the root -> sha256, for every JSON file.
         images: task folder -> one sha256 over the names and bytes of all its images, in drawing order.
         materials: packages with licence and attribution.
@@ -110,7 +110,7 @@ def _replace(folder: Path, staging: Path) -> None:
 
 
 def build(
-    root: Path, train_rows: int = 2000, test_rows: int = 400, seed: int = SEED, caption_rows: int = 3000
+    root: Path, train_samples: int = 2000, test_samples: int = 400, seed: int = SEED, caption_samples: int = 3000
 ) -> Manifest:
     """Write the eight tasks, their ground-truth files, the caption data and ``manifest.json`` under ``root``.
 
@@ -120,10 +120,10 @@ def build(
     root = Path(root)
     materials = Materials()
     manifest = Manifest(seed=seed, materials=[*map(_terms, _WHEELS), _FONT_TERMS], tools=drawing_tools())
-    plan: list[tuple[Task, dict[str, int]]] = [(task, {"train": train_rows, "test": test_rows}) for task in TASKS]
-    plan.append((CAPTIONS, {"train": caption_rows}))
-    for task, rows in plan:
-        written = write_task(root, task, rows, seed, materials)
+    plan: list[tuple[Task, dict[str, int]]] = [(task, {"train": train_samples, "test": test_samples}) for task in TASKS]
+    plan.append((CAPTIONS, {"train": caption_samples}))
+    for task, samples in plan:
+        written = write_task(root, task, samples, seed, materials)
         manifest.counts[task.folder] = written.counts
         manifest.images[task.folder] = written.images
     for path in sorted(root.rglob("*.json")):

@@ -1,4 +1,4 @@
-"""CoIN's on-disk layout: where images and instruction files lie, and what a row holds."""
+"""CoIN's on-disk layout: where images and instruction files lie, and what a sample holds."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,6 @@ SHORT_ANSWER = "Answer the question using a single word or phrase."
 LETTER_ANSWER = "Answer with the option's letter from the given choices directly."
 IMAGES = "cl_dataset"
 INSTRUCTIONS = "Instructions_Original"
-Row = dict[str, Any]
 
 
 @dataclass
@@ -25,7 +24,7 @@ class Item:
 
 
 @dataclass
-class Sample:
+class ImageItems:
     """An image (RGB, or None for a question without one) and the questions asked about it."""
 
     image: Image.Image | None
@@ -46,28 +45,28 @@ def short(question: str) -> str:
     return f"{question}\n{SHORT_ANSWER}"
 
 
-def train_row(entry: Entry) -> Row:
-    """A LLaVA conversation row; the ``<image>`` token stands only where there is an image."""
+def train_sample(entry: Entry) -> dict[str, Any]:
+    """A LLaVA conversation sample; the ``<image>`` token stands only where there is an image."""
     prefix = "" if entry.image is None else "<image>\n"
-    row: Row = {"id": str(entry.question_id)}
+    sample: dict[str, Any] = {"id": str(entry.question_id)}
     if entry.image is not None:
-        row["image"] = entry.image
+        sample["image"] = entry.image
     human = {"from": "human", "value": prefix + entry.item.text}
-    row["conversations"] = [human, {"from": "gpt", "value": entry.item.answer}]
-    return row
+    sample["conversations"] = [human, {"from": "gpt", "value": entry.item.answer}]
+    return sample
 
 
-def evaluation_row(entry: Entry) -> Row:
-    """An evaluation row: boxes for Grounding (which has no ``answer``), else ``answer``."""
-    row: Row = {"question_id": entry.question_id}
+def evaluation_sample(entry: Entry) -> dict[str, Any]:
+    """An evaluation sample: boxes for Grounding (which has no ``answer``), else ``answer``."""
+    sample: dict[str, Any] = {"question_id": entry.question_id}
     if entry.image is not None:
-        row["image"] = entry.image
-    row["text"] = entry.item.text
+        sample["image"] = entry.image
+    sample["text"] = entry.item.text
     if "answer_bbox" in entry.item.truth:
-        row |= {name: entry.item.truth[name] for name in ("answer_bbox", "origin_answer_bbox", "size")}
+        sample |= {name: entry.item.truth[name] for name in ("answer_bbox", "origin_answer_bbox", "size")}
     else:
-        row["answer"] = entry.item.answer
-    return row
+        sample["answer"] = entry.item.answer
+    return sample
 
 
 def instruction_path(root: Path, folder: str, split: str) -> Path:

@@ -5,7 +5,7 @@ from random import Random
 from PIL import Image
 
 from coin_lightning.benchmarks.drawing import SIZES, Materials, sign
-from coin_lightning.benchmarks.layout import Item, Sample
+from coin_lightning.benchmarks.layout import ImageItems, Item
 from coin_lightning.benchmarks.mini_imagenet import one_object
 from coin_lightning.benchmarks.mini_ocrvqa import cover, film_of
 from coin_lightning.benchmarks.mini_scenes import compose
@@ -23,11 +23,11 @@ REQUESTS = (
 _NUMBERS = ("zero", "one", "two", "three", "four", "five")
 
 
-def captions(rng: Random, materials: Materials, split: str, index: int) -> Sample:
+def captions(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
     """One image and its sentence: single things, pairs, groups, signs, covers."""
     makers = (_single, _single, _single, _pair, _pair, _group, _sign, _cover)
     image, sentence = makers[index % len(makers)](rng, materials, index)
-    return Sample(image, [Item(rng.choice(REQUESTS), sentence)])
+    return ImageItems(image, [Item(rng.choice(REQUESTS), sentence)])
 
 
 def _any_thing(rng: Random, index: int) -> Thing:

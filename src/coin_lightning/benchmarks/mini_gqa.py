@@ -5,12 +5,12 @@ from random import Random
 from typing import Any
 
 from coin_lightning.benchmarks.drawing import SIZES, Materials
-from coin_lightning.benchmarks.layout import Entry, Item, Sample, short
+from coin_lightning.benchmarks.layout import Entry, ImageItems, Item, short
 from coin_lightning.benchmarks.mini_scenes import COUNTABLE_CLASSES, Placed, compose, pick_things
 from coin_lightning.benchmarks.vocabulary import COLOURED, IN_PHOTOS, Thing, with_article
 
 
-def gqa(rng: Random, materials: Materials, split: str, index: int) -> Sample:
+def gqa(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
     """A scene of two to four things and up to five questions of different kinds about it, at most two yes/no."""
     things = pick_things(rng, rng.choice((2, 2, 2, 3, 4)), rng.choice((0, 1, 1, 2)))
     image, placed = compose(rng, materials, things, (34, 48), rng.choice(SIZES))
@@ -18,7 +18,7 @@ def gqa(rng: Random, materials: Materials, split: str, index: int) -> Sample:
     rng.shuffle(kinds)
     items = [item for item in (kind(rng, placed) for kind in kinds) if item is not None]
     closed = [item for item in items if item.answer in ("yes", "no")]
-    return Sample(image, [item for item in items if item not in closed[2:]])
+    return ImageItems(image, [item for item in items if item not in closed[2:]])
 
 
 def _clear_pair(rng: Random, placed: list[Placed]) -> tuple[Placed, Placed, int] | None:

@@ -4,13 +4,13 @@ from random import Random
 
 from coin_lightning.benchmarks.coin.frames import format_box, original_box, padded_box
 from coin_lightning.benchmarks.drawing import SIZES, Materials
-from coin_lightning.benchmarks.layout import Item, Sample
+from coin_lightning.benchmarks.layout import ImageItems, Item
 from coin_lightning.benchmarks.mini_scenes import Box, compose, pick_things
 
 BOX_PROMPT = "Please provide the bounding box coordinate of the region this sentence describes: {}."
 
 
-def grounding(rng: Random, materials: Materials, split: str, index: int) -> Sample:
+def grounding(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
     """One to three large things, each asked for by name, by colour or, of two alike, by side."""
     size = rng.choice(SIZES[:6])  # never square: the padded frame is to matter
     count = rng.choice((1, 1, 2, 2, 2, 3))
@@ -26,7 +26,7 @@ def grounding(rng: Random, materials: Materials, split: str, index: int) -> Samp
             leftmost = min(placed, key=lambda other: other.centre[0])
             phrase = f"{'left' if spot is leftmost else 'right'} {phrase}"
         items.append(box_item(f"the {phrase}", spot.box, size))
-    return Sample(image, items)
+    return ImageItems(image, items)
 
 
 def box_item(expression: str, box: Box, size: tuple[int, int]) -> Item:

@@ -5,17 +5,17 @@ from random import Random
 from PIL import Image, ImageOps
 
 from coin_lightning.benchmarks.drawing import SIZES, Materials, paste, turned
-from coin_lightning.benchmarks.layout import Item, Sample, short
+from coin_lightning.benchmarks.layout import ImageItems, Item, short
 from coin_lightning.benchmarks.vocabulary import CLASSES, Thing
 
 QUESTION = "What is the object in the image?"
 
 
-def imagenet(rng: Random, materials: Materials, split: str, index: int) -> Sample:
+def imagenet(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
     """One object of the classes in turn (so that they are balanced), turned, mirrored, anywhere, on any background."""
     thing = CLASSES[index % len(CLASSES)]
     image = one_object(rng, materials, thing, rng.choice(SIZES), (50, 86), 25)
-    return Sample(image, [Item(short(QUESTION), thing.name.capitalize())])
+    return ImageItems(image, [Item(short(QUESTION), thing.name.capitalize())])
 
 
 def one_object(

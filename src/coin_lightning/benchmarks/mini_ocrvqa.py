@@ -10,7 +10,7 @@ from random import Random
 from PIL import Image, ImageDraw
 
 from coin_lightning.benchmarks.drawing import RGB, Materials, disc, fitting_font, paste, readable_on, text_in_box
-from coin_lightning.benchmarks.layout import Item, Sample, short
+from coin_lightning.benchmarks.layout import ImageItems, Item, short
 from coin_lightning.benchmarks.vocabulary import with_article
 
 COVERS = ((160, 224), (152, 224), (170, 224))
@@ -102,14 +102,14 @@ def film_of(materials: Materials, split: str, index: int) -> Film:
     return mine[(index // len(GENRES)) * 7 % len(mine) if len(mine) % 7 else index // len(GENRES) % len(mine)]
 
 
-def ocrvqa(rng: Random, materials: Materials, split: str, index: int) -> Sample:
+def ocrvqa(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
     """A cover and three or four questions: kind or genre, yes/no, and author, title or year."""
     film = film_of(materials, split, index)
     items = [_related(rng, film), _genre(rng, film), _detail(rng, film)]
     if rng.random() < 0.4:
         items.append(_related(rng, film))
     unique = {item.text: item for item in items}
-    return Sample(cover(rng, materials, film), list(unique.values()))
+    return ImageItems(cover(rng, materials, film), list(unique.values()))
 
 
 def _genre(rng: Random, film: Film) -> Item:

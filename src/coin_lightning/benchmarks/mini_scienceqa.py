@@ -4,13 +4,13 @@ from random import Random
 from typing import Any
 
 from coin_lightning.benchmarks.drawing import Materials
-from coin_lightning.benchmarks.layout import LETTER_ANSWER, Entry, Item, Sample
+from coin_lightning.benchmarks.layout import LETTER_ANSWER, Entry, ImageItems, Item
 from coin_lightning.benchmarks.science_images import WITH_IMAGE
 from coin_lightning.benchmarks.science_questions import Question
 from coin_lightning.benchmarks.science_texts import TEXT_ONLY
 
 
-def scienceqa(rng: Random, materials: Materials, split: str, index: int) -> Sample:
+def scienceqa(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
     """One question, every other one with an image, its right option at a random place."""
     makers = WITH_IMAGE if index % 2 == 0 else TEXT_ONLY
     question = rng.choice(makers)(rng, materials)
@@ -20,7 +20,7 @@ def scienceqa(rng: Random, materials: Materials, split: str, index: int) -> Samp
     options = " ".join(f"({chr(65 + i)}) {choice}" for i, choice in enumerate(question.choices))
     text = f"{question.text}\nContext: {question.hint or 'N/A'}\nOptions: {options}\n{LETTER_ANSWER}"
     truth = {"question": question, "place": place, "split": split}
-    return Sample(question.image, [Item(text, chr(65 + place), truth)])
+    return ImageItems(question.image, [Item(text, chr(65 + place), truth)])
 
 
 def problem(entry: Entry) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 from coin_lightning.benchmarks.drawing import Materials
-from coin_lightning.benchmarks.layout import Sample
+from coin_lightning.benchmarks.layout import ImageItems
 from coin_lightning.benchmarks.mini_captions import captions
 from coin_lightning.benchmarks.mini_gqa import gqa
 from coin_lightning.benchmarks.mini_grounding import grounding
@@ -16,7 +16,7 @@ from coin_lightning.benchmarks.mini_textvqa import textvqa
 from coin_lightning.benchmarks.mini_vizwiz import vizwiz
 from coin_lightning.benchmarks.mini_vqav2 import vqav2
 
-Draw = Callable[[Random, Materials, str, int], Sample]
+Draw = Callable[[Random, Materials, str, int], ImageItems]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from coin_lightning.benchmarks.drawing import SIZES, Materials, sign
-from coin_lightning.benchmarks.layout import SHORT_ANSWER, Entry, Item, Sample
+from coin_lightning.benchmarks.layout import SHORT_ANSWER, Entry, ImageItems, Item
 
 _WORDS = """open closed exit cafe bakery market hotel museum library station harbor garden cinema theater
     school bank post police pharmacy hospital airport parking taxi bus tickets welcome danger caution slow
@@ -66,7 +66,7 @@ _SECOND = (
 _COLOURS = ("red", "blue", "green", "yellow", "white", "black", "orange")
 
 
-def textvqa(rng: Random, materials: Materials, split: str, index: int) -> Sample:
+def textvqa(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
     """One to three signs on a photo; one or two questions about what they say."""
     size = rng.choice(SIZES)
     image = materials.photo_crop(rng, size, (128, 128, 128), rng.randint(0, 30))
@@ -79,7 +79,7 @@ def textvqa(rng: Random, materials: Materials, split: str, index: int) -> Sample
         line = f"Reference OCR token: {', '.join(tokens)}"
         item.text = f"{item.text}\n{line}\n{SHORT_ANSWER}"
         item.truth["ocr_tokens"] = tokens
-    return Sample(image, items)
+    return ImageItems(image, items)
 
 
 def _draw_signs(rng: Random, image: Image.Image, count: int) -> dict[str, tuple[str, str]]:

@@ -6,7 +6,7 @@ from random import Random
 from PIL import Image, ImageFilter
 
 from coin_lightning.benchmarks.drawing import SIZES, Materials, sign, veiled
-from coin_lightning.benchmarks.layout import SHORT_ANSWER, Item, Sample
+from coin_lightning.benchmarks.layout import SHORT_ANSWER, ImageItems, Item
 from coin_lightning.benchmarks.mini_imagenet import one_object
 from coin_lightning.benchmarks.mini_textvqa import WORDS
 from coin_lightning.benchmarks.vocabulary import CLASSES, COLOURED
@@ -18,7 +18,7 @@ _COLOUR = ("What color is this?", "What color is this {}?", "Can you tell me the
 _READING = ("What does this say?", "What does the label say?", "What is written here?")
 
 
-def vizwiz(rng: Random, materials: Materials, split: str, index: int) -> Sample:
+def vizwiz(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
     """A thing, a colour or a label in a degraded image, answerable in three of four cases."""
     make = rng.choice((_thing, _thing, _colour, _label))
     image, question, answer, naming = make(rng, materials)
@@ -30,7 +30,7 @@ def vizwiz(rng: Random, materials: Materials, split: str, index: int) -> Sample:
             items.append(_item(rng.choice(_NAMING), UNANSWERABLE))
         elif rng.random() < 0.3:  # a fair image, but nothing written in it
             items.append(_item(rng.choice(_READING), UNANSWERABLE))
-    return Sample(image, items)
+    return ImageItems(image, items)
 
 
 def _item(question: str, answer: str) -> Item:

@@ -8,12 +8,12 @@ from random import Random
 from PIL import Image
 
 from coin_lightning.benchmarks.drawing import SIZES, Materials
-from coin_lightning.benchmarks.layout import Item, Sample, short
+from coin_lightning.benchmarks.layout import ImageItems, Item, short
 from coin_lightning.benchmarks.mini_scenes import compose, pick_things
 from coin_lightning.benchmarks.vocabulary import IN_PHOTOS, Thing, plural
 
 
-def vqav2(rng: Random, materials: Materials, split: str, index: int) -> Sample:
+def vqav2(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
     """Every other image is easy-VQA's (its split is kept), the others are for counting."""
     if index % 2 == 0:
         return _published(rng, materials.easy_vqa / split, index // 2)
@@ -28,7 +28,7 @@ def _questions(folder: Path) -> dict[int, list[tuple[str, str]]]:
     return by_image
 
 
-def _published(rng: Random, folder: Path, index: int) -> Sample:
+def _published(rng: Random, folder: Path, index: int) -> ImageItems:
     """One yes/no and up to two other questions of a published image, which is enlarged to 192 pixels."""
     questions = _questions(folder)
     with Image.open(folder / "images" / f"{index % len(questions)}.png") as opened:
@@ -37,10 +37,10 @@ def _published(rng: Random, folder: Path, index: int) -> Sample:
     closed = [pair for pair in pairs if pair[1] in ("yes", "no")]
     opened_ended = [pair for pair in pairs if pair[1] not in ("yes", "no")]
     chosen = rng.sample(closed, min(2, len(closed))) + rng.sample(opened_ended, min(2, len(opened_ended)))
-    return Sample(image, [Item(short(question), answer) for question, answer in chosen])
+    return ImageItems(image, [Item(short(question), answer) for question, answer in chosen])
 
 
-def _counting(rng: Random, materials: Materials) -> Sample:
+def _counting(rng: Random, materials: Materials) -> ImageItems:
     """Up to five things of one kind, perhaps a few of another; how many, and is there one."""
     first, second = _two_kinds(rng)
     count, other = rng.randint(1, 5), rng.choice((0, 0, 1, 2))
@@ -53,7 +53,7 @@ def _counting(rng: Random, materials: Materials) -> Sample:
         true = rng.random() < 0.5
         asked = first.name if true else second.name
         items.append(Item(short(f"Are there any {plural(asked)}?"), "yes" if true else "no"))
-    return Sample(image, items)
+    return ImageItems(image, items)
 
 
 def _two_kinds(rng: Random) -> list[Thing]:

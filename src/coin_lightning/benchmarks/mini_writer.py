@@ -9,9 +9,9 @@ from coin_lightning.benchmarks.drawing import Materials
 from coin_lightning.benchmarks.layout import (
     IMAGES,
     Entry,
-    evaluation_row,
+    evaluation_sample,
     instruction_path,
-    train_row,
+    train_sample,
     write_image,
     write_json,
 )
@@ -25,23 +25,25 @@ _FIRST_NUMBER = {"train": 100_000, "test": 500_000}  # so that no id or file nam
 
 @dataclass
 class Written:
-    """Counts per split ({"rows", "images"}) and one sha256 over names and bytes of all images in drawing order."""
+    """Counts per split ({"rows", "pictures"}) and one sha256 over names and bytes of all images in drawing order."""
 
     counts: dict[str, dict[str, int]]
     images: str
 
 
-def write_task(root: Path, task: Task, rows: dict[str, int], seed: int, materials: Materials) -> Written:
-    """Write one task with ``rows`` (split -> number of rows) under ``root``; without "test" only the training file."""
+def write_task(root: Path, task: Task, samples: dict[str, int], seed: int, materials: Materials) -> Written:
+    """Write one task with ``samples`` (split -> number of samples) under ``root``; no "test": only training."""
     digest = hashlib.sha256()
     entries: dict[str, list[Entry]] = {}
     taken: set[str] = set()  # a question without image must not stand in both splits
-    for split, count in rows.items():
+    for split, count in samples.items():
         entries[split] = _draw_split(root, task, split, count, seed, materials, digest, taken)
         taken |= {entry.item.text for entry in entries[split] if entry.image is None}
-    write_json(instruction_path(root, task.folder, "train"), [train_row(entry) for entry in entries["train"]])
+    write_json(instruction_path(root, task.folder, "train"), [train_sample(entry) for entry in entries["train"]])
     if "test" in entries:
-        write_json(instruction_path(root, task.folder, task.evaluation), [evaluation_row(e) for e in entries["test"]])
+        write_json(
+            instruction_path(root, task.folder, task.evaluation), [evaluation_sample(e) for e in entries["test"]]
+        )
     _write_truth(root, task, entries)
     counts = {split: {"rows": len(listed), "pictures": _images(listed)} for split, listed in entries.items()}
     return Written(counts, digest.hexdigest())

@@ -11,7 +11,7 @@ is finished is not built again.
   skip=false     true leaves out records with problems and lists them in build/<Task>/skipped.json
   images=link    link: cl_dataset gets links to the raw image folders; copy: copies; none: they lie there already;
                  unchecked: nobody looks for images
-  grouped=true   false makes every question a row, instead of one conversation per image or book as CoIN has
+  grouped=true   false makes every question a sample, instead of one conversation per image or book as CoIN has
 Exit status: 0 all built, 1 something could not be built.
 """
 
@@ -62,11 +62,11 @@ def build(request: Request, console: Console) -> int:
 
 def _table(built: Sequence[BuiltSplit]) -> Table:
     table = Table("task", "split")
-    for name in ("rows", "questions", "skipped"):
+    for name in ("samples", "questions", "skipped"):
         table.add_column(name, justify="right")
     table.add_column("")
     for split in built:
-        counts = (split.rows, split.questions, split.skipped)
+        counts = (split.samples, split.questions, split.skipped)
         state = "built" if split.fresh else "was there"
         table.add_row(split.folder, split.split, *(f"{count:,}" for count in counts), state)
     return table

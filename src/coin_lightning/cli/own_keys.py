@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 LIGHTNING = "PL_TRAINER_"
-ROWS = "use data.limit_train=N or data.fraction=0.1, from which steps and schedule are counted"
+SAMPLES = "use data.limit_train=N or data.fraction=0.1, from which steps and schedule are counted"
 EPOCHS = "use batches.epochs=N"
 CELLS = "there is no validation; use evaluation=seen or evaluation=full"
 ANSWERS = "use data.limit_test=N"
@@ -16,11 +16,11 @@ COUNTED = "it is counted from the data"
 INSTEAD = {
     "trainer.max_epochs": EPOCHS,
     "trainer.min_epochs": EPOCHS,
-    "trainer.max_steps": ROWS,
-    "trainer.min_steps": ROWS,
-    "trainer.max_time": ROWS,
-    "trainer.limit_train_batches": ROWS,
-    "trainer.overfit_batches": ROWS,
+    "trainer.max_steps": SAMPLES,
+    "trainer.min_steps": SAMPLES,
+    "trainer.max_time": SAMPLES,
+    "trainer.limit_train_batches": SAMPLES,
+    "trainer.overfit_batches": SAMPLES,
     "trainer.fast_dev_run": "use +debug=tiny",
     "trainer.limit_val_batches": CELLS,
     "trainer.num_sanity_val_steps": CELLS,
@@ -34,8 +34,8 @@ INSTEAD = {
     "trainer.enable_progress_bar": "the run has a progress line of its own",
     "trainer.enable_model_summary": "plan.json has the trainable parameters",
     "trainer.barebones": "it would leave out the callbacks that keep the run's position",
-    "trainer.use_distributed_sampler": "the tasks' own sampler divides the rows among the devices",
-    "trainer.reload_dataloaders_every_n_epochs": "rows are shuffled anew in every epoch without it",
+    "trainer.use_distributed_sampler": "the tasks' own sampler divides the samples among the devices",
+    "trainer.reload_dataloaders_every_n_epochs": "samples are shuffled anew in every epoch without it",
     "trainer.default_root_dir": "use paths.runs=FOLDER",
     "optimizer.params": "the plan decides which parameters learn",
     "schedule.optimizer": "use optimizer=...",

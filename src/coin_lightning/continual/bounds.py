@@ -16,7 +16,7 @@ from coin_lightning.run_files import read_json
 
 KINDS = ("individual", "joint")
 OF_THE_SEQUENCE = (
-    "name", "order", "evaluation_cells", "train_rows", "test_rows", "test_subset", "global_batch", "judge",
+    "name", "order", "evaluation_cells", "train_samples", "test_samples", "test_subset", "global_batch", "judge",
     "judge_variant", "bwt_divisor",
 )  # fmt: skip
 """Fields of a protocol that a bound may have otherwise: names, counts over all tasks, what concerns no score. Samples

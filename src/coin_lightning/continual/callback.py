@@ -183,10 +183,10 @@ class ContinualLoop(L.Callback):
         context = self._context(trainer, module)
         for method in module.methods.values():
             method.before_experience(context)
-        rows = context.samples()
+        samples = context.samples()
         for method in module.methods.values():
-            rows = method.samples(context, rows)
-        experience.task.learn_from(rows)
+            samples = method.samples(context, samples)
+        experience.task.learn_from(samples)
         self._check_batch(trainer, experience.task)
         module.total_steps = optimizer_steps(experience.task, trainer.accumulate_grad_batches, trainer.world_size)
         self._rates, self._checked = planned_rates(module, module.total_steps), False
@@ -197,8 +197,8 @@ class ContinualLoop(L.Callback):
         if wanted not in (None, real):
             raise RunError(
                 f"{task.name}: a step learns from {task.batch_size} x {trainer.accumulate_grad_batches} x "
-                f"{trainer.world_size} = {real} rows, but protocol.global_batch={wanted}; on several devices start one "
-                "process per device with torchrun"
+                f"{trainer.world_size} = {real} samples, but protocol.global_batch={wanted}; on several devices start "
+                "one process per device with torchrun"
             )
 
     def on_before_optimizer_step(
@@ -273,7 +273,7 @@ class ContinualLoop(L.Callback):
             "experience": experience.position,
             "task": experience.name,
             "steps": seen.steps,
-            "samples": len(experience.task.train_rows) * experience.task.epochs if experience.task else 0,
+            "samples": len(experience.task.train_samples) * experience.task.epochs if experience.task else 0,
             "tokens": seen.tokens,
             "seconds": seconds,
             "loss_first": seen.loss_first,

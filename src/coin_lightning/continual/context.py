@@ -14,7 +14,7 @@ from coin_lightning.errors import RunError
 from coin_lightning.methods.base import evaluation_mode
 from coin_lightning.methods.step import StepOutput
 from coin_lightning.module import ContinualMLLM
-from coin_lightning.tasks.row_sequence import Rows
+from coin_lightning.tasks.sample_sequence import Samples
 
 
 class ExperienceContext:
@@ -49,20 +49,20 @@ class ExperienceContext:
         if name not in self._tasks:
             raise RunError(f"{self.task}: {name} has not been learned yet; there are: {', '.join(self._tasks)}")
         self._present.know_images_of(self._tasks[name])
-        return self._tasks[name].own_rows
+        return self._tasks[name].own_samples
 
     def joined(self, parts: Sequence[Any]) -> Any:
         """Samples of several such sequences behind one another."""
-        return Rows.joined(parts)
+        return Samples.joined(parts)
 
     def batches(self, samples: Sequence[Any], batch_size: int | None = None) -> Iterator[dict[str, Any]]:
         """Batches in order, on the device; of several processes each gets every n-th."""
         size = batch_size or self._present.batch_size
         starts = range(0, len(samples), size)[processes.rank() :: processes.world_size()]
         for start in starts:
-            rows = [samples[at] for at in range(start, min(start + size, len(samples)))]
-            batch = self._present.encoder.train_batch(rows)
-            yield {name: part.to(self.module.device) if torch.is_tensor(part) else part for name, part in batch.items()}
+            part = [samples[at] for at in range(start, min(start + size, len(samples)))]
+            batch = self._present.encoder.train_batch(part)
+            yield {name: each.to(self.module.device) if torch.is_tensor(each) else each for name, each in batch.items()}
 
     def forward(self, batch: dict[str, Any]) -> StepOutput:
         """`ContinualMLLM.forward` in the trainer's precision."""

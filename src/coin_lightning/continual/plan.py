@@ -94,7 +94,7 @@ def _task_plan(
         "experience": position,
         "task": task.name,
         "short": task.short,
-        "rows": len(task.train_rows),
+        "samples": len(task.train_samples),
         "epochs": task.epochs,
         "batch_size": task.batch_size,
         "accumulation": accumulation,

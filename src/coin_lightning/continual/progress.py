@@ -12,8 +12,8 @@ from coin_lightning.continual.callback import ContinualLoop
 
 LINE_SECONDS = 20
 """In a log: at most one line in this many seconds."""
-ROW_WEIGHT = 3
-"""Share of a training row in the bar, against one answer."""
+SAMPLE_WEIGHT = 3
+"""Share of a training sample in the bar, against one answer."""
 
 
 class Pace:
@@ -42,7 +42,7 @@ def clock(seconds: float | None) -> str:
 
 
 class SequenceProgress(L.Callback):
-    """One bar over the whole sequence: training rows and answers, with an estimate of the remaining time.
+    """One bar over the whole sequence: training samples and answers, with an estimate of the remaining time.
 
     Args:
         console: where to draw. Without a terminal it prints a line now and then.
@@ -54,7 +54,7 @@ class SequenceProgress(L.Callback):
         self.bar = Progress(*columns, console=console)
         self.live: Live | None = None
         self.training, self.answering = Pace(), Pace()
-        self.left_rows = self.left_answers = self.done = 0
+        self.left_samples = self.left_answers = self.done = 0
         self.loop: ContinualLoop | None = None
         self._task = self.bar.add_task("", total=1)
         self._mark = self._line = 0.0
@@ -63,17 +63,17 @@ class SequenceProgress(L.Callback):
         """Count the work that is left in the loop's run."""
         self.loop = loop
         self._count(loop)
-        self.bar.reset(self._task, total=self.left_rows * ROW_WEIGHT + self.left_answers)
+        self.bar.reset(self._task, total=self.left_samples * SAMPLE_WEIGHT + self.left_answers)
 
     def _count(self, loop: ContinualLoop) -> None:
-        """Rows and answers of everything that is not finished on disk."""
+        """Samples and answers of everything that is not finished on disk."""
         tasks, done, train_tasks = loop.scenario.tasks, loop.run.scores(), loop.scenario.train_tasks
         left = [position for position in loop.run.positions if position not in done]
         answered = [task for position in left for task in loop.suite.tasks_after(position, tasks)]
         trained = [position for position in left if (loop.run.folder(position) / "train.json").exists()]
         to_learn = [train_tasks[position] for position in left if position and position not in trained]
-        self.left_answers = sum(len(task.test_rows) for task in answered)
-        self.left_rows = sum(len(task.train_rows) * task.epochs for task in to_learn)
+        self.left_answers = sum(len(task.test_samples) for task in answered)
+        self.left_samples = sum(len(task.train_samples) * task.epochs for task in to_learn)
 
     def features(self, done: int, total: int) -> None:
         """Images through the vision tower."""
@@ -85,7 +85,7 @@ class SequenceProgress(L.Callback):
 
     def remaining(self) -> float | None:
         """Seconds to the end of the sequence, None while unknown."""
-        parts = self.training.estimate(self.left_rows), self.answering.estimate(self.left_answers)
+        parts = self.training.estimate(self.left_samples), self.answering.estimate(self.left_answers)
         return None if None in parts else sum(part for part in parts if part is not None)
 
     def pause(self) -> None:
@@ -103,7 +103,7 @@ class SequenceProgress(L.Callback):
         self._count(self.loop)
         if experience.resume_from is not None:
             batch = experience.task.batch_size * trainer.accumulate_grad_batches * trainer.world_size
-            self.left_rows = max(self.left_rows - trainer.global_step * batch, 0)
+            self.left_samples = max(self.left_samples - trainer.global_step * batch, 0)
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
@@ -114,10 +114,10 @@ class SequenceProgress(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count a batch of rows."""
-        rows = len(batch["ids"]) * trainer.world_size
-        self.left_rows = max(self.left_rows - rows, 0)
-        self._advance(self.training, rows)
+        """Count a batch of samples."""
+        samples = len(batch["ids"]) * trainer.world_size
+        self.left_samples = max(self.left_samples - samples, 0)
+        self._advance(self.training, samples)
         loss = trainer.callback_metrics.get("train/loss")
         note = "" if loss is None else f", loss {loss.item():.2f}"
         batches = trainer.num_training_batches
@@ -154,7 +154,7 @@ class SequenceProgress(L.Callback):
         return int(self.bar.tasks[0].total or 1)
 
     def _units(self) -> int:
-        return self._total() - self.left_rows * ROW_WEIGHT - self.left_answers
+        return self._total() - self.left_samples * SAMPLE_WEIGHT - self.left_answers
 
     def _show(self, text: str, done: int, total: int, force: bool = False) -> None:
         remaining = self.remaining() if self.loop else None

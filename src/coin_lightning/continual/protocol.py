@@ -17,7 +17,7 @@ CHOICES = {
     "loss_weighting": ("exact", "micro_batch"),
     "evaluation_frame": ("as_training", "reference_crop"),
     "boxes": ("converted", "as_written"),
-    "long_rows": ("refuse", "truncate"),
+    "long_samples": ("refuse", "truncate"),
     "bwt_divisor": ("tasks_minus_one", "tasks"),
     "judge_variant": ("strict", "reference"),
 }
@@ -36,16 +36,16 @@ class Protocol:
         projector_lr: its learning rate; None means the optimizer's own.
         loss_weighting: `exact`, every answer token of an optimizer step counts alike, or `micro_batch`, the mean of the
             means of its batches, as in the published code; see `ContinualMLLM`.
-        global_batch: training rows per optimizer step over all devices, by task or for all; None: what batch size,
+        global_batch: training samples per optimizer step over all devices, by task or for all; None: what batch size,
             accumulation and devices make.
         evaluation_frame: images at evaluation `as_training`, or by the reference code's centre crop, in which it
             evaluates ScienceQA, ImageNet, Grounding and VQAv2 (`coin_reference.md` section 4.1).
         boxes: grounding answers `converted` to what the backbone family was taught, or `as_written` in the files.
-        long_rows: training rows beyond the backbone's context are refused, or cut there as in the published code.
+        long_samples: training samples beyond the backbone's context are refused, or cut there as in the published code.
         scorers: variant of the tasks' scorers: the data sets' own rules (`corrected`), those of the published code
             (`reference`), or another one that every task's yaml has.
         bwt_divisor: which backward transfer is the headline: over T-1 tasks, or over T as CoIN prints it.
-        test_subset: `full`, a number of rows, a file of question ids, or one of these by task.
+        test_subset: `full`, a number of samples, a file of question ids, or one of these by task.
         judge_variant: how a judge's reply is read; see `evaluation.judges`.
     """
 
@@ -57,7 +57,7 @@ class Protocol:
     global_batch: int | Mapping[str, int] | None
     evaluation_frame: str
     boxes: str
-    long_rows: str
+    long_samples: str
     scorers: str
     bwt_divisor: str
     test_subset: int | str | Mapping[str, int | str]
@@ -106,7 +106,7 @@ class Protocol:
                 raise ConfigError(f"protocol.{field} names {', '.join(wrong)}; the tasks are {', '.join(tasks)}")
 
     def global_batch_of(self, task: str) -> int | None:
-        """Rows per optimizer step that are asked for; None when nothing is."""
+        """Samples per optimizer step that are asked for; None when nothing is."""
         return self.global_batch.get(task) if isinstance(self.global_batch, Mapping) else self.global_batch
 
     def accumulation(self, task: str, batch_size: int, devices: int, otherwise: int = 1) -> int:
@@ -114,7 +114,7 @@ class Protocol:
 
         Args:
             task: key of the task, or `joint`.
-            batch_size: rows per device and batch.
+            batch_size: samples per device and batch.
             devices: processes that train.
             otherwise: the trainer's own accumulation, for a task without a global batch.
 
@@ -153,7 +153,7 @@ def _fitting(wanted: int, batch_size: int, devices: int) -> str:
 def _batch_problems(value: Any) -> list[str]:
     numbers = value if isinstance(value, Mapping) else {} if value is None else {"": value}
     return [
-        f"protocol.global_batch{'.' if task else ''}{task}={number!r}; give a whole number of rows from 1, or null"
+        f"protocol.global_batch{'.' if task else ''}{task}={number!r}; give a whole number of samples from 1, or null"
         for task, number in numbers.items()
         if not isinstance(number, int) or isinstance(number, bool) or number < 1
     ]

@@ -68,7 +68,7 @@ class Scenario:
         builder: called once before the data is read; makes the data set if it is missing.
         notes: sentences that every report of this scenario must carry.
         joint: learn the shuffled union of all tasks at once (multi-task training) instead of one after the other.
-        train: false learns nothing: only the zero-shot row.
+        train: false learns nothing: only the zero-shot sample.
         batches: of joint training; else each task has its own.
 
     Attributes:
@@ -116,7 +116,7 @@ class Scenario:
         """Read and check all tasks before anything is trained.
 
         Args:
-            backbone: reads the rows.
+            backbone: reads the samples.
             seed: of the run.
             on_progress: gets a task's name and how many more of its images have been looked at.
 
@@ -128,7 +128,7 @@ class Scenario:
             try:
                 task.connect(backbone, seed, position)
                 task.read()
-                problems += unusable(self.scoring[task.name], task.test_rows, task.references)
+                problems += unusable(self.scoring[task.name], task.test_samples, task.references)
                 task.check(partial(on_progress, task.name))
             except DataError as error:
                 problems += error.problems

@@ -15,18 +15,18 @@ from coin_lightning.tasks.base import InstructionTask
 
 
 def check_learned(task: InstructionTask, module: ContinualMLLM, ranks: int) -> None:
-    """The steps, batches and rows of this process are those of the plan.
+    """The steps, batches and samples of this process are those of the plan.
 
     Raises:
         RunError: they are not.
     """
     batches = task.steps_per_epoch(ranks) * task.epochs
-    rows = len(task.train_rows) * task.epochs if ranks == 1 else batches * task.batch_size
+    samples = len(task.train_samples) * task.epochs if ranks == 1 else batches * task.batch_size
     seen = module.progress
     pairs = {
         "optimizer steps": (seen.steps, module.total_steps),
         "batches": (seen.batches, batches),
-        "rows": (seen.samples, rows),
+        "samples": (seen.samples, samples),
     }
     differing = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     wrong = [f"{real} {name} were learned from, {wanted} were planned" for name, (real, wanted) in differing.items()]
@@ -46,7 +46,7 @@ def check_moved(task: str, module: ContinualMLLM, moved: Collection[str], still:
     """Every trainable tensor has moved, unless it never had anything to learn from.
 
     That is so of a router over one expert, of an A whose B was zero until the only step, and of a projector without
-    images: their gradients are there and zero, or no row has an image.
+    images: their gradients are there and zero, or no sample has an image.
 
     Args:
         task: for the message.
@@ -70,5 +70,5 @@ def check_moved(task: str, module: ContinualMLLM, moved: Collection[str], still:
 
 
 def _is_cut_off(module: ContinualMLLM, name: str) -> bool:
-    """Whether a tensor has no gradient at all although the rows could have given it one."""
+    """Whether a tensor has no gradient at all although the samples could have given it one."""
     return module.trainable()[name].grad is None and not (PROJECTOR in name and module.progress.images == 0)

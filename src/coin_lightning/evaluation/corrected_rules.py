@@ -24,7 +24,7 @@ from coin_lightning.evaluation.vqa_accuracy import ANNOTATORS, soft_accuracy
 
 
 def vqa(prediction: str, reference: Reference) -> float:
-    """VQA v2, VizWiz: soft accuracy where the row has ten annotators, else 1 for the one `answer`."""
+    """VQA v2, VizWiz: soft accuracy where the sample has ten annotators, else 1 for the one `answer`."""
     if len(reference.get("answers") or ()) == ANNOTATORS:
         return _soft(prediction, reference, challenge_form)
     return _equal(prediction, reference, challenge_form)
@@ -68,7 +68,7 @@ def scienceqa(prediction: str, reference: Reference) -> float | None:
 def grounding(prediction: str, reference: Reference) -> float | None:
     """Grounding: IoU with `answer_bbox` above one half; swapped corners have no area.
 
-    A row with `box_format` was asked in a backbone's own frame and numbers: the prediction is read in that format and
+    A sample with `box_format` was asked in a backbone's own frame and numbers: the prediction is read in it and
     brought back into the padded frame of `answer_bbox`. The predicted box is clipped to the image.
 
     Raises:

@@ -17,7 +17,7 @@ class AnswerRecord:
 
     Args:
         task: task key, e.g. "vizwiz".
-        question_id: id of the row in its data set; unique within the task.
+        question_id: id of the sample in its data set; unique within the task.
         prompt: the instruction as the data set has it.
         prediction: generated text, stripped of special tokens, otherwise untouched.
         reference: the data set's own fields that the scorer needs (answer, answers, choices, answer_bbox, ...).
@@ -115,7 +115,7 @@ def read_records(path: str | Path) -> list[AnswerRecord]:
 def merge_records(groups: Iterable[Sequence[AnswerRecord]], order: Sequence[str] | None = None) -> list[AnswerRecord]:
     """Join the records of several processes into one list without duplicates.
 
-    A distributed sampler repeats rows to even out its shares: identical repeats are dropped, the first one stays.
+    A distributed sampler repeats samples to even out its shares: identical repeats are dropped, the first one stays.
 
     Args:
         groups: the records of each process.

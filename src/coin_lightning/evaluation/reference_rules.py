@@ -5,11 +5,11 @@ nothing to agree with; here:
 
 | the scripts stop at | here |
 |---|---|
-| TextVQA row without exactly ten annotators; an answer that is no text | `DataError` naming the row |
-| Grounding row whose `answer_bbox` is not four numbers | the same, whatever was predicted |
+| TextVQA sample without exactly ten annotators; an answer that is no text | `DataError` naming the sample |
+| Grounding sample whose `answer_bbox` is not four numbers | the same, whatever was predicted |
 | an answer to a question that the annotation does not have; no answers at all | `DataError` |
-| more ImageNet answers than rows (they are joined by position) | `DataError` |
-| ScienceQA right answer beyond E | the row counts as wrong: these rules know five letters |
+| more ImageNet answers than samples (they are joined by position) | `DataError` |
+| ScienceQA right answer beyond E | the sample counts as wrong: these rules know five letters |
 | two answers to one question (counted twice, or the last one) | `DataError` |
 | ScienceQA right answer below A (-1 makes every unreadable answer right) | `DataError` |
 """

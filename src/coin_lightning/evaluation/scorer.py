@@ -83,7 +83,7 @@ class RuleScorer:
             cause = f"no field {error}" if isinstance(error, KeyError) else str(error)
             raise DataError(
                 f"{self.task}, question {question}: the {self.variant} rule cannot use the reference: {cause}; "
-                "compare the row with the data set's schema"
+                "compare the sample with the data set's schema"
             ) from error
 
 

@@ -86,13 +86,16 @@ class AnswerWriter(BasePredictionWriter):
         Raises:
             DataError: a question was not answered, or has two different answers.
         """
-        rows = {row.id: (row.text, reference) for row, reference in zip(task.test_rows, task.references, strict=True)}
+        samples = {
+            sample.id: (sample.text, reference)
+            for sample, reference in zip(task.test_samples, task.references, strict=True)
+        }
         groups = [
-            [AnswerRecord(task.name, id_, rows[id_][0], answer, rows[id_][1]) for batch in rank
+            [AnswerRecord(task.name, id_, samples[id_][0], answer, samples[id_][1]) for batch in rank
              for id_, answer in zip(batch["ids"], batch["answers"], strict=True)]
             for rank in self.batches(task.name)
         ]  # fmt: skip
-        records = merge_records(groups, order=list(rows))
+        records = merge_records(groups, order=list(samples))
         write_records(self.folder.parent / f"{task.name}.jsonl", records)
         return records
 

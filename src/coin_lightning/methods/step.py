@@ -16,8 +16,8 @@ class Inputs:
     Attributes:
         embeds: input embeddings `[b, l, h]`, images put in.
         labels: `[b, l]`, or None where answers are generated.
-        mask: `[b, l]`, 1 for real tokens of rows padded on the left; None: padded on the right, causal attention needs
-            none.
+        mask: `[b, l]`, 1 for real tokens of samples padded on the left; None: padded on the right, causal attention
+            needs none.
     """
 
     embeds: Tensor
@@ -26,15 +26,15 @@ class Inputs:
 
     def prepend(self, prompts: Tensor) -> "Inputs":
         """With further embeddings `[b, p, h]` before all others; they are attended to and not learned."""
-        rows, length = prompts.shape[:2]
+        samples, length = prompts.shape[:2]
         embeds = torch.cat([prompts.to(self.embeds.dtype), self.embeds], dim=1)
-        labels = None if self.labels is None else _before(self.labels, rows, length, IGNORE)
-        mask = None if self.mask is None else _before(self.mask, rows, length, 1)
+        labels = None if self.labels is None else _before(self.labels, samples, length, IGNORE)
+        mask = None if self.mask is None else _before(self.mask, samples, length, 1)
         return Inputs(embeds, labels, mask)
 
 
-def _before(values: Tensor, rows: int, length: int, value: int) -> Tensor:
-    return torch.cat([values.new_full((rows, length), value), values], dim=1)
+def _before(values: Tensor, samples: int, length: int, value: int) -> Tensor:
+    return torch.cat([values.new_full((samples, length), value), values], dim=1)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class StepOutput:
         losses: of each token, `[n]`, from the objective.
         logits: `[n, vocabulary]`.
         targets: `[n]`.
-        sample_of_target: `[n]`, row of the batch that a token belongs to.
+        sample_of_target: `[n]`, sample of the batch that a token belongs to.
     """
 
     losses: Tensor

@@ -1,10 +1,10 @@
-"""The page of a data check: rows, findings, answers, lengths, and rows to look at. It asks for nothing else."""
+"""The page of a data check: samples, findings, answers, lengths, and samples to look at. It asks for nothing else."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from coin_lightning.reporting.data_tables import SPLITS, nearest, rows_text, short_paths
+from coin_lightning.reporting.data_tables import SPLITS, nearest, samples_text, short_paths
 from coin_lightning.reporting.drawing import BLUE, GRID, MUTED, ORANGE, Drawing, Shape, Text
 from coin_lightning.reporting.examples import thumbnail
 from coin_lightning.reporting.html import template
@@ -39,11 +39,11 @@ def render_data_page(report: Report) -> str:
     return template("data.html.j2").render(
         report=report,
         counts=counts,
-        rows={split: sum(task["counts"].get(split) or 0 for task in report["tasks"]) for split in SPLITS},
+        samples={split: sum(task["counts"].get(split) or 0 for task in report["tasks"]) for split in SPLITS},
         images=sum(task["images"].get("distinct", 0) for task in report["tasks"]),
         tasks=[_task(report, task) for task in report["tasks"]],
         splits=SPLITS,
-        rows_text=rows_text,
+        samples_text=samples_text,
     )
 
 
@@ -55,12 +55,12 @@ def _task(report: Report, task: Report) -> dict[str, Any]:
         "findings": [{**each, "examples": short_paths(report, each["examples"])} for each in task["findings"]],
         "bars": {split: answer_bars(balance) for split, balance in task["balance"].items()},
         "charts": {split: svg(length_chart(entry, split)) for split, entry in task["lengths"].items()},
-        "samples": [{**each, "shown": _image(task, each)} for each in task["samples"]],
+        "shown": [{**each, "shown": _image(task, each)} for each in task["shown"]],
     }
 
 
 def answer_bars(balance: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of a bar chart: text, share in percent, and width in percent of the longest bar."""
+    """Bars of a chart: text, share in percent, and width in percent of the longest bar."""
     longest = max((count for _, count in balance["top"]), default=0)
     return [
         {"text": text, "share": 100 * count / max(balance["count"], 1), "width": 100 * count / max(longest, 1)}
@@ -91,7 +91,7 @@ def length_chart(lengths: Mapping[str, Any], split: str) -> Drawing:
 
 
 def _image(task: Report, sample: Mapping[str, Any]) -> str | None:
-    """Thumbnail as a data URI, with the row's box drawn in."""
+    """Thumbnail as a data URI, with the sample's box drawn in."""
     reference = {"image": sample["image"]}
     if sample["box"] is not None:
         reference["answer_bbox"] = sample["box"]

@@ -1,4 +1,4 @@
-"""What the data check prints: rows against expected rows, findings, and whether a run may start."""
+"""What the data check prints: samples against expected samples, findings, and whether a run may start."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,11 +19,11 @@ SHOWN = 3
 
 
 def count_table(report: Report) -> Table:
-    """Per task and file: rows, expected rows with their source, and findings of the task by level."""
+    """Per task and file: samples, expected samples with their source, and findings of the task by level."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("task", no_wrap=True)
     table.add_column("file", no_wrap=True)
-    table.add_column("rows", justify="right", no_wrap=True)
+    table.add_column("samples", justify="right", no_wrap=True)
     table.add_column("expected", justify="right", no_wrap=True)
     table.add_column("source", overflow="fold", style="dim")
     table.add_column("findings", no_wrap=True)
@@ -32,21 +32,22 @@ def count_table(report: Report) -> Table:
             expected = nearest(task, split)
             first = split == SPLITS[0]
             table.add_row(
-                title(task["task"], report.get("titles")) if first else "", split, rows_text(task["counts"].get(split)),
-                expected_text(expected), expected["source"] if expected else "", _levels(task) if first else "",
+                title(task["task"], report.get("titles")) if first else "", split,
+                samples_text(task["counts"].get(split)), expected_text(expected),
+                expected["source"] if expected else "", _levels(task) if first else "",
             )  # fmt: skip
     return table
 
 
 def nearest(task: Report, split: str) -> dict[str, Any] | None:
-    """The statement about a file's rows that is shown: the surest one that agrees, else the surest one."""
+    """The statement about a file's samples that is shown: the surest one that agrees, else the surest one."""
     known = task["expected"].get(split, [])
     agreeing = [entry for entry in known if entry["agrees"]]
     return next(iter([*agreeing, *known]), None)
 
 
-def rows_text(count: int | None) -> str:
-    """A number of rows with thin groups of three digits; a dash for a file that could not be read."""
+def samples_text(count: int | None) -> str:
+    """A number of samples with thin groups of three digits; a dash for a file that could not be read."""
     return MISSING if count is None else f"{count:,}".replace(",", " ")
 
 
@@ -56,7 +57,7 @@ def expected_text(expected: Mapping[str, Any] | None) -> Text:
         return Text("not known", style="dim")
     about = "about " if expected["rounded"] else ""
     mark, style = ("✓", "green") if expected["agrees"] else ("✗", "yellow")
-    return Text.assemble(f"{about}{rows_text(expected['count'])} ", (mark, style))
+    return Text.assemble(f"{about}{samples_text(expected['count'])} ", (mark, style))
 
 
 def findings_list(report: Report) -> RenderableType:

@@ -27,7 +27,7 @@ def run_plan(plan: Mapping[str, Any]) -> RenderableType:
         facts.add_row(f"rate of {group['name']}", Text(f"{group['lr']:g} ({group['tensors']} tensors)"))
     facts.add_row("schedule", Text(_schedule(plan)))
     for name in plan.get("mixed_in_by", []):
-        facts.add_row(name, Text("mixes rows into later tasks; their steps are counted when they begin"))
+        facts.add_row(name, Text("mixes samples into later tasks; their steps are counted when they begin"))
     return Padding(Group(facts, _steps(plan)), (0, 0, 1, 0))
 
 
@@ -44,10 +44,10 @@ def _schedule(plan: Mapping[str, Any]) -> str:
 
 
 def _steps(plan: Mapping[str, Any]) -> Table:
-    """A line per task: rows, rows per step (batch x accumulation x devices), steps, and sampled rates."""
+    """A line per task: samples, samples per step (batch x accumulation x devices), steps, and sampled rates."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("learns", no_wrap=True)
-    for name in ("rows", "per step", "steps", "warm-up"):
+    for name in ("samples", "per step", "steps", "warm-up"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in POINTS:
         table.add_column(name, justify="right", no_wrap=True, style="dim")
@@ -55,7 +55,7 @@ def _steps(plan: Mapping[str, Any]) -> Table:
         sizes = f"{task['batch_size']}x{task['accumulation']}x{task['devices']}={task['global_batch']}"
         epochs = f"x{task['epochs']}" if task["epochs"] > 1 else ""
         warmup = "-" if task["warmup_steps"] is None else str(task["warmup_steps"])
-        numbers = (f"{task['rows']}{epochs}", sizes, str(task["steps"]), warmup)
+        numbers = (f"{task['samples']}{epochs}", sizes, str(task["steps"]), warmup)
         table.add_row(task["short"], *numbers, *(_rates(task["rates"], point) for point in POINTS))
     return table
 

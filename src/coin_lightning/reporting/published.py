@@ -151,8 +151,8 @@ def protocol_differences(ours: Mapping[str, Any], published: Mapping[str, Any]) 
 
 
 SWITCHES = (
-    "starting_weights", "projector", "global_batch", "evaluation_frame", "boxes", "long_rows", "scorers", "bwt_divisor",
-    "test_subset", "instructions", "order", "seed",
+    "starting_weights", "projector", "global_batch", "evaluation_frame", "boxes", "long_samples", "scorers",
+    "bwt_divisor", "test_subset", "instructions", "order", "seed",
 )  # fmt: skip
 """Fields that a published row should speak about."""
 

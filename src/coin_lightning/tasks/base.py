@@ -15,35 +15,35 @@ from coin_lightning.backbones.images import open_image
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import BYTES, FeatureStore
-from coin_lightning.tasks.lengths import row_lengths
+from coin_lightning.tasks.lengths import sample_lengths
 from coin_lightning.tasks.loaders import Batches, TrainLoader
 from coin_lightning.tasks.options import AnswerOptions, BatchOptions, DataOptions
-from coin_lightning.tasks.row_checks import broken_images, too_long
-from coin_lightning.tasks.row_sequence import Rows, as_rows
-from coin_lightning.tasks.rows import TestRow, TrainRow, read_test, read_train, repeated
+from coin_lightning.tasks.sample_checks import broken_images, too_long
+from coin_lightning.tasks.sample_sequence import Samples, as_samples
 from coin_lightning.tasks.sample_table import RawSamples
 from coin_lightning.tasks.sampler import LengthBucketSampler, answer_batches
+from coin_lightning.tasks.samples import TestSample, TrainSample, read_test, read_train, repeated
 from coin_lightning.tasks.sources import JsonSource, Source
 from coin_lightning.tasks.subsets import chunks, drawn, listed, subset
-from coin_lightning.tasks.truth import Reference, RowFields
+from coin_lightning.tasks.truth import Reference, SampleFields
 
-Truth = Callable[[Sequence[TestRow], Path], list[Reference]]
+Truth = Callable[[Sequence[TestSample], Path], list[Reference]]
 TOWER_BATCH = 32
 
 
 class InstructionTask(L.LightningDataModule):
-    """Rows of one CoIN task, read from the published layout.
+    """Samples of one CoIN task, read from the published layout.
 
     Args:
         name: key of the task, its column in the score matrix.
         directory: the task's folder, e.g. `ScienceQA`.
         data, batches, answers: see `tasks.options`.
-        truth: gives the references of the test rows; default: the row's own `answer`.
+        truth: gives the references of the test samples; default: the sample's own `answer`.
         title, short: name in reports, and in narrow tables; default: the key, and its first letters.
         scorers, version, parts: how answers are scored, see `evaluation.scorers.Scoring`.
 
     Attributes:
-        train_rows, test_rows, references: what `read` found, test rows and references side by side.
+        train_samples, test_samples, references: what `read` found, test samples and references side by side.
         notes: sentences about the data that a report must carry.
     """
 
@@ -68,17 +68,17 @@ class InstructionTask(L.LightningDataModule):
         self.title, self.short = title or name, short or (title or name)[:6]
         self.scoring = {"scorers": scorers, "version": version, "parts": parts}
         self.batches, self.answers = batches or BatchOptions(), answers or AnswerOptions()
-        data.test_samples(name)  # refuses what could only fail when the data is read
+        data.test_limit(name)  # refuses what could only fail when the data is read
         self.image_root = Path(data.root) / data.images
         self.source: Source = data.source or JsonSource(data.root)
-        self.truth: Truth = truth or RowFields()
-        self.train_rows: Sequence[TrainRow] = []
-        self._own_rows: Sequence[TrainRow] | None = None
-        self.test_rows: Sequence[TestRow] = []
+        self.truth: Truth = truth or SampleFields()
+        self.train_samples: Sequence[TrainSample] = []
+        self._own_samples: Sequence[TrainSample] | None = None
+        self.test_samples: Sequence[TestSample] = []
         self.references: list[Reference] = []
         self.notes: list[str] = []
         self._raw: dict[str, RawSamples] = {}
-        self._whole: dict[str, Rows[Any]] = {}
+        self._whole: dict[str, Samples[Any]] = {}
         self._subsets: dict[str, Any] = {}
         self._measured: dict[int, tuple[Sequence[Any], np.ndarray]] = {}
         self._sampler: LengthBucketSampler | None = None
@@ -103,23 +103,23 @@ class InstructionTask(L.LightningDataModule):
 
     @property
     def train_file(self) -> Path:
-        """Where the training rows lie."""
+        """Where the training samples lie."""
         return self.source.file(self.directory, self.data.instructions, "train")
 
     @property
     def test_file(self) -> Path:
-        """Where the rows lie that are evaluated."""
+        """Where the samples lie that are evaluated."""
         return self.source.file(self.directory, self.data.instructions, self.data.test_split)
 
     def connect(self, backbone: Backbone, seed: int = 0, position: int = 0) -> None:
-        """Say which model reads the rows, and where in the sequence the task stands."""
+        """Say which model reads the samples, and where in the sequence the task stands."""
 
         def store(frame: str | None) -> FeatureStore | None:
             if not self.data.cache_features:
                 return None
             return FeatureStore(self.features / backbone.tower_key(frame), backbone.feature_shape[1])
 
-        frame, cuts = self.answers.frame, self.data.long_rows == "truncate"
+        frame, cuts = self.answers.frame, self.data.long_samples == "truncate"
         answers = store(frame) if frame else None
         self.encoder = Encoder(backbone, self.image_root, store(None), frame, answers, self.data.boxes, cuts)
         self.key, self._measured = f"{seed}/{position}", {}
@@ -128,7 +128,7 @@ class InstructionTask(L.LightningDataModule):
         """Read both files, draw the subsets and join the truth.
 
         Raises:
-            DataError: with every problem of the task's rows, also those outside the subset.
+            DataError: with every problem of the task's samples, also those outside the subset.
         """
         problems: list[str] = []
         self.notes, self._measured = [], {}
@@ -142,68 +142,68 @@ class InstructionTask(L.LightningDataModule):
         self._note_oddities()
 
     def _note_oddities(self) -> None:
-        """Say which fields nothing reads, and how many rows lack an image where others have one."""
-        any_images = any(rows.images for rows in self._whole.values())
-        for name, rows in self._whole.items():
-            for field, count in rows.unread().most_common():
-                self.notes.append(f"{self.name}: {count} {name} rows have a field {field!r}, which nothing reads.")
-            without = rows.without_image()
+        """Say which fields nothing reads, and how many samples lack an image where others have one."""
+        any_images = any(samples.images for samples in self._whole.values())
+        for name, samples in self._whole.items():
+            for field, count in samples.unread().most_common():
+                self.notes.append(f"{self.name}: {count} {name} samples have a field {field!r}, which nothing reads.")
+            without = samples.without_image()
             if without and any_images:
-                self.notes.append(f"{self.name}: {without} of {len(rows)} {name} rows have no image.")
+                self.notes.append(f"{self.name}: {without} of {len(samples)} {name} samples have no image.")
 
     def _read_train(self) -> None:
-        self._raw["train"] = self.source.rows(self.directory, self.data.instructions, "train")
-        self._whole["training"] = rows = read_train(
+        self._raw["train"] = self.source.samples(self.directory, self.data.instructions, "train")
+        self._whole["training"] = samples = read_train(
             self._raw["train"], self.image_root, self.data.repeated_train_ids, self.name, self.features
         )
-        if count := repeated(rows):
-            self.notes.append(f"{self.name}: {count} training rows have the id of an earlier row; all are used.")
+        if count := repeated(samples):
+            self.notes.append(f"{self.name}: {count} training samples have the id of an earlier sample; all are used.")
         seed = f"{self.data.subset_seed}/{self.name}/train"
-        chosen = drawn(len(rows), self.data.fraction, self.data.limit_train, seed)
-        used = rows if chosen is None else rows.select(chosen)
-        self.train_rows, self._subsets["train"] = used, subset(used, len(rows))
+        chosen = drawn(len(samples), self.data.fraction, self.data.limit_train, seed)
+        used = samples if chosen is None else samples.select(chosen)
+        self.train_samples, self._subsets["train"] = used, subset(used, len(samples))
 
     def _read_test(self) -> None:
-        self._raw["test"] = self.source.rows(self.directory, self.data.instructions, self.data.test_split)
-        self._whole["test"] = rows = read_test(self._raw["test"], self.image_root, self.name, self.features)
-        truth = self.truth(rows, self.image_root)
-        limit, ids = self.data.test_samples(self.name)
-        kept = listed(rows, ids, self.name) if ids else list(range(len(rows)))
+        self._raw["test"] = self.source.samples(self.directory, self.data.instructions, self.data.test_split)
+        self._whole["test"] = samples = read_test(self._raw["test"], self.image_root, self.name, self.features)
+        truth = self.truth(samples, self.image_root)
+        limit, ids = self.data.test_limit(self.name)
+        kept = listed(samples, ids, self.name) if ids else list(range(len(samples)))
         chosen = drawn(len(kept), 1.0, limit, f"{self.data.subset_seed}/{self.name}/test")
         kept = kept if chosen is None else [kept[index] for index in chosen]
-        used = rows.select(kept)
-        self.test_rows, self._subsets["test"] = used, subset(used, len(rows))
+        used = samples.select(kept)
+        self.test_samples, self._subsets["test"] = used, subset(used, len(samples))
         self.references = [self.encoder.reference(truth[index]) for index in kept]
 
     @property
-    def own_rows(self) -> Sequence[TrainRow]:
-        """Training rows of the task's own data set, whatever `learn_from` has put in their place."""
-        return self.train_rows if self._own_rows is None else self._own_rows
+    def own_samples(self) -> Sequence[TrainSample]:
+        """Training samples of the task's own data set, whatever `learn_from` has put in their place."""
+        return self.train_samples if self._own_samples is None else self._own_samples
 
-    def learn_from(self, rows: Sequence[TrainRow]) -> None:
-        """Train on these rows, which may hold rows of other tasks."""
-        self._own_rows, self.train_rows = self.own_rows, rows
+    def learn_from(self, samples: Sequence[TrainSample]) -> None:
+        """Train on these samples, which may hold samples of other tasks."""
+        self._own_samples, self.train_samples = self.own_samples, samples
 
     def know_images_of(self, other: "InstructionTask") -> None:
-        """Be able to learn from rows of another task.
+        """Be able to learn from samples of another task.
 
         Raises:
             ConfigError: its images lie below another root.
         """
         if other.image_root != self.image_root:
             raise ConfigError(
-                f"task.{self.name} and task.{other.name}: rows of one cannot be learned in the other, their images lie "
-                f"in {self.image_root} and {other.image_root}; give both one root"
+                f"task.{self.name} and task.{other.name}: samples of one cannot be learned in the other, their images "
+                f"lie in {self.image_root} and {other.image_root}; give both one root"
             )
         self.encoder.hashes.update(other.encoder.hashes)
         self.encoder.sizes.update(other.encoder.sizes)
 
     def subsets(self) -> dict[str, Any]:
-        """By split: how many rows there are, and the ids of those that are used; null means all (`subsets.json`)."""
+        """By split: how many samples there are, and the ids of those that are used; null means all (`subsets.json`)."""
         return dict(self._subsets)
 
     def check(self, on_progress: Callable[[int], None] = lambda done: None) -> None:
-        """Check that every used row fits the context and every used image can be decoded.
+        """Check that every used sample fits the context and every used image can be decoded.
 
         Args:
             on_progress: gets the number of further images looked at.
@@ -211,7 +211,7 @@ class InstructionTask(L.LightningDataModule):
         Raises:
             DataError: all problems together.
         """
-        trains, tests = as_rows(self.train_rows), as_rows(self.test_rows)
+        trains, tests = as_samples(self.train_samples), as_samples(self.test_samples)
         problems: list[str] = []
         cut = 0
         broken, survey = broken_images(tests, trains, self.image_root, self.features, on_progress)
@@ -219,11 +219,13 @@ class InstructionTask(L.LightningDataModule):
         self.encoder.sizes.update({image: (facts.width, facts.height) for image, facts in survey.facts.items()})
         if broken and self.encoder.converts_boxes:  # lengths depend on the images
             raise DataError(broken)
-        for rows in (trains, tests):
-            lines, count = too_long(rows, self._lengths(rows), self.encoder, self.answers.max_new_tokens)
+        for samples in (trains, tests):
+            lines, count = too_long(samples, self._lengths(samples), self.encoder, self.answers.max_new_tokens)
             problems, cut = problems + lines, cut + count
         if cut:
-            self.notes.append(f"{self.name}: {cut} training rows are cut at {self.encoder.backbone.max_length} tokens.")
+            self.notes.append(
+                f"{self.name}: {cut} training samples are cut at {self.encoder.backbone.max_length} tokens."
+            )
         if warned := survey.warned:
             image, text = next(iter(warned.items()))
             self.notes.append(f"{self.name}: Pillow warns of {len(warned)} images, as of {image}: {text}")
@@ -232,13 +234,13 @@ class InstructionTask(L.LightningDataModule):
 
     def _images_by_frame(self) -> list[tuple[FeatureStore | None, str | None, list[str]]]:
         """Feature store, frame and images: one entry, or two where answers see images in another frame."""
-        trains, tests = as_rows(self.train_rows).images, as_rows(self.test_rows).images
+        trains, tests = as_samples(self.train_samples).images, as_samples(self.test_samples).images
         if self.encoder.answer_frame is None:
             return [(self.encoder.store, None, list(dict.fromkeys([*tests, *trains])))]
         return [(self.encoder.store, None, trains), (self.encoder.answer_store, self.encoder.answer_frame, tests)]
 
     def missing_features(self) -> list[str]:
-        """Images of used rows whose features are not in the store yet, once per frame.
+        """Images of used samples whose features are not in the store yet, once per frame.
 
         Raises:
             ConfigError: the features would take more than `max_cache_gigabytes`.
@@ -278,28 +280,28 @@ class InstructionTask(L.LightningDataModule):
             on_progress(len(part))
 
     def describe(self) -> dict[str, Any]:
-        """What `environment.json` keeps of the data: where it lies, rows used, and the sha256 of what was read."""
+        """What `environment.json` keeps of the data: where it lies, samples used, and the sha256 of what was read."""
         return {
             "folder": str(self.image_root),
-            "train": len(self.train_rows),
-            "test": len(self.test_rows),
+            "train": len(self.train_samples),
+            "test": len(self.test_samples),
             "sha256": {raw.name: raw.sha256 for raw in self._raw.values()},
         }
 
     def prepare_data(self) -> None:
-        """Nothing is left to do: rows are read and features computed for the whole scenario before the first fit."""
+        """Nothing is left to do: samples are read and features computed for the whole scenario before the first fit."""
 
-    def _lengths(self, rows: Sequence[Any]) -> np.ndarray:
-        """Tokens of each row, uncut; counted once per start."""
-        if id(rows) not in self._measured:
-            self._measured[id(rows)] = rows, row_lengths(rows, self.encoder, self.features)
-        return self._measured[id(rows)][1]
+    def _lengths(self, samples: Sequence[Any]) -> np.ndarray:
+        """Tokens of each sample, uncut; counted once per start."""
+        if id(samples) not in self._measured:
+            self._measured[id(samples)] = samples, sample_lengths(samples, self.encoder, self.features)
+        return self._measured[id(samples)][1]
 
     # training
 
     def steps_per_epoch(self, world_size: int = 1) -> int:
         """Batches per rank and epoch."""
-        return -(-len(self.train_rows) // (self.batch_size * world_size))
+        return -(-len(self.train_samples) // (self.batch_size * world_size))
 
     def resume_at(self, epoch: int, batch: int) -> None:
         """Start the next training loader behind `batch` batches of `epoch`."""
@@ -307,7 +309,7 @@ class InstructionTask(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches of `Encoder.train_batch`, in the order of `LengthBucketSampler`."""
-        lengths = self._lengths(self.train_rows)
+        lengths = self._lengths(self.train_samples)
         if self.encoder.cuts:
             lengths = lengths.clip(max=self.encoder.backbone.max_length)
         rank, world, accumulation = 0, 1, 1
@@ -322,7 +324,7 @@ class InstructionTask(L.LightningDataModule):
         self._sampler.skip_batches(batch)
         self._resume = (0, 0)
         return TrainLoader(
-            self.train_rows,
+            self.train_samples,
             accumulation,
             batch_sampler=self._sampler,
             collate_fn=self.encoder.train_batch,
@@ -335,14 +337,14 @@ class InstructionTask(L.LightningDataModule):
 
     def answer_loader(self, done: frozenset[str] = frozenset(), rank: int = 0, world_size: int = 1) -> DataLoader:
         """Batches of `Encoder.answer_batch`, the longest first, without those whose ids are all in `done`."""
-        lengths, ids = self._lengths(self.test_rows).tolist(), as_rows(self.test_rows).ids
+        lengths, ids = self._lengths(self.test_samples).tolist(), as_samples(self.test_samples).ids
         batches = [
             batch
             for batch in answer_batches(lengths, self.answers.batch_size)[rank::world_size]
-            if not all(ids[row] in done for row in batch)
+            if not all(ids[sample] in done for sample in batch)
         ]
-        items = Batches(self.test_rows, batches, self._answer_batch)
+        items = Batches(self.test_samples, batches, self._answer_batch)
         return DataLoader(items, batch_size=None, num_workers=self.batches.num_workers)
 
-    def _answer_batch(self, rows: Sequence[TestRow]) -> dict[str, Any]:
-        return {**self.encoder.answer_batch(rows), "max_new_tokens": self.answers.max_new_tokens}
+    def _answer_batch(self, samples: Sequence[TestSample]) -> dict[str, Any]:
+        return {**self.encoder.answer_batch(samples), "max_new_tokens": self.answers.max_new_tokens}

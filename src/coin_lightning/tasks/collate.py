@@ -1,4 +1,4 @@
-"""Rows to tensors: right padding to learn, left padding to answer."""
+"""Samples to tensors: right padding to learn, left padding to answer."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,23 +14,23 @@ from coin_lightning.backbones.images import check_frame, check_header, image_has
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.features import FeatureStore
-from coin_lightning.tasks.row_format import TestRow, TrainRow
+from coin_lightning.tasks.sample_format import TestSample, TrainSample
 
 BOXES = ("as_written", "converted")
 
 
 class Encoder:
-    """Turns rows into token ids and image inputs for one backbone.
+    """Turns samples into token ids and image inputs for one backbone.
 
     Args:
         backbone: gives tokenizer, prompt and preprocessing.
         image_root: folder of the images.
         store: cached features, or None to give pixels and let the tower run in every step.
-        answer_frame: frame of the images of test rows (`images.FRAMES`), if it is another than the backbone's.
+        answer_frame: frame of the images of test samples (`images.FRAMES`), if it is another than the backbone's.
         answer_store: cached features of that frame, or None for pixels.
         boxes: `as_written` leaves boxes as the files have them, `converted` gives them in the backbone's own format
             (`Backbone.box_format`).
-        cuts: cut training rows at the end of the backbone's context.
+        cuts: cut training samples at the end of the backbone's context.
 
     Attributes:
         hashes: `image_hash` of images by path, as far as known; others are read when they are asked for.
@@ -60,23 +60,25 @@ class Encoder:
         self.hashes: dict[str, str] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
 
-    def turns(self, row: TrainRow | TestRow) -> list[Turn]:
-        """The conversation, boxes in the backbone's format; a test question shows all images of its row."""
-        if isinstance(row, TestRow):
-            return [Turn(row.text, images=len(row.media))]
-        return [self._learned(row, turn) for turn in row.turns]
+    def turns(self, sample: TrainSample | TestSample) -> list[Turn]:
+        """The conversation, boxes in the backbone's format; a test question shows all images of its sample."""
+        if isinstance(sample, TestSample):
+            return [Turn(sample.text, images=len(sample.media))]
+        return [self._learned(sample, turn) for turn in sample.turns]
 
-    def _learned(self, row: TrainRow, turn: Turn) -> Turn:
+    def _learned(self, sample: TrainSample, turn: Turn) -> Turn:
         box = box_on_disk(turn.answer or "") if self.converts_boxes else None
         if box is None:
             return turn
-        if row.image is None:
-            raise DataError(f"{row.where}: a box without an image cannot be converted; set protocol.boxes=as_written")
-        answer = self.backbone.box_format.write(box, self.size_of(row.image))
+        if sample.image is None:
+            raise DataError(
+                f"{sample.where}: a box without an image cannot be converted; set protocol.boxes=as_written"
+            )
+        answer = self.backbone.box_format.write(box, self.size_of(sample.image))
         return replace(turn, answer=answer, tags=True)
 
     def reference(self, reference: dict[str, Any]) -> dict[str, Any]:
-        """The reference of a test row, for its record.
+        """The reference of a test sample, for its record.
 
         One with a box says in which format the model answers, so that scoring needs no model (`box_formats.read_box`).
         """
@@ -84,36 +86,37 @@ class Encoder:
             return reference
         return {**reference, "box_format": self.backbone.box_format.describe()}
 
-    def prompt(self, row: TrainRow | TestRow) -> str:
+    def prompt(self, sample: TrainSample | TestSample) -> str:
         """The text as the model gets it, with one `<image>` for the image's tokens."""
-        return self.backbone.prompt.render(self.turns(row))[0]
+        return self.backbone.prompt.render(self.turns(sample))[0]
 
-    def encode(self, row: TrainRow | TestRow) -> tuple[list[int], list[int]]:
-        """Token ids and labels; of a training row where it is cut, as many as the context holds.
+    def encode(self, sample: TrainSample | TestSample) -> tuple[list[int], list[int]]:
+        """Token ids and labels; of a training sample where it is cut, as many as the context holds.
 
         Raises:
-            DataError: the ids have not just the room that the row's images take.
+            DataError: the ids have not just the room that the sample's images take.
         """
-        ids, labels = self.cut(row)
+        ids, labels = self.cut(sample)
         found = ids.count(self.backbone.image_token_id)
-        wanted = len(row.media) * self.backbone.tokens_per_image
+        wanted = len(sample.media) * self.backbone.tokens_per_image
         if found != wanted:
             raise DataError(
-                f"{row.where}: its prompt has {found} image tokens, its {len(row.media)} images take {wanted}; check "
-                f"backbone.prompt ({self.backbone.prompt.name}) and backbone.max_length={self.backbone.max_length}"
+                f"{sample.where}: its prompt has {found} image tokens, its {len(sample.media)} images take {wanted}; "
+                f"check backbone.prompt ({self.backbone.prompt.name}) and "
+                f"backbone.max_length={self.backbone.max_length}"
             )
         return ids, labels
 
-    def cut(self, row: TrainRow | TestRow) -> tuple[list[int], list[int]]:
+    def cut(self, sample: TrainSample | TestSample) -> tuple[list[int], list[int]]:
         """As `encode`, unchecked."""
-        ids, labels = self.whole(row)
-        if self.cuts and isinstance(row, TrainRow):
+        ids, labels = self.whole(sample)
+        if self.cuts and isinstance(sample, TrainSample):
             return ids[: self.backbone.max_length], labels[: self.backbone.max_length]
         return ids, labels
 
-    def whole(self, row: TrainRow | TestRow) -> tuple[list[int], list[int]]:
+    def whole(self, sample: TrainSample | TestSample) -> tuple[list[int], list[int]]:
         """Token ids and labels, however many there are."""
-        return self.backbone.tokens(*self.backbone.prompt.render(self.turns(row)))
+        return self.backbone.tokens(*self.backbone.prompt.render(self.turns(sample)))
 
     def size_of(self, image: str) -> tuple[int, int]:
         """Width and height of an image of this task, read once."""
@@ -128,50 +131,50 @@ class Encoder:
         return self.hashes[image]
 
     def pixels(self, image: str, answering: bool = False) -> Tensor:
-        """Cached features `[tokens, width]`, or pixels `[3, S, S]` when there is no store; as for test rows or not."""
+        """Cached features `[tokens, width]`, or pixels `[3, S, S]` without a store; as for test samples or not."""
         store = self.answer_store if answering else self.store
         if store is not None:
             return store.get(self.hash_of(image))
         return self.backbone.pixels(open_image(self.image_root / image), self.answer_frame if answering else None)
 
-    def image_tensors(self, rows: Sequence[TrainRow | TestRow], answering: bool = False) -> dict[str, Tensor]:
-        """`features` or `pixels` of all images of the rows, stacked in their order; empty when there is none."""
-        found = [self.pixels(media.path, answering) for row in rows for media in row.media]
+    def image_tensors(self, samples: Sequence[TrainSample | TestSample], answering: bool = False) -> dict[str, Tensor]:
+        """`features` or `pixels` of all images of the samples, stacked in their order; empty when there is none."""
+        found = [self.pixels(media.path, answering) for sample in samples for media in sample.media]
         name = "pixels" if (self.answer_store if answering else self.store) is None else "features"
         return {name: torch.stack(found)} if found else {}
 
-    def train_batch(self, rows: Sequence[TrainRow]) -> dict[str, Any]:
-        """`input_ids`, `labels` `[b, l]` padded on the right, image inputs, and what `spoken` says of the rows."""
-        encoded = [self.encode(row) for row in rows]
+    def train_batch(self, samples: Sequence[TrainSample]) -> dict[str, Any]:
+        """`input_ids`, `labels` `[b, l]` padded on the right, image inputs, and what `spoken` says of the samples."""
+        encoded = [self.encode(sample) for sample in samples]
         width = max(len(ids) for ids, _ in encoded)
-        ids = torch.full((len(rows), width), self.backbone.end_id)
-        labels = torch.full((len(rows), width), IGNORE)
-        for at, (row_ids, row_labels) in enumerate(encoded):
-            ids[at, : len(row_ids)] = torch.tensor(row_ids)
-            labels[at, : len(row_labels)] = torch.tensor(row_labels)
-        return {"input_ids": ids, "labels": labels, **spoken(rows), **self.image_tensors(rows)}
+        ids = torch.full((len(samples), width), self.backbone.end_id)
+        labels = torch.full((len(samples), width), IGNORE)
+        for at, (sample_ids, sample_labels) in enumerate(encoded):
+            ids[at, : len(sample_ids)] = torch.tensor(sample_ids)
+            labels[at, : len(sample_labels)] = torch.tensor(sample_labels)
+        return {"input_ids": ids, "labels": labels, **spoken(samples), **self.image_tensors(samples)}
 
-    def answer_batch(self, rows: Sequence[TestRow]) -> dict[str, Any]:
+    def answer_batch(self, samples: Sequence[TestSample]) -> dict[str, Any]:
         """`input_ids`, `attention_mask` `[b, l]` padded on the left, image inputs, and what `spoken` says."""
-        encoded = [self.encode(row)[0] for row in rows]
+        encoded = [self.encode(sample)[0] for sample in samples]
         width = max(map(len, encoded))
-        ids = torch.full((len(rows), width), self.backbone.end_id)
-        mask = torch.zeros((len(rows), width), dtype=torch.long)
-        for at, row_ids in enumerate(encoded):
-            ids[at, width - len(row_ids) :] = torch.tensor(row_ids)
-            mask[at, width - len(row_ids) :] = 1
-        images = self.image_tensors(rows, answering=True)
-        return {"input_ids": ids, "attention_mask": mask, **spoken(rows), **images}
+        ids = torch.full((len(samples), width), self.backbone.end_id)
+        mask = torch.zeros((len(samples), width), dtype=torch.long)
+        for at, sample_ids in enumerate(encoded):
+            ids[at, width - len(sample_ids) :] = torch.tensor(sample_ids)
+            mask[at, width - len(sample_ids) :] = 1
+        images = self.image_tensors(samples, answering=True)
+        return {"input_ids": ids, "attention_mask": mask, **spoken(samples), **images}
 
 
-def spoken(rows: Sequence[TrainRow | TestRow]) -> dict[str, list[str]]:
-    """Of each row: `ids`, which tasks may share; `tasks`; `texts`, its questions as the data set words them."""
+def spoken(samples: Sequence[TrainSample | TestSample]) -> dict[str, list[str]]:
+    """Of each sample: `ids`, which tasks may share; `tasks`; `texts`, its questions as the data set words them."""
     return {
-        "ids": [row.id for row in rows],
-        "tasks": [row.task for row in rows],
-        "texts": [_question(row) for row in rows],
+        "ids": [sample.id for sample in samples],
+        "tasks": [sample.task for sample in samples],
+        "texts": [_question(sample) for sample in samples],
     }
 
 
-def _question(row: TrainRow | TestRow) -> str:
-    return row.text if isinstance(row, TestRow) else "\n".join(turn.question for turn in row.turns)
+def _question(sample: TrainSample | TestSample) -> str:
+    return sample.text if isinstance(sample, TestSample) else "\n".join(turn.question for turn in sample.turns)

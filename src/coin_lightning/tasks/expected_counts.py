@@ -1,4 +1,4 @@
-"""How many rows a task's files should have, and who says so."""
+"""How many samples a task's files should have, and who says so."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ ROUNDED = 0.05
 
 @dataclass(frozen=True)
 class Expected:
-    """A number of rows.
+    """A number of samples.
 
     Attributes:
         source: who says so, in words.
@@ -76,12 +76,12 @@ def _entry(sources: Mapping[str, str], entry: Mapping[str, Any]) -> Expected:
 
 
 def _manifest(root: Path, split: str, file: Path) -> Iterator[Expected]:
-    """Of CoIN-mini: `counts -> <Task> -> train|test -> rows`."""
+    """Of CoIN-mini: `counts -> <Task> -> train|test -> samples`."""
     yield from _recorded(root / MANIFEST, "counts", file.parent.name, split)
 
 
 def _build(root: Path, file: Path) -> Iterator[Expected]:
-    """Of `cli.data build`: `files -> <path below the root> -> rows`."""
+    """Of `cli.data build`: `files -> <path below the root> -> samples`."""
     if file.is_relative_to(root):
         yield from _recorded(root / "build" / file.parent.name / BUILD, "files", file.relative_to(root).as_posix())
 

@@ -266,9 +266,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _matching(
-    connection: sqlite3.Connection, folder: str, stamps: Mapping[str, Stamp | None]
-) -> dict[str, ImageFacts]:
+def _matching(connection: sqlite3.Connection, folder: str, stamps: Mapping[str, Stamp | None]) -> dict[str, ImageFacts]:
     found: dict[str, ImageFacts] = {}
     images = [image for image, stamp in stamps.items() if stamp is not None]
     for start in range(0, len(images), QUERY):

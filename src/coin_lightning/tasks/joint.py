@@ -6,11 +6,11 @@ from coin_lightning.errors import ConfigError
 from coin_lightning.metrics.score_matrix import JOINT
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.options import BatchOptions
-from coin_lightning.tasks.row_sequence import Rows
+from coin_lightning.tasks.sample_sequence import Samples
 
 
 class JointTask(InstructionTask):
-    """Training rows of all members, mixed within each batch. It is never answered: the members are.
+    """Training samples of all members, mixed within each batch. It is never answered: the members are.
 
     Images, features and prompts come from the members, which share backbone and image root.
 
@@ -32,9 +32,9 @@ class JointTask(InstructionTask):
         self.members = list(members)
 
     def join(self, seed: int, position: int) -> None:
-        """Take over the members' rows once they are read; `seed` and `position` decide the order of the batches."""
+        """Take over the members' samples once they are read; `seed` and `position` decide the order of the batches."""
         self.encoder = self.members[0].encoder
         for member in self.members:
             self.know_images_of(member)
         self.key = f"{seed}/{position}"
-        self.train_rows = Rows.joined([member.train_rows for member in self.members])
+        self.train_samples = Samples.joined([member.train_samples for member in self.members])

@@ -1,4 +1,4 @@
-"""Exact numbers of tokens of rows, image tokens included, counted once and kept beside the features."""
+"""Exact numbers of tokens of samples, image tokens included, counted once and kept beside the features."""
 
 import hashlib
 import multiprocessing
@@ -16,42 +16,44 @@ from filelock import FileLock
 
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.image_ledger import cores
-from coin_lightning.tasks.row_sequence import RowFile, RowList, as_rows
+from coin_lightning.tasks.sample_sequence import SampleFile, SampleList, as_samples
 from coin_lightning.tasks.subsets import chunks
 from coin_lightning.whole_files import taking_place_of
 
 VERSION = 2
-"""Of what makes a row's tokens; counted up with every change of `Encoder.turns` or of a prompt's `render`."""
+"""Of what makes a sample's tokens; counted up with every change of `Encoder.turns` or of a prompt's `render`."""
 TOGETHER = 512
-"""Rows that are counted at once."""
+"""Samples that are counted at once."""
 MANY = 20_000
-"""Rows from which on several processes count."""
+"""Samples from which on several processes count."""
 FOLDER = "lengths"
 """Name in the features folder."""
 UNKNOWN = -1
 
 
-def row_lengths(rows: Sequence[Any], encoder: Encoder, features: Path) -> np.ndarray:
-    """Tokens of each row, uncut: `[rows]`; equal to `len(encoder.whole(row)[0])`.
+def sample_lengths(samples: Sequence[Any], encoder: Encoder, features: Path) -> np.ndarray:
+    """Tokens of each sample, uncut: `[samples]`; equal to `len(encoder.whole(sample)[0])`.
 
     Args:
-        rows: of one or of several files; those of a file are remembered in `<features>/lengths/`.
+        samples: of one or of several files; those of a file are remembered in `<features>/lengths/`.
         encoder: of all of them.
         features: folder of the caches.
 
     Raises:
         DataError: a box cannot be converted.
     """
-    rows = as_rows(rows)
-    lengths = np.zeros(len(rows), dtype=np.int64)
-    for number, (part, numbers) in enumerate(rows.by_part()):
+    samples = as_samples(samples)
+    lengths = np.zeros(len(samples), dtype=np.int64)
+    for number, (part, numbers) in enumerate(samples.by_part()):
         if len(numbers):
-            lengths[rows.places[:, 0] == number] = _of_part(part, numbers, encoder, features)
+            lengths[samples.places[:, 0] == number] = _of_part(part, numbers, encoder, features)
     return lengths
 
 
-def _of_part(part: RowFile[Any] | RowList[Any], numbers: np.ndarray, encoder: Encoder, features: Path) -> np.ndarray:
-    if isinstance(part, RowList):
+def _of_part(
+    part: SampleFile[Any] | SampleList[Any], numbers: np.ndarray, encoder: Encoder, features: Path
+) -> np.ndarray:
+    if isinstance(part, SampleList):
         return counted(part, numbers, encoder)
     file = features / FOLDER / f"{_key(part, numbers, encoder)}.npy"
     try:
@@ -60,12 +62,13 @@ def _of_part(part: RowFile[Any] | RowList[Any], numbers: np.ndarray, encoder: En
             return _remembered(part, numbers, encoder, file)
     except OSError as error:
         warnings.warn(
-            f"{file}: lengths of rows cannot be kept here ({error}); every start counts all tokens again", stacklevel=2
+            f"{file}: lengths of samples cannot be kept here ({error}); every start counts all tokens again",
+            stacklevel=2,
         )
         return counted(part, numbers, encoder)
 
 
-def _remembered(part: RowFile[Any], numbers: np.ndarray, encoder: Encoder, file: Path) -> np.ndarray:
+def _remembered(part: SampleFile[Any], numbers: np.ndarray, encoder: Encoder, file: Path) -> np.ndarray:
     """Lengths from a file, which gets those that it lacks."""
     known = _load(file, len(part))
     fresh = np.unique(numbers[known[numbers] == UNKNOWN])
@@ -86,7 +89,7 @@ def _load(file: Path, count: int) -> np.ndarray:
     return np.full(count, UNKNOWN, dtype=np.int32)
 
 
-def _key(part: RowFile[Any], numbers: np.ndarray, encoder: Encoder) -> str:
+def _key(part: SampleFile[Any], numbers: np.ndarray, encoder: Encoder) -> str:
     """Name of everything that decides the lengths: file, tokenizer, prompt, and what converted boxes depend on."""
     parts: list[Any] = [
         VERSION, tokenizers.__version__, part.raw.sha256, part.kind.name, encoder.backbone.text_key()
@@ -97,26 +100,26 @@ def _key(part: RowFile[Any], numbers: np.ndarray, encoder: Encoder) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
-def counted(part: RowFile[Any] | RowList[Any], numbers: np.ndarray, encoder: Encoder) -> np.ndarray:
-    """Lengths counted now, for many rows by several processes."""
+def counted(part: SampleFile[Any] | SampleList[Any], numbers: np.ndarray, encoder: Encoder) -> np.ndarray:
+    """Lengths counted now, for many samples by several processes."""
     pieces = list(chunks(numbers.tolist(), TOGETHER))
     if len(numbers) < MANY:
         return np.array([*chain.from_iterable(_count(part, encoder, piece) for piece in pieces)], dtype=np.int64)
-    # forked, so that neither rows nor model are copied
+    # forked, so that neither samples nor model are copied
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(cores(), context, initializer=_start, initargs=(part, encoder)) as pool:
         return np.array([*chain.from_iterable(pool.map(_count_here, pieces, chunksize=4))], dtype=np.int64)
 
 
-def _count(part: RowFile[Any] | RowList[Any], encoder: Encoder, numbers: Sequence[int]) -> list[int]:
+def _count(part: SampleFile[Any] | SampleList[Any], encoder: Encoder, numbers: Sequence[int]) -> list[int]:
     return encoder.backbone.token_counts([encoder.backbone.prompt.render(encoder.turns(part[at])) for at in numbers])
 
 
 _here: list[Any] = []
-"""In a counting process: rows and encoder."""
+"""In a counting process: samples and encoder."""
 
 
-def _start(part: RowFile[Any] | RowList[Any], encoder: Encoder) -> None:
+def _start(part: SampleFile[Any] | SampleList[Any], encoder: Encoder) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits for this one answers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # forked with handlers that belong to the run
     _here[:] = part, encoder

@@ -1,4 +1,4 @@
-"""What data loaders read from: rows one by one to learn, whole batches to answer."""
+"""What data loaders read from: samples one by one to learn, whole batches to answer."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -14,24 +14,24 @@ class Batches(Dataset):
     """Whole batches as items: Lightning rebuilds the batch sampler of a predict loader; here is none.
 
     Args:
-        rows: taken when their batch is asked for.
-        batches: row numbers of each batch.
-        collate: rows to a batch.
+        samples: taken when their batch is asked for.
+        batches: sample numbers of each batch.
+        collate: samples to a batch.
     """
 
     def __init__(
         self,
-        rows: Sequence[Any],
+        samples: Sequence[Any],
         batches: Sequence[Sequence[int]],
         collate: Callable[[Sequence[Any]], dict[str, Any]],
     ) -> None:
-        self.rows, self.batches, self.collate = rows, batches, collate
+        self.samples, self.batches, self.collate = samples, batches, collate
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.collate([self.rows[row] for row in self.batches[index]])
+        return self.collate([self.samples[sample] for sample in self.batches[index]])
 
 
 class TrainLoader(DataLoader):
@@ -41,14 +41,14 @@ class TrainLoader(DataLoader):
     It goes on in mid-epoch without state of its own: `resume_at` has told its sampler where, at the start of a step.
 
     Args:
-        rows: to learn from.
+        samples: to learn from.
         accumulation: batches per optimizer step.
         options: as for `DataLoader`.
     """
 
-    def __init__(self, rows: Sequence[Any], accumulation: int = 1, **options: Any) -> None:
-        # a generator of its own: starting over the rows draws a number, which must not come out of the dropout's stream
-        super().__init__(rows, generator=torch.Generator(), **options)  # type: ignore[arg-type]  # any sequence serves
+    def __init__(self, samples: Sequence[Any], accumulation: int = 1, **options: Any) -> None:
+        # a generator of its own: starting over the samples draws a number, not to be taken from the dropout's stream
+        super().__init__(samples, generator=torch.Generator(), **options)  # type: ignore[arg-type]  # any sequence serves
         self.accumulation = accumulation
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]  # Lightning asks for no more

@@ -32,7 +32,7 @@ class DataOptions:
             smaller, that one counts.
         repeated_train_ids: `refuse`, or `allow` training samples to share ids, as LLaVA's conversations on one image
             do: nothing joins on them. They are counted in the notes. Ids of test samples are always unique.
-        long_rows: `refuse` training samples beyond the backbone's context, or `truncate` them; the notes count them.
+        long_samples: `refuse` training samples beyond the backbone's context, or `truncate` them; the notes count them.
         boxes: `as_written`, or `converted` to the backbone's frame and notation.
         cache_features: run the frozen tower once per image and keep its output below `features`.
         max_cache_gigabytes: refuse to start when the features of a task would take more.
@@ -55,7 +55,7 @@ class DataOptions:
     test_ids: str | Path | None = None
     test_subset: Subset | Mapping[str, Subset] = "full"
     repeated_train_ids: Literal["refuse", "allow"] = "refuse"
-    long_rows: Literal["refuse", "truncate"] = "refuse"
+    long_samples: Literal["refuse", "truncate"] = "refuse"
     boxes: str = "converted"
     cache_features: bool = True
     max_cache_gigabytes: NonNegativeFloat = 50.0
@@ -63,9 +63,9 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         _check_choice("data.repeated_train_ids", self.repeated_train_ids, "refuse", "allow")
-        _check_choice("data.long_rows", self.long_rows, "refuse", "truncate")
+        _check_choice("data.long_samples", self.long_samples, "refuse", "truncate")
 
-    def test_samples(self, task: str) -> tuple[int | None, Path | None]:
+    def test_limit(self, task: str) -> tuple[int | None, Path | None]:
         """How many test samples of a task are used at most, and the file of their ids; None: no limit, no file.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The types that the rules read: plain conversions of a test row's own fields, and what is refused.
+"""The types that the rules read: plain conversions of a test sample's own fields, and what is refused.
 
 JSON says `2` where an annotator said "2", and the official VQA files hold objects where the rules want texts. What can
 be converted without loss is; nothing else reaches a rule.
@@ -75,7 +75,7 @@ def converted(fields: Mapping[str, Any]) -> tuple[Reference, list[str]]:
                 made[name] = convert(fields[name])
             except ValueError as error:
                 reason = "has half a character" if isinstance(error, UnicodeEncodeError) else str(error)
-                problems.append(f"field {name!r} {reason}, found {_short(fields[name])}; correct the row")
+                problems.append(f"field {name!r} {reason}, found {_short(fields[name])}; correct the sample")
     return made, problems
 
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol
 import numpy as np
 import pyarrow as pa
 
-from coin_lightning.tasks.row_format import Row, identity, image_problems, row_problems, written_images
+from coin_lightning.tasks.sample_format import Sample, identity, image_problems, sample_problems, written_images
 from coin_lightning.whole_files import taking_place_of
 
 VERSION = 2
@@ -49,15 +49,15 @@ class RawSamples(Protocol):
 
 
 @dataclass(frozen=True)
-class Kind(Generic[Row]):
-    """How the rows of a file are looked at.
+class Kind(Generic[Sample]):
+    """How the samples of a file are looked at.
 
     Attributes:
         name: names its tables.
         title, text: what they are called, and the field that holds what they say.
         fields: all fields that are read.
-        wrong: what is wrong with a row apart from id and images.
-        make: builds the row.
+        wrong: what is wrong with a sample apart from id and images.
+        make: builds the sample.
         once: what to do about an id that comes again.
     """
 
@@ -66,12 +66,12 @@ class Kind(Generic[Row]):
     text: str
     fields: frozenset[str]
     wrong: Callable[[dict[str, Any]], list[str]]
-    make: Callable[..., Row]
+    make: Callable[..., Sample]
     once: str
 
     def problems(self, value: Any) -> list[str]:
-        """What is wrong with a row by itself."""
-        return row_problems(value) or [*self.wrong(value), *image_problems(value)]
+        """What is wrong with a sample by itself."""
+        return sample_problems(value) or [*self.wrong(value), *image_problems(value)]
 
     def facts(self, value: Any) -> tuple[str | None, list[str]]:
         """Id and images."""

@@ -1,4 +1,4 @@
-"""Batches of rows of like length, in an order that depends on (seed, position, epoch) and nothing else."""
+"""Batches of samples of like length, in an order that depends on (seed, position, epoch) and nothing else."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -8,16 +8,16 @@ BUCKET = 50
 
 
 class LengthBucketSampler:
-    """Yields lists of row numbers for one rank.
+    """Yields lists of sample numbers for one rank.
 
-    Rows are shuffled, cut into buckets, sorted by length within each, cut into optimizer steps, and the steps are
-    shuffled; the rows of a step are then cut into batches and dealt to the ranks. Which rows a step learns from thus
-    depends on their number only, not on how batch size, accumulation and ranks make it up. The last step of an epoch
+    Samples are shuffled, cut into buckets, sorted by length within each, cut into optimizer steps, and the steps are
+    shuffled; the samples of a step are then cut into batches and dealt to the ranks. Which samples a step learns from
+    thus depends on their number only, not on how batch size, accumulation and ranks make it up. An epoch's last step
     may be short; with several ranks its last batch is filled from the front: all take equal steps.
 
     Args:
-        lengths: tokens per row.
-        batch_size: rows per batch and rank.
+        lengths: tokens per sample.
+        batch_size: samples per batch and rank.
         key: decides the order together with the epoch.
         rank, world_size: which part of each batch of all ranks is yielded.
         accumulation: batches per optimizer step.
@@ -56,7 +56,7 @@ class LengthBucketSampler:
         return -(-len(self.lengths) // wide)
 
     def plan(self) -> list[list[int]]:
-        """All batches of this epoch over all ranks, each of up to `batch_size * world_size` rows."""
+        """All batches of this epoch over all ranks, each of up to `batch_size * world_size` samples."""
         order = list(range(len(self.lengths)))
         rng = random.Random(f"{self.key}/{self.epoch}")
         rng.shuffle(order)
@@ -80,6 +80,6 @@ class LengthBucketSampler:
 
 
 def answer_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Rows sorted by length and cut into batches: what generation wants, the longest first to show memory early."""
-    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    """Samples sorted by length and cut into batches: what generation wants, the longest first to show memory early."""
+    order = sorted(range(len(lengths)), key=lambda sample: (-lengths[sample], sample))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

@@ -1,4 +1,4 @@
-"""Where a task's rows come from, chosen by the config's group `source`: JSON in the published layout, or `datasets`."""
+"""Where a task's samples come from, chosen by the config's group `source`: JSON as published, or `datasets`."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -16,10 +16,10 @@ SPELLINGS = ("Instructions_", "Instruction_")
 
 
 class Source(Protocol):
-    """Gives the rows of a task's split."""
+    """Gives the samples of a task's split."""
 
-    def rows(self, directory: str, instructions: str, split: str) -> RawSamples:
-        """Unread rows.
+    def samples(self, directory: str, instructions: str, split: str) -> RawSamples:
+        """Unread samples.
 
         Args:
             directory: the task's folder, e.g. `ScienceQA`.
@@ -44,7 +44,7 @@ class JsonSource:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
-    def rows(self, directory: str, instructions: str, split: str) -> "JsonFile":
+    def samples(self, directory: str, instructions: str, split: str) -> "JsonFile":
         """See `Source`."""
         return JsonFile(task_folder(self.root, instructions, directory) / f"{split}.json")
 

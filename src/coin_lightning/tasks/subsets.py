@@ -1,4 +1,4 @@
-"""Which rows of a file a run uses: a drawn part, or a given list of ids."""
+"""Which samples of a file a run uses: a drawn part, or a given list of ids."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -9,22 +9,22 @@ from pydantic import Field
 
 from coin_lightning.errors import DataError
 from coin_lightning.json_files import load_json
-from coin_lightning.tasks.row_sequence import Rows
+from coin_lightning.tasks.sample_sequence import Samples
 
 Item = TypeVar("Item")
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
-def draw(rows: Sequence[Item], fraction: float, limit: int | None, key: str) -> list[Item]:
+def draw(samples: Sequence[Item], fraction: float, limit: int | None, key: str) -> list[Item]:
     """A subset in the file's order; see `drawn`."""
-    indices = drawn(len(rows), fraction, limit, key)
-    return list(rows) if indices is None else [rows[index] for index in indices]
+    indices = drawn(len(samples), fraction, limit, key)
+    return list(samples) if indices is None else [samples[index] for index in indices]
 
 
 def drawn(count: int, fraction: float, limit: int | None, key: str) -> list[int] | None:
-    """Positions of a subset in ascending order: `fraction` of the rows (at least one), at most `limit`.
+    """Positions of a subset in ascending order: `fraction` of the samples (at least one), at most `limit`.
 
-    They depend on `key` and `count` only. None means all rows. CoIN's own subsets were drawn without a seed
+    They depend on `key` and `count` only. None means all samples. CoIN's own subsets were drawn without a seed
     (`published_numbers.md` section 1.4), so nobody can draw them again.
 
     Raises:
@@ -37,22 +37,22 @@ def drawn(count: int, fraction: float, limit: int | None, key: str) -> list[int]
     return None if wanted >= count else sorted(random.Random(key).sample(range(count), wanted))
 
 
-def listed(rows: Rows[Any], file: Path, task: str) -> list[int]:
-    """Positions of the rows whose ids a file lists, in the order of the rows.
+def listed(samples: Samples[Any], file: Path, task: str) -> list[int]:
+    """Positions of the samples whose ids a file lists, in the order of the samples.
 
     Args:
-        rows: all rows that are evaluated.
+        samples: all samples that are evaluated.
         file: JSON `{task: [ids]}` or `[ids]`, the `subsets.json` of a run, or a text file with one id per line.
         task: key of the task.
 
     Raises:
-        DataError: the file cannot be read or has no list for the task; ids that no row has, or that are listed twice.
+        DataError: the file cannot be read or has no list for the task; ids that no sample has, or are listed twice.
     """
     ids = listed_ids(file, task)
     if ids is None:
-        return list(range(len(rows)))
-    place = {id_: index for index, id_ in enumerate(rows.ids)}
-    problems = [f"{file}: {task} has no row with id {id_!r}" for id_ in ids if id_ not in place]
+        return list(range(len(samples)))
+    place = {id_: index for index, id_ in enumerate(samples.ids)}
+    problems = [f"{file}: {task} has no sample with id {id_!r}" for id_ in ids if id_ not in place]
     problems += [f"{file}: {task} lists id {id_!r} more than once" for id_ in sorted(_repeated(ids))]
     if problems:
         raise DataError(problems)
@@ -60,7 +60,7 @@ def listed(rows: Rows[Any], file: Path, task: str) -> list[int]:
 
 
 def listed_ids(file: Path, task: str) -> list[str] | None:
-    """Ids that a file lists for a task (see `listed`), as text; None where it says that all rows are used."""
+    """Ids that a file lists for a task (see `listed`), as text; None where it says that all samples are used."""
     content = _content(file)
     if isinstance(content, dict):
         if task not in content:
@@ -89,9 +89,9 @@ def _repeated(ids: Sequence[str]) -> set[str]:
     return {id_ for id_ in ids if id_ in seen or seen.add(id_)}  # type: ignore[func-returns-value]
 
 
-def subset(rows: Rows[Any], count: int) -> dict[str, Any]:
-    """What `subsets.json` says of a subset: how many rows there were, and the ids of those used; null means all."""
-    return {"of": count, "ids": rows.ids if len(rows) < count else None}
+def subset(samples: Samples[Any], count: int) -> dict[str, Any]:
+    """What `subsets.json` says of a subset: how many samples there were, and the ids of those used; null means all."""
+    return {"of": count, "ids": samples.ids if len(samples) < count else None}
 
 
 def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

@@ -1,6 +1,6 @@
 """Everything about a task's files that should be known before a run: `verify_task` gives one report per task.
 
-Rows are read once and not kept; every image is decoded, in parallel, unless the ledger knows it. Whatever the files
+Samples are read once and not kept; every image is decoded, in parallel, unless the ledger knows it. Whatever the files
 hold, the answer is a report: a file that cannot be used is an error in it.
 """
 
@@ -21,15 +21,15 @@ from coin_lightning.tasks.checks.scan import Scan, Scanner, given_answer
 from coin_lightning.tasks.expected_counts import Expected, expected_counts
 from coin_lightning.tasks.image_ledger import ImageLedger, Survey
 from coin_lightning.tasks.reference_fields import Reference
-from coin_lightning.tasks.row_format import TestRow
-from coin_lightning.tasks.row_sequence import RowFile, Rows
-from coin_lightning.tasks.rows import scan_test, scan_train
+from coin_lightning.tasks.sample_format import TestSample
+from coin_lightning.tasks.sample_sequence import SampleFile, Samples
 from coin_lightning.tasks.sample_table import Problems
+from coin_lightning.tasks.samples import scan_test, scan_train
 
-Unusable = Callable[[str, Sequence[TestRow], Sequence[Reference]], list[str]]
+Unusable = Callable[[str, Sequence[TestSample], Sequence[Reference]], list[str]]
 SPLITS = ("train", "test")
-SAMPLES = 6
-"""Rows per file that the page shows."""
+SHOWN = 6
+"""Samples per file that the page shows."""
 
 
 @dataclass
@@ -37,10 +37,10 @@ class TaskReport:
     """All findings and figures of one task, ready for JSON.
 
     Attributes:
-        files: train and test file; `counts` and `expected` are rows in them.
-        images: distinct images, how many are sound, rows without one.
+        files: train and test file; `counts` and `expected` are samples in them.
+        images: distinct images, how many are sound, samples without one.
         balance, lengths: per split, see `tasks/checks/answers.py`; missing for a file that could not be read.
-        samples: rows to show.
+        shown: samples to show.
     """
 
     task: str
@@ -53,7 +53,7 @@ class TaskReport:
     balance: dict[str, Any] = field(default_factory=dict)
     lengths: dict[str, Any] = field(default_factory=dict)
     findings: list[dict[str, Any]] = field(default_factory=list)
-    samples: list[dict[str, Any]] = field(default_factory=list)
+    shown: list[dict[str, Any]] = field(default_factory=list)
     levels: dict[str, int] = field(default_factory=dict)
 
 
@@ -65,7 +65,7 @@ def verify_task(
     tolerate: Collection[str] = (),
     workers: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-    unusable: Unusable = lambda task, rows, references: [],
+    unusable: Unusable = lambda task, samples, references: [],
 ) -> TaskReport:
     """Check one task.
 
@@ -73,7 +73,7 @@ def verify_task(
         task: says where its files lie; the whole files are checked, not a subset.
         backbone: counts tokens; it needs no weights.
         ledger: knows which images are sound.
-        published: compare the number of rows with published ones.
+        published: compare the number of samples with published ones.
         tolerate: kinds of errors that count as warnings (`tasks/checks/findings.py`).
         workers: threads that decode images.
         on_progress: gets images done and their total.
@@ -92,7 +92,7 @@ class _Verification:
         self.task, self.backbone, self.findings, self.unusable = task, backbone, findings, unusable
         self.files = {"train": task.train_file, "test": task.test_file}
         self.scans: dict[str, Scan] = {}
-        self._tests: Rows[TestRow] = Rows([])
+        self._tests: Samples[TestSample] = Samples([])
 
     def run(
         self, ledger: ImageLedger, published: bool, workers: int | None, on_progress: Callable[[int, int], None]
@@ -100,11 +100,11 @@ class _Verification:
         files = {split: str(file) for split, file in self.files.items()}
         made = TaskReport(self.task.name, str(self.task.image_root), files, self.task.answers.max_new_tokens)
         self._read()
-        made.counts = {split: scan.rows if (scan := self.scans.get(split)) else None for split in SPLITS}
+        made.counts = {split: scan.samples if (scan := self.scans.get(split)) else None for split in SPLITS}
         made.expected = self._count(published)
         made.images = self._images(ledger, workers, on_progress)
         self._answers(made)
-        made.samples = [entry for scan in self.scans.values() for entry in scan.samples]
+        made.shown = [entry for scan in self.scans.values() for entry in scan.shown]
         made.findings = [{**asdict(finding), "text": finding.text} for finding in self.findings.listed()]
         made.levels = {level: self.findings.count(level) for level in (ERROR, WARNING, NOTE)}
         return made
@@ -113,7 +113,7 @@ class _Verification:
         # an encoder of texts as in a run, but no tower is asked for features
         self.task.data = replace(self.task.data, cache_features=False)
         self.task.connect(self.backbone)
-        scanner = Scanner(self.task.encoder, self.task.answers.max_new_tokens, self.findings, SAMPLES)
+        scanner = Scanner(self.task.encoder, self.task.answers.max_new_tokens, self.findings, SHOWN)
         self._scan(scanner, "test", None)
         if self.task.data.trains:
             self._scan(scanner, "train", "test" in self.scans and self.scans["test"].has_boxes)
@@ -125,23 +125,23 @@ class _Verification:
 
     def _scan(self, scanner: Scanner, split: str, has_boxes: bool | None) -> None:
         try:
-            rows, problems = self._read_rows(split)
+            samples, problems = self._read_samples(split)
         except DataError as error:
-            self.findings.add_all("rows", split, len(error.problems), error.problems)
-            self.findings.add("not_checked", split, f"{self.files[split]}: its rows could not be read")
+            self.findings.add_all("samples", split, len(error.problems), error.problems)
+            self.findings.add("not_checked", split, f"{self.files[split]}: its samples could not be read")
             return
-        self.scans[split] = scanner.scan(split, rows, problems, has_boxes)
-        for name, count in rows.unread.most_common():
-            self.findings.add("unread_field", split, f"{self.files[split]}: {name!r} in {count} rows", count)
+        self.scans[split] = scanner.scan(split, samples, problems, has_boxes)
+        for name, count in samples.unread.most_common():
+            self.findings.add("unread_field", split, f"{self.files[split]}: {name!r} in {count} samples", count)
         if split == "test":
-            self._tests = Rows([rows]).select([at for at in range(len(rows)) if at not in problems])
+            self._tests = Samples([samples]).select([at for at in range(len(samples)) if at not in problems])
 
-    def _read_rows(self, split: str) -> tuple[RowFile[Any], Problems]:
+    def _read_samples(self, split: str) -> tuple[SampleFile[Any], Problems]:
         task = self.task
         if split == "test":
-            source = task.source.rows(task.directory, task.data.instructions, task.data.test_split)
+            source = task.source.samples(task.directory, task.data.instructions, task.data.test_split)
             return scan_test(source, task.image_root, cache=task.features)
-        source = task.source.rows(task.directory, task.data.instructions, "train")
+        source = task.source.samples(task.directory, task.data.instructions, "train")
         return scan_train(source, task.image_root, task.data.repeated_train_ids, cache=task.features)
 
     def _truth(self) -> None:
@@ -153,16 +153,18 @@ class _Verification:
             return
         lines = self.unusable(self.task.name, tests, references)
         self.findings.add_all("truth", "test", len(lines), lines)
-        for row, reference in zip(tests, references, strict=True):
-            stated, true = given_answer(row).strip(), str(reference.get("answer", "")).strip()
-            if "answer_bbox" not in row.fields and stated and stated.casefold() != true.casefold():
-                self.findings.add("truth_differs", "test", f"{row.where}: {stated!r}, truth {true!r}")
+        for sample, reference in zip(tests, references, strict=True):
+            stated, true = given_answer(sample).strip(), str(reference.get("answer", "")).strip()
+            if "answer_bbox" not in sample.fields and stated and stated.casefold() != true.casefold():
+                self.findings.add("truth_differs", "test", f"{sample.where}: {stated!r}, truth {true!r}")
 
     def _shared_ids(self) -> None:
         train, test = (np.array(self.scans[split].ids, np.uint64) for split in SPLITS)
         both = np.nonzero(np.isin(test, train))[0].tolist()
-        rows = self.scans["test"].id_rows
-        examples = [f"{self.files['test']} row {rows[at]}: its id is in train.json, too" for at in both[:EXAMPLES]]
+        samples = self.scans["test"].id_samples
+        examples = [
+            f"{self.files['test']} sample {samples[at]}: its id is in train.json, too" for at in both[:EXAMPLES]
+        ]
         self.findings.add_all("shared_id", "test", len(both), examples)
 
     def _count(self, published: bool) -> dict[str, list[dict[str, Any]]]:
@@ -173,12 +175,12 @@ class _Verification:
             self.findings.add_all("count", "", len(error.problems), error.problems)
             return {split: [] for split in SPLITS}
         for split, scan in self.scans.items():
-            if kind := count_problem(scan.rows, known[split]):
+            if kind := count_problem(scan.samples, known[split]):
                 wanted = ", ".join(f"{each.count} ({each.source})" for each in known[split])
-                self.findings.add(kind, split, f"{self.files[split]}: {scan.rows} rows; expected {wanted}")
+                self.findings.add(kind, split, f"{self.files[split]}: {scan.samples} samples; expected {wanted}")
         return {
             split: [
-                {**asdict(each), "agrees": split in self.scans and each.agrees(self.scans[split].rows)}
+                {**asdict(each), "agrees": split in self.scans and each.agrees(self.scans[split].samples)}
                 for each in entries
             ]
             for split, entries in known.items()
@@ -205,34 +207,34 @@ class _Verification:
         without = {f"{split}_without": scan.without_image for split, scan in self.scans.items()}
         for split, scan in self.scans.items():
             if images and scan.without_image:
-                line = f"{self.files[split]}: {scan.without_image} of {scan.rows} rows"
+                line = f"{self.files[split]}: {scan.without_image} of {scan.samples} samples"
                 self.findings.add("no_image", split, line, scan.without_image)
         return {"distinct": len(images), "sound": len(survey.facts), **without}
 
     def _broken(self, split: str, scan: Scan, survey: Survey) -> None:
         for image, text in survey.problems.items():
             if image in scan.questions.images:
-                row = scan.questions.row_of(image)
-                self.findings.add("image", split, f"{self.files[split]} row {row}: {text}")
+                sample = scan.questions.sample_of(image)
+                self.findings.add("image", split, f"{self.files[split]} sample {sample}: {text}")
         for image, text in survey.warned.items():
             if image in scan.questions.images:
-                row = scan.questions.row_of(image)
-                self.findings.add("image_warning", split, f"{self.files[split]} row {row}: {image}: {text}")
+                sample = scan.questions.sample_of(image)
+                self.findings.add("image_warning", split, f"{self.files[split]} sample {sample}: {image}: {text}")
 
     def _repeated(self, split: str, scan: Scan, survey: Survey) -> None:
         pairs = repeated(scan.questions, survey.facts)
-        examples = [f"{self.files[split]} row {later}: as in row {first}" for later, first in pairs[:EXAMPLES]]
+        examples = [f"{self.files[split]} sample {later}: as in sample {first}" for later, first in pairs[:EXAMPLES]]
         self.findings.add_all("repeated_question", split, len(pairs), examples)
 
     def _leaks(self, found: Shared) -> None:
         train, test = self.files["train"], self.files["test"]
         for kind, pairs in (("shared_question", found.questions), ("shared_text", found.texts)):
-            examples = [f"{test} row {mine}: as {train.name} row {theirs}" for mine, theirs in pairs[:EXAMPLES]]
+            examples = [f"{test} sample {mine}: as {train.name} sample {theirs}" for mine, theirs in pairs[:EXAMPLES]]
             self.findings.add_all(kind, "test", len(pairs), examples)
         questions = self.scans["test"].questions
-        lines = [f"{test} row {questions.row_of(image)}: {image}" for image in found.same_path[:EXAMPLES]]
+        lines = [f"{test} sample {questions.sample_of(image)}: {image}" for image in found.same_path[:EXAMPLES]]
         for image, other in found.same_content[:EXAMPLES]:
-            lines.append(f"{test} row {questions.row_of(image)}: {image} has the bytes of {other}")
+            lines.append(f"{test} sample {questions.sample_of(image)}: {image} has the bytes of {other}")
         self.findings.add_all("shared_image", "test", len(found.same_path) + len(found.same_content), lines)
 
     def _answers(self, made: TaskReport) -> None:
@@ -246,14 +248,15 @@ class _Verification:
             made.lengths[split] = asdict(lengths(tokens, scan.answers, limit))
             over = [(tokens[text], text) for text in scan.answers if tokens[text] > limit]
             lines = [
-                f"{self.files[split]} row {scan.answer_row[text]}: {size} tokens, max_new_tokens={limit}: {text[:80]!r}"
+                f"{self.files[split]} sample {scan.answer_sample[text]}: {size} tokens, max_new_tokens={limit}: "
+                f"{text[:80]!r}"
                 for size, text in sorted(over, reverse=True)[:EXAMPLES]
             ]
             self.findings.add_all("long_answer", split, made.lengths[split]["over"], lines)
 
 
 def count_problem(found: int, known: Sequence[Expected]) -> str | None:
-    """Kind of finding for a number of rows, or None when it agrees with one of the surest statements or all are absent.
+    """Kind of finding for a number of samples, or None when it agrees with one of the surest statements, or none is.
 
     What was recorded when the data was built outweighs exact published numbers, and those outweigh round ones.
     """

@@ -13,7 +13,7 @@ from coin_lightning.benchmarks.coin import split_build
 from coin_lightning.benchmarks.coin.build import build_task
 from coin_lightning.benchmarks.coin.options import BuildOptions
 from coin_lightning.errors import ConfigError, DataError
-from coin_lightning.tasks.rows import read_test, read_train
+from coin_lightning.tasks.samples import read_test, read_train
 from coin_lightning.tasks.truth import GQAAnswers, TextVQAAnswers
 
 SHORT = "Answer the question using a single word or phrase."
@@ -50,7 +50,7 @@ def load(root: Path, name: str) -> Any:
 def test_gqa_from_end_to_end(raw, tmp_path):
     out = tmp_path / "coin"
     built = build_task("gqa", raw, out)
-    assert [(split.split, split.rows, split.questions, split.fresh) for split in built] == [
+    assert [(split.split, split.samples, split.questions, split.fresh) for split in built] == [
         ("train", 2, 3, True), ("test", 2, 2, True),
     ]  # fmt: skip
     assert load(out, "Instructions_Original/GQA/train.json") == [
@@ -77,7 +77,7 @@ def test_gqa_from_end_to_end(raw, tmp_path):
     assert load(out, "Instructions_Diverse/GQA/test.json")[1] == {
         "question_id": "92", "image": "./GQA/images/n5.jpg", "text": f"Which side?\n{diverse}", "answer": "left",
     }  # fmt: skip
-    texts = [row["text"] for row in load(out, "Instructions_10Type/GQA/test.json")]
+    texts = [sample["text"] for sample in load(out, "Instructions_10Type/GQA/test.json")]
     assert all(text.split("\n")[-1] not in (SHORT, diverse) for text in texts)
     assert load(out, "cl_dataset/GQA/testdev_balanced_questions.json") == TEST
 
@@ -87,7 +87,7 @@ def test_the_project_reads_what_was_built(raw, tmp_path):
     build_task("gqa", raw, out)
     images = out / "cl_dataset"
     trains = read_train(out / "Instructions_10Type/GQA/train.json", images)
-    assert [(row.id, row.image, len(row.turns)) for row in trains] == [
+    assert [(sample.id, sample.image, len(sample.turns)) for sample in trains] == [
         ("11", "GQA/images/11.jpg", 2), ("12", "GQA/images/12.jpg", 1),
     ]  # fmt: skip
     tests = list(read_test(out / "Instructions_Original/GQA/test.json", images))
@@ -103,8 +103,8 @@ def test_textvqa_ends_where_its_truth_is_read(tmp_path):
         content = {"dataset_type": split, "data": [{**entry, "set_name": split}]}
         (raw / f"TextVQA_0.5.1_{split}.json").write_text(json.dumps(content))
     build_task("textvqa", raw, out)
-    (row,) = tests = list(read_test(out / "Instructions_Original/TextVQA/val.json", out / "cl_dataset"))
-    assert row.id == "34602"
+    (sample,) = tests = list(read_test(out / "Instructions_Original/TextVQA/val.json", out / "cl_dataset"))
+    assert sample.id == "34602"
     (reference,) = TextVQAAnswers()(tests, out / "cl_dataset")
     assert reference["answers"] == ["dr pepper"] * 10
     assert load(out, "Instructions_Original/TextVQA/val.json")[0]["question_id"] == 34602
@@ -136,19 +136,19 @@ def test_a_killed_build_goes_on_where_it_was(raw, tmp_path):
     out, whole = tmp_path / "coin", tmp_path / "whole"
     child = os.fork()
     if child == 0:  # dies in the middle of the test split
-        row = split_build.test_row
+        sample = split_build.test_sample
 
         def killing(turn, *args):
             if turn.id == "92":
                 os.kill(os.getpid(), signal.SIGKILL)
-            return row(turn, *args)
+            return sample(turn, *args)
 
-        split_build.test_row = killing
+        split_build.test_sample = killing
         build_task("gqa", raw, out)
         os._exit(3)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     train = out / "Instructions_10Type/GQA/train.json"
-    assert [row["id"] for row in json.loads(train.read_text())] == ["11", "12"]
+    assert [sample["id"] for sample in json.loads(train.read_text())] == ["11", "12"]
     assert not (out / "Instructions_10Type/GQA/test.json").exists()
     assert (out / "Instructions_10Type/GQA/.test.json.part").exists()
     before = train.stat().st_ino
@@ -168,7 +168,7 @@ def test_problems_of_both_splits_come_together(raw, tmp_path):
     assert "id 02: image" in caught.value.problems[0]
     assert "question 93: needs texts imageId, question and answer" in caught.value.problems[1]
     built = build_task("gqa", raw, tmp_path / "coin", BuildOptions(skip=True))
-    assert [(split.rows, split.questions, split.skipped) for split in built] == [(1, 2, 1), (2, 2, 1)]
+    assert [(split.samples, split.questions, split.skipped) for split in built] == [(1, 2, 1), (2, 2, 1)]
     skipped = load(tmp_path / "coin", "build/GQA/skipped.json")
     assert {split: entry["count"] for split, entry in skipped.items()} == {"train": 1, "test": 1}
 

@@ -1,4 +1,4 @@
-"""GQA rows from hand-written questions, in one file or in parts; broken ones are told."""
+"""GQA samples from hand-written questions, in one file or in parts; broken ones are told."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from coin_lightning.benchmarks.coin.gqa import rows, sources
-from coin_lightning.benchmarks.coin.raw_row import RawRow
+from coin_lightning.benchmarks.coin.gqa import samples, sources
+from coin_lightning.benchmarks.coin.raw_sample import RawSample
 from coin_lightning.errors import DataError
 
 ENTRY = {
@@ -26,10 +26,10 @@ def write(raw: Path, name: str = "train_balanced_questions.json", **questions: A
 
 def test_questions_of_a_image_are_a_group(tmp_path):
     other = {**ENTRY, "question": "What is on the wall?", "answer": "pipe", "imageId": "n161313"}
-    found = list(rows(write(tmp_path, **{"02930152": ENTRY, "07333408": other}), "train"))
+    found = list(samples(write(tmp_path, **{"02930152": ENTRY, "07333408": other}), "train"))
     assert found == [
-        RawRow("02930152", "GQA/images/2354786.jpg", "Is the sky dark?", "yes", "2354786"),
-        RawRow("07333408", "GQA/images/n161313.jpg", "What is on the wall?", "pipe", "n161313"),
+        RawSample("02930152", "GQA/images/2354786.jpg", "Is the sky dark?", "yes", "2354786"),
+        RawSample("07333408", "GQA/images/n161313.jpg", "What is on the wall?", "pipe", "n161313"),
     ]
 
 
@@ -38,13 +38,13 @@ def test_parts_in_a_folder_are_read_in_the_order_of_their_numbers(tmp_path):
         write(
             tmp_path, f"questions/train_balanced_questions/train_balanced_questions_{part}.json", **{str(part): ENTRY}
         )
-    assert [row.id for row in rows(tmp_path, "train")] == ["0", "2", "10"]
+    assert [sample.id for sample in samples(tmp_path, "train")] == ["0", "2", "10"]
     assert len(sources(tmp_path, "train")) == 3
 
 
 def test_test_is_testdev(tmp_path):
     raw = write(tmp_path, "questions1.2/testdev_balanced_questions.json", **{"201307251": ENTRY})
-    assert [row.id for row in rows(raw, "test")] == ["201307251"]
+    assert [sample.id for sample in samples(raw, "test")] == ["201307251"]
 
 
 @pytest.mark.parametrize(
@@ -57,21 +57,21 @@ def test_test_is_testdev(tmp_path):
     ],
 )
 def test_a_broken_question_is_a_problem(tmp_path, entry, words):
-    problem, row = rows(write(tmp_path, **{"1": entry, "2": ENTRY}), "train")
+    problem, sample = samples(write(tmp_path, **{"1": entry, "2": ENTRY}), "train")
     assert problem.text.startswith(str(tmp_path / "train_balanced_questions.json"))
     assert words in problem.text
-    assert row.id == "2"
+    assert sample.id == "2"
 
 
 def test_files_of_another_kind(tmp_path):
     with pytest.raises(DataError, match="GQA's balanced questions for test is missing"):
-        list(rows(tmp_path, "test"))
+        list(samples(tmp_path, "test"))
     (tmp_path / "train_balanced_questions").mkdir()
     with pytest.raises(DataError, match="the folder holds no JSON file"):
-        list(rows(tmp_path, "train"))
+        list(samples(tmp_path, "train"))
     write(tmp_path, **{"1": {**ENTRY, "isBalanced": False}})
     with pytest.raises(DataError, match="isBalanced is false, so this file has all questions"):
-        list(rows(tmp_path, "train"))
+        list(samples(tmp_path, "train"))
     (tmp_path / "train_balanced_questions.json").write_text('{"1": {"question": "Is')
     with pytest.raises(DataError, match=r"malformed JSON \(behind item 0: parse error: premature EOF"):
-        list(rows(tmp_path, "train"))
+        list(samples(tmp_path, "train"))

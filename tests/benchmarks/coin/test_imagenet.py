@@ -1,11 +1,11 @@
-"""ImageNet rows from small folders: drawn and listed classes, both layouts of val; what is missing is told."""
+"""ImageNet samples from small folders: drawn and listed classes, both layouts of val; what is missing is told."""
 
 from pathlib import Path
 
 import pytest
 
-from coin_lightning.benchmarks.coin.imagenet import QUESTION, chosen, rows, sources
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow
+from coin_lightning.benchmarks.coin.imagenet import QUESTION, chosen, samples, sources
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample
 from coin_lightning.errors import ConfigError, DataError
 
 NAMES = {
@@ -57,11 +57,11 @@ def test_draw_depends_on_the_seed_alone_and_keeps_namesakes_together(raw: Path):
         assert ("n02012849" in draw) == ("n03126707" in draw)
 
 
-def test_train_rows(raw: Path):
-    found = list(rows(raw, "train", classes="5"))
+def test_train_samples(raw: Path):
+    found = list(samples(raw, "train", classes="5"))
     assert len(found) == 12
     assert found[:2] == [
-        RawRow(f"n01440764_{n}.JPEG", f"ImageNet_withlabel/train/n01440764/n01440764_{n}.JPEG", QUESTION, "Tench")
+        RawSample(f"n01440764_{n}.JPEG", f"ImageNet_withlabel/train/n01440764/n01440764_{n}.JPEG", QUESTION, "Tench")
         for n in (1, 2)
     ]
 
@@ -69,7 +69,7 @@ def test_train_rows(raw: Path):
 def test_a_list_of_classes_may_bring_its_labels(raw: Path, tmp_path: Path):
     file = tmp_path / "classes.txt"
     file.write_text("n04355933 Pair of sunglasses\n\nn01440764\n")
-    assert {row.id: row.answer for row in rows(raw, "test", classes=str(file))} == {
+    assert {sample.id: sample.answer for sample in samples(raw, "test", classes=str(file))} == {
         "ILSVRC2012_val_00000001.JPEG": "Tench", "ILSVRC2012_val_00000006.JPEG": "Pair of sunglasses"
     }  # fmt: skip
     assert sources(raw, "test", classes=str(file)) == [raw / "LOC_synset_mapping.txt", file]
@@ -82,48 +82,48 @@ def test_a_list_of_classes_may_bring_its_labels(raw: Path, tmp_path: Path):
 
 
 def test_flat_val_with_the_solution(raw: Path):
-    in_folders = list(rows(raw, "test", classes="3", seed=1))
+    in_folders = list(samples(raw, "test", classes="3", seed=1))
     flatten(raw)
     lines = [f"ILSVRC2012_val_{n + 1:08d},{wnid} 1 2 3 4 {wnid} 5 6 7 8" for n, wnid in enumerate(NAMES)]
     (raw / "LOC_val_solution.csv").write_text("\n".join(["ImageId,PredictionString", *lines]) + "\n")
-    flat = list(rows(raw, "test", classes="3", seed=1))
-    assert [(row.id, row.answer) for row in flat] == [(row.id, row.answer) for row in in_folders]
+    flat = list(samples(raw, "test", classes="3", seed=1))
+    assert [(sample.id, sample.answer) for sample in flat] == [(sample.id, sample.answer) for sample in in_folders]
     assert flat[0].image == f"ImageNet_withlabel/val/{flat[0].id}"
     assert sources(raw, "test", classes="5") == [raw / "LOC_synset_mapping.txt", raw / "LOC_val_solution.csv"]
 
 
 def test_flat_val_with_numbers_and_their_meaning(raw: Path):
-    in_folders = list(rows(raw, "test", classes="5"))
+    in_folders = list(samples(raw, "test", classes="5"))
     flatten(raw)
     order = {wnid: 7 - place for place, wnid in enumerate(NAMES)}  # the numbering is not the alphabet's
     (raw / "map_clsloc.txt").write_text("".join(f"{wnid} {n} some_name\n" for wnid, n in order.items()))
     (raw / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{order[wnid]}\n" for wnid in NAMES))
-    assert [(row.id, row.answer) for row in rows(raw, "test", classes="5")] == [
-        (row.id, row.answer) for row in in_folders
+    assert [(sample.id, sample.answer) for sample in samples(raw, "test", classes="5")] == [
+        (sample.id, sample.answer) for sample in in_folders
     ]
 
 
 def test_flat_val_problems(raw: Path):
     flatten(raw)
     with pytest.raises(DataError, match=r"the labels of the flat folder val.*LOC_val_solution\.csv"):
-        list(rows(raw, "test", classes="5"))
+        list(samples(raw, "test", classes="5"))
     file = raw / "LOC_val_solution.csv"
     file.write_text("ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 1 2 3 4\nILSVRC2012_val_00000002\n")
-    found = list(rows(raw, "test", classes="5"))
-    assert isinstance(found[0], RawRow)
+    found = list(samples(raw, "test", classes="5"))
+    assert isinstance(found[0], RawSample)
     texts = [problem.text for problem in found[1:] if isinstance(problem, Problem)]
     assert f"{file} line 3: '' is no class" in texts[0]
     assert len(texts) == 1 + 5
     assert "no image of class n04355933 (Sunglass)" in texts[-1]
     file.write_text("a,b\n")
     with pytest.raises(DataError, match="must begin with ImageId,PredictionString"):
-        list(rows(raw, "test", classes="5"))
+        list(samples(raw, "test", classes="5"))
 
 
 def test_missing_class_folder_is_told(raw: Path):
     for file in (raw / "train" / "n04355933").iterdir():
         file.unlink()
-    *found, problem = rows(raw, "train", classes="5")
+    *found, problem = samples(raw, "train", classes="5")
     assert len(found) == 10
     assert isinstance(problem, Problem)
     assert "no image of class n04355933 (Sunglass)" in problem.text

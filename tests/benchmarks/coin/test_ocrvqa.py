@@ -1,4 +1,4 @@
-"""OCR-VQA rows from hand-written books; broken ones are told."""
+"""OCR-VQA samples from hand-written books; broken ones are told."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from coin_lightning.benchmarks.coin.ocrvqa import rows
-from coin_lightning.benchmarks.coin.raw_row import RawRow
+from coin_lightning.benchmarks.coin.ocrvqa import samples
+from coin_lightning.benchmarks.coin.raw_sample import RawSample
 from coin_lightning.errors import DataError
 
 BOOK = {
@@ -25,11 +25,11 @@ def write(raw: Path, **books: Any) -> Path:
 def test_questions_of_a_book_are_a_group(tmp_path):
     raw = write(tmp_path, **{"761183272": BOOK, "9": {**BOOK, "split": 3}, "8": {**BOOK, "split": 2}})
     image = "OCR-VQA/images/761183272.jpg"
-    assert list(rows(raw, "train")) == [
-        RawRow("761183272_0", image, "Who wrote this book?", "Sandra B.", "761183272"),
-        RawRow("761183272_1", image, "What is the year printed on this calendar?", "2015", "761183272"),
+    assert list(samples(raw, "train")) == [
+        RawSample("761183272_0", image, "Who wrote this book?", "Sandra B.", "761183272"),
+        RawSample("761183272_1", image, "What is the year printed on this calendar?", "2015", "761183272"),
     ]
-    assert [row.id for row in rows(raw, "test")] == ["9_0", "9_1"]
+    assert [sample.id for sample in samples(raw, "test")] == ["9_0", "9_1"]
 
 
 def test_the_suffix_is_that_of_the_url_unless_unpacked_as_jpg(tmp_path):
@@ -38,7 +38,7 @@ def test_the_suffix_is_that_of_the_url_unless_unpacked_as_jpg(tmp_path):
     (raw / "images").mkdir()
     for name in ("a.gif", "b.gif", "b.jpg"):
         (raw / "images" / name).touch()
-    names = [str(row.image).removeprefix("OCR-VQA/images/") for row in rows(raw, "train")]
+    names = [str(sample.image).removeprefix("OCR-VQA/images/") for sample in samples(raw, "train")]
     assert names == ["a.gif", "b.jpg", "c.jpg", "d.jpg"]
 
 
@@ -52,15 +52,15 @@ def test_the_suffix_is_that_of_the_url_unless_unpacked_as_jpg(tmp_path):
     ],
 )
 def test_a_broken_book_is_a_problem(tmp_path, book, words):
-    problem, *found = rows(write(tmp_path, **{"1": book, "2": BOOK}), "train")
+    problem, *found = samples(write(tmp_path, **{"1": book, "2": BOOK}), "train")
     assert problem.text.startswith(str(tmp_path / "dataset.json"))
     assert words in problem.text
-    assert [row.id for row in found] == ["2_0", "2_1"]
+    assert [sample.id for sample in found] == ["2_0", "2_1"]
 
 
-def test_a_question_that_is_no_text_is_a_problem_and_its_neighbours_rows(tmp_path):
+def test_a_question_that_is_no_text_is_a_problem_and_its_neighbours_samples(tmp_path):
     book = {**BOOK, "questions": ["Q?", None, "R?"], "answers": ["a", "b", ["c"]]}
-    first, *problems = rows(write(tmp_path, **{"1": book}), "train")
+    first, *problems = samples(write(tmp_path, **{"1": book}), "train")
     assert first.id == "1_0"
     assert [problem.text.split(": ")[1] for problem in problems] == [
         "questions[1] or its answer is no text; mend or remove it",
@@ -70,4 +70,4 @@ def test_a_question_that_is_no_text_is_a_problem_and_its_neighbours_rows(tmp_pat
 
 def test_missing_file(tmp_path):
     with pytest.raises(DataError, match=r"dataset\.json is missing"):
-        list(rows(tmp_path, "train"))
+        list(samples(tmp_path, "train"))

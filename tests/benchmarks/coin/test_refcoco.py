@@ -1,4 +1,4 @@
-"""Grounding rows from hand-written references and annotations; broken ones are told, not lost."""
+"""Grounding samples from hand-written references and annotations; broken ones are told, not lost."""
 
 import json
 import pickle
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow
-from coin_lightning.benchmarks.coin.refcoco import RAW, rows, sources
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample
+from coin_lightning.benchmarks.coin.refcoco import RAW, samples, sources
 from coin_lightning.errors import ConfigError, DataError
 
 FILES = {"refcoco": "refs(unc).p", "refcoco+": "refs(unc).p", "refcocog": "refs(umd).p"}
@@ -67,10 +67,10 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_train_rows_of_a_image_stand_together_in_one_group(raw: Path):
-    found = list(rows(raw, "train", sets="refcoco"))
+def test_train_samples_of_a_image_stand_together_in_one_group(raw: Path):
+    found = list(samples(raw, "train", sets="refcoco"))
     image5, image6 = (f"COCO2014/train2014/COCO_train2014_{number:012d}.jpg" for number in (5, 6))
-    assert [(row.id, row.group, row.image, row.question, row.answer) for row in found] == [
+    assert [(sample.id, sample.group, sample.image, sample.question, sample.answer) for sample in found] == [
         # 200 x 100: y moves by 50 and all is divided by 200.
         ("refcoco_10", "refcoco_5", image5, "left cat", "[0.2,0.35,0.5,0.55]"),
         ("refcoco_11", "refcoco_5", image5, "the cat", "[0.2,0.35,0.5,0.55]"),
@@ -79,10 +79,10 @@ def test_train_rows_of_a_image_stand_together_in_one_group(raw: Path):
     ]
 
 
-def test_test_rows_have_both_boxes_and_the_size(raw: Path):
-    found = list(rows(raw, "test"))
+def test_test_samples_have_both_boxes_and_the_size(raw: Path):
+    found = list(samples(raw, "test"))
     ids = ["refcoco_50", "refcoco_60", "refcoco+_50", "refcoco+_60", "refcocog_20", "refcocog_21"]
-    assert [row.id for row in found] == ids
+    assert [sample.id for sample in found] == ids
     assert found[0].question == "a person"
     assert dict(found[0].fields) == {
         "answer_bbox": "[0.2,0.35,0.5,0.55]", "origin_answer_bbox": "[0.2,0.2,0.5,0.6]", "size": [200, 100]
@@ -91,24 +91,24 @@ def test_test_rows_have_both_boxes_and_the_size(raw: Path):
 
 def test_ids_are_unique_over_the_three_sets(raw: Path):
     for split in ("train", "test"):
-        ids = [row.id for row in rows(raw, split)]
+        ids = [sample.id for sample in samples(raw, split)]
         assert len(ids) == len(set(ids))
-    assert len({row.group for row in rows(raw, "train")}) == 5
+    assert len({sample.group for sample in samples(raw, "train")}) == 5
 
 
 def test_other_splits_can_make_the_test(raw: Path):
-    assert [row.question for row in rows(raw, "test", sets="refcoco+", test_splits="val,testB")] == [
+    assert [sample.question for sample in samples(raw, "test", sets="refcoco+", test_splits="val,testB")] == [
         "never used", "a thing"
     ]  # fmt: skip
 
 
 def test_other_peoples_splits_are_found_by_their_file(raw: Path):
     (raw / "refcocog" / "refs(google).p").write_bytes(pickle.dumps([reference(8, "train", 5, "theirs", ann=101)], 0))
-    assert [row.question for row in rows(raw, "train", sets="refcocog", refcocog="google")] == ["theirs"]
+    assert [sample.question for sample in samples(raw, "train", sets="refcocog", refcocog="google")] == ["theirs"]
     with pytest.raises(DataError, match=r"refs\(google\)\.p: has no reference of split test.*only train"):
-        list(rows(raw, "test", sets="refcocog", refcocog="google"))
+        list(samples(raw, "test", sets="refcocog", refcocog="google"))
     with pytest.raises(DataError, match=r"looked for refs\(google\)\.p"):
-        list(rows(raw, "train", refcoco="google"))
+        list(samples(raw, "train", refcoco="google"))
 
 
 def test_sources_are_the_six_files(raw: Path):
@@ -122,11 +122,11 @@ def test_sources_are_the_six_files(raw: Path):
         sources(raw / "refcoco", "train")
 
 
-def broken(tmp_path: Path, record: Any, images: dict, boxes: dict) -> list[RawRow | Problem]:
+def broken(tmp_path: Path, record: Any, images: dict, boxes: dict) -> list[RawSample | Problem]:
     good = reference(9, "train", 5, "good", ann=109)
     images, boxes = {5: (200, 100), **images}, {109: (5, [0, 0, 10, 10]), **boxes}
     write_set(tmp_path, "refcoco", [record, good], images, boxes)
-    return list(rows(tmp_path, "train", sets="refcoco"))
+    return list(samples(tmp_path, "train", sets="refcoco"))
 
 
 @pytest.mark.parametrize(
@@ -150,27 +150,27 @@ def broken(tmp_path: Path, record: Any, images: dict, boxes: dict) -> list[RawRo
         (reference(1, "train", 6, "x"), {6: (0, 9)}, {101: (6, [0, 0, 1, 1])}, "image_id 6 with name and size"),
     ],
 )
-def test_a_broken_record_is_a_problem_and_the_others_are_rows(tmp_path, record, images, boxes, message):
-    problem, row = sorted(broken(tmp_path, record, images, boxes), key=lambda found: isinstance(found, RawRow))
+def test_a_broken_record_is_a_problem_and_the_others_are_samples(tmp_path, record, images, boxes, message):
+    problem, sample = sorted(broken(tmp_path, record, images, boxes), key=lambda found: isinstance(found, RawSample))
     assert isinstance(problem, Problem)
     assert message in problem.text
     assert str(tmp_path / "refcoco") in problem.text
-    assert isinstance(row, RawRow)
-    assert row.question == "good"
+    assert isinstance(sample, RawSample)
+    assert sample.question == "good"
 
 
 def test_a_wrong_or_hostile_file_is_an_error(raw: Path):
     file = raw / "refcoco" / "refs(unc).p"
     file.write_bytes(pickle.dumps({"refs": []}))
     with pytest.raises(DataError, match=r"must hold a list of references, found dict"):
-        list(rows(raw, "train"))
+        list(samples(raw, "train"))
     file.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(DataError, match=r"refs\(unc\)\.p: global os\.system is refused"):
-        list(rows(raw, "train"))
+        list(samples(raw, "train"))
     file.write_bytes(pickle.dumps([reference(1, "train", 5, "x")]))
     (raw / "refcoco" / "instances.json").write_text('{"images": [{"id": 5')
     with pytest.raises(DataError, match=r"instances\.json: malformed JSON"):
-        list(rows(raw, "train"))
+        list(samples(raw, "train"))
 
 
 def test_the_task_is_coins_grounding():

@@ -164,9 +164,7 @@ def test_hostile_pickle_is_refused_by_name_and_runs_nothing(tmp_path, name, prot
     marker, file = tmp_path / "ran", tmp_path / "refs(unc).p"
     program = pickle.dumps([{"ref_id": 1}, hostile(marker)[name]], protocol)
     file.write_bytes(program)
-    with pytest.raises(
-        DataError, match=rf"refs\(unc\)\.p: global \S*{name}\S* is refused.*nothing of it was run"
-    ):
+    with pytest.raises(DataError, match=rf"refs\(unc\)\.p: global \S*{name}\S* is refused.*nothing of it was run"):
         load_plain(file)
     assert not marker.exists()
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from raw_mini import RAW_FOLDERS, image_sets, raw_options, write_raw
 
 pytestmark = pytest.mark.assets
-MORE = {"answers", "answer_type"}  # what raw test rows know and CoIN-mini's do not
+MORE = {"answers", "answer_type"}  # what raw test samples know and CoIN-mini's do not
 
 
 @pytest.fixture(scope="module")
@@ -36,40 +36,40 @@ def read(root: Path, folder: str, split: str, type_: str = "original") -> list[d
     return json.loads((root / FOLDERS[type_] / folder / f"{split}.json").read_text())
 
 
-def normal(row: dict[str, Any], task: str) -> dict[str, Any]:
-    """A row without what the raw formats cannot carry: the layout of ImageNet's folders, TextVQA's capitals."""
-    row = {key: value for key, value in row.items() if key not in MORE}
+def normal(sample: dict[str, Any], task: str) -> dict[str, Any]:
+    """A sample without what the raw formats cannot carry: the layout of ImageNet's folders, TextVQA's capitals."""
+    sample = {key: value for key, value in sample.items() if key not in MORE}
     if task == "imagenet":
-        row["image"] = Path(row["image"]).name
-    if task == "textvqa" and "answer" in row:
-        row["answer"] = row["answer"].casefold()
-    return row
+        sample["image"] = Path(sample["image"]).name
+    if task == "textvqa" and "answer" in sample:
+        sample["answer"] = sample["answer"].casefold()
+    return sample
 
 
-def expected(rows: list[dict[str, Any]], task: str) -> dict[Any, dict[str, Any]]:
-    """CoIN-mini's rows by id, with the ids that the raw formats of VizWiz, OCR-VQA and RefCOCO give them."""
+def expected(samples: list[dict[str, Any]], task: str) -> dict[Any, dict[str, Any]]:
+    """CoIN-mini's samples by id, with the ids that the raw formats of VizWiz, OCR-VQA and RefCOCO give them."""
     seen: Counter[str] = Counter()
     found = {}
-    for row in rows:
-        key = "id" if "id" in row else "question_id"
-        name = Path(row.get("image", "")).stem
+    for sample in samples:
+        key = "id" if "id" in sample else "question_id"
+        name = Path(sample.get("image", "")).stem
         seen[name] += 1
         if task == "vizwiz":
-            row = {**row, key: name if seen[name] == 1 else f"{name}_{seen[name]}"}
+            sample = {**sample, key: name if seen[name] == 1 else f"{name}_{seen[name]}"}
         elif task == "ocrvqa":
-            row = {**row, key: f"{row[key][:-1]}_{row[key][-1]}"}
+            sample = {**sample, key: f"{sample[key][:-1]}_{sample[key][-1]}"}
         elif task == "grounding":
-            row = {**row, key: f"{image_sets(rows)[int(name[-12:])]}_{row[key]}"}
-        found[row[key]] = normal(row, task)
+            sample = {**sample, key: f"{image_sets(samples)[int(name[-12:])]}_{sample[key]}"}
+        found[sample[key]] = normal(sample, task)
     return found
 
 
 @pytest.mark.parametrize("task", RAW_TASKS)
-def test_rows_are_the_same(small_suite, raw, tmp_path, task):
+def test_samples_are_the_same(small_suite, raw, tmp_path, task):
     build(raw, tmp_path, task, types=("original",), grouped=False)
     folder, evaluation = RAW_TASKS[task].folder, RAW_TASKS[task].evaluation
     for split, key, count in (("train", "id", 60), (evaluation, "question_id", 30)):
-        built = {row[key]: normal(row, task) for row in read(tmp_path, folder, split)}
+        built = {sample[key]: normal(sample, task) for sample in read(tmp_path, folder, split)}
         assert len(built) == count
         assert built == expected(read(small_suite[0], folder, split), task)
 
@@ -79,8 +79,8 @@ def test_images_and_ground_truth_are_the_same(small_suite, raw, tmp_path, task):
     build(raw, tmp_path, task, types=("original",), grouped=False)
     folder, evaluation = RAW_TASKS[task].folder, RAW_TASKS[task].evaluation
     for split in ("train", evaluation):
-        for row in read(tmp_path, folder, split):
-            assert "image" not in row or (tmp_path / "cl_dataset" / row["image"]).is_file()
+        for sample in read(tmp_path, folder, split):
+            assert "image" not in sample or (tmp_path / "cl_dataset" / sample["image"]).is_file()
     for name in RAW_TASKS[task].truths:
         built, mini = (json.loads((root / "cl_dataset" / name).read_text()) for root in (tmp_path, small_suite[0]))
         if task == "textvqa":
@@ -92,19 +92,23 @@ def test_images_and_ground_truth_are_the_same(small_suite, raw, tmp_path, task):
 def test_every_type_and_conversation_holds_the_same_questions(small_suite, raw, tmp_path, task):
     build(raw, tmp_path, task)
     folder = RAW_TASKS[task].folder
-    mini = Counter(turn for row in read(small_suite[0], folder, "train") for turn in turns(row))
+    mini = Counter(turn for sample in read(small_suite[0], folder, "train") for turn in turns(sample))
     for type_ in FOLDERS:
-        rows = read(tmp_path, folder, "train", type_)
-        assert len({row["id"] for row in rows}) == len(rows) <= 60
-        assert sum(len(row["conversations"]) for row in rows) == 120
-        assert Counter(turn[2] for row in rows for turn in turns(row)) == Counter(turn[2] for turn in mini.elements())
+        samples = read(tmp_path, folder, "train", type_)
+        assert len({sample["id"] for sample in samples}) == len(samples) <= 60
+        assert sum(len(sample["conversations"]) for sample in samples) == 120
+        assert Counter(turn[2] for sample in samples for turn in turns(sample)) == Counter(
+            turn[2] for turn in mini.elements()
+        )
         if task != "grounding":  # there the question stands inside the instruction
-            assert Counter(turn[1:] for row in rows for turn in turns(row)) == Counter(t[1:] for t in mini.elements())
+            assert Counter(turn[1:] for sample in samples for turn in turns(sample)) == Counter(
+                t[1:] for t in mini.elements()
+            )
 
 
-def turns(row: dict[str, Any]) -> list[tuple[str, str, str]]:
+def turns(sample: dict[str, Any]) -> list[tuple[str, str, str]]:
     """(image, question without instruction, answer) of a conversation."""
-    human, gpt = row["conversations"][::2], row["conversations"][1::2]
+    human, gpt = sample["conversations"][::2], sample["conversations"][1::2]
     first_lines = (part["value"].removeprefix("<image>\n").split("\n")[0] for part in human)
-    image = Path(row.get("image", "")).name
+    image = Path(sample.get("image", "")).name
     return [(image, text, part["value"]) for text, part in zip(first_lines, gpt, strict=True)]

@@ -1,4 +1,4 @@
-"""ScienceQA rows from hand-written problems, with and without image and hint; broken problems are told."""
+"""ScienceQA samples from hand-written problems, with and without image and hint; broken problems are told."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow
-from coin_lightning.benchmarks.coin.scienceqa import RAW, rows, sources
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample
+from coin_lightning.benchmarks.coin.scienceqa import RAW, samples, sources
 from coin_lightning.errors import DataError
 
 PROBLEM = {
@@ -33,15 +33,15 @@ def test_question_context_options_and_letter(tmp_path):
     raw = write(tmp_path, problems, {"train": ["1", "2"], "val": ["3"], "test": ["4"], "minitrain": ["1"]})
     options = "Options: (A) a trout (B) a whale (C) an eagle"
     question = "Which of these is a mammal?"
-    assert list(rows(raw, "train")) == [
-        RawRow("1", None, f"{question}\nContext: N/A\n{options}", "B"),
-        RawRow(
+    assert list(samples(raw, "train")) == [
+        RawSample("1", None, f"{question}\nContext: N/A\n{options}", "B"),
+        RawSample(
             "2", "ScienceQA/images/train/2/image.png", f"{question}\nContext: It lives\nin the sea.\n{options}", "A"
         ),
     ]
-    (row,) = rows(raw, "test")
-    assert (row.id, row.image, row.answer) == ("4", "ScienceQA/images/test/4/image.png", "B")
-    assert row.question.endswith("\nOptions: (A) yes (B) no")
+    (sample,) = samples(raw, "test")
+    assert (sample.id, sample.image, sample.answer) == ("4", "ScienceQA/images/test/4/image.png", "B")
+    assert sample.question.endswith("\nOptions: (A) yes (B) no")
 
 
 @pytest.mark.parametrize(
@@ -60,16 +60,16 @@ def test_question_context_options_and_letter(tmp_path):
 )
 def test_a_broken_problem_is_told_with_its_id(tmp_path, change, message):
     raw = write(tmp_path, {"7": {**PROBLEM, **change}, "8": PROBLEM}, {"train": ["7", "8"]})
-    problem, row = rows(raw, "train")
+    problem, sample = samples(raw, "train")
     assert isinstance(problem, Problem)
     assert problem.text.startswith(f"{raw / 'problems.json'} problem 7: ")
     assert message in problem.text
-    assert isinstance(row, RawRow)
+    assert isinstance(sample, RawSample)
 
 
 def test_ids_that_do_not_join_are_told(tmp_path):
     raw = write(tmp_path, {"1": PROBLEM, "2": "text", "9": PROBLEM}, {"train": ["1", "2", "5", "6"]})
-    texts = [found.text for found in rows(raw, "train") if isinstance(found, Problem)]
+    texts = [found.text for found in samples(raw, "train") if isinstance(found, Problem)]
     for text, expected in zip(texts, ("problem 2: must be an object", "id 5 of split 'train'", "id 6"), strict=True):
         assert expected in text
 
@@ -77,10 +77,10 @@ def test_ids_that_do_not_join_are_told(tmp_path):
 def test_a_wrong_splits_file_is_an_error(tmp_path):
     raw = write(tmp_path, {"1": PROBLEM}, {"train": ["1"], "val": []})
     with pytest.raises(DataError, match=r"pid_splits\.json: has no ids for split 'test', only 'train', 'val'"):
-        list(rows(raw, "test"))
+        list(samples(raw, "test"))
     (tmp_path / "pid_splits.json").unlink()
     with pytest.raises(DataError, match=r"pid_splits\.json is missing; looked for"):
-        list(rows(raw, "train"))
+        list(samples(raw, "train"))
 
 
 def test_sources_and_truths(tmp_path):

@@ -27,7 +27,7 @@ def test_truths_are_what_the_task_configs_read():
         config = OmegaConf.load(conf_dir() / "task" / f"{task.key}.yaml")[task.key]
         assert config.directory == task.folder
         assert config.get("data", {}).get("test_split", "test") == task.evaluation
-        truth = config.get("truth", {"_target_": "coin_lightning.tasks.truth.RowFields"})
+        truth = config.get("truth", {"_target_": "coin_lightning.tasks.truth.SampleFields"})
         read = [value for value in vars(get_object(truth["_target_"])()).values() if str(value).endswith(".json")]
         assert sorted(task.truths) == sorted(read)
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from coin_lightning.benchmarks.coin.raw_row import RawRow
+from coin_lightning.benchmarks.coin.raw_sample import RawSample
 from coin_lightning.benchmarks.coin.suite import RAW_TASKS
 from coin_lightning.benchmarks.coin.templates import FOLDERS, SOURCES, load_instructions
 from coin_lightning.benchmarks.layout import LETTER_ANSWER, SHORT_ANSWER
 from coin_lightning.benchmarks.mini_grounding import BOX_PROMPT
 
 
-def row(id_: str | int = "7", question: str = "What {question} is {this}?") -> RawRow:
-    return RawRow(id_, None, question, "x")
+def sample(id_: str | int = "7", question: str = "What {question} is {this}?") -> RawSample:
+    return RawSample(id_, None, question, "x")
 
 
 @pytest.mark.parametrize("task", RAW_TASKS)
@@ -60,7 +60,7 @@ def test_diverse_tells_most_tasks_apart():
 
 
 def test_the_question_is_put_in_as_it_is():
-    assert load_instructions("gqa").text("original", row(), 0) == f"What {{question}} is {{this}}?\n{SHORT_ANSWER}"
+    assert load_instructions("gqa").text("original", sample(), 0) == f"What {{question}} is {{this}}?\n{SHORT_ANSWER}"
 
 
 def test_draws_depend_on_seed_task_and_id_only():
@@ -69,12 +69,12 @@ def test_draws_depend_on_seed_task_and_id_only():
 
     def draws(instructions, seed):
         listed = [template.text for template in instructions.types["10type"]]
-        return [listed.index(instructions.text("10type", row(id_, "{question}"), seed)) for id_ in ids]
+        return [listed.index(instructions.text("10type", sample(id_, "{question}"), seed)) for id_ in ids]
 
     assert draws(gqa, 0) == draws(load_instructions("gqa"), 0)
     assert draws(gqa, 0) != draws(gqa, 1)
     assert draws(gqa, 0) != draws(vqav2, 0)
-    assert gqa.text("10type", row(5), 0) == gqa.text("10type", row("5"), 0)
+    assert gqa.text("10type", sample(5), 0) == gqa.text("10type", sample("5"), 0)
     counts = Counter(draws(gqa, 0))
     assert set(counts) == set(range(10))
     assert min(counts.values()) > 150  # 200 expected, standard deviation 13
@@ -86,7 +86,7 @@ def test_a_draw_worked_by_hand():
 
     number = int.from_bytes(hashlib.blake2b(b"0/gqa/07333408", digest_size=8).digest(), "big")
     gqa = load_instructions("gqa")
-    assert gqa.text("10type", row("07333408", "Q?"), 0) == gqa.types["10type"][number % 10].text.replace(
+    assert gqa.text("10type", sample("07333408", "Q?"), 0) == gqa.types["10type"][number % 10].text.replace(
         "{question}", "Q?"
     )
 

@@ -1,4 +1,4 @@
-"""TextVQA rows from hand-written annotations; broken ones are told."""
+"""TextVQA samples from hand-written annotations; broken ones are told."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow
-from coin_lightning.benchmarks.coin.textvqa import RAW, rows, sources
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample
+from coin_lightning.benchmarks.coin.textvqa import RAW, samples, sources
 from coin_lightning.errors import ConfigError, DataError
 
 ENTRY = {
@@ -27,19 +27,19 @@ def write(raw: Path, *entries: Any, split: str = "train", key: str = "data") -> 
 
 def test_question_answer_and_image(tmp_path):
     other = {**ENTRY, "question_id": 34601, "answers": ["Ale"] * 4 + ["pale ale"] * 5 + ["ale"]}
-    found = list(rows(write(tmp_path, ENTRY, other), "train"))
+    found = list(samples(write(tmp_path, ENTRY, other), "train"))
     image = "TextVQA/train_images/0054c91397f2fe05.jpg"
     assert found == [
-        RawRow(0, image, "what is the brand of phone?", "nokia"),
-        RawRow(34601, image, "what is the brand of phone?", "Ale"),  # 5 of "ale", capitals aside, come first
+        RawSample(0, image, "what is the brand of phone?", "nokia"),
+        RawSample(34601, image, "what is the brand of phone?", "Ale"),  # 5 of "ale", capitals aside, come first
     ]
-    assert all(row.group is None for row in found)  # every question is a row of its own
+    assert all(sample.group is None for sample in found)  # every question is a sample of its own
 
 
-def test_val_rows_have_the_same_form(tmp_path):
+def test_val_samples_have_the_same_form(tmp_path):
     raw = write(tmp_path, {**ENTRY, "set_name": "val", "question_id": 34602}, split="val")
-    (row,) = rows(raw, "val")
-    assert (row.id, row.answer, row.image) == (34602, "nokia", "TextVQA/train_images/0054c91397f2fe05.jpg")
+    (sample,) = samples(raw, "val")
+    assert (sample.id, sample.answer, sample.image) == (34602, "nokia", "TextVQA/train_images/0054c91397f2fe05.jpg")
     assert sources(raw, "val") == [raw / "TextVQA_0.5.1_val.json"]
     assert list(RAW.truths) == ["TextVQA/TextVQA_0.5.1_val.json"]
 
@@ -48,13 +48,13 @@ def test_ocr_words_stand_below_the_question(tmp_path):
     ocr = {"data": [{"image_id": "0054c91397f2fe05", "ocr_tokens": ["NOKIA", "a, b", "7"], "ocr_info": []}]}
     raw = write(tmp_path, ENTRY, {**ENTRY, "question_id": 1, "image_id": "unread"})
     (raw / "TextVQA_Rosetta_OCR_v0.2_train.json").write_text(json.dumps(ocr))
-    first, second = rows(raw, "train", ocr="rosetta")
+    first, second = samples(raw, "train", ocr="rosetta")
     assert first.question == "what is the brand of phone?\nReference OCR token: NOKIA, a, b, 7"
     assert isinstance(second, Problem)
     assert "(question_id 1): image_id 'unread' is not in the OCR file" in second.text
-    assert next(rows(raw, "train")).question == "what is the brand of phone?"
+    assert next(samples(raw, "train")).question == "what is the brand of phone?"
     with pytest.raises(ConfigError, match="ocr=yes: choose from none, rosetta"):
-        list(rows(raw, "train", ocr="yes"))
+        list(samples(raw, "train", ocr="yes"))
 
 
 @pytest.mark.parametrize(
@@ -67,25 +67,25 @@ def test_ocr_words_stand_below_the_question(tmp_path):
         ({"question_id": None}, "needs question_id, image_id and question"),
     ],
 )
-def test_a_broken_entry_is_a_problem_and_the_next_a_row(tmp_path, change, words):
+def test_a_broken_entry_is_a_problem_and_the_next_a_sample(tmp_path, change, words):
     raw = write(tmp_path, {**ENTRY, **change}, {**ENTRY, "question_id": 9})
-    problem, row = rows(raw, "train")
+    problem, sample = samples(raw, "train")
     assert problem.text.startswith(f"{raw / 'TextVQA_0.5.1_train.json'} data[0]")
     assert words in problem.text
-    assert row.id == 9
+    assert sample.id == 9
 
 
 def test_an_entry_that_is_no_object(tmp_path):
-    (problem,) = rows(write(tmp_path, "text"), "train")
+    (problem,) = samples(write(tmp_path, "text"), "train")
     assert "data[0]: must be an object, found str" in problem.text
 
 
 def test_files_of_another_kind(tmp_path):
     with pytest.raises(DataError, match="TextVQA's train file is missing"):
-        list(rows(tmp_path, "train"))
+        list(samples(tmp_path, "train"))
     raw = write(tmp_path / "val as train", {**ENTRY, "set_name": "val"})
     with pytest.raises(DataError, match="set_name is 'val', so this is not the train file"):
-        list(rows(raw, "train"))
+        list(samples(raw, "train"))
     raw = write(tmp_path / "other", ENTRY, key="entries")
     with pytest.raises(DataError, match="has no member 'data', only 'dataset_type', 'dataset_name'"):
-        list(rows(raw, "train"))
+        list(samples(raw, "train"))

@@ -1,4 +1,4 @@
-"""VizWiz rows from hand-written annotations, answerable or not; broken ones are told."""
+"""VizWiz samples from hand-written annotations, answerable or not; broken ones are told."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow
-from coin_lightning.benchmarks.coin.vizwiz import rows
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample
+from coin_lightning.benchmarks.coin.vizwiz import samples
 from coin_lightning.errors import ConfigError, DataError
 
 
@@ -30,11 +30,11 @@ def write(raw: Path, *entries: Any, file: str = "train.json") -> Path:
 
 
 def test_the_most_common_answer_and_the_ten(tmp_path):
-    (row,) = rows(write(tmp_path, ENTRY), "train")
+    (sample,) = samples(write(tmp_path, ENTRY), "train")
     ten = ["t36m", "T36M", "unanswerable"] + ["t36m"] * 7
     fields = {"answers": ten, "answer_type": "other"}
     image = "VizWiz/train/VizWiz_train_00000003.jpg"
-    assert row == RawRow("VizWiz_train_00000003", image, ENTRY["question"], "t36m", None, fields)
+    assert sample == RawSample("VizWiz_train_00000003", image, ENTRY["question"], "t36m", None, fields)
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_the_most_common_answer_and_the_ten(tmp_path):
     ],
 )
 def test_unanswerable(tmp_path, answerable, answers, answer):
-    (row,) = rows(write(tmp_path, {**ENTRY, "answerable": answerable, "answers": answers}), "train")
-    assert row.answer == answer
+    (sample,) = samples(write(tmp_path, {**ENTRY, "answerable": answerable, "answers": answers}), "train")
+    assert sample.answer == answer
 
 
 def test_a_second_question_about_a_image_gets_an_id_of_its_own(tmp_path):
-    found = list(rows(write(tmp_path, ENTRY, {**ENTRY, "question": "And this?"}, ENTRY), "train"))
-    assert [row.id for row in found] == [
+    found = list(samples(write(tmp_path, ENTRY, {**ENTRY, "question": "And this?"}, ENTRY), "train"))
+    assert [sample.id for sample in found] == [
         "VizWiz_train_00000003", "VizWiz_train_00000003_2", "VizWiz_train_00000003_3",
     ]  # fmt: skip
     assert found[1].question == "And this?"
@@ -66,12 +66,12 @@ def test_a_second_question_about_a_image_gets_an_id_of_its_own(tmp_path):
 
 def test_hint_and_other_folders(tmp_path):
     raw = write(tmp_path, {**ENTRY, "image": "VizWiz_val_00028000.jpg"}, file="Annotations/val.json")
-    (row,) = rows(raw, "val", hint="llava")
+    (sample,) = samples(raw, "val", hint="llava")
     hint = "When the provided information is insufficient, respond with 'Unanswerable'."
-    assert row.question == f"What is the captcha on this screenshot?\n{hint}"
-    assert row.image == "VizWiz/val/VizWiz_val_00028000.jpg"
+    assert sample.question == f"What is the captcha on this screenshot?\n{hint}"
+    assert sample.image == "VizWiz/val/VizWiz_val_00028000.jpg"
     with pytest.raises(ConfigError, match="hint=1: choose from none, llava"):
-        list(rows(raw, "val", hint="1"))
+        list(samples(raw, "val", hint="1"))
 
 
 @pytest.mark.parametrize(
@@ -85,18 +85,18 @@ def test_hint_and_other_folders(tmp_path):
     ],
 )  # fmt: skip
 def test_a_broken_entry_is_a_problem(tmp_path, change, words):
-    problem, row = rows(write(tmp_path, {**ENTRY, **change}, ENTRY), "train")
+    problem, sample = samples(write(tmp_path, {**ENTRY, **change}, ENTRY), "train")
     assert isinstance(problem, Problem)
     assert problem.text.startswith(f"{tmp_path / 'train.json'}[0]")
     assert words in problem.text
-    assert row.id == "VizWiz_train_00000003"
+    assert sample.id == "VizWiz_train_00000003"
 
 
 def test_files_of_another_kind(tmp_path):
     with pytest.raises(DataError, match="VizWiz's val is missing; looked for"):
-        list(rows(tmp_path, "val"))
+        list(samples(tmp_path, "val"))
     with pytest.raises(DataError, match="is of train, so this is not the val file"):
-        list(rows(write(tmp_path, ENTRY, file="val.json"), "val"))
+        list(samples(write(tmp_path, ENTRY, file="val.json"), "val"))
     (tmp_path / "train.json").write_text('{"data": []}')
     with pytest.raises(DataError, match="must hold an array, found an object"):
-        list(rows(tmp_path, "train"))
+        list(samples(tmp_path, "train"))

@@ -1,4 +1,4 @@
-"""VQAv2 rows: questions joined with annotations by id, in any order; what does not join is told."""
+"""VQAv2 samples: questions joined with annotations by id, in any order; what does not join is told."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow
-from coin_lightning.benchmarks.coin.vqav2 import rows, sources
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample
+from coin_lightning.benchmarks.coin.vqav2 import samples, sources
 from coin_lightning.errors import DataError
 
 
@@ -33,16 +33,16 @@ def write(raw: Path, questions: Any, annotations: Any, split: str = "train", sub
     return raw
 
 
-def test_rows_are_joined_by_id_not_by_place(tmp_path):
+def test_samples_are_joined_by_id_not_by_place(tmp_path):
     questions = [question(458752000, 458752), question(458752001, 458752, "What position?"), question(9000, 9)]
     annotations = [
         annotation(9000, 9, "yes", "no", kind="yes/no"),
         annotation(458752000, 458752, "net"),
         annotation(458752001, 458752, "pitcher", "catcher"),
     ]
-    found = {row.id: row for row in rows(write(tmp_path, questions, annotations), "train")}
+    found = {sample.id: sample for sample in samples(write(tmp_path, questions, annotations), "train")}
     image = "COCO2014/train2014/COCO_train2014_000000458752.jpg"
-    assert found[458752000] == RawRow(
+    assert found[458752000] == RawSample(
         458752000, image, "What is this photo taken looking through?", "net", "458752",
         {"answers": ["net"] * 10, "answer_type": "other"},
     )  # fmt: skip
@@ -55,8 +55,8 @@ def test_rows_are_joined_by_id_not_by_place(tmp_path):
 
 def test_val_has_its_own_files_and_images(tmp_path):
     raw = write(tmp_path, [question(5, 42)], [annotation(5, 42, "2")], "val")
-    (row,) = rows(raw, "val")
-    assert row.image == "COCO2014/val2014/COCO_val2014_000000000042.jpg"
+    (sample,) = samples(raw, "val")
+    assert sample.image == "COCO2014/val2014/COCO_val2014_000000000042.jpg"
     assert [file.name for file in sources(raw, "val")] == [
         "v2_OpenEnded_mscoco_val2014_questions.json", "v2_mscoco_val2014_annotations.json",
     ]  # fmt: skip
@@ -66,9 +66,9 @@ def test_ids_that_do_not_join(tmp_path):
     raw = write(
         tmp_path, [question(1, 1), question(2, 1), question(2, 1)], [annotation(2, 1, "a"), annotation(3, 1, "b")]
     )
-    found = list(rows(raw, "train"))
-    assert [row.id for row in found if isinstance(row, RawRow)] == [2]
-    texts = sorted(row.text for row in found if isinstance(row, Problem))
+    found = list(samples(raw, "train"))
+    assert [sample.id for sample in found if isinstance(sample, RawSample)] == [2]
+    texts = sorted(sample.text for sample in found if isinstance(sample, Problem))
     assert len(texts) == 3
     assert "_questions.json question_id 1: has no partner in v2_mscoco_train2014_annotations.json" in texts[0]
     assert "_questions.json question_id 2: has no partner" in texts[1]
@@ -86,18 +86,18 @@ def test_ids_that_do_not_join(tmp_path):
 )  # fmt: skip
 def test_a_broken_record_is_a_problem(tmp_path, asked, said, words):
     raw = write(tmp_path, [asked, question(2, 1)], [said, annotation(2, 1, "b")])
-    problem, row = rows(raw, "train")
+    problem, sample = samples(raw, "train")
     assert "v2_OpenEnded_mscoco_train2014_questions.json question_id 1: " in problem.text
     assert words in problem.text
-    assert row.answer == "b"
+    assert sample.answer == "b"
 
 
 def test_files_of_another_split(tmp_path):
     with pytest.raises(DataError, match="VQAv2's train questions is missing"):
-        list(rows(tmp_path, "train"))
+        list(samples(tmp_path, "train"))
     raw = write(tmp_path, [question(1, 1)], [annotation(1, 1, "a")], "train", subtype="val2014")
     with pytest.raises(DataError, match="data_subtype is 'val2014', wanted train2014"):
-        list(rows(raw, "train"))
+        list(samples(raw, "train"))
     raw = write(tmp_path, [{"question": "?"}], [annotation(1, 1, "a")])
     with pytest.raises(DataError, match=r"questions\[0\]: has no question_id"):
-        list(rows(raw, "train"))
+        list(samples(raw, "train"))

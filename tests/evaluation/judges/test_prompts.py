@@ -101,7 +101,7 @@ def test_a_question_of_one_line_is_kept_unless_the_published_code_is_followed():
     assert user(answer, "reference")[:4] == ["[Context]", "[Question]", "", ""]
 
 
-def test_both_variants_ask_the_same_of_ordinary_rows():
+def test_both_variants_ask_the_same_of_ordinary_samples():
     answer = record(f"What is this?\n{SHORT}", "a cat", answer="cat")
     assert build_messages(answer, "strict") == build_messages(answer, "reference")
 
@@ -114,8 +114,8 @@ def test_odd_answers_stand_where_they_belong(prediction: str):
     assert "\n".join(lines[at + 1 : -len(RULE.split("\n")) - 4]) == prediction
 
 
-def test_a_row_without_truth_is_named():
-    with pytest.raises(DataError, match="toy, question q1: the row has no 'answer' to judge by"):
+def test_a_sample_without_truth_is_named():
+    with pytest.raises(DataError, match="toy, question q1: the sample has no 'answer' to judge by"):
         build_messages(record("What is this?", "a cat"))
 
 

@@ -128,7 +128,7 @@ def test_progress_ends_at_the_number_of_answers(tmp_path: Path):
     assert seen == [(1, 3), (2, 3), (3, 3), (3, 3)]
 
 
-def test_a_row_without_truth_is_named_before_anything_is_asked(tmp_path: Path):
+def test_a_sample_without_truth_is_named_before_anything_is_asked(tmp_path: Path):
     with pytest.raises(DataError, match="gqa, question q7"):
         judging(tmp_path / "task_01_gqa", FakeJudge(), [AnswerRecord("gqa", "q7", "What?", "red", {})])
 

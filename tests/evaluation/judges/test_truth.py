@@ -34,12 +34,12 @@ def test_ground_truth(reference: dict[str, Any], expected: str):
 @pytest.mark.parametrize(
     "reference", [{}, {"answer": " "}, {"answer": None}, {"answer": "", "answers": []}, {"answers": None}]
 )
-def test_a_row_without_truth_is_named(reference: dict[str, Any]):
-    with pytest.raises(DataError, match="toy, question q1: the row has no 'answer'"):
+def test_a_sample_without_truth_is_named(reference: dict[str, Any]):
+    with pytest.raises(DataError, match="toy, question q1: the sample has no 'answer'"):
         ground_truth(record(**reference))
 
 
-def test_a_box_is_told_by_the_row():
+def test_a_box_is_told_by_the_sample():
     assert is_box({"answer_bbox": "[0,0,1,1]"})
     assert not is_box({"answer": "[0,0,1,1]"})
 

@@ -1,4 +1,4 @@
-"""Benchmark scripts as modules, and arguments that make them run on a tiny model and a few rows."""
+"""Benchmark scripts as modules, and arguments that make them run on a tiny model and a few samples."""
 
 import sys
 from pathlib import Path

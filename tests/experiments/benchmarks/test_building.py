@@ -8,7 +8,7 @@ def test_every_question_is_built_and_measured(script, tmp_path, capsys):
     content = json.loads((tmp_path / "out.json").read_text())
     results = content["results"]
     assert results["questions"] == 89 + 43
-    assert results["rows"] == 17 + 43  # a conversation per training image, a row per question of val
+    assert results["samples"] == 17 + 43  # a conversation per training image, a sample per question of val
     assert results["raw_bytes"] > 89 * 500
     assert results["build"]["seconds"] > results["second_call"]["seconds"] > 0
     assert results["questions_per_second"] > 0

@@ -6,7 +6,9 @@ import pytest
 
 
 def test_batched_answers_equal_one_by_one(script, tiny, tmp_path, capsys):
-    script("evaluation").main(["--rows", "6", "--train-rows", "4", "--dtypes", "float32", *tiny("scienceqa", "vqav2")])
+    script("evaluation").main(
+        ["--samples", "6", "--train-samples", "4", "--dtypes", "float32", *tiny("scienceqa", "vqav2")]
+    )
     content = json.loads((tmp_path / "out.json").read_text())
     (result,) = content["results"]
     assert result["answers"] == 12

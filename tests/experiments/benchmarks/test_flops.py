@@ -9,7 +9,7 @@ from coin_lightning.adapters.build import moelora
 def test_parts_worked_by_hand(script):
     flops, tiny = script("flops"), __import__("coin_lightning.backbones.tiny", fromlist=["tiny"])
     config = tiny.config(261)  # width 32, wide 64, 4 heads of 8, 2 key-value heads, 2 layers, tower 16 wide
-    work = flops.step_flops(config, flops.Step(rows=2, length=10, image_tokens=4, learned=3), rank=8, experts=4)
+    work = flops.step_flops(config, flops.Step(samples=2, length=10, image_tokens=4, learned=3), rank=8, experts=4)
     linears = 32 * 32 * 2 + 32 * 16 * 2 + 32 * 64 * 3
     assert work["frozen_linears"] == 4 * 20 * 2 * linears
     ranks = 8 * (2 * 64 + 2 * 48 + 3 * 96)
@@ -25,7 +25,7 @@ def test_linear_parts_equal_what_is_executed(script):
     adapter = moelora(rank=8, alpha=16, num_experts=4, dropout=0.0)  # behind dropout the counter misses products
     module = shapes.build(adapter, "cpu", True, 0)
     module.backbone.core.language_model.set_attn_implementation("eager")  # whose products the counter sees
-    step = flops.Step(rows=2, length=12, image_tokens=4, learned=3)
+    step = flops.Step(samples=2, length=12, image_tokens=4, learned=3)
     batch = shapes.train_batch(module, step)
     with FlopCounterMode(display=False) as counter:
         loss = script("bare_loop").loss_of(module, batch, script("bare_loop").Recipe())

@@ -19,7 +19,19 @@ def found(tmp_path_factory):
 @pytest.fixture
 def result(script, found, capsys):
     if not found.exists():
-        small = ["--compare-rows", "2", "--batch", "2", "3", "--rank", "8", "--rounds", "3", "--rounds-of-answers", "1"]
+        small = [
+            "--compare-samples",
+            "2",
+            "--batch",
+            "2",
+            "3",
+            "--rank",
+            "8",
+            "--rounds",
+            "3",
+            "--rounds-of-answers",
+            "1",
+        ]
         answers = ["--new-tokens", "2", "--answer-batch", "2", "--alone", "1"]
         script("gpu").main(["--toy", *small, *answers, "--out", str(found)])
         printed = capsys.readouterr().out
@@ -29,12 +41,12 @@ def result(script, found, capsys):
 
 
 def test_figures_follow_from_time_and_work(result):
-    assert [(case["rows"], case["checkpointing"]) for case in result["scaling"]] == [
+    assert [(case["samples"], case["checkpointing"]) for case in result["scaling"]] == [
         (2, False), (3, False), (2, True), (3, True),
     ]  # fmt: skip
     for case in result["scaling"]:
         assert case["length"] == 4 + 96
-        assert case["tokens_per_second"] == pytest.approx(case["rows"] * 100 / case["seconds_per_step"])
+        assert case["tokens_per_second"] == pytest.approx(case["samples"] * 100 / case["seconds_per_step"])
         work = sum(case["flops_per_step"].values())
         assert case["flops_per_second"] == pytest.approx(work / case["seconds_per_step"])
 
@@ -93,6 +105,6 @@ def test_committed_figures_say_where_they_come_from(script):
     assert committed["measured_peak_flops_per_second"] <= committed["data_sheet_peak_flops_per_second"]
     rates = [case["flops_per_second"] for case in committed["scaling"]]
     assert all(0 < rate < committed["measured_peak_flops_per_second"] for rate in rates)
-    assert [turns["rows"] for turns in committed["compared"]] == [4, 16]
+    assert [turns["samples"] for turns in committed["compared"]] == [4, 16]
     kept = [case["bytes_beside_weights"] for case in committed["scaling"] if not case["checkpointing"]]
     assert all(one < two for one, two in pairwise(kept))

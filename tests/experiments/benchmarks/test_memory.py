@@ -1,16 +1,16 @@
-"""Memory benchmark: two processes on the same rows; sizes are those of the files."""
+"""Memory benchmark: two processes on the same samples; sizes are those of the files."""
 
 import json
 
 import pytest
 
 
-def test_both_processes_train_the_same_rows(script, tiny, tmp_path, capsys):
+def test_both_processes_train_the_same_samples(script, tiny, tmp_path, capsys):
     script("memory").main(["--steps", "1", *tiny("scienceqa")])
     content = json.loads((tmp_path / "out.json").read_text())
     ours, theirs = content["results"]["ours"], content["results"]["trainer"]
-    assert ours["rows"] == theirs["rows"]
-    assert len(ours["rows"]) == 4
+    assert ours["samples"] == theirs["samples"]
+    assert len(ours["samples"]) == 4
     for side in (ours, theirs):
         assert side["peak_bytes"] >= side["bytes_before"] > 50e6  # an interpreter with torch
         assert side["checkpoint_bytes"] == sum(side["checkpoint_files"].values()) > 0

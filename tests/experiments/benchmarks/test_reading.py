@@ -8,14 +8,14 @@ import pytest
 def test_both_sides_reach_their_first_batch(script, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     out = tmp_path / "out.json"
-    options = ["--rows", "300", "--images", "20", "--rounds", "1", "--backbone", "tiny", "--out", str(out)]
+    options = ["--samples", "300", "--images", "20", "--rounds", "1", "--backbone", "tiny", "--out", str(out)]
     script("reading").main(options)
     content = json.loads(out.read_text())
     (ours,), (theirs,) = content["results"]["ours"], content["results"]["datasets"]
-    assert ours["rows"] == theirs["rows"] == 300
+    assert ours["samples"] == theirs["samples"] == 300
     assert len(ours["ids"]) == len(theirs["ids"]) == ours["shape"][0] == 8
-    assert list(ours["wall"]) == ["imports", "tokenizer", "rows", "survey", "checks", "first batch"]
-    assert list(theirs["wall"]) == ["imports", "tokenizer", "rows", "map", "first batch"]
+    assert list(ours["wall"]) == ["imports", "tokenizer", "samples", "survey", "checks", "first batch"]
+    assert list(theirs["wall"]) == ["imports", "tokenizer", "samples", "map", "first batch"]
     for side in (ours, theirs):
         assert sorted(side["wall"].values()) == list(side["wall"].values())
         assert side["peak_bytes"] > 50e6

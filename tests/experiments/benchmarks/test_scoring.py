@@ -1,4 +1,4 @@
-"""The scoring benchmark on a few rows."""
+"""The scoring benchmark on a few samples."""
 
 import json
 
@@ -7,12 +7,12 @@ import pytest
 
 def test_answers_are_mixed_and_the_same_each_time(script):
     scoring = script("scoring")
-    rows = scoring.records("vqav2", 400, "0/x")
-    assert rows == scoring.records("vqav2", 400, "0/x")
-    assert {len(row.reference["answers"]) for row in rows} == {10}
-    assert any(row.prediction == "" for row in rows)
-    assert max(len(row.prediction) for row in rows) > 3000
-    assert 0.3 < scoring.get_scorer("vqav2").score(rows).score / 100 < 0.8
+    samples = scoring.records("vqav2", 400, "0/x")
+    assert samples == scoring.records("vqav2", 400, "0/x")
+    assert {len(sample.reference["answers"]) for sample in samples} == {10}
+    assert any(sample.prediction == "" for sample in samples)
+    assert max(len(sample.prediction) for sample in samples) > 3000
+    assert 0.3 < scoring.get_scorer("vqav2").score(samples).score / 100 < 0.8
 
 
 def test_every_rule_is_measured(script, tmp_path, capsys):

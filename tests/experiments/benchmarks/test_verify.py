@@ -10,7 +10,7 @@ def test_all_sides_look_at_the_same_images(script, tmp_path, capsys):
     out = tmp_path / "out.json"
     verify.main(["--images", "24", "--rounds", "2", "--workers", "2", "--backbone", "tiny", "--out", str(out)])
     content = json.loads(out.read_text())
-    assert (content["images"], content["rows"]) == (24, {"train": 21, "test": 3})
+    assert (content["images"], content["samples"]) == (24, {"train": 21, "test": 3})
     assert content["questions"] == 21 * 6 + 3
     assert content["backbone"] == "tiny"
     assert 50_000 < content["image_bytes"] < 300_000  # COCO's have about 160 kB
@@ -28,7 +28,9 @@ def test_every_image_is_another_file_and_none_is_in_both_splits(script, tmp_path
     paths = verify.write_task(tmp_path, 40)
     assert len({(tmp_path / "cl_dataset" / path).read_bytes() for path in paths}) == 40
     folder = tmp_path / "Instructions_Original" / "GQA"
-    used = [[row["image"] for row in json.loads((folder / name).read_text())] for name in ("train.json", "test.json")]
+    used = [
+        [sample["image"] for sample in json.loads((folder / name).read_text())] for name in ("train.json", "test.json")
+    ]
     assert sorted(used[0] + used[1]) == sorted(paths)
     assert [len(part) for part in used] == [35, 5]
 

@@ -19,8 +19,8 @@ def test_all_cases_are_counted_and_twenty_kept():
 
 def test_many_cases_at_once():
     findings = Findings()
-    findings.add("rows", "train", "first")
-    findings.add_all("rows", "train", 300, [f"line {number}" for number in range(30)])
+    findings.add("samples", "train", "first")
+    findings.add_all("samples", "train", 300, [f"line {number}" for number in range(30)])
     findings.add_all("truth", "test", 0, [])
     (found,) = findings.listed()
     assert (found.count, len(found.examples), found.examples[1]) == (301, EXAMPLES, "line 0")
@@ -28,9 +28,9 @@ def test_many_cases_at_once():
 
 def test_errors_come_first_then_the_order_of_the_table():
     findings = Findings()
-    for kind in ("repeated_question", "shared_id", "long_row", "image"):
+    for kind in ("repeated_question", "shared_id", "long_sample", "image"):
         findings.add(kind, "test", "x")
-    assert [each.kind for each in findings.listed()] == ["image", "long_row", "shared_id", "repeated_question"]
+    assert [each.kind for each in findings.listed()] == ["image", "long_sample", "shared_id", "repeated_question"]
     assert [findings.count(level) for level in LEVELS] == [2, 1, 1]
 
 
@@ -46,7 +46,7 @@ def test_an_error_can_be_tolerated():
 
 @pytest.mark.parametrize("kind", ["shared_questions", "shared_id"])
 def test_only_kinds_of_errors_can_be_tolerated(kind):
-    with pytest.raises(ConfigError, match=f"tolerate={kind}: no such kind of error; choose from rows, truth, image"):
+    with pytest.raises(ConfigError, match=f"tolerate={kind}: no such kind of error; choose from samples, truth, image"):
         Findings([kind])
 
 

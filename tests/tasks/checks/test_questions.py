@@ -7,12 +7,12 @@ import pytest
 from coin_lightning.tasks.checks.questions import NO_IMAGE, Questions, hash64, question_body, repeated, shared
 from coin_lightning.tasks.image_ledger import ImageFacts
 
-Row = tuple[str | None, str]
+Sample = tuple[str | None, str]
 
 
-def taken(rows: list[Row]) -> Questions:
+def taken(samples: list[Sample]) -> Questions:
     questions = Questions()
-    for number, (image, text) in enumerate(rows):
+    for number, (image, text) in enumerate(samples):
         questions.add(text, NO_IMAGE if image is None else questions.image_of(image, number), number)
     return questions
 
@@ -63,7 +63,7 @@ def test_a_image_that_could_not_be_decoded_goes_by_its_path():
     assert found.same_content == []
 
 
-def test_a_row_with_several_shared_questions_counts_once():
+def test_a_sample_with_several_shared_questions_counts_once():
     train = taken([("a", "Who?"), ("a", "When?")])
     test = Questions()
     for text in ("Who?", "When?"):
@@ -87,12 +87,12 @@ def test_it_agrees_with_comparing_every_pair(seed):
     draw = random.Random(seed)
     images = facts(a=1, b=2, c=3, d=1, e=2)
 
-    def rows(count: int) -> list[Row]:
+    def samples(count: int) -> list[Sample]:
         return [(draw.choice([None, *images]), draw.choice("uvwxyz")) for _ in range(count)]
 
-    train, test = rows(15), rows(15)
+    train, test = samples(15), samples(15)
 
-    def same(first: Row, second: Row) -> bool:
+    def same(first: Sample, second: Sample) -> bool:
         if first[0] is None or second[0] is None:
             return first == second
         return images[first[0]] == images[second[0]] and first[1] == second[1]

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from coin_lightning.benchmarks.coin.options import BuildOptions, BuildProgress, BuiltSplit
 from coin_lightning.benchmarks.coin.places import Images, place_truths
-from coin_lightning.benchmarks.coin.raw_row import RawTask
+from coin_lightning.benchmarks.coin.raw_sample import RawTask
 from coin_lightning.benchmarks.coin.record import BuildRecord
 from coin_lightning.benchmarks.coin.split_build import SplitBuild
 from coin_lightning.benchmarks.coin.suite import RAW_TASKS

@@ -1,9 +1,9 @@
-"""GQA's balanced questions: one conversation per training image (72,140 in CoIN), one row per testdev question."""
+"""GQA's balanced questions: one conversation per training image (72,140 in CoIN), one sample per testdev question."""
 
 from pathlib import Path
 from typing import Any
 
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Rows, needed
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample, RawTask, Samples, needed
 from coin_lightning.errors import DataError
 from coin_lightning.json_stream import read_object
 
@@ -11,8 +11,8 @@ IMAGES = "GQA/images"
 NAMES = {"train": "train_balanced_questions", "test": "testdev_balanced_questions"}
 
 
-def rows(raw: Path, split: str) -> Rows:
-    """Rows of a split; the questions of an image are one group.
+def samples(raw: Path, split: str) -> Samples:
+    """Samples of a split; the questions of an image are one group.
 
     Args:
         raw: holds ``train_balanced_questions.json`` (or a folder of that name with parts) and
@@ -24,11 +24,11 @@ def rows(raw: Path, split: str) -> Rows:
     """
     for file in sources(raw, split):
         for id_, entry in read_object(file):
-            yield _row(id_, entry, f"{file} question {id_}")
+            yield _sample(id_, entry, f"{file} question {id_}")
 
 
 def sources(raw: Path, split: str) -> list[Path]:
-    """The files `rows` reads; raises when there is none."""
+    """The files `samples` reads; raises when there is none."""
     found = needed(
         raw, _places(f"{NAMES[split]}.json") + _places(NAMES[split]), f"GQA's balanced questions for {split}"
     )
@@ -44,7 +44,7 @@ def _places(name: str) -> tuple[str, ...]:
     return name, f"questions/{name}", f"questions1.2/{name}"
 
 
-def _row(id_: str, entry: Any, where: str) -> RawRow | Problem:
+def _sample(id_: str, entry: Any, where: str) -> RawSample | Problem:
     if not isinstance(entry, dict):
         return Problem(f"{where}: must be an object, found {type(entry).__name__}")
     if entry.get("isBalanced") is False:
@@ -53,14 +53,14 @@ def _row(id_: str, entry: Any, where: str) -> RawRow | Problem:
     if not isinstance(image, str) or not isinstance(question, str) or not isinstance(answer, str):
         found = f"{image!r:.60}, {question!r:.60}, {answer!r:.60}"
         return Problem(f"{where}: needs texts imageId, question and answer, found {found}")
-    return RawRow(id_, f"{IMAGES}/{image}.jpg", question, answer, image)
+    return RawSample(id_, f"{IMAGES}/{image}.jpg", question, answer, image)
 
 
 RAW = RawTask(
     key="gqa",
     folder="GQA",
     evaluation="test",
-    rows=rows,
+    samples=samples,
     sources=sources,
     images={IMAGES: ("images", "allImages/images")},
     truths={f"{IMAGES.split('/')[0]}/{NAMES['test']}.json": _places(f"{NAMES['test']}.json")},

@@ -3,8 +3,8 @@
 Which 100 classes CoIN took is not published, so they are drawn with the seed, or read from a list. A label is the
 first synonym of the class list with only its first letter large ("Dandie dinmont", `coin_reference.md` section 3.1).
 Labels are drawn, not folders: "crane" and "maillot" each name two folders, which then both belong to the one label.
-CoIN's 5,050 test rows are 101 times the 50 validation images of a folder, so its 100 names may include one of these
-two; its 129,833 training rows fit 101 folders as well (1,281 images each on average).
+CoIN's 5,050 test samples are 101 times the 50 validation images of a folder, so its 100 names may include one of these
+two; its 129,833 training samples fit 101 folders as well (1,281 images each on average).
 """
 
 import csv
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Rows, first_of, needed
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample, RawTask, Samples, first_of, needed
 from coin_lightning.errors import ConfigError, DataError
 
 QUESTION = "What is the object in the image?"
@@ -30,8 +30,8 @@ _CLASS = re.compile(r"(n\d{8})(?:\s+(\S.*))?")
 _SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
-def rows(raw: Path, split: str, classes: str = "100", seed: int = 0) -> Rows:
-    """Rows of a split, class after class; the id is the image's file name.
+def samples(raw: Path, split: str, classes: str = "100", seed: int = 0) -> Samples:
+    """Samples of a split, class after class; the id is the image's file name.
 
     Args:
         raw: holds `LOC_synset_mapping.txt`, `train/<wnid>/` and `val/<wnid>/`; or a flat `val/` with
@@ -50,11 +50,11 @@ def rows(raw: Path, split: str, classes: str = "100", seed: int = 0) -> Rows:
         yield from _flat(raw, labels)
         return
     for wnid, label in labels.items():
-        yield from _class_rows(folder / wnid, f"{IMAGES}/{_folder(split)}/{wnid}", label)
+        yield from _class_samples(folder / wnid, f"{IMAGES}/{_folder(split)}/{wnid}", label)
 
 
 def sources(raw: Path, split: str, classes: str = "100", seed: int = 0) -> list[Path]:
-    """The text files `rows` reads (images are not among them); raises when one is missing."""
+    """The text files `samples` reads (images are not among them); raises when one is missing."""
     found = [needed(raw, NAMES, "the list of class names")]
     if not classes.isdigit():
         found.append(_list_file(classes))
@@ -65,7 +65,7 @@ def sources(raw: Path, split: str, classes: str = "100", seed: int = 0) -> list[
 
 
 def chosen(raw: Path, classes: str, seed: int) -> dict[str, str]:
-    """The classes, wnid -> label, in the order of wnids; raises as `rows`."""
+    """The classes, wnid -> label, in the order of wnids; raises as `samples`."""
     file = needed(raw, NAMES, "the list of class names")
     known = {wnid: _label(name) for wnid, name in _lines(file)}
     if not classes.isdigit():
@@ -117,13 +117,13 @@ def _text(file: Path) -> str:
         raise DataError(f"{file}: cannot be read as text ({error}); fetch it again") from None
 
 
-def _class_rows(folder: Path, image: str, label: str) -> Rows:
+def _class_samples(folder: Path, image: str, label: str) -> Samples:
     names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
     names = [name for name in names if name.lower().endswith(_SUFFIXES)]
     if not names:
         yield Problem(f"{folder}: no image of class {folder.name} ({label}); unpack the class or leave it out")
     for name in names:
-        yield RawRow(name, f"{image}/{name}", QUESTION, label)
+        yield RawSample(name, f"{image}/{name}", QUESTION, label)
 
 
 def _truth_files(raw: Path) -> list[Path]:
@@ -135,7 +135,7 @@ def _truth_files(raw: Path) -> list[Path]:
     return [numbers, needed(raw, NUMBERED, "the numbering of classes that ILSVRC2012_validation_ground_truth.txt uses")]
 
 
-def _flat(raw: Path, labels: dict[str, str]) -> Rows:
+def _flat(raw: Path, labels: dict[str, str]) -> Samples:
     files = _truth_files(raw)
     found = _solution(files[0]) if len(files) == 1 else _numbered(*files)
     missing = dict(labels)
@@ -144,7 +144,7 @@ def _flat(raw: Path, labels: dict[str, str]) -> Rows:
             yield Problem(f"{where}: {wnid[:60]!r} is no class; fetch the file again")
         elif wnid in labels:
             missing.pop(wnid, None)
-            yield RawRow(f"{name}.JPEG", f"{IMAGES}/val/{name}.JPEG", QUESTION, labels[wnid])
+            yield RawSample(f"{name}.JPEG", f"{IMAGES}/val/{name}.JPEG", QUESTION, labels[wnid])
     for wnid, label in missing.items():
         yield Problem(f"{files[0]}: no image of class {wnid} ({label}); fetch the file again or leave the class out")
 
@@ -170,7 +170,7 @@ RAW = RawTask(
     key="imagenet",
     folder="ImageNet",
     evaluation="test",
-    rows=rows,
+    samples=samples,
     sources=sources,
     images={f"{IMAGES}/{name}": places for name, places in PLACES.items()},
     options=("classes", "seed"),

@@ -1,4 +1,4 @@
-"""Rows of two files put together by an id, without holding either file."""
+"""Samples of two files put together by an id, without holding either file."""
 
 from collections.abc import Iterator
 from itertools import zip_longest

@@ -1,10 +1,10 @@
-"""OCR-VQA: questions about book covers. CoIN has one conversation per training book, one row per test question."""
+"""OCR-VQA: questions about book covers. CoIN has one conversation per training book, one sample per test question."""
 
 import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Rows, first_of, needed
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample, RawTask, Samples, first_of, needed
 from coin_lightning.json_stream import read_object
 
 IMAGES = "OCR-VQA/images"
@@ -12,8 +12,8 @@ PLACES = ("images",)
 SPLITS = {1: "train", 2: "val", 3: "test"}
 
 
-def rows(raw: Path, split: str) -> Rows:
-    """Rows of a split, book after book; a question's id is ``<book>_<place in its list>``.
+def samples(raw: Path, split: str) -> Samples:
+    """Samples of a split, book after book; a question's id is ``<book>_<place in its list>``.
 
     Args:
         raw: holds ``dataset.json`` (split 1 train, 2 val, 3 test) and ``images/<book>.<suffix of the image's URL>``.
@@ -26,15 +26,15 @@ def rows(raw: Path, split: str) -> Rows:
     folder = first_of(raw, PLACES)
     names = frozenset(os.listdir(folder)) if folder is not None else frozenset[str]()
     for id_, book in read_object(file):
-        yield from _rows_of_book(id_, book, f"{file} book {id_}", split, names)
+        yield from _samples_of_book(id_, book, f"{file} book {id_}", split, names)
 
 
 def sources(raw: Path, split: str) -> list[Path]:
-    """The file `rows` reads; raises when it is missing."""
+    """The file `samples` reads; raises when it is missing."""
     return [needed(raw, ("dataset.json",), "OCR-VQA's dataset.json")]
 
 
-def _rows_of_book(id_: str, book: Any, where: str, split: str, names: frozenset[str]) -> Rows:
+def _samples_of_book(id_: str, book: Any, where: str, split: str, names: frozenset[str]) -> Samples:
     if not isinstance(book, dict):
         yield Problem(f"{where}: must be an object, found {type(book).__name__}")
         return
@@ -50,7 +50,7 @@ def _rows_of_book(id_: str, book: Any, where: str, split: str, names: frozenset[
     image = f"{IMAGES}/{_name(id_, book, names)}"
     for place, (question, answer) in enumerate(zip(questions, answers, strict=True)):
         if isinstance(question, str) and isinstance(answer, str | int):
-            yield RawRow(f"{id_}_{place}", image, question, str(answer), id_)
+            yield RawSample(f"{id_}_{place}", image, question, str(answer), id_)
         else:
             yield Problem(f"{where}: questions[{place}] or its answer is no text; mend or remove it")
 
@@ -65,7 +65,7 @@ RAW = RawTask(
     key="ocrvqa",
     folder="OCRVQA",
     evaluation="test",
-    rows=rows,
+    samples=samples,
     sources=sources,
     images={IMAGES: PLACES},
     raw_folders=("OCR-VQA", "OCRVQA", "ocrvqa"),

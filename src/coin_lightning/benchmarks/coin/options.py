@@ -15,7 +15,7 @@ class BuildOptions:
         seed: of the 10Type draws, and of ImageNet's classes.
         skip: leave out records with problems and list them in ``skipped.json``, instead of raising.
         images: one of `places.MODES`.
-        grouped: one conversation per image or book, as CoIN has; False makes every question a row.
+        grouped: one conversation per image or book, as CoIN has; False makes every question a sample.
         options: a task's own options (`RawTask.options`) as texts.
     """
 
@@ -36,17 +36,17 @@ class BuildProgress:
     def read(self, count: int) -> None:
         """``count`` bytes of the raw files were read."""
 
-    def row(self) -> None:
-        """A row was written, to each type's file."""
+    def sample(self) -> None:
+        """A sample was written, to each type's file."""
 
 
 @dataclass(frozen=True)
 class BuiltSplit:
-    """A finished split: rows, questions in them, skipped records; ``fresh`` if anything had to be written."""
+    """A finished split: samples, questions in them, skipped records; ``fresh`` if anything had to be written."""
 
     folder: str
     split: str
-    rows: int
+    samples: int
     questions: int
     skipped: int
     fresh: bool

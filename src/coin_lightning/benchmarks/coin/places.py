@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from coin_lightning.benchmarks.coin.raw_row import RawTask, first_of, needed
+from coin_lightning.benchmarks.coin.raw_sample import RawTask, first_of, needed
 from coin_lightning.errors import DataError
 
 MODES: Mapping[str, str] = {
     "link": "the image root gets symbolic links to the raw image folders",
-    "copy": "every image that a row names is copied",
+    "copy": "every image that a sample names is copied",
     "none": "the images lie below the image root already",
-    "unchecked": "rows are written without looking for any image",
+    "unchecked": "samples are written without looking for any image",
 }
 
 

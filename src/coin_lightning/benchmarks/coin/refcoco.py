@@ -1,10 +1,10 @@
 """CoIN's Grounding from RefCOCO, RefCOCO+ and RefCOCOg: `refs(*).p` with `instances.json`, as the refer API has them.
 
 What CoIN took of them is derived from public counts, since no source says it:
-* test, 30,969 rows = testA 5,657 + testB 5,095 of RefCOCO, testA 5,726 + testB 4,889 of RefCOCO+ (both split by unc),
+* test, 30,969 samples = testA 5,657 + testB 5,095 of RefCOCO, testA 5,726 + testB 4,889 of RefCOCO+ (both by unc),
   test 9,602 of RefCOCOg (split by umd). No val is in it.
-* train, "55k" rows = 16,994 + 16,992 + 21,899 = 55,885 training images: one conversation per set and image, a turn
-  for each of the 321,327 sentences. The published file's 107 MB agree (some 300 bytes a turn, 150 a row).
+* train, "55k" samples = 16,994 + 16,992 + 21,899 = 55,885 training images: one conversation per set and image, a turn
+  for each of the 321,327 sentences. The published file's 107 MB agree (some 300 bytes a turn, 150 a sample).
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.benchmarks.coin.frames import corner_box, format_box, original_box, padded_box
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Rows, needed
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample, RawTask, Samples, needed
 from coin_lightning.benchmarks.coin.restricted_pickle import load_plain
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.json_stream import read_array
@@ -49,15 +49,15 @@ class _Instances:
     boxes: dict[int, tuple[Any, Any]]
 
 
-def rows(
+def samples(
     raw: Path,
     split: str,
     sets: str = ",".join(SETS),
     refcoco: str = "unc",
     refcocog: str = "umd",
     test_splits: str = "testA,testB,test",
-) -> Rows:
-    """Rows of a split: one per sentence, those of an image together and in one group.
+) -> Samples:
+    """Samples of a split: one per sentence, those of an image together and in one group.
 
     Args:
         raw: holds a folder per set with `refs(<who split it>).p` and `instances.json`.
@@ -73,7 +73,7 @@ def rows(
     """
     wanted = {"train"} if split == "train" else set(test_splits.split(","))
     for name, references, instances in _files(raw, sets, refcoco, refcocog):
-        yield from _rows_of_set(name, references, instances, wanted)
+        yield from _samples_of_set(name, references, instances, wanted)
 
 
 def sources(
@@ -84,7 +84,7 @@ def sources(
     refcocog: str = "umd",
     test_splits: str = "testA,testB,test",
 ) -> list[Path]:
-    """The files `rows` reads; raises when one is missing."""
+    """The files `samples` reads; raises when one is missing."""
     return [file for _, *files in _files(raw, sets, refcoco, refcocog) for file in files]
 
 
@@ -101,7 +101,7 @@ def _files(raw: Path, sets: str, refcoco: str, refcocog: str) -> list[tuple[str,
     return found
 
 
-def _rows_of_set(name: str, references: Path, instances: Path, wanted: set[str]) -> Rows:
+def _samples_of_set(name: str, references: Path, instances: Path, wanted: set[str]) -> Samples:
     by_image: dict[int, list[_Reference]] = {}
     for found in _references(references, wanted):
         if isinstance(found, Problem):
@@ -111,7 +111,7 @@ def _rows_of_set(name: str, references: Path, instances: Path, wanted: set[str])
     known = _read_instances(instances, by_image)
     for group in by_image.values():
         for reference in group:
-            yield from _rows_of_reference(name, reference, known, instances)
+            yield from _samples_of_reference(name, reference, known, instances)
 
 
 def _references(file: Path, wanted: set[str]) -> Iterator[_Reference | Problem]:
@@ -162,7 +162,7 @@ def _complete(image: dict[str, Any]) -> bool:
     return isinstance(image.get("file_name"), str) and all(isinstance(side, int) and side > 0 for side in sides)
 
 
-def _rows_of_reference(name: str, reference: _Reference, known: _Instances, file: Path) -> Rows:
+def _samples_of_reference(name: str, reference: _Reference, known: _Instances, file: Path) -> Samples:
     if (image := known.images.get(reference.image_id)) is None:
         yield Problem(f"{reference.where}: image_id {reference.image_id} with name and size is not in {file}")
         return
@@ -184,14 +184,14 @@ def _rows_of_reference(name: str, reference: _Reference, known: _Instances, file
             yield Problem(f"{reference.where}: a sentence has no 'sent' or 'sent_id': {sentence!r:.60}")
             continue
         id_, group = f"{name}_{sentence['sent_id']}", f"{name}_{reference.image_id}"
-        yield RawRow(id_, f"{IMAGES}/{file_name}", sentence["sent"], answer, group, fields)
+        yield RawSample(id_, f"{IMAGES}/{file_name}", sentence["sent"], answer, group, fields)
 
 
 RAW = RawTask(
     key="grounding",
     folder="Grounding",
     evaluation="test",
-    rows=rows,
+    samples=samples,
     sources=sources,
     images={IMAGES: PLACES},
     options=("sets", "refcoco", "refcocog", "test_splits"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Rows, needed
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample, RawTask, Samples, needed
 from coin_lightning.errors import DataError
 from coin_lightning.json_stream import read_object
 
@@ -18,8 +18,8 @@ PROBLEMS = ("problems.json", "data/scienceqa/problems.json")
 SPLITS = ("pid_splits.json", "data/scienceqa/pid_splits.json")
 
 
-def rows(raw: Path, split: str) -> Rows:
-    """Rows of a split (`train` or `test`) in the order of `problems.json`; the id is the problem's.
+def samples(raw: Path, split: str) -> Samples:
+    """Samples of a split (`train` or `test`) in the order of `problems.json`; the id is the problem's.
 
     Raises:
         DataError: a file is missing or malformed, or `pid_splits.json` lacks the split.
@@ -29,7 +29,7 @@ def rows(raw: Path, split: str) -> Rows:
     for id_, problem in read_object(problems):
         if id_ in missing:
             del missing[id_]
-            yield _row(id_, problem, split, f"{problems} problem {id_}")
+            yield _sample(id_, problem, split, f"{problems} problem {id_}")
     for id_ in missing:
         yield Problem(
             f"{splits}: id {id_} of split {split!r} is not in {problems.name}; the files do not belong together"
@@ -37,7 +37,7 @@ def rows(raw: Path, split: str) -> Rows:
 
 
 def sources(raw: Path, split: str) -> list[Path]:
-    """The files `rows` reads; raises when one is missing."""
+    """The files `samples` reads; raises when one is missing."""
     return [needed(raw, PROBLEMS, "problems.json"), needed(raw, SPLITS, "pid_splits.json")]
 
 
@@ -51,7 +51,7 @@ def _ids(file: Path, split: str) -> dict[str, None]:
     return dict.fromkeys(map(str, ids))
 
 
-def _row(id_: str, problem: Any, split: str, where: str) -> RawRow | Problem:
+def _sample(id_: str, problem: Any, split: str, where: str) -> RawSample | Problem:
     if not isinstance(problem, dict):
         return Problem(f"{where}: must be an object, found {type(problem).__name__}")
     question, choices, answer = (problem.get(key) for key in ("question", "choices", "answer"))
@@ -65,7 +65,7 @@ def _row(id_: str, problem: Any, split: str, where: str) -> RawRow | Problem:
     if image is not None and (not isinstance(image, str) or "/" in image):
         return Problem(f"{where}: 'image' must be a file name or null, found {image!r:.60}")
     path = f"{IMAGES}/{split}/{id_}/{image}" if image else None
-    return RawRow(id_, path, _question(question, problem, choices), LETTERS[answer])
+    return RawSample(id_, path, _question(question, problem, choices), LETTERS[answer])
 
 
 def _question(question: str, problem: Mapping[str, Any], choices: list[str]) -> str:
@@ -78,7 +78,7 @@ RAW = RawTask(
     key="scienceqa",
     folder="ScienceQA",
     evaluation="test",
-    rows=rows,
+    samples=samples,
     sources=sources,
     images={
         f"{IMAGES}/{split}": (f"images/{split}", split, f"data/scienceqa/images/{split}") for split in ("train", "test")

@@ -1,9 +1,9 @@
-"""Rows on their way to disk: what no reader of CoIN's files would take is kept back and counted."""
+"""Samples on their way to disk: what no reader of CoIN's files would take is kept back and counted."""
 
 from collections.abc import Iterator
 
 from coin_lightning.benchmarks.coin.places import Images
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, Rows
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample, Samples
 from coin_lightning.errors import DataError
 
 IMAGE_TOKEN = "<image>"
@@ -30,35 +30,37 @@ class Problems:
             raise DataError([*self.listed, *([f"... and {more} more that were only counted"] if more else [])])
 
 
-def screened(rows: Rows, origin: str, images: Images, problems: Problems, conversations: bool) -> Iterator[RawRow]:
-    """The rows that can be written; everything else goes to ``problems``.
+def screened(
+    samples: Samples, origin: str, images: Images, problems: Problems, conversations: bool
+) -> Iterator[RawSample]:
+    """The samples that can be written; everything else goes to ``problems``.
 
     Args:
-        rows: a reader's stream.
+        samples: a reader's stream.
         origin: file that is named in messages.
-        conversations: rows with a group become conversations, so only the group's id is written, not theirs.
+        conversations: samples with a group become conversations, so only the group's id is written, not theirs.
     """
     seen: set[int] = set()  # hashes: 64 bits take less room than ids, and never collide in practice
-    for row in rows:
-        if isinstance(row, Problem):
-            problems.add(row.text)
+    for sample in samples:
+        if isinstance(sample, Problem):
+            problems.add(sample.text)
             continue
-        trouble = _trouble(row) or images.trouble(row.image)
-        if not trouble and not (conversations and row.group is not None):
-            key = hash(str(row.id))
-            trouble = "the id is used by an earlier row; ids must be unique" if key in seen else None
+        trouble = _trouble(sample) or images.trouble(sample.image)
+        if not trouble and not (conversations and sample.group is not None):
+            key = hash(str(sample.id))
+            trouble = "the id is used by an earlier sample; ids must be unique" if key in seen else None
             seen.add(key)
         if trouble:
-            problems.add(f"{origin} id {row.id}: {trouble}")
+            problems.add(f"{origin} id {sample.id}: {trouble}")
         else:
-            yield row
+            yield sample
 
 
-def _trouble(row: RawRow) -> str | None:
-    if not row.question.strip():
+def _trouble(sample: RawSample) -> str | None:
+    if not sample.question.strip():
         return "the question is empty"
-    if not row.answer.strip():
+    if not sample.answer.strip():
         return "the answer is empty; a model cannot learn to say nothing"
-    if IMAGE_TOKEN in row.question or IMAGE_TOKEN in row.answer:
+    if IMAGE_TOKEN in sample.question or IMAGE_TOKEN in sample.answer:
         return f"{IMAGE_TOKEN} stands in the question or answer; it marks the place of an image"
     return None

@@ -11,11 +11,11 @@ from coin_lightning.assets import file_sha256
 from coin_lightning.benchmarks.coin.grouping import grouped
 from coin_lightning.benchmarks.coin.options import BuildOptions, BuildProgress, BuiltSplit
 from coin_lightning.benchmarks.coin.places import Images
-from coin_lightning.benchmarks.coin.raw_row import RawRow, RawTask
+from coin_lightning.benchmarks.coin.raw_sample import RawSample, RawTask
 from coin_lightning.benchmarks.coin.record import BuildRecord
 from coin_lightning.benchmarks.coin.screening import Problems, screened
 from coin_lightning.benchmarks.coin.templates import FOLDERS, Instructions
-from coin_lightning.benchmarks.coin.writer import RowFile, test_row, train_row
+from coin_lightning.benchmarks.coin.writer import SampleFile, test_sample, train_sample
 from coin_lightning.errors import DataError
 from coin_lightning.json_stream import watching
 
@@ -54,7 +54,7 @@ class SplitBuild:
         if missing:
             self._write(split, files, missing, made_of)
         facts = self.record.files[next(iter(names.values()))]
-        counts = {key: facts[key] for key in ("rows", "questions", "skipped")}
+        counts = {"samples": facts["rows"], "questions": facts["questions"], "skipped": facts["skipped"]}
         return BuiltSplit(self.task.folder, split, **counts, fresh=bool(missing))
 
     def _made_of(self, files: list[Path]) -> dict[str, Any]:
@@ -74,36 +74,38 @@ class SplitBuild:
         self.progress.start(self.task.folder, split, sum(file.stat().st_size for file in files))
         with ExitStack() as stack:
             stack.enter_context(watching(self.progress.read))
-            outputs = {type_: stack.enter_context(RowFile(self.root / name)) for type_, name in names.items()}
+            outputs = {type_: stack.enter_context(SampleFile(self.root / name)) for type_, name in names.items()}
             for turns in self._units(split, files, problems):
                 if problems.count and not self.options.skip:
                     continue  # nothing is kept, but every problem is to be named
                 questions += len(turns)
-                self.progress.row()
+                self.progress.sample()
                 for type_, output in outputs.items():
-                    output.write(self._row(split, turns, type_))
+                    output.write(self._sample(split, turns, type_))
             self._refuse(split, problems, questions)
         for type_, output in outputs.items():
-            facts = {"rows": output.rows, "questions": questions, "skipped": problems.count}
+            facts = {"rows": output.samples, "questions": questions, "skipped": problems.count}
             self.record.note(names[type_], made_of, **facts, bytes=output.bytes, sha256=output.sha256)
         self.record.note_skipped(split, problems.count, problems.listed)
 
-    def _units(self, split: str, files: list[Path], problems: Problems) -> Iterator[list[RawRow]]:
-        """What becomes a row each: conversations for training, questions for evaluation."""
+    def _units(self, split: str, files: list[Path], problems: Problems) -> Iterator[list[RawSample]]:
+        """What becomes a sample each: conversations for training, questions for evaluation."""
         together = split == "train" and self.options.grouped
-        stream = self.task.rows(self.raw, split, **self.named)
+        stream = self.task.samples(self.raw, split, **self.named)
         origin = str(files[0] if files else self.raw)
-        rows = screened(stream, origin, self.images, problems, conversations=together)
-        return grouped(rows, self.record.folder) if together else ([replace(row, group=None)] for row in rows)
+        samples = screened(stream, origin, self.images, problems, conversations=together)
+        return (
+            grouped(samples, self.record.folder) if together else ([replace(sample, group=None)] for sample in samples)
+        )
 
-    def _row(self, split: str, turns: list[RawRow], type_: str) -> dict[str, Any]:
+    def _sample(self, split: str, turns: list[RawSample], type_: str) -> dict[str, Any]:
         if split == "train":
-            return train_row(turns, self.instructions, type_, self.options.seed)
-        return test_row(turns[0], self.instructions, type_, self.options.seed)
+            return train_sample(turns, self.instructions, type_, self.options.seed)
+        return test_sample(turns[0], self.instructions, type_, self.options.seed)
 
     def _refuse(self, split: str, problems: Problems, questions: int) -> None:
         if not self.options.skip:
             problems.raise_any()
         if not questions:
-            what = f"no usable row of split {split!r} for {self.task.folder}"
+            what = f"no usable sample of split {split!r} for {self.task.folder}"
             raise DataError([f"{self.raw}: {what}; is it the right folder?", *problems.listed])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from coin_lightning.benchmarks.coin.raw_row import RawRow
+from coin_lightning.benchmarks.coin.raw_sample import RawSample
 
 FOLDERS: Mapping[str, str] = {
     "original": "Instructions_Original",
@@ -48,11 +48,11 @@ class Instructions:
     note: str
     sha256: str
 
-    def text(self, type_: str, row: RawRow, seed: int) -> str:
-        """The row's question with its instruction; the draw depends on (seed, task, row id) and nothing else."""
+    def text(self, type_: str, sample: RawSample, seed: int) -> str:
+        """The sample's question with its instruction; the draw depends on (seed, task, sample id) and nothing else."""
         templates = self.types[type_]
-        template = templates[0] if len(templates) == 1 else templates[self._draw(row.id, seed, len(templates))]
-        return template.text.replace("{question}", row.question.strip())
+        template = templates[0] if len(templates) == 1 else templates[self._draw(sample.id, seed, len(templates))]
+        return template.text.replace("{question}", sample.question.strip())
 
     def _draw(self, id_: str | int, seed: int, count: int) -> int:
         digest = hashlib.blake2b(f"{seed}/{self.task}/{id_}".encode(), digest_size=8).digest()

@@ -1,11 +1,11 @@
-"""TextVQA 0.5.1: reading in scenes, ten annotators. CoIN has its 34,602 training questions, one per row, and val."""
+"""TextVQA 0.5.1: reading in scenes, ten annotators. CoIN has its 34,602 training questions, one per sample, and val."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from coin_lightning.benchmarks.coin.answers import annotators, most_common
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Rows, needed
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample, RawTask, Samples, needed
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.json_stream import read_array
 
@@ -13,8 +13,8 @@ IMAGES = "TextVQA/train_images"  # the images of train and val
 OCR_LINE = "Reference OCR token: "
 
 
-def rows(raw: Path, split: str, ocr: str = "none") -> Rows:
-    """Rows of a split; the answer is the most common one of the ten.
+def samples(raw: Path, split: str, ocr: str = "none") -> Samples:
+    """Samples of a split; the answer is the most common one of the ten.
 
     Args:
         raw: holds ``TextVQA_0.5.1_{train,val}.json``.
@@ -29,11 +29,11 @@ def rows(raw: Path, split: str, ocr: str = "none") -> Rows:
     file, *ocr_files = sources(raw, split, ocr)
     words = dict(_words(ocr_files[0])) if ocr_files else None
     for place, entry in enumerate(read_array(file, "data")):
-        yield _row(entry, f"{file} data[{place}]", split, words)
+        yield _sample(entry, f"{file} data[{place}]", split, words)
 
 
 def sources(raw: Path, split: str, ocr: str = "none") -> list[Path]:
-    """The files `rows` reads; raises as `rows`."""
+    """The files `samples` reads; raises as `samples`."""
     if ocr not in ("none", "rosetta"):
         raise ConfigError(f"ocr={ocr}: choose from none, rosetta")
     files = [needed(raw, _places(f"TextVQA_0.5.1_{split}.json"), f"TextVQA's {split} file")]
@@ -53,7 +53,7 @@ def _words(file: Path) -> Iterator[tuple[str, str]]:
             yield str(entry.get("image_id")), ", ".join(map(str, tokens))
 
 
-def _row(entry: Any, where: str, split: str, words: dict[str, str] | None) -> RawRow | Problem:
+def _sample(entry: Any, where: str, split: str, words: dict[str, str] | None) -> RawSample | Problem:
     if not isinstance(entry, dict):
         return Problem(f"{where}: must be an object, found {type(entry).__name__}")
     if (found := entry.get("set_name", split)) != split:
@@ -68,7 +68,7 @@ def _row(entry: Any, where: str, split: str, words: dict[str, str] | None) -> Ra
         if image not in words:
             return Problem(f"{where}: image_id {image!r:.60} is not in the OCR file; set ocr=none or fetch its like")
         question = f"{question}\n{OCR_LINE}{words[image]}"
-    return RawRow(id_, f"{IMAGES}/{image}.jpg", question, most_common(answers))
+    return RawSample(id_, f"{IMAGES}/{image}.jpg", question, most_common(answers))
 
 
 _VAL = "TextVQA_0.5.1_val.json"
@@ -76,7 +76,7 @@ RAW = RawTask(
     key="textvqa",
     folder="TextVQA",
     evaluation="val",
-    rows=rows,
+    samples=samples,
     sources=sources,
     images={IMAGES: ("train_images", "train_val_images/train_images")},
     truths={f"TextVQA/{_VAL}": _places(_VAL)},

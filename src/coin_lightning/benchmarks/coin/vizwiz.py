@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.benchmarks.coin.answers import annotators, most_common
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Rows, needed
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample, RawTask, Samples, needed
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.json_stream import read_array
 
@@ -13,8 +13,8 @@ UNANSWERABLE = "Unanswerable"
 HINTS = {"none": "", "llava": f"When the provided information is insufficient, respond with '{UNANSWERABLE}'."}
 
 
-def rows(raw: Path, split: str, hint: str = "none") -> Rows:
-    """Rows of a split. The files have no ids, so the image's name is the id, with ``_2`` for a second question.
+def samples(raw: Path, split: str, hint: str = "none") -> Samples:
+    """Samples of a split. The files have no ids, so the image's name is the id, with ``_2`` for a second question.
 
     The answer is `UNANSWERABLE` where ``answerable`` is 0 or most annotators say so, else their most common one.
 
@@ -31,8 +31,8 @@ def rows(raw: Path, split: str, hint: str = "none") -> Rows:
     (file,) = sources(raw, split, hint)
     questions: Counter[str] = Counter()
     for place, entry in enumerate(read_array(file)):
-        found = _row(entry, f"{file}[{place}]", split, HINTS[hint])
-        if isinstance(found, RawRow):
+        found = _sample(entry, f"{file}[{place}]", split, HINTS[hint])
+        if isinstance(found, RawSample):
             questions[str(found.id)] += 1
             count = questions[str(found.id)]
             found = found if count == 1 else _renamed(found, f"{found.id}_{count}")
@@ -40,7 +40,7 @@ def rows(raw: Path, split: str, hint: str = "none") -> Rows:
 
 
 def sources(raw: Path, split: str, hint: str = "none") -> list[Path]:
-    """The file `rows` reads; raises as `rows`."""
+    """The file `samples` reads; raises as `samples`."""
     if hint not in HINTS:
         raise ConfigError(f"hint={hint}: choose from {', '.join(HINTS)}")
     return [
@@ -48,11 +48,11 @@ def sources(raw: Path, split: str, hint: str = "none") -> list[Path]:
     ]
 
 
-def _renamed(row: RawRow, id_: str) -> RawRow:
-    return RawRow(id_, row.image, row.question, row.answer, fields=row.fields)
+def _renamed(sample: RawSample, id_: str) -> RawSample:
+    return RawSample(id_, sample.image, sample.question, sample.answer, fields=sample.fields)
 
 
-def _row(entry: Any, where: str, split: str, hint: str) -> RawRow | Problem:
+def _sample(entry: Any, where: str, split: str, hint: str) -> RawSample | Problem:
     if not isinstance(entry, dict):
         return Problem(f"{where}: must be an object, found {type(entry).__name__}")
     image, question, answerable = entry.get("image"), entry.get("question"), entry.get("answerable")
@@ -71,14 +71,14 @@ def _row(entry: Any, where: str, split: str, hint: str) -> RawRow | Problem:
     if isinstance(kind := entry.get("answer_type"), str):
         fields["answer_type"] = kind
     question = f"{question}\n{hint}" if hint else question
-    return RawRow(image.rsplit(".", 1)[0], f"VizWiz/{split}/{image}", question, answer, fields=fields)
+    return RawSample(image.rsplit(".", 1)[0], f"VizWiz/{split}/{image}", question, answer, fields=fields)
 
 
 RAW = RawTask(
     key="vizwiz",
     folder="VizWiz",
     evaluation="val",
-    rows=rows,
+    samples=samples,
     sources=sources,
     images={f"VizWiz/{split}": (split, f"images/{split}") for split in ("train", "val")},
     options=("hint",),

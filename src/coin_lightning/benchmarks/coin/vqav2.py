@@ -1,6 +1,6 @@
 """VQAv2: open questions with ten annotators. CoIN has one conversation per training image (82,783 of COCO train2014).
 
-The test rows are val2014's 214,354 questions: the "107k" said of CoIN is the size of test-dev, which has no answers.
+The test samples are val2014's 214,354 questions: the "107k" said of CoIN is the size of test-dev, which has no answers.
 """
 
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from typing import Any
 
 from coin_lightning.benchmarks.coin.answers import annotators
 from coin_lightning.benchmarks.coin.joining import joined
-from coin_lightning.benchmarks.coin.raw_row import Problem, RawRow, RawTask, Rows, needed
+from coin_lightning.benchmarks.coin.raw_sample import Problem, RawSample, RawTask, Samples, needed
 from coin_lightning.errors import DataError
 from coin_lightning.json_stream import read_array, read_header
 
 
-def rows(raw: Path, split: str) -> Rows:
-    """Rows of a split, the answer being ``multiple_choice_answer``; the questions of an image are one group.
+def samples(raw: Path, split: str) -> Samples:
+    """Samples of a split, the answer being ``multiple_choice_answer``; the questions of an image are one group.
 
     Args:
         raw: holds ``v2_OpenEnded_mscoco_{split}2014_questions.json`` and ``v2_mscoco_{split}2014_annotations.json``.
@@ -33,7 +33,7 @@ def rows(raw: Path, split: str) -> Rows:
             here, there = (annotations, questions) if question is None else (questions, annotations)
             yield Problem(f"{here} question_id {id_}: has no partner in {there.name}, or comes twice; fetch both again")
         else:
-            yield _row(id_, question, annotation, questions, split)
+            yield _sample(id_, question, annotation, questions, split)
 
 
 def sources(raw: Path, split: str) -> list[Path]:
@@ -59,7 +59,9 @@ def _keyed(file: Path, key: str) -> Iterator[tuple[Any, Any]]:
         yield id_, entry
 
 
-def _row(id_: Any, question: dict[str, Any], annotation: dict[str, Any], file: Path, split: str) -> RawRow | Problem:
+def _sample(
+    id_: Any, question: dict[str, Any], annotation: dict[str, Any], file: Path, split: str
+) -> RawSample | Problem:
     where = f"{file} question_id {id_}"
     image, text, answer = question.get("image_id"), question.get("question"), annotation.get("multiple_choice_answer")
     if type(image) is not int or not isinstance(text, str) or not isinstance(answer, str):
@@ -73,7 +75,7 @@ def _row(id_: Any, question: dict[str, Any], annotation: dict[str, Any], file: P
     if isinstance(kind := annotation.get("answer_type"), str):
         fields["answer_type"] = kind
     path = f"COCO2014/{split}2014/COCO_{split}2014_{image:012d}.jpg"
-    return RawRow(id_, path, text, answer, str(image), fields)
+    return RawSample(id_, path, text, answer, str(image), fields)
 
 
 def _images(folder: str) -> tuple[str, ...]:
@@ -84,7 +86,7 @@ RAW = RawTask(
     key="vqav2",
     folder="VQAv2",
     evaluation="val",
-    rows=rows,
+    samples=samples,
     sources=sources,
     images={f"COCO2014/{folder}": _images(folder) for folder in ("train2014", "val2014")},
     raw_folders=("VQAv2", "vqav2", "VQA"),

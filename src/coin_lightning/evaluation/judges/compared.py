@@ -22,11 +22,11 @@ def compared(record: AnswerRecord) -> Compared:
     """What to compare for one record.
 
     A box answer scores ten times its intersection over union with the true box, 0 when it is no box: a text model
-    cannot tell near boxes from far ones. A blank answer scores 0. Where the row has choices, a letter stands for the
+    cannot tell near boxes from far ones. A blank answer scores 0. Where the sample has choices, a letter stands for the
     choice that it names, on both sides; an answer that names none stays as it is.
 
     Raises:
-        DataError: the row has no ground truth, or its box is none.
+        DataError: the sample has no ground truth, or its box is none.
     """
     truth = ground_truth(record)
     if is_box(record.reference):

@@ -100,6 +100,7 @@ class HFJudge(Judge):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+
 REMEDY = (
     "Give a folder with a causal language model in Hugging Face format, or a hub name that this machine can reach or "
     "has in its cache."

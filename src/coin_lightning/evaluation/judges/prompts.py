@@ -51,7 +51,7 @@ def build_messages(record: AnswerRecord, variant: str = "strict") -> tuple[Messa
     """System and user message for one answer. `<image>` is taken out everywhere, as in the published code.
 
     Raises:
-        DataError: the row has no ground truth.
+        DataError: the sample has no ground truth.
     """
     text = LAYOUT.format(
         question=question_text(record, variant),

@@ -59,7 +59,7 @@ class TaskJudging:
         known: replies of the whole run.
 
     Raises:
-        DataError: a row has no ground truth.
+        DataError: a sample has no ground truth.
     """
 
     def __init__(

@@ -16,10 +16,10 @@ def is_box(reference: Mapping[str, Any]) -> bool:
 
 
 def ground_truth(record: AnswerRecord) -> str:
-    """The answer that a judge compares with: the row's box, its one answer, or else what most annotators said.
+    """The answer that a judge compares with: the sample's box, its one answer, or else what most annotators said.
 
     Raises:
-        DataError: the row has none of them.
+        DataError: the sample has none of them.
     """
     reference = record.reference
     if is_box(reference):
@@ -30,8 +30,8 @@ def ground_truth(record: AnswerRecord) -> str:
     answers = [str(each) for each in reference.get("answers") or () if str(each).strip()]
     if not answers:
         raise DataError(
-            f"{record.task}, question {record.question_id}: the row has no 'answer' to judge by; compare it with the "
-            "data set's schema"
+            f"{record.task}, question {record.question_id}: the sample has no 'answer' to judge by; compare it with "
+            "the data set's schema"
         )
     return Counter(answers).most_common(1)[0][0]
 

@@ -1,1 +1,1 @@
-"""What `tasks/verify.py` looks for in the rows and images of a task, one concern per file."""
+"""What `tasks/verify.py` looks for in the samples and images of a task, one concern per file."""

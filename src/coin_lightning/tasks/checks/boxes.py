@@ -16,10 +16,10 @@ SLACK = 0.02
 
 
 @dataclass
-class BoxRow:
-    """A box of a row with what must agree with it; `origin` in the image's own frame, `size` as the row says."""
+class BoxSample:
+    """A box of a sample with what must agree with it; `origin` in the image's own frame, `size` as the sample says."""
 
-    row: int
+    sample: int
     image: str | None
     box: Box
     origin: Box | None = None
@@ -31,11 +31,11 @@ class Boxes:
     """The readable boxes of one file."""
 
     split: str
-    rows: list[BoxRow] = field(default_factory=list)
+    samples: list[BoxSample] = field(default_factory=list)
 
     def areas(self) -> NDArray[np.float64]:
         """Share of the padded square that each box covers."""
-        boxes = np.array([each.box for each in self.rows], np.float64).reshape(-1, 4)
+        boxes = np.array([each.box for each in self.samples], np.float64).reshape(-1, 4)
         sides = np.clip(boxes[:, 2:] - boxes[:, :2], 0, 1)
         return sides[:, 0] * sides[:, 1]
 
@@ -77,28 +77,28 @@ def padded(box: Box, width: float, height: float) -> Box:
 
 def check_boxes(boxes: Boxes, facts: Mapping[str, ImageFacts], file: object, findings: Findings) -> None:
     """Compare boxes with their images' real sizes."""
-    for each in boxes.rows:
+    for each in boxes.samples:
         found = facts.get(each.image) if each.image is not None else None
         if found is None:
             continue
         for kind, example in _disagreements(each, found):
-            findings.add(kind, boxes.split, f"{file} row {each.row}: {example}")
+            findings.add(kind, boxes.split, f"{file} sample {each.sample}: {example}")
 
 
-def _disagreements(row: BoxRow, image: ImageFacts) -> Iterator[tuple[str, str]]:
+def _disagreements(sample: BoxSample, image: ImageFacts) -> Iterator[tuple[str, str]]:
     width, height = image.width, image.height
-    if row.size is not None and row.size != (width, height):
-        swapped = ", swapped" if row.size == (height, width) else ""
-        yield "image_size", f"size {list(row.size)}{swapped}, the image is {width} x {height}"
+    if sample.size is not None and sample.size != (width, height):
+        swapped = ", swapped" if sample.size == (height, width) else ""
+        yield "image_size", f"size {list(sample.size)}{swapped}, the image is {width} x {height}"
     left, top, right, bottom = padded((0, 0, 1, 1), width, height)
-    x1, y1, x2, y2 = row.box
+    x1, y1, x2, y2 = sample.box
     if x1 < left - SLACK or y1 < top - SLACK or x2 > right + SLACK or y2 > bottom + SLACK:
         edges = _short(left, top, right, bottom)
-        yield "box_in_padding", f"{list(row.box)}, but the image of {width} x {height} fills {edges} of the frame"
-    if row.origin is not None and max(row.origin) <= 1:
-        wanted = padded(row.origin, width, height)
-        if max(abs(a - b) for a, b in zip(wanted, row.box, strict=True)) > SLACK:
-            yield "box_frames", f"answer_bbox {list(row.box)}, but origin_answer_bbox becomes {_short(*wanted)}"
+        yield "box_in_padding", f"{list(sample.box)}, but the image of {width} x {height} fills {edges} of the frame"
+    if sample.origin is not None and max(sample.origin) <= 1:
+        wanted = padded(sample.origin, width, height)
+        if max(abs(a - b) for a, b in zip(wanted, sample.box, strict=True)) > SLACK:
+            yield "box_frames", f"answer_bbox {list(sample.box)}, but origin_answer_bbox becomes {_short(*wanted)}"
 
 
 def _short(*numbers: float) -> list[float]:

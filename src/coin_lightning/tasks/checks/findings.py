@@ -21,38 +21,38 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "rows": Kind(ERROR, "{n} problem{s} for which a run refuses the file"),
-    "truth": Kind(ERROR, "{n} test row{s} without usable ground truth"),
+    "samples": Kind(ERROR, "{n} problem{s} for which a run refuses the file"),
+    "truth": Kind(ERROR, "{n} test sample{s} without usable ground truth"),
     "image": Kind(ERROR, "{n} image{s} missing or broken"),
-    "shared_question": Kind(ERROR, "{n} test row{s} with a question that training asks about the same image"),
-    "shared_text": Kind(ERROR, "{n} test row{s} without an image and with the text of a training row"),
-    "box_unreadable": Kind(ERROR, "{n} box{es} of test rows not of four numbers"),
+    "shared_question": Kind(ERROR, "{n} test sample{s} with a question that training asks about the same image"),
+    "shared_text": Kind(ERROR, "{n} test sample{s} without an image and with the text of a training sample"),
+    "box_unreadable": Kind(ERROR, "{n} box{es} of test samples not of four numbers"),
     "box_outside": Kind(ERROR, "{n} box{es} outside the frame (0 to 1) or with swapped corners"),
-    "long_row": Kind(ERROR, "{n} row{s} too long for the backbone's context"),
-    "count": Kind(WARNING, "not the number of rows that this data set was built with"),
-    "published_count": Kind(WARNING, "none of the published numbers of rows"),
+    "long_sample": Kind(ERROR, "{n} sample{s} too long for the backbone's context"),
+    "count": Kind(WARNING, "not the number of samples that this data set was built with"),
+    "published_count": Kind(WARNING, "none of the published numbers of samples"),
     "shared_id": Kind(WARNING, "{n} id{s} in both files"),
-    "shared_image": Kind(WARNING, "{n} image{s} of test rows used in training, too"),
+    "shared_image": Kind(WARNING, "{n} image{s} of test samples used in training, too"),
     "long_answer": Kind(WARNING, "{n} answer{s} longer than max_new_tokens: a model can never give the whole"),
-    "empty_answer": Kind(WARNING, "{n} test row{s} with an empty answer"),
-    "truth_differs": Kind(WARNING, "{n} test row{s} with another answer than the ground-truth file"),
-    "box_answer": Kind(WARNING, "{n} answer{s} of training rows no box, as the test rows' are"),
+    "empty_answer": Kind(WARNING, "{n} test sample{s} with an empty answer"),
+    "truth_differs": Kind(WARNING, "{n} test sample{s} with another answer than the ground-truth file"),
+    "box_answer": Kind(WARNING, "{n} answer{s} of training samples no box, as the test samples' are"),
     "box_flat": Kind(WARNING, "{n} box{es} without area: no prediction can hit"),
     "box_in_padding": Kind(WARNING, "{n} box{es} reaching from the image into its padding: is the frame right?"),
-    "box_frames": Kind(WARNING, "{n} row{s} whose answer_bbox and origin_answer_bbox are not the same place"),
-    "image_size": Kind(WARNING, "{n} row{s} whose size is not the image's [width, height]"),
+    "box_frames": Kind(WARNING, "{n} sample{s} whose answer_bbox and origin_answer_bbox are not the same place"),
+    "image_size": Kind(WARNING, "{n} sample{s} whose size is not the image's [width, height]"),
     "image_warning": Kind(WARNING, "{n} image{s} that Pillow reads, but warns of"),
     "unread_field": Kind(WARNING, "{n} field{s} that nothing reads"),
-    "no_image": Kind(NOTE, "{n} row{s} without an image in a task that has images"),
+    "no_image": Kind(NOTE, "{n} sample{s} without an image in a task that has images"),
     "repeated_question": Kind(NOTE, "{n} question{s} asked again about the same image in the same file"),
-    "rounded_count": Kind(NOTE, "far from the number of rows that is remembered for this data set"),
+    "rounded_count": Kind(NOTE, "far from the number of samples that is remembered for this data set"),
     "not_checked": Kind(NOTE, "only part of the checks made, because a file could not be read"),
 }
 
 
 @dataclass
 class Finding:
-    """All cases of one kind in one split: how many, and the first few as `file row n: what`."""
+    """All cases of one kind in one split: how many, and the first few as `file sample n: what`."""
 
     level: str
     kind: str

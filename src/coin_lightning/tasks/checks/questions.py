@@ -1,4 +1,4 @@
-"""Who asks what about which image, small enough for every row of the benchmark, and what two files share."""
+"""Who asks what about which image, small enough for every sample of the benchmark, and what two files share."""
 
 import hashlib
 from array import array
@@ -20,35 +20,35 @@ NO_IMAGE = -1
 
 @dataclass
 class Questions:
-    """Every question of a file: hash of its text (64 bits), row, and image as an index into `images` or none."""
+    """Every question of a file: hash of its text (64 bits), sample, and image as an index into `images` or none."""
 
     text: "array[int]" = field(default_factory=lambda: array("Q"))
-    row: "array[int]" = field(default_factory=lambda: array("I"))
+    sample: "array[int]" = field(default_factory=lambda: array("I"))
     image: "array[int]" = field(default_factory=lambda: array("i"))
     images: dict[str, int] = field(default_factory=dict)
-    first_row: "array[int]" = field(default_factory=lambda: array("I"))
+    first_sample: "array[int]" = field(default_factory=lambda: array("I"))
 
-    def image_of(self, image: str, row: int) -> int:
-        """Index of an image that a row shows."""
+    def image_of(self, image: str, sample: int) -> int:
+        """Index of an image that a sample shows."""
         if image not in self.images:
             self.images[image] = len(self.images)
-            self.first_row.append(row)
+            self.first_sample.append(sample)
         return self.images[image]
 
-    def row_of(self, image: str) -> int:
-        """The first row that shows an image of this file."""
-        return self.first_row[self.images[image]]
+    def sample_of(self, image: str) -> int:
+        """The first sample that shows an image of this file."""
+        return self.first_sample[self.images[image]]
 
-    def add(self, question: str, image: int, row: int) -> None:
+    def add(self, question: str, image: int, sample: int) -> None:
         """Take up one question."""
         self.text.append(hash64(question_body(question)))
-        self.row.append(row)
+        self.sample.append(sample)
         self.image.append(image)
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What a test file has in common with a train file: row pairs (test, train) of questions, and images."""
+    """What a test file has in common with a train file: sample pairs (test, train) of questions, and images."""
 
     questions: list[tuple[int, int]]
     texts: list[tuple[int, int]]
@@ -94,9 +94,9 @@ def shared(train: Questions, test: Questions, facts: Mapping[str, ImageFacts]) -
     train_content, test_content = contents(train, facts), contents(test, facts)
     train_keys, train_shown = keyed(train, train_content)
     test_keys, test_shown = keyed(test, test_content)
-    train_rows, test_rows = np.array(train.row, np.int64), np.array(test.row, np.int64)
+    train_samples, test_samples = np.array(train.sample, np.int64), np.array(test.sample, np.int64)
     pairs = [
-        _pairs(test_keys[mine], test_rows[mine], train_keys[theirs], train_rows[theirs])
+        _pairs(test_keys[mine], test_samples[mine], train_keys[theirs], train_samples[theirs])
         for mine, theirs in ((test_shown, train_shown), (~test_shown, ~train_shown))
     ]
     same_path = [image for image in test.images if image in train.images]
@@ -104,24 +104,24 @@ def shared(train: Questions, test: Questions, facts: Mapping[str, ImageFacts]) -
 
 
 def repeated(questions: Questions, facts: Mapping[str, ImageFacts]) -> list[tuple[int, int]]:
-    """Row pairs (later, first) of equal questions about equal images within one file."""
+    """Sample pairs (later, first) of equal questions about equal images within one file."""
     keys, _ = keyed(questions, contents(questions, facts))
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     earliest = first[inverse]
     later = np.nonzero(earliest != np.arange(len(keys)))[0]
-    rows = np.array(questions.row, np.int64)
-    return list(zip(rows[later].tolist(), rows[earliest[later]].tolist(), strict=True))
+    samples = np.array(questions.sample, np.int64)
+    return list(zip(samples[later].tolist(), samples[earliest[later]].tolist(), strict=True))
 
 
 def _pairs(
-    test: Keys, test_rows: NDArray[np.int64], train: Keys, train_rows: NDArray[np.int64]
+    test: Keys, test_samples: NDArray[np.int64], train: Keys, train_samples: NDArray[np.int64]
 ) -> list[tuple[int, int]]:
-    """(test row, first train row) of every test row with a key that training has too; each test row once."""
+    """(test sample, first train sample) of every test sample with a key that training has too; each once."""
     known, first = np.unique(train, return_index=True)
     hits = np.nonzero(np.isin(test, known))[0]
-    partner = train_rows[first[np.searchsorted(known, test[hits])]]
+    partner = train_samples[first[np.searchsorted(known, test[hits])]]
     found: dict[int, int] = {}
-    for mine, theirs in zip(test_rows[hits].tolist(), partner.tolist(), strict=True):
+    for mine, theirs in zip(test_samples[hits].tolist(), partner.tolist(), strict=True):
         found.setdefault(mine, theirs)
     return list(found.items())
 

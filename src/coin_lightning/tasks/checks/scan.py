@@ -1,4 +1,4 @@
-"""One pass over the rows of a file: whatever later checks need, in a few bytes per row."""
+"""One pass over the samples of a file: whatever later checks need, in a few bytes per sample."""
 
 import random
 from array import array
@@ -8,17 +8,17 @@ from typing import Any
 
 from coin_lightning.backbones.prompts import Rendered
 from coin_lightning.errors import DataError
-from coin_lightning.tasks.checks.boxes import Boxes, BoxRow, frame_problem, read_box, read_size
+from coin_lightning.tasks.checks.boxes import Boxes, BoxSample, frame_problem, read_box, read_size
 from coin_lightning.tasks.checks.findings import Findings
 from coin_lightning.tasks.checks.questions import NO_IMAGE, Questions, hash64
 from coin_lightning.tasks.collate import Encoder
-from coin_lightning.tasks.row_format import TestRow, TrainRow
-from coin_lightning.tasks.row_sequence import RowFile, RowList
+from coin_lightning.tasks.sample_format import TestSample, TrainSample
+from coin_lightning.tasks.sample_sequence import SampleFile, SampleList
 from coin_lightning.tasks.sample_table import Problems
 
-Row = TrainRow | TestRow
+Sample = TrainSample | TestSample
 TOGETHER = 500
-"""Rows per call of the tokenizer."""
+"""Samples per call of the tokenizer."""
 
 
 @dataclass
@@ -26,40 +26,40 @@ class Scan:
     """What a file holds.
 
     Attributes:
-        rows, refused, without_image: how many there are, those that a run refuses, those without an image.
-        ids, id_rows: 64-bit hashes of the ids, and where they stand.
-        answers, answer_row: how often each is given, and where first.
-        samples: rows to show, see `sample`.
+        samples, refused, without_image: how many there are, those that a run refuses, those without an image.
+        ids, id_samples: 64-bit hashes of the ids, and where they stand.
+        answers, answer_sample: how often each is given, and where first.
+        shown: samples to show, see `shown_sample`.
     """
 
     split: str
-    rows: int = 0
+    samples: int = 0
     refused: int = 0
     without_image: int = 0
     ids: "array[int]" = field(default_factory=lambda: array("Q"))
-    id_rows: "array[int]" = field(default_factory=lambda: array("I"))
+    id_samples: "array[int]" = field(default_factory=lambda: array("I"))
     questions: Questions = field(default_factory=Questions)
     answers: Counter[str] = field(default_factory=Counter)
-    answer_row: dict[str, int] = field(default_factory=dict)
+    answer_sample: dict[str, int] = field(default_factory=dict)
     boxes: Boxes = field(default_factory=lambda: Boxes(""))
     has_boxes: bool = False
-    samples: list[dict[str, Any]] = field(default_factory=list)
+    shown: list[dict[str, Any]] = field(default_factory=list)
 
-    def take_answer(self, answer: str, row: int) -> None:
+    def take_answer(self, answer: str, sample: int) -> None:
         """Count an answer."""
         self.answers[answer] += 1
-        self.answer_row.setdefault(answer, row)
+        self.answer_sample.setdefault(answer, sample)
 
 
 class Reservoir:
-    """Keeps `size` of the rows that pass, all with the same chance, drawn with a fixed seed; in the file's order."""
+    """Keeps `size` of the samples that pass, all with the same chance, drawn with a fixed seed; in the file's order."""
 
     def __init__(self, size: int) -> None:
         self.size, self.seen = size, 0
-        self.items: list[Row] = []
+        self.items: list[Sample] = []
         self._draw = random.Random(0)
 
-    def offer(self, row: Row) -> None:
+    def offer(self, sample: Sample) -> None:
         """Keep it, perhaps, in place of an earlier one (Vitter 1985, algorithm R)."""
         self.seen += 1
         if self.seen > self.size:
@@ -67,129 +67,129 @@ class Reservoir:
             if place >= self.size:
                 return
             del self.items[place]
-        self.items.append(row)
+        self.items.append(sample)
 
 
 class Scanner:
-    """Goes over the rows of one task.
+    """Goes over the samples of one task.
 
     Args:
-        encoder: gives the text and the tokens that the backbone gets for a row.
+        encoder: gives the text and the tokens that the backbone gets for a sample.
         answer_room: tokens of the context that are kept free behind a test question.
-        samples: rows kept per file, drawn from all.
+        shown: samples kept per file, drawn from all.
     """
 
-    def __init__(self, encoder: Encoder, answer_room: int, findings: Findings, samples: int) -> None:
+    def __init__(self, encoder: Encoder, answer_room: int, findings: Findings, shown: int) -> None:
         self.backbone, self.encoder, self.findings = encoder.backbone, encoder, findings
-        self.answer_room, self.samples = answer_room, samples
-        self._pages: list[tuple[Row, Rendered]] = []
+        self.answer_room, self.shown = answer_room, shown
+        self._pages: list[tuple[Sample, Rendered]] = []
 
     def scan(
-        self, split: str, rows: RowFile[Any] | RowList[Any], problems: Problems, has_boxes: bool | None = None
+        self, split: str, samples: SampleFile[Any] | SampleList[Any], problems: Problems, has_boxes: bool | None = None
     ) -> Scan:
-        """Look at every row once.
+        """Look at every sample once.
 
         Args:
             split: `train` or `test`.
-            rows: of a file.
+            samples: of a file.
             problems: what is wrong with some of them.
-            has_boxes: whether answers are boxes; None asks the rows themselves.
+            has_boxes: whether answers are boxes; None asks the samples themselves.
         """
         scan = Scan(split, has_boxes=bool(has_boxes), boxes=Boxes(split))
-        kept = Reservoir(self.samples)
-        for index in range(len(rows)):
-            scan.rows += 1
+        kept = Reservoir(self.shown)
+        for index in range(len(samples)):
+            scan.samples += 1
             if index in problems:
                 scan.refused += 1
-                lines = [f"{rows.where(index)}: {line}" for line in problems[index]]
-                self.findings.add_all("rows", split, len(lines), lines)
+                lines = [f"{samples.where(index)}: {line}" for line in problems[index]]
+                self.findings.add_all("samples", split, len(lines), lines)
                 continue
-            row = rows[index]
-            if has_boxes is None and isinstance(row, TestRow):
-                scan.has_boxes |= "answer_bbox" in row.fields
-            self._row(scan, index, row)
-            kept.offer(row)
+            sample = samples[index]
+            if has_boxes is None and isinstance(sample, TestSample):
+                scan.has_boxes |= "answer_bbox" in sample.fields
+            self._sample(scan, index, sample)
+            kept.offer(sample)
         self._count(split)
-        scan.samples = [sample(split, row, scan.has_boxes) for row in kept.items]
+        scan.shown = [shown_sample(split, sample, scan.has_boxes) for sample in kept.items]
         return scan
 
-    def _row(self, scan: Scan, index: int, row: Row) -> None:
-        scan.without_image += row.image is None
-        scan.ids.append(hash64(row.id))
-        scan.id_rows.append(index)
-        image, *more = [scan.questions.image_of(media.path, index) for media in row.media] or [NO_IMAGE]
+    def _sample(self, scan: Scan, index: int, sample: Sample) -> None:
+        scan.without_image += sample.image is None
+        scan.ids.append(hash64(sample.id))
+        scan.id_samples.append(index)
+        image, *more = [scan.questions.image_of(media.path, index) for media in sample.media] or [NO_IMAGE]
         also = "".join(f"{number} " for number in more)  # a question about several images is another than about one
-        self._render(scan.split, row)
-        if isinstance(row, TestRow):
-            scan.questions.add(also + row.text, image, index)
-            self._test_row(scan, index, row)
+        self._render(scan.split, sample)
+        if isinstance(sample, TestSample):
+            scan.questions.add(also + sample.text, image, index)
+            self._test_sample(scan, index, sample)
             return
-        for turn in row.turns:
+        for turn in sample.turns:
             scan.questions.add(also + turn.question, image, index)
             scan.take_answer(turn.answer or "", index)
             if scan.has_boxes:
-                self._box(scan, row, BoxRow(index, row.image, (0, 0, 0, 0)), turn.answer)
+                self._box(scan, sample, BoxSample(index, sample.image, (0, 0, 0, 0)), turn.answer)
 
-    def _test_row(self, scan: Scan, index: int, row: TestRow) -> None:
-        answer = given_answer(row)
+    def _test_sample(self, scan: Scan, index: int, sample: TestSample) -> None:
+        answer = given_answer(sample)
         scan.take_answer(answer, index)
         if not answer.strip():
-            self.findings.add("empty_answer", scan.split, row.where)
-        if "answer_bbox" in row.fields:
-            entry = BoxRow(index, row.image, (0, 0, 0, 0), size=read_size(row.fields.get("size")))
-            if "origin_answer_bbox" in row.fields:
-                entry.origin = read_box(row.fields["origin_answer_bbox"])
+            self.findings.add("empty_answer", scan.split, sample.where)
+        if "answer_bbox" in sample.fields:
+            entry = BoxSample(index, sample.image, (0, 0, 0, 0), size=read_size(sample.fields.get("size")))
+            if "origin_answer_bbox" in sample.fields:
+                entry.origin = read_box(sample.fields["origin_answer_bbox"])
                 if entry.origin is None:
-                    self._unreadable(scan, row, row.fields["origin_answer_bbox"])
-            self._box(scan, row, entry, row.fields["answer_bbox"])
+                    self._unreadable(scan, sample, sample.fields["origin_answer_bbox"])
+            self._box(scan, sample, entry, sample.fields["answer_bbox"])
 
-    def _box(self, scan: Scan, row: Row, entry: BoxRow, value: Any) -> None:
+    def _box(self, scan: Scan, sample: Sample, entry: BoxSample, value: Any) -> None:
         box = read_box(value)
         if box is None:
-            self._unreadable(scan, row, value)
+            self._unreadable(scan, sample, value)
             return
         if kind := frame_problem(box):
-            self.findings.add(kind, scan.split, f"{row.where}: {value}")
+            self.findings.add(kind, scan.split, f"{sample.where}: {value}")
         if kind == "box_outside":
             return
         entry.box = box
-        scan.boxes.rows.append(entry)
+        scan.boxes.samples.append(entry)
 
-    def _unreadable(self, scan: Scan, row: Row, value: Any) -> None:
-        kind = "box_unreadable" if isinstance(row, TestRow) else "box_answer"
-        self.findings.add(kind, scan.split, f"{row.where}: {str(value)[:80]!r}")
+    def _unreadable(self, scan: Scan, sample: Sample, value: Any) -> None:
+        kind = "box_unreadable" if isinstance(sample, TestSample) else "box_answer"
+        self.findings.add(kind, scan.split, f"{sample.where}: {str(value)[:80]!r}")
 
-    def _render(self, split: str, row: Row) -> None:
-        """Put a row's prompt aside; some hundreds together are counted faster than each alone."""
+    def _render(self, split: str, sample: Sample) -> None:
+        """Put a sample's prompt aside; some hundreds together are counted faster than each alone."""
         try:
-            self._pages.append((row, self.backbone.prompt.render(self.encoder.turns(row))))
+            self._pages.append((sample, self.backbone.prompt.render(self.encoder.turns(sample))))
         except DataError as error:  # a box cannot be converted: the image whose size it needs is broken
-            self.findings.add_all("rows", split, len(error.problems), error.problems)
+            self.findings.add_all("samples", split, len(error.problems), error.problems)
         if len(self._pages) >= TOGETHER:
             self._count(split)
 
     def _count(self, split: str) -> None:
         pages, self._pages = self._pages, []
-        for (row, _), needed in zip(pages, self.backbone.token_counts([page for _, page in pages]), strict=True):
-            if needed > self.backbone.max_length - (self.answer_room if isinstance(row, TestRow) else 0):
-                free = f" less {self.answer_room} for the answer" if isinstance(row, TestRow) else ""
-                line = f"{row.where}: {needed} tokens, backbone.max_length={self.backbone.max_length}{free}"
-                self.findings.add("long_row", split, line)
+        for (sample, _), needed in zip(pages, self.backbone.token_counts([page for _, page in pages]), strict=True):
+            if needed > self.backbone.max_length - (self.answer_room if isinstance(sample, TestSample) else 0):
+                free = f" less {self.answer_room} for the answer" if isinstance(sample, TestSample) else ""
+                line = f"{sample.where}: {needed} tokens, backbone.max_length={self.backbone.max_length}{free}"
+                self.findings.add("long_sample", split, line)
 
 
-def given_answer(row: TestRow) -> str:
-    """The row's own answer: its box where it has one, else `answer`; empty when it has neither."""
-    value = row.fields.get("answer_bbox", row.fields.get("answer"))
+def given_answer(sample: TestSample) -> str:
+    """The sample's own answer: its box where it has one, else `answer`; empty when it has neither."""
+    value = sample.fields.get("answer_bbox", sample.fields.get("answer"))
     return "" if value is None else str(value)
 
 
-def sample(split: str, row: Row, has_boxes: bool) -> dict[str, Any]:
-    """A row as the page shows it: split, id, image, question, answer, box (padded frame) or None, further turns."""
-    if isinstance(row, TestRow):
-        question, answer, more = row.text, given_answer(row), 0
+def shown_sample(split: str, sample: Sample, has_boxes: bool) -> dict[str, Any]:
+    """A sample as the page shows it: split, id, image, question, answer, box (padded frame) or None, further turns."""
+    if isinstance(sample, TestSample):
+        question, answer, more = sample.text, given_answer(sample), 0
     else:
-        question, answer, more = row.turns[0].question, row.turns[0].answer or "", len(row.turns) - 1
+        question, answer, more = sample.turns[0].question, sample.turns[0].answer or "", len(sample.turns) - 1
     return {
-        "split": split, "id": row.id, "image": row.image, "question": question, "answer": answer,
+        "split": split, "id": sample.id, "image": sample.image, "question": question, "answer": answer,
         "box": answer if has_boxes else None, "more": more,
     }  # fmt: skip

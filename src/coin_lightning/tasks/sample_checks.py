@@ -1,0 +1,72 @@
+"""Checks of the samples a run uses against the backbone's context and the images on disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coin_lightning.backbones.base import IGNORE
+from coin_lightning.tasks.collate import Encoder
+from coin_lightning.tasks.image_ledger import LEDGER, ImageLedger, Survey
+from coin_lightning.tasks.sample_format import TestSample, TrainSample
+from coin_lightning.tasks.sample_sequence import Samples
+
+
+def too_long(
+    samples: Samples[Any], lengths: np.ndarray, encoder: Encoder, max_new_tokens: int
+) -> tuple[list[str], int]:
+    """Samples that do not fit the context, with their lengths, and how many training samples are cut to fit.
+
+    A sample is refused, too, when nothing to learn is left before the cut, or not the whole of its image.
+
+    Args:
+        lengths: tokens of each sample, uncut.
+        max_new_tokens: room that a test sample must leave.
+    """
+    kept = max_new_tokens if len(samples) and isinstance(samples[0], TestSample) else 0
+    long = [samples[index] for index in np.flatnonzero(lengths > encoder.backbone.max_length - kept).tolist()]
+    if kept or not encoder.cuts:
+        return [_too_long(sample, encoder, kept) for sample in long], 0
+    lines = [line for sample in long if (line := _spoilt(sample, encoder)) is not None]
+    return lines, len(long) - len(lines)
+
+
+def _spoilt(sample: TrainSample, encoder: Encoder) -> str | None:
+    """What is wrong with a sample behind its cut, if anything is."""
+    ids, labels = encoder.cut(sample)
+    token, size = encoder.backbone.image_token_id, encoder.backbone.tokens_per_image
+    whole = ids.count(token) == len(sample.media) * size
+    if whole and any(label != IGNORE for label in labels):
+        return None
+    lost = "all of its answers" if whole else "a part of its images"
+    return (
+        f"{sample.where}: cut at backbone.max_length={encoder.backbone.max_length} tokens it loses {lost}; raise it or "
+        "shorten the sample"
+    )
+
+
+def _too_long(sample: TrainSample | TestSample, encoder: Encoder, kept: int) -> str:
+    ids, labels = encoder.whole(sample)
+    learned = sum(label != IGNORE for label in labels)
+    part = f"an answer of {learned} tokens" if isinstance(sample, TrainSample) else f"{kept} answer tokens"
+    return (
+        f"{sample.where}: {len(ids)} tokens with {part} do not fit backbone.max_length={encoder.backbone.max_length}; "
+        "raise it or shorten the sample"
+    )
+
+
+def broken_images(
+    tests: Samples[Any],
+    trains: Samples[Any],
+    images: Path,
+    features: Path,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> tuple[list[str], Survey]:
+    """Images that cannot be decoded, each with a sample that shows it; and what is known of all.
+
+    Those that were decoded before, by any run that shares the folder `features`, are not opened again.
+    """
+    survey = ImageLedger(features / LEDGER).survey(images, [*tests.images, *trains.images], on_progress=on_progress)
+    users = {**tests.users(survey.problems), **trains.users(survey.problems)}
+    return [f"{users[image]}: {problem}" for image, problem in survey.problems.items()], survey
