@@ -1,7 +1,7 @@
 import copy
 import io
-from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import pytest
 import torch
@@ -60,8 +60,10 @@ def test_the_loss_is_that_of_transformers_over_all_logits_with_masks(task, batch
     loss = module.training_step(batch, 0)
     lengths = [len(task.encoder.encode(sample)[0]) for sample in task.train_samples[:4]]
     mask = torch.tensor([[1] * length + [0] * (max(lengths) - length) for length in lengths])
-    embeds = module.backbone.embed(batch["input_ids"], features)
-    logits = module.backbone.model(inputs_embeds=embeds, attention_mask=mask).logits  # every position
+    images = module.backbone.project(features, [*chain(*batch["grids"])])
+    logits = module.backbone.model(
+        input_ids=batch["input_ids"], attention_mask=mask, mm_encoder_outputs={"image": images}
+    ).logits  # every position
     terms = [
         -F.log_softmax(logits[sample, at - 1], dim=-1)[batch["labels"][sample, at]]
         for sample in range(4) for at in range(1, max(lengths)) if batch["labels"][sample, at] != IGNORE
@@ -242,12 +244,11 @@ class Spy(Method):
 
     def inputs(self, inputs, batch):
         self.calls.append("inputs")
-        if inputs.embeds.requires_grad:
-            inputs.embeds.register_hook(lambda grad: self.calls.append("backward"))
-        return replace(inputs, embeds=inputs.embeds * 1.0)
+        return inputs
 
     def loss(self, step, batch):
         self.calls.append("loss")
+        step.logits.register_hook(lambda grad: self.calls.append("backward"))
         return 2 * step.logits.mean()
 
     def before_step(self, model):
@@ -260,8 +261,9 @@ def test_hooks_run_in_order_of_the_config_and_add_up(batch):
     module = build(method=method, plugins={"second": plugin}).eval()
     plain_loss = plain.training_step(batch, 0)
     loss = module.training_step(batch, 0)
-    embeds = plain.backbone.embed(batch["input_ids"], plain.image_features(batch))
-    logits, _ = plain.backbone.answer_logits(plain.backbone.hidden_states(embeds), batch["labels"])
+    images = plain.backbone.project(plain.image_features(batch), [*chain(*batch["grids"])])
+    hidden = plain.backbone.hidden_states(batch["input_ids"], images)
+    logits, _ = plain.backbone.answer_logits(hidden, batch["labels"])
     assert loss.item() == pytest.approx((plain_loss + 4 * logits.mean()).item(), abs=1e-6)
     assert module.progress.loss_first == plain_loss.item()  # the reported loss is the task's own
     loss.backward()
@@ -421,5 +423,6 @@ def test_a_bfloat16_base_trains_under_autocast(batch):
 
 def _float32_loss(module: ContinualMLLM, batch: dict) -> float:
     wide = copy.deepcopy(module.backbone).float().eval()
-    hidden = wide.hidden_states(wide.embed(batch["input_ids"], wide.encode_images(batch["pixels"])))
+    images = wide.project(torch.cat(wide.encode_images(batch["pixels"])), [*chain(*batch["grids"])])
+    hidden = wide.hidden_states(batch["input_ids"], images)
     return F.cross_entropy(*wide.answer_logits(hidden, batch["labels"])).item()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import chain
 from typing import Any
 
 import torch
@@ -20,7 +21,8 @@ from coin_lightning.module_state import ModuleState
 from coin_lightning.objectives.cross_entropy import CrossEntropy
 from coin_lightning.task_progress import TaskProgress, images_in
 
-PROJECTOR = "multi_modal_projector"
+PROJECTOR = "modules_to_save"
+"""In the name of every trainable tensor of a projector: where PEFT keeps its trained copy."""
 PROJECTOR_MODES = ("carried", "reinitialised", "frozen")
 LOSS_WEIGHTINGS = ("exact", "micro_batch")
 
@@ -83,11 +85,11 @@ class ContinualMLLM(ModuleState):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.strict_loading = False  # checkpoints hold trainable weights only; their key set is checked below
         if projector != "frozen":
-            adapter.modules_to_save = [PROJECTOR]  # type: ignore[attr-defined]
+            adapter.modules_to_save = list(backbone.family.projectors)  # type: ignore[attr-defined]
         for each in self.methods.values():
             adapter = each.adapter(adapter, tasks)
         # in a tuple, so that the wrapped model is not registered a second time
-        self._peft: tuple[PeftModel] = (put_adapter(backbone.model, backbone.core.language_model, adapter),)
+        self._peft: tuple[PeftModel] = (put_adapter(backbone.model, backbone.language_model, adapter),)
         self.restore(0)
         for parameter in self.trainable().values():
             parameter.data = parameter.data.float()
@@ -110,16 +112,17 @@ class ContinualMLLM(ModuleState):
 
         The frozen one, which PEFT keeps beside it for `disable_adapter`, stays.
         """
-        for layer in self.backbone.core.multi_modal_projector.modules():
+        for layer in chain.from_iterable(part.modules() for part in self.backbone.projectors):
             if isinstance(layer, nn.Linear) and layer.weight.requires_grad:
                 layer.reset_parameters()
 
     # training
 
     def image_features(self, batch: dict[str, Any]) -> Tensor | None:
-        """Tower features of the batch's images `[n, tokens, width]`: cached ones, or computed now from pixels."""
+        """Tower features of the batch's images, one behind the other `[sum of their counts, width]`: cached ones, or
+        computed now from pixels; None without an image."""
         if "pixels" in batch:
-            return self.backbone.encode_images(batch["pixels"])
+            return torch.cat(self.backbone.encode_images(batch["pixels"]))
         return batch.get("features")
 
     @torch.no_grad()
@@ -133,11 +136,13 @@ class ContinualMLLM(ModuleState):
         text = ~image & (ids != self.backbone.end_id)
         if "labels" in batch:
             text &= batch["labels"] == IGNORE
-        images = ids.new_zeros((len(ids), self.backbone.feature_shape[1]), dtype=torch.float32)
-        features = self.image_features(batch)
-        if features is not None and len(features):
-            samples = image.nonzero()[:: self.backbone.tokens_per_image, 0]
-            images.index_add_(0, samples, features.float().mean(dim=1).to(images.device))
+        family, features = self.backbone.family, self.image_features(batch)
+        images = ids.new_zeros((len(ids), family.width), dtype=torch.float32)
+        if features is not None:
+            owners = [at for at, grids in enumerate(batch["grids"]) for _ in grids]
+            counts = [family.feature_count(grid) for grid in chain(*batch["grids"])]
+            means = torch.stack([part.float().mean(dim=0) for part in features.split(counts)])
+            images.index_add_(0, torch.tensor(owners, device=images.device), means.to(images.device))
         table = self.backbone.model.get_input_embeddings()
         texts = (table(ids).float() * text.unsqueeze(-1)).sum(dim=1)
         return F.normalize(images, dim=1), F.normalize(texts, dim=1)
@@ -150,18 +155,22 @@ class ContinualMLLM(ModuleState):
         """
         self._context.close()
         self._context.enter_context(self._routed(batch))
-        inputs = self._inputs(batch, batch["labels"], None)
+        inputs, images = self._inputs(batch, batch["labels"], None)
         assert inputs.labels is not None
-        hidden = self.backbone.hidden_states(inputs.embeds)
+        hidden = self.backbone.hidden_states(inputs.ids, images, inputs.layout, inputs.prefix)
         logits, targets = self.backbone.answer_logits(hidden, inputs.labels)
         samples = (inputs.labels[:, 1:] != IGNORE).nonzero()[:, 0]
         return StepOutput(self.objective(logits, targets), logits, targets, samples)
 
-    def _inputs(self, batch: dict[str, Any], labels: Tensor | None, mask: Tensor | None) -> Inputs:
-        inputs = Inputs(self.backbone.embed(batch["input_ids"], self.image_features(batch)), labels, mask)
+    def _inputs(self, batch: dict[str, Any], labels: Tensor | None, mask: Tensor | None) -> tuple[Inputs, Any]:
+        """What enters the model as the methods change it, and the projected images."""
+        if batch["input_ids"].device.type == "cpu":  # elsewhere it would wait; what made the batch has counted, too
+            self.backbone.check_counts(batch["input_ids"], batch["grids"])
+        images = self.backbone.project(self.image_features(batch), [*chain(*batch["grids"])])
+        inputs = Inputs(batch["input_ids"], self.backbone.end_id, labels, mask, batch["layout"])
         for method in self.methods.values():
             inputs = method.inputs(inputs, batch)
-        return inputs
+        return inputs, images
 
     @contextmanager
     def _routed(self, batch: dict[str, Any]) -> Iterator[None]:
@@ -285,10 +294,12 @@ class ContinualMLLM(ModuleState):
                 watcher(real)
 
         with self._routed(batch):
-            inputs = self._inputs(batch, None, batch["attention_mask"])
+            inputs, images = self._inputs(batch, None, batch["attention_mask"])
             assert inputs.mask is not None
             watch(inputs.mask)
-            answers = self.backbone.answer(inputs.embeds, inputs.mask, batch["max_new_tokens"], watch)
+            answers = self.backbone.answer(
+                inputs.ids, inputs.mask, batch["max_new_tokens"], images, inputs.layout, inputs.prefix, watch
+            )
         return {"ids": batch["ids"], "answers": answers}
 
 

@@ -61,4 +61,4 @@ class TaskProgress:
 
 def images_in(batch: Mapping[str, Any]) -> int:
     """Images of a batch."""
-    return next((len(batch[name]) for name in ("features", "pixels") if name in batch), 0)
+    return sum(map(len, batch["grids"]))

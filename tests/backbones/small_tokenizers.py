@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from coin_lightning.backbones import tiny
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.chat_templates import prompt_for
+from coin_lightning.backbones.families.llava import Llava
 from coin_lightning.backbones.prompts import Turn
 
 CHATML = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<img>", "</img>", "<box>", "</box>")
@@ -58,13 +59,18 @@ def backbone(tokenizer: PreTrainedTokenizerFast, prompt: str, system: str | None
     base = tiny.load()
     base.model.config.image_token_index = tokenizer.convert_tokens_to_ids("<image>")
     return Backbone(
-        base.model, tokenizer, base.image_processor, prompt_for(prompt, tokenizer, system), "small", **options
+        base.model,
+        tokenizer,
+        Llava(base.model.config, base.family.processor, tokenizer),
+        prompt_for(prompt, tokenizer, system),
+        "small",
+        **options,
     )
 
 
 def read(backbone: Backbone, turns: Sequence[Turn]) -> tuple[list[str], list[str]]:
     """All tokens of a conversation, and those that are learned, as text."""
-    ids, labels = backbone.tokens(*backbone.prompt.render(turns))
+    ids, labels = backbone.tokens(backbone.prompt.render(turns))
     assert all(label in (IGNORE, token) for token, label in zip(ids, labels, strict=True))
     names = backbone.tokenizer.convert_ids_to_tokens
     return names(ids), names([label for label in labels if label != IGNORE])
@@ -72,6 +78,6 @@ def read(backbone: Backbone, turns: Sequence[Turn]) -> tuple[list[str], list[str
 
 def marked(backbone: Backbone, turns: Sequence[Turn]) -> str:
     """The tokens in one line, the learned ones in square brackets."""
-    ids, labels = backbone.tokens(*backbone.prompt.render(turns))
+    ids, labels = backbone.tokens(backbone.prompt.render(turns))
     names = backbone.tokenizer.convert_ids_to_tokens(ids)
     return " ".join(f"[{name}]" if label != IGNORE else name for name, label in zip(names, labels, strict=True))

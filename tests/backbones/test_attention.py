@@ -57,16 +57,17 @@ def test_a_model_trains_with_it_in_bfloat16_without_a_mask_and_else_with_pytorch
     monkeypatch.setattr(attention.CausalAttention, "apply", lambda *args: calls.append(args[0].shape) or apply(*args))
     backbone = tiny.load(dtype="bfloat16")
     model = backbone.core.language_model
-    embeds = torch.randn(2, 9, 32, dtype=torch.bfloat16, requires_grad=True)
-    stock = backbone.hidden_states(embeds)
+    backbone.model.get_input_embeddings().weight.requires_grad_(True)
+    ids = torch.arange(5, 23).view(2, 9)
+    stock = backbone.hidden_states(ids)
     use_cpu_training_attention(model)
-    ours = backbone.hidden_states(embeds)
+    ours = backbone.hidden_states(ids)
     assert calls == [(2, 4, 9, 8)] * 2  # two layers
     torch.testing.assert_close(ours, stock, rtol=0.05, atol=0.05)
     with torch.no_grad():
-        assert torch.equal(backbone.hidden_states(embeds), stock)  # answering is PyTorch's
+        assert torch.equal(backbone.hidden_states(ids), stock)  # answering is PyTorch's
     mask = torch.tensor([[0] * 3 + [1] * 6, [1] * 9])
-    model(inputs_embeds=embeds, attention_mask=mask, use_cache=False)
+    model(input_ids=ids, attention_mask=mask, use_cache=False)
     model.float()
-    backbone.hidden_states(embeds.float())
+    backbone.hidden_states(ids)
     assert len(calls) == 2

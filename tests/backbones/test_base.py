@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from coin_lightning.backbones import tiny
 from coin_lightning.backbones.base import IGNORE, Backbone, native_dtype
@@ -19,8 +20,24 @@ def ids(text: str) -> list[int]:
     return [{"\n": 203, " ": 225}.get(char, 5 + ord(char) - ord("!")) for char in text]
 
 
+def square(backbone: Backbone, *image) -> torch.Tensor:
+    """The pixels `[3, S, S]` of an image."""
+    return backbone.pixels(*image)["pixel_values"][0]
+
+
+def entering(backbone: Backbone, ids: torch.Tensor, features: torch.Tensor | None, images: int) -> torch.Tensor:
+    """What enters the decoder: embeddings with the projected images put in."""
+    seen = []
+    hook = backbone.language_model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["inputs_embeds"]), with_kwargs=True
+    )
+    backbone.hidden_states(ids, backbone.project(features, [()] * images))
+    hook.remove()
+    return seen[0]
+
+
 def labels_of(backbone: Backbone, turns: list[Turn]) -> tuple[list[int], list[int]]:
-    return backbone.tokens(*backbone.prompt.render(turns))
+    return backbone.tokens(backbone.prompt.render(turns))
 
 
 @pytest.fixture
@@ -81,11 +98,11 @@ def test_an_end_of_turn_that_is_no_single_token_is_refused():
     broken = tiny.load()
     prompt = type(CHATML)(**{**vars(CHATML), "end_of_turn": "<|end|>"})
     with pytest.raises(ConfigError, match=r"'<\|end\|>' is 7 tokens"):
-        Backbone(broken.model, broken.tokenizer, broken.image_processor, prompt, "odd")
+        Backbone(broken.model, broken.tokenizer, broken.family, prompt, "odd")
 
 
 def test_an_unknown_frame_is_refused():
-    with pytest.raises(ConfigError, match=r"backbone\.image_frame='stretch' is unknown; use pad, squash or crop"):
+    with pytest.raises(ConfigError, match=r"backbone\.image_frame='stretch' is unknown; use pad or squash or crop"):
         tiny.load(image_frame="stretch")
 
 
@@ -97,11 +114,11 @@ def test_everything_is_frozen_and_the_tower_never_trains(backbone):
 
 
 def test_pixels_padded_with_the_towers_mean_are_nearly_zero_outside_the_image(backbone):
-    pixels = backbone.pixels(Image.new("RGB", (14, 28), "white"))
+    pixels = square(backbone, Image.new("RGB", (14, 28), "white"))
     assert pixels.shape == (3, 28, 28)
     assert pixels[:, :, :6].abs().max() < 0.02  # (int(255 mean) / 255 - mean) / std
     mean, std = (
-        np.array(values) for values in (backbone.image_processor.image_mean, backbone.image_processor.image_std)
+        np.array(values) for values in (backbone.family.processor.image_mean, backbone.family.processor.image_std)
     )
     assert torch.allclose(pixels[:, 14, 14], torch.tensor((1 - mean) / std, dtype=torch.float32))
 
@@ -109,7 +126,7 @@ def test_pixels_padded_with_the_towers_mean_are_nearly_zero_outside_the_image(ba
 def test_the_crop_frame_keeps_the_middle_only():
     image = Image.new("RGB", (56, 28), "black")
     image.paste("white", (14, 0, 42, 28))
-    cropped = tiny.load(image_frame="crop").pixels(image)
+    cropped = square(tiny.load(image_frame="crop"), image)
     assert cropped.shape == (3, 28, 28)
     assert (cropped.flatten(1).max(1).values == cropped.flatten(1).min(1).values).all()  # all white
 
@@ -118,28 +135,28 @@ def test_the_squashed_frame_shows_the_whole_image():
     image = Image.new("RGB", (56, 14), "black")
     image.paste("white", (28, 0, 56, 14))  # the right half
     backbone = tiny.load()
-    squashed = backbone.pixels(image, "squash")
+    squashed = square(backbone, image, "squash")
     mean, std = (
-        torch.tensor(values) for values in (backbone.image_processor.image_mean, backbone.image_processor.image_std)
+        torch.tensor(values) for values in (backbone.family.processor.image_mean, backbone.family.processor.image_std)
     )
     assert squashed.shape == (3, 28, 28)
     assert torch.allclose(squashed[:, :, 0], (-mean / std)[:, None].expand(3, 28), atol=1e-6)
     assert torch.allclose(squashed[:, :, 27], ((1 - mean) / std)[:, None].expand(3, 28), atol=1e-6)
-    direct = backbone.image_processor(images=image.resize((28, 28), Image.Resampling.BICUBIC), return_tensors="pt")
+    direct = backbone.family.processor(images=image.resize((28, 28), Image.Resampling.BICUBIC), return_tensors="pt")
     assert torch.equal(squashed, direct["pixel_values"][0])
-    assert torch.equal(tiny.load(image_frame="squash").pixels(image), squashed)
+    assert torch.equal(square(tiny.load(image_frame="squash"), image), squashed)
 
 
 def test_another_frame_can_be_asked_for():
     image = Image.new("RGB", (56, 28), "red")
     image.paste("blue", (0, 0, 20, 28))
-    own = {frame: tiny.load(image_frame=frame).pixels(image) for frame in ("pad", "squash", "crop")}
+    own = {frame: square(tiny.load(image_frame=frame), image) for frame in ("pad", "squash", "crop")}
     for frame, pixels in own.items():
-        assert torch.equal(tiny.load().pixels(image, frame), pixels)
+        assert torch.equal(square(tiny.load(), image, frame), pixels)
     assert not torch.equal(own["pad"], own["squash"])
     assert not torch.equal(own["crop"], own["squash"])
     with pytest.raises(ConfigError, match="'stretch' is unknown"):
-        tiny.load().pixels(image, "stretch")
+        square(tiny.load(), image, "stretch")
 
 
 def test_boxes_follow_from_frame_and_prompt_unless_they_are_set():
@@ -155,14 +172,15 @@ def test_boxes_follow_from_frame_and_prompt_unless_they_are_set():
 
 def test_features_are_the_hidden_states_that_llava_selects(backbone):
     pixels = torch.randn(2, 3, 28, 28)
-    features = backbone.encode_images(pixels)
+    given = [{"pixel_values": each[None]} for each in pixels]
+    features = torch.stack(backbone.encode_images(given))
     states = backbone.core.vision_tower(pixels, output_hidden_states=True).hidden_states
     assert features.dtype is torch.bfloat16
-    assert features.shape == (2, *backbone.feature_shape) == (2, 4, 16)
+    assert features.shape == (2, backbone.family.feature_count(()), backbone.family.width) == (2, 4, 16)
     assert torch.equal(features, states[-2][:, 1:].bfloat16())  # the layer before the last, without the class token
     backbone.model.config.vision_feature_layer = [-2, -1]
     backbone.model.config.vision_feature_select_strategy = "full"
-    both = backbone.encode_images(pixels)
+    both = torch.stack(backbone.encode_images(given))
     assert torch.equal(both, torch.cat([states[-2], states[-1]], dim=-1).bfloat16())
 
 
@@ -177,7 +195,7 @@ def test_the_tower_key_names_all_that_decides_a_feature(backbone):
     assert frames["crop"].tower_key("pad") == key
     changed = [tiny.load(init_seed=1), tiny.load(dtype="bfloat16"), *frames.values()]
     other_mean = tiny.load()
-    other_mean.image_processor.image_mean = [0.5] * 3
+    other_mean.family.processor.image_mean = [0.5] * 3
     other_layer = tiny.load()
     other_layer.model.config.vision_feature_layer = -1
     keys = [one.tower_key() for one in [*changed, other_mean, other_layer]]
@@ -190,46 +208,48 @@ def test_the_tower_key_of_the_padded_frame_is_the_one_that_old_caches_have(backb
 
 def test_images_fill_the_image_tokens_in_sample_order(backbone):
     samples = torch.tensor([[7, 3, 3, 3, 3, 8], [9, 9, 9, 9, 9, 9], [3, 3, 3, 3, 5, 6]])
-    images = torch.randn(2, 4, 16).bfloat16()
-    embeds = backbone.embed(samples, images)
+    images = torch.randn(8, 16).bfloat16()
+    embeds = entering(backbone, samples, images, 2)
     table = backbone.model.get_input_embeddings().weight
-    projected = backbone.core.multi_modal_projector(images.float())
+    projected = backbone.core.multi_modal_projector(images.float().view(2, 4, 16))
     assert torch.equal(embeds[0, 1:5], projected[0])
     assert torch.equal(embeds[2, :4], projected[1])
     assert torch.equal(embeds[1], table[samples[1]])
     assert torch.equal(embeds[0, [0, 5]], table[[7, 8]])
-    assert torch.equal(backbone.embed(samples[1:2], None), table[samples[1:2]])
+    assert torch.equal(entering(backbone, samples[1:2], None, 0), table[samples[1:2]])
 
 
 @pytest.mark.parametrize(
     ("samples", "images", "found"),
     [
-        ([[3, 3, 3, 3, 5], [9, 9, 9, 9, 9]], 2, "[4, 0] image tokens for 2 images of 4"),
-        ([[3, 3, 3, 3, 5], [3, 3, 3, 3, 9]], 1, "[4, 4] image tokens for 1 images of 4"),
-        ([[3, 3, 3, 3, 3], [3, 3, 3, 9, 9]], 2, "[5, 3] image tokens for 2 images of 4"),
-        ([[3, 3, 3, 3, 5], [9, 9, 9, 9, 9]], 0, "[4, 0] image tokens for 0 images of 4"),
+        ([[3, 3, 3, 3, 5], [9, 9, 9, 9, 9]], [1, 1], "[4, 0] image tokens, their images take [4, 4]"),
+        ([[3, 3, 3, 3, 5], [3, 3, 3, 3, 9]], [1, 0], "[4, 4] image tokens, their images take [4, 0]"),
+        ([[3, 3, 3, 3, 3], [3, 3, 3, 9, 9]], [1, 1], "[5, 3] image tokens, their images take [4, 4]"),
+        ([[3, 3, 3, 3, 5], [9, 9, 9, 9, 9]], [0, 0], "[4, 0] image tokens, their images take [0, 0]"),
+        ([[3, 3, 3, 3, 5], [9, 9, 9, 9, 9]], [0, 1], "[4, 0] image tokens, their images take [0, 4]"),
     ],
-    ids=["too many images", "too few", "moved from sample to sample", "none"],
+    ids=["too many images", "too few", "moved from sample to sample", "none", "of another sample"],
 )
 def test_features_never_go_beside_their_places(backbone, samples, images, found):
-    given = torch.randn(images, 4, 16) if images else None
-    with pytest.raises(RunError, match=re.escape(f"tiny: the samples of a batch have {found} features, but an image")):
-        backbone.embed(torch.tensor(samples), given)
+    with pytest.raises(RunError, match=re.escape(f"tiny: the samples of a batch have {found}; give each")):
+        backbone.check_counts(torch.tensor(samples), [[()] * count for count in images])
 
 
-def test_counting_makes_no_step_wait_for_the_device():
+def test_no_step_waits_for_the_device():
     """On `meta` whatever asks for a number raises: so would a wait for an accelerator show."""
     backbone = tiny.load().to("meta")
     samples = torch.tensor([[3, 3, 3, 3, 5]], device="meta")
-    assert backbone.embed(samples, torch.empty(1, 4, 16, device="meta")).shape == (1, 5, 32)
+    images = backbone.project(torch.empty(4, 16, device="meta"), [()])
+    # the decoder itself looks for packed sequences; what is asked here is everything up to it
+    backbone.language_model.forward = lambda inputs_embeds, **_: BaseModelOutputWithPast(inputs_embeds)
+    assert backbone.hidden_states(samples, images).shape == (1, 5, 32)
     with pytest.raises(RuntimeError, match=r"meta"):
         samples.sum().item()
 
 
 def test_features_of_another_tower_do_not_go_on_into_the_next_sample(backbone):
-    samples = torch.tensor([[3, 3, 3, 3], [3, 3, 3, 3]])
-    with pytest.raises(RunError, match=re.escape("[4, 4] image tokens for 2 images of 5 features, but an image")):
-        backbone.embed(samples, torch.randn(2, 5, 16))
+    with pytest.raises(RunError, match=re.escape("10 features for images that have [4, 4]; remove cached ones")):
+        backbone.project(torch.randn(10, 16), [(), ()])
 
 
 def test_logits_are_computed_for_learned_tokens_only_and_from_the_token_before(backbone):
@@ -244,7 +264,8 @@ def test_logits_are_computed_for_learned_tokens_only_and_from_the_token_before(b
 def test_generation_is_that_of_transformers_with_pixels_and_ids(backbone):
     pixels = torch.randn(1, 3, 28, 28)
     tokens = torch.tensor([labels_of(backbone, [Turn("What is it?", images=1)])[0]])
-    answer = backbone.generate(tokens, torch.ones_like(tokens), backbone.encode_images(pixels), 12)
+    (features,) = backbone.encode_images([{"pixel_values": pixels}])
+    answer = backbone.answer(tokens, torch.ones_like(tokens), 12, backbone.project(features, [()]))
     output = backbone.model.generate(
         input_ids=tokens, attention_mask=torch.ones_like(tokens), pixel_values=pixels, max_new_tokens=12,
         do_sample=False, eos_token_id=END, pad_token_id=END,
@@ -264,7 +285,7 @@ def test_each_step_reports_which_samples_go_on(backbone, monkeypatch):
     monkeypatch.setattr(backbone.model.lm_head, "forward", plan)
     seen = []
     tokens = torch.full((3, 5), 9)
-    answers = backbone.generate(tokens, torch.ones_like(tokens), None, 4, lambda samples: seen.append(samples.tolist()))
+    answers = backbone.answer(tokens, torch.ones_like(tokens), 4, on_step=lambda samples: seen.append(samples.tolist()))
     assert seen == [
         [[True], [True], [True]],
         [[False], [True], [True]],
@@ -290,7 +311,7 @@ def test_the_head_gets_samples_that_lie_together_when_generating(backbone):
     tokens = torch.tensor([[1, 2, 9, 4], [5, 6, 7, 8]])
     seen = []
     hook = backbone.model.lm_head.register_forward_hook(lambda head, inputs, output: seen.append(inputs[0]))
-    backbone.generate(tokens, torch.ones_like(tokens), None, 2)
+    backbone.answer(tokens, torch.ones_like(tokens), 2)
     hook.remove()
     assert [tuple(samples.shape[:2]) for samples in seen] == [(2, 1), (2, 1)]
     assert all(samples.is_contiguous() for samples in seen)
@@ -304,5 +325,5 @@ def test_many_conversations_are_counted_as_one_by_one(name):
     talks = [[Turn(*text, images=int(image)), Turn("And?", "yes")] for text in texts for image in (True, False)]
     pages = [backbone.prompt.render(talk) for talk in talks]
     counts = backbone.token_counts(pages)
-    assert counts == [len(backbone.tokens(*page)[0]) for page in pages]
+    assert counts == [len(backbone.tokens(page)[0]) for page in pages]
     assert backbone.token_counts([]) == []

@@ -150,17 +150,17 @@ def test_what_is_learned_follows_what_generation_is_given(template):
 
 
 def test_the_same_rows_as_a_format_written_by_hand():
-    assert backbone(byte_level(template=CHATML), "chat_template").tokens(*made(CHATML).render(ONE)) == tuple(
+    assert backbone(byte_level(template=CHATML), "chat_template").tokens(made(CHATML).render(ONE)) == tuple(
         ids + extra
         for ids, extra in zip(
-            backbone(byte_level(), "chatml").tokens(*CHATML_FORMAT.render(ONE)),
+            backbone(byte_level(), "chatml").tokens(CHATML_FORMAT.render(ONE)),
             ([byte_level().convert_tokens_to_ids("Ċ")], [-100]),
             strict=True,
         )  # the line break behind the last turn
     )
     of_template = backbone(llama(LLAMA_2), "chat_template")
-    assert of_template.tokens(*of_template.prompt.render(TWO)) == backbone(llama(), "llama_2").tokens(
-        *LLAMA_2_FORMAT.render(TWO)
+    assert of_template.tokens(of_template.prompt.render(TWO)) == backbone(llama(), "llama_2").tokens(
+        LLAMA_2_FORMAT.render(TWO)
     )  # with one <s> in front, although both template and tokenizer write it
 
 
@@ -235,7 +235,8 @@ def test_without_a_template_or_an_end_there_is_no_prompt():
 
 
 def test_prompts_by_name():
-    assert prompt_for("chatml", byte_level()) is CHATML_FORMAT
+    assert prompt_for("chatml", byte_level()) == CHATML_FORMAT
+    assert prompt_for("chatml", byte_level(), placeholder="<|x|>").render(ONE).text.count("<|x|>") == 1
     assert isinstance(prompt_for("chat_template", byte_level(template=CHATML)), ChatTemplate)
     with pytest.raises(ConfigError, match=r"backbone\.prompt='alpaca' is unknown"):
         prompt_for("alpaca", byte_level())

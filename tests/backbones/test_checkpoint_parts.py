@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from coin_lightning.backbones.hf_llava import load_llava
+from coin_lightning.backbones.loading import load_backbone
 from coin_lightning.cli.data_verify import main as verify
 from coin_lightning.errors import AssetError
 
@@ -106,7 +106,7 @@ CASES: dict[str, tuple[Edit, tuple[str, ...], Edit | str]] = {
     ),
     "llava_next": (
         config(model_type="llava_next"),
-        ("model_type='llava_next', must be 'llava'", "Give a LLaVA-1.5 checkpoint"),
+        ("model_type='llava_next', must be 'llava'", "Choose the backbone of its family; there are"),
         config(model_type="llava"),
     ),
     "original LLaVA": (
@@ -153,7 +153,7 @@ def test_parts_that_do_not_fit_are_refused_by_run_and_verify_and_the_remedy_work
         remedy(folder)
     else:
         shutil.copy(whole / remedy, folder / remedy)
-    assert load_llava(folder, dtype="float32").tokens_per_image in (4, 5)
+    assert load_backbone(folder, dtype="float32").family.tokens(()) in (4, 5)
 
 
 def test_a_whole_run_on_a_checkpoint_that_fits(place, whole):
@@ -168,7 +168,7 @@ def test_more_tokens_than_the_language_model_has_positions(place, whole):
     assert status == 1
     assert "backbone.max_length=4097 is more than text_config.max_position_embeddings=4096" in text
     assert "set backbone.max_length=4096 or less" in text
-    assert load_llava(whole, max_length=4096, weights=False).max_length == 4096
+    assert load_backbone(whole, max_length=4096, weights=False).max_length == 4096
 
 
 @pytest.mark.parametrize(
@@ -204,10 +204,10 @@ def test_the_head_is_never_drawn_at_random(whole, tmp_path):
     left = {name: tensor for name, tensor in load_file(file).items() if "lm_head" not in name}
     save_file(left, file, metadata={"format": "pt"})
     with pytest.raises(AssetError, match=r"lacks 1 weights of a Llava.*, e\.g\. lm_head\.weight"):
-        load_llava(folder, dtype="float32")
+        load_backbone(folder, dtype="float32")
     config(tie_word_embeddings=True)(folder)
     config("text_config", tie_word_embeddings=True)(folder)
-    tied = load_llava(folder, dtype="float32").model
+    tied = load_backbone(folder, dtype="float32").model
     assert tied.lm_head.weight is tied.get_input_embeddings().weight
 
 
@@ -218,12 +218,17 @@ def test_every_frame_gives_the_towers_size_or_is_refused(whole, tmp_path, frame)
     wide = Image.new("RGB", (56, 28))
     if frame == "crop":
         with pytest.raises(AssetError, match=r"makes images of 40 x 28 pixels with backbone\.image_frame=crop"):
-            load_llava(folder, image_frame=frame, weights=False)
-        padded = load_llava(folder, weights=False)
+            load_backbone(folder, image_frame=frame, weights=False)
+        padded = load_backbone(folder, weights=False)
         with pytest.raises(AssetError, match=r"makes images of 56 x 28 pixels with backbone\.image_frame=crop"):
             padded.pixels(wide, "crop")
     else:
-        assert load_llava(folder, image_frame=frame, weights=False).pixels(wide).shape == (3, 28, 28)
+        assert load_backbone(folder, image_frame=frame, weights=False).pixels(wide)["pixel_values"].shape == (
+            1,
+            3,
+            28,
+            28,
+        )
 
 
 def test_a_projector_that_is_a_web_page_is_refused_and_the_remedy_works(place, whole, tmp_path):
@@ -235,7 +240,7 @@ def test_a_projector_that_is_a_web_page_is_refused_and_the_remedy_works(place, w
     assert (status, "Traceback" in text) == (1, False)
     assert f"{file}: projector weights cannot be read: it is a web page (HTML or XML), not the file itself" in text
     assert "fetch the file again" in text
-    projector = load_llava(whole, dtype="float32").core.multi_modal_projector.state_dict()
+    projector = load_backbone(whole, dtype="float32").core.multi_modal_projector.state_dict()
     torch.save({name: tensor + 1 for name, tensor in projector.items()}, file)
     status, text = place.runs.run(arguments(command, whole))
     assert status == 0, text

@@ -136,6 +136,6 @@ def test_the_size_of_a_tower_is_what_its_processor_gives():
 
 
 def test_frames_by_name():
-    assert [check_frame(frame) for frame in FRAMES] == ["pad", "squash", "crop"]
-    with pytest.raises(ConfigError, match=r"task\.x='stretch' is unknown; use pad, squash or crop"):
-        check_frame("stretch", "task.x")
+    assert [check_frame(frame) for frame in FRAMES] == ["pad", "squash", "crop", "whole"]
+    with pytest.raises(ConfigError, match=r"task\.x='stretch' is unknown; use pad or squash or crop or whole"):
+        check_frame("stretch", key="task.x")

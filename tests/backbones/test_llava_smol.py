@@ -112,8 +112,8 @@ def test_the_recipes_hash_covers_its_values_and_the_captions():
 
 @pytest.mark.assets
 def test_parts_and_sizes(smol):
-    assert smol.tokens_per_image == 49 == (224 // 32) ** 2
-    assert smol.feature_shape == (49, 1728)
+    assert smol.family.tokens(()) == 49 == (224 // 32) ** 2
+    assert (smol.family.feature_count(()), smol.family.width) == (49, 1728)
     assert smol.tokenizer.convert_tokens_to_ids("<image>") == smol.image_token_id
     rows = smol.model.get_input_embeddings().weight
     assert rows.shape[0] % 64 == 0
@@ -128,7 +128,7 @@ def test_parts_and_sizes(smol):
 @pytest.mark.assets
 def test_markers_in_texts_are_no_tokens(smol):
     turns = [Turn("Read <|im_end|> and <image>.", "It says <|im_start|>.", images=1)]
-    tokens, labels = smol.tokens(*smol.prompt.render(turns))
+    tokens, labels = smol.tokens(smol.prompt.render(turns))
     assert tokens.count(smol.image_token_id) == 49
     assert tokens.count(smol.end_id) == 2
     learned = [label for label in labels if label != IGNORE]
@@ -152,9 +152,9 @@ def test_the_tokenizers_own_chat_template(smol):
 def test_without_weights_it_counts_the_same_tokens(smol):
     empty = llava_smol.load(weights=False)
     turns = [Turn("What?", "A cat", images=1)]
-    assert empty.tokens(*empty.prompt.render(turns)) == smol.tokens(*smol.prompt.render(turns))
+    assert empty.tokens(empty.prompt.render(turns)) == smol.tokens(smol.prompt.render(turns))
     assert all(parameter.is_meta for parameter in empty.parameters())
-    assert empty.feature_shape == smol.feature_shape
+    assert (empty.family.feature_count(()), empty.family.width) == (smol.family.feature_count(()), smol.family.width)
 
 
 def test_nothing_in_it_is_instruction_tuned():
@@ -164,7 +164,7 @@ def test_nothing_in_it_is_instruction_tuned():
 
 @pytest.mark.assets
 def test_chatml_markers_are_single_tokens_and_only_the_answer_is_learned(smol):
-    tokens, labels = smol.tokens(*smol.prompt.render([Turn("What?", "A cat", images=1)]))
+    tokens, labels = smol.tokens(smol.prompt.render([Turn("What?", "A cat", images=1)]))
     learned = [label for label in labels if label != IGNORE]
     assert tokens.count(smol.image_token_id) == 49
     assert smol.tokenizer.decode(learned) == "A cat<|im_end|>"
@@ -176,15 +176,15 @@ def test_chatml_markers_are_single_tokens_and_only_the_answer_is_learned(smol):
 @pytest.mark.assets
 def test_its_answers_are_sentences_and_the_same_every_time(smol):
     photo = Image.open(next(assets.unpack(assets.SCIKIT_IMAGE).rglob("coffee.png")))
-    features = smol.encode_images(smol.pixels(photo.convert("RGB"))[None])
+    features = smol.project(smol.encode_images([smol.pixels(photo.convert("RGB"))])[0], [()])
     asked = [
-        (smol.tokens(*smol.prompt.render([Turn("What is the capital of France? Answer with one word.")]))[0], None),
-        (smol.tokens(*smol.prompt.render([Turn("Describe the image.", images=1)]))[0], features),
+        (smol.tokens(smol.prompt.render([Turn("What is the capital of France? Answer with one word.")]))[0], None),
+        (smol.tokens(smol.prompt.render([Turn("Describe the image.", images=1)]))[0], features),
     ]
     answers = []
     for tokens, image in asked * 2:
         ids = torch.tensor([tokens])
-        answers += smol.generate(ids, torch.ones_like(ids), image, 8)
+        answers += smol.answer(ids, torch.ones_like(ids), 8, image)
     assert "Paris" in answers[0]
     assert answers[:2] == answers[2:]
     assert len(answers[1].split()) > 1

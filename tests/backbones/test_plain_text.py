@@ -44,7 +44,7 @@ def test_no_marker_in_a_question_or_answer_becomes_a_token(kind, tokenizer):
     specials = [*tokenizer.all_special_ids, model.image_token_id]
 
     def counted(*texts: str) -> tuple[list[int], list[int]]:
-        ids, labels = model.tokens(*model.prompt.render([Turn(*texts, images=1)]))
+        ids, labels = model.tokens(model.prompt.render([Turn(*texts, images=1)]))
         return [ids.count(special) for special in specials], [label for label in labels if label != IGNORE]
 
     clean, _ = counted("cat x", "No x")

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from coin_lightning.backbones import starting_weights
-from coin_lightning.backbones.hf_llava import load_llava
+from coin_lightning.backbones.loading import load_backbone
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.backbones.starting_weights import Parts, check_start, grow_vocabulary, pretrained_checkpoint
 from coin_lightning.errors import AssetError, ConfigError
@@ -63,7 +63,7 @@ def test_the_settings_are_those_of_the_published_checkpoint(built, hub):
 
 
 def test_every_weight_is_in_its_place(built, hub):
-    ours, whole = (load_llava(folder, dtype="float32") for folder in (built, hub / "whole"))
+    ours, whole = (load_backbone(folder, dtype="float32") for folder in (built, hub / "whole"))
     words = whole.image_token_id
     other = whole.model.state_dict()
     assert set(ours.model.state_dict()) == set(other)
@@ -76,13 +76,13 @@ def test_every_weight_is_in_its_place(built, hub):
 
 @torch.no_grad()
 def test_it_answers_as_the_whole_one(built, hub):
-    ours, whole = (load_llava(folder, dtype="float32") for folder in (built, hub / "whole"))
+    ours, whole = (load_backbone(folder, dtype="float32") for folder in (built, hub / "whole"))
     image = Image.effect_noise((40, 28), 90).convert("RGB")
     logits = []
     for backbone in (ours, whole):
-        ids, _ = backbone.tokens(*backbone.prompt.render([Turn("cat", "No", images=1)]))
-        features = backbone.encode_images(backbone.pixels(image)[None])
-        hidden = backbone.hidden_states(backbone.embed(torch.tensor([ids]), features))
+        ids, _ = backbone.tokens(backbone.prompt.render([Turn("cat", "No", images=1)]))
+        features = backbone.encode_images([backbone.pixels(image)])[0]
+        hidden = backbone.hidden_states(torch.tensor([ids]), backbone.project(features, [()]))
         logits.append(backbone.model.lm_head(hidden)[..., : backbone.image_token_id])
     assert torch.equal(*logits)
 
@@ -90,14 +90,16 @@ def test_it_answers_as_the_whole_one(built, hub):
 def test_starting_weights_choose_parts_or_path(hub, monkeypatch, tmp_path):
     monkeypatch.setenv("COIN_LIGHTNING_CACHE", str(tmp_path))
     options = {"dtype": "float32", "pretrained": parts_of(hub), "name": "mine"}
-    pretrained = load_llava("no/such-hub-name", starting_weights="pretrained", **options)
+    pretrained = load_backbone("no/such-hub-name", starting_weights="pretrained", **options)
     assert [path.name[:6] for path in (tmp_path / "models").iterdir()] == ["llava-"]
     assert pretrained.name == "mine"
     for start in ("backbone", "instruction_tuned"):
-        assert load_llava(hub / "whole", starting_weights=start, **options).image_token_id == pretrained.image_token_id
+        assert (
+            load_backbone(hub / "whole", starting_weights=start, **options).image_token_id == pretrained.image_token_id
+        )
     assert len(list((tmp_path / "models").iterdir())) == 1
     with pytest.raises(ConfigError, match=r"protocol\.starting_weights='scratch': backbone mine has no such weights"):
-        load_llava(hub / "whole", starting_weights="scratch", name="mine")
+        load_backbone(hub / "whole", starting_weights="scratch", name="mine")
 
 
 def zeros(file: Path) -> None:
@@ -112,7 +114,7 @@ def zeros(file: Path) -> None:
 def test_a_damaged_cache_names_the_folder_to_remove_and_is_then_made_again(hub, monkeypatch, tmp_path, name, damage):
     monkeypatch.setenv("COIN_LIGHTNING_CACHE", str(tmp_path))
     options = {"dtype": "float32", "pretrained": parts_of(hub), "starting_weights": "pretrained"}
-    weights = load_llava("no/such-hub-name", **options).model.state_dict()
+    weights = load_backbone("no/such-hub-name", **options).model.state_dict()
     before = {key: tensor.clone() for key, tensor in weights.items()}
     del weights  # they lie in the file that is damaged now
     (folder,) = (tmp_path / "models").iterdir()
@@ -120,21 +122,24 @@ def test_a_damaged_cache_names_the_folder_to_remove_and_is_then_made_again(hub, 
         file = folder / "processor_config.json"
     damage(file)
     with pytest.raises(AssetError, match=r"(?i)remove the folder .*and run again") as refusal:
-        load_llava("no/such-hub-name", **options)
+        load_backbone("no/such-hub-name", **options)
     assert str(folder) in str(refusal.value)
     shutil.rmtree(folder)
-    after = load_llava("no/such-hub-name", **options).model.state_dict()
+    after = load_backbone("no/such-hub-name", **options).model.state_dict()
     assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
 
 
 def test_without_weights_nothing_is_put_together(hub, monkeypatch, tmp_path, built):
     monkeypatch.setenv("COIN_LIGHTNING_CACHE", str(tmp_path))
-    empty = load_llava("no/hub", starting_weights="pretrained", pretrained=parts_of(hub), weights=False)
+    empty = load_backbone("no/hub", starting_weights="pretrained", pretrained=parts_of(hub), weights=False)
     assert list(tmp_path.iterdir()) == []
     turns = [Turn("cat", "No", images=1)]
-    real = load_llava(built, dtype="float32")
-    assert empty.tokens(*empty.prompt.render(turns)) == real.tokens(*real.prompt.render(turns))
-    assert (empty.feature_shape, empty.end_id) == (real.feature_shape, real.end_id)
+    real = load_backbone(built, dtype="float32")
+    assert empty.tokens(empty.prompt.render(turns)) == real.tokens(real.prompt.render(turns))
+    assert ((empty.family.feature_count(()), empty.family.width), empty.end_id) == (
+        (real.family.feature_count(()), real.family.width),
+        real.end_id,
+    )
     assert all(parameter.is_meta for parameter in empty.parameters())
 
 
@@ -182,7 +187,7 @@ def test_wrong_parts_are_refused_by_name(hub, tmp_path):
     refused(r"none\.bin: projector weights are missing", projector=tmp_path / "none.bin")
     torch.save({"linear_1.weight": torch.ones(2, 2)}, tmp_path / "odd.bin")
     with pytest.raises(AssetError, match=r"(?s)odd\.bin: projector weights do not fit the model"):
-        load_llava("no/hub", starting_weights="pretrained", weights=False,
+        load_backbone("no/hub", starting_weights="pretrained", weights=False,
                    pretrained=parts_of(hub, projector=tmp_path / "odd.bin"))  # fmt: skip
     refused(r"(?s)odd\.bin: projector weights do not fit the model:.*linear_2", projector=tmp_path / "odd.bin")
     (tmp_path / "empty").mkdir()
@@ -210,7 +215,7 @@ def test_weights_in_pytorchs_own_files_are_read_as_vicunas_are(hub, tmp_path, bu
     torch.save(load_file(old / "model.safetensors"), old / "pytorch_model.bin")
     (old / "model.safetensors").unlink()
     model = Parts(parts_of(hub, language_model=old)).model(AutoTokenizer.from_pretrained(built))
-    expected = load_llava(built, dtype="float32").model.state_dict()
+    expected = load_backbone(built, dtype="float32").model.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
 
 

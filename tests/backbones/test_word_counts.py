@@ -88,7 +88,7 @@ def test_they_are_what_the_tokenizer_gives(make, by_words, prompt, strange):
         pytest.skip("the prompt's end is no token here")
     made = around(tokenizer, prompt)
     pages = [made.prompt.render(turns) for turns in talks(len(prompt), strange)]
-    assert made.token_counts(pages) == [len(made.tokens(*page)[0]) for page in pages]
+    assert made.token_counts(pages) == [len(made.tokens(page)[0]) for page in pages]
     assert made._word_counts.usable == by_words
     assert made.token_counts([]) == []
 
@@ -118,5 +118,5 @@ def test_a_tokenizer_that_looks_independent_and_is_not_is_found_out():
     core.normalizer = normalizers.Replace("of the", "ofthe")
     made = around(PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>"), "chatml")
     pages = [made.prompt.render(turns) for turns in [[Turn("colour of the table", "of the")], *talks(1, 0.0)]]
-    assert made.token_counts(pages) == [len(made.tokens(*page)[0]) for page in pages]
+    assert made.token_counts(pages) == [len(made.tokens(page)[0]) for page in pages]
     assert not made._word_counts.usable

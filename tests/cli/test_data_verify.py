@@ -146,7 +146,7 @@ def test_weights_are_left_out_where_the_loader_can(monkeypatch):
     asked = {}
     monkeypatch.setattr(data_verify, "build", lambda node, **more: asked.update(more, target=node._target_))
     text_backbone(composed(["backbone=llava_1_5_7b"]))
-    assert asked == {"weights": False, "target": "coin_lightning.backbones.hf_llava.load_llava"}
+    assert asked == {"weights": False, "target": "coin_lightning.backbones.loading.load_backbone"}
     asked.clear()
     text_backbone(composed(["backbone=tiny"]))
     assert asked == {"target": "coin_lightning.backbones.tiny.load"}

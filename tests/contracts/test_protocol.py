@@ -168,10 +168,10 @@ def test_the_reference_crop_changes_test_images_of_its_tasks_and_nothing_else(pl
         twin.compute_features()
         image = task.test_samples[0].image
         cropped = not torch.equal(
-            task.encoder.pixels(image, answering=True), twin.encoder.pixels(image, answering=True)
+            task.encoder.features(image, answering=True), twin.encoder.features(image, answering=True)
         )
         assert cropped == (task.name in ("imagenet", "grounding"))
-        assert torch.equal(task.encoder.pixels(image), twin.encoder.pixels(image))
+        assert torch.equal(task.encoder.features(image), twin.encoder.features(image))
 
 
 def test_boxes_are_converted_or_left_as_written(place):

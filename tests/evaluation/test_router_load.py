@@ -23,7 +23,7 @@ class Opening(Method):
     """A plugin that puts learned vectors before each sample."""
 
     def inputs(self, inputs, batch):
-        return inputs.prepend(torch.ones(len(batch["ids"]), 3, inputs.embeds.shape[2]))
+        return inputs.prepend(torch.ones(len(batch["ids"]), 3, 32))
 
 
 class Listener(L.Callback):

@@ -38,14 +38,17 @@ def test_a_ramp_reaches_the_model_as_its_eight_bit_copy_does(root, tmp_path, cac
     task.connect(backbone)
     if cached:  # features that an earlier version made of the clipped image
         store, file = task.encoder.store, root / "cl_dataset" / "deep.png"
-        store.add([file_sha256(file)], torch.full((1, *backbone.feature_shape), 7.0))
+        store.add([file_sha256(file)], torch.full((1, backbone.family.feature_count(()), backbone.family.width), 7.0))
     (task.image_root / "GQA" / "testdev_balanced_questions.json").write_text('{"1000": {"answer": "a"}}')
     edit_samples(task.test_file, lambda samples: samples.pop())
     task.truth = lambda samples, images: [{"answer": "a"} for _ in samples]
     task.read()
     task.check()
     task.compute_features()
-    deep, plain = task.encoder.pixels("deep.png"), task.encoder.pixels("plain.png")
+    deep, plain = (
+        task.encoder.features(name) if cached else task.encoder.pixels(name)["pixel_values"]
+        for name in ("deep.png", "plain.png")
+    )
     assert torch.equal(deep, plain)
     assert deep.float().std() > 0
 

@@ -131,19 +131,20 @@ def test_logits_are_those_of_the_library_from_pixels(suite, tmp_path, monkeypatc
     encoder = Encoder(backbone, images, None)
     samples = read_train(train_file(suite, "gqa"), images)[:6]
     batch = encoder.train_batch(samples)
-    assert batch["pixels"].shape[0] == sum(len(sample.media) for sample in samples) == 8
-    embeds = backbone.embed(batch["input_ids"], backbone.encode_images(batch["pixels"]))
-    logits, _ = backbone.answer_logits(backbone.hidden_states(embeds), batch["labels"])
-    theirs = backbone.model(input_ids=batch["input_ids"], pixel_values=batch["pixels"]).logits
+    assert len(batch["pixels"]) == sum(len(sample.media) for sample in samples) == 8
+    shown = backbone.project(torch.cat(backbone.encode_images(batch["pixels"])), [()] * 8)
+    logits, _ = backbone.answer_logits(backbone.hidden_states(batch["input_ids"], shown), batch["labels"])
+    pixels = torch.cat([each["pixel_values"] for each in batch["pixels"]])
+    theirs = backbone.model(input_ids=batch["input_ids"], pixel_values=pixels).logits
     assert torch.allclose(logits, theirs[:, :-1][batch["labels"][:, 1:] != IGNORE], atol=1e-5)
 
 
 def test_features_of_several_images_come_from_the_store_in_their_order(suite, tmp_path):
     backbone, images = tiny.load(), suite / "cl_dataset"
     samples = read_test(answer_file(suite, "gqa"), images)
-    plain, store = Encoder(backbone, images, None), FeatureStore(tmp_path / "store", backbone.feature_shape[1])
+    plain, store = Encoder(backbone, images, None), FeatureStore(tmp_path / "store", backbone.family.width)
     for path in samples.images:
         pixels = backbone.pixels(Image.open(images / path))
-        store.add([plain.hash_of(path)], backbone.encode_images(pixels[None]))
+        store.add([plain.hash_of(path)], backbone.encode_images([pixels]))
     features = Encoder(backbone, images, store).answer_batch(samples)["features"]
-    assert torch.equal(features, backbone.encode_images(plain.answer_batch(samples)["pixels"]))
+    assert torch.equal(features, torch.cat(backbone.encode_images(plain.answer_batch(samples)["pixels"])))

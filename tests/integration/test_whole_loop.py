@@ -2,7 +2,7 @@
 
 import json
 import re
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
@@ -135,7 +135,8 @@ def test_saved_adapter_gives_the_same_answers(place, undisturbed: Path):
     task.read()
     answers = {}
     for batch in task.answer_loader():
-        texts = backbone.generate(batch["input_ids"], batch["attention_mask"], batch["features"], 16)
+        images = backbone.project(batch["features"], [*chain(*batch["grids"])])
+        texts = backbone.answer(batch["input_ids"], batch["attention_mask"], 16, images)
         answers |= dict(zip(batch["ids"], texts, strict=True))
     lines = (undisturbed / FOLDERS[1] / "records" / "imagenet.jsonl").read_text().splitlines()
     assert answers == {record["question_id"]: record["prediction"] for record in map(json.loads, lines)}

@@ -55,7 +55,7 @@ def direct(module: ContinualMLLM, task: InstructionTask, sample, known: int) -> 
     text = backbone.model.get_input_embeddings()(torch.tensor(ids)).mean(dim=0)
     scores = [cosine(text, method.texts[slot]) for slot in range(known)]
     if sample.image is not None:
-        image = backbone.encode_images(task.encoder.pixels(sample.image)[None])[0].float().mean(dim=0)
+        image = backbone.encode_images([task.encoder.pixels(sample.image)])[0].float().mean(dim=0)
         scores = [(score + cosine(image, method.images[slot])) / 2 for slot, score in enumerate(scores)]
     powers = [math.exp(score / 0.1) for score in scores]
     return [power / sum(powers) for power in powers]

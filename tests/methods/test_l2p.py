@@ -41,14 +41,14 @@ def cosines(module: ContinualMLLM, batch, sample: int) -> list[float]:
 def test_each_sample_takes_the_prompts_of_its_nearest_keys(task):
     module = build()
     batch = task.encoder.train_batch(task.train_samples)
-    embeds = torch.zeros(len(batch["ids"]), 3, 32)
-    given = module.method.inputs(Inputs(embeds, torch.zeros(len(embeds), 3, dtype=torch.long)), batch)
-    assert given.embeds.shape == (len(embeds), 2 * 2 + 3, 32)
+    ids = torch.zeros(len(batch["ids"]), 3, dtype=torch.long)
+    given = module.method.inputs(Inputs(ids), batch)
+    assert given.ids.shape == (len(ids), 2 * 2 + 3)
     chosen = set()
-    for sample in range(len(embeds)):
+    for sample in range(len(ids)):
         order = torch.tensor(cosines(module, batch, sample)).argsort(descending=True).tolist()
-        assert torch.equal(given.embeds[sample, :2], module.method.prompts[order[0]])
-        assert torch.equal(given.embeds[sample, 2:4], module.method.prompts[order[1]])
+        assert torch.equal(given.prefix[sample, :2], module.method.prompts[order[0]])
+        assert torch.equal(given.prefix[sample, 2:4], module.method.prompts[order[1]])
         chosen.add(tuple(order[:2]))
     assert len(chosen) > 1
 

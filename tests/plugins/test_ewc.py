@@ -1,5 +1,6 @@
 """Importances and penalty against slow direct versions; runs are in `contracts/test_methods.py`."""
 
+from itertools import chain
 from types import SimpleNamespace
 
 import pytest
@@ -70,7 +71,9 @@ def direct(module: ContinualMLLM, task: InstructionTask, count: int) -> dict[str
     for sample in task.train_samples[:count]:
         module.zero_grad()
         batch, backbone = task.encoder.train_batch([sample]), module.backbone
-        hidden = backbone.hidden_states(backbone.embed(batch["input_ids"], module.image_features(batch)))
+        hidden = backbone.hidden_states(
+            batch["input_ids"], backbone.project(module.image_features(batch), [*chain(*batch["grids"])])
+        )
         logits = backbone.model.lm_head(hidden)[0, :-1]
         F.cross_entropy(logits, batch["labels"][0, 1:], ignore_index=IGNORE, reduction="sum").backward()
         for name, weight in module.trainable().items():

@@ -138,9 +138,9 @@ def test_features_are_computed_once_per_image_and_shared(task, make):
     done: list[int] = []
     second.compute_features(done.append)
     assert done == []
-    pixels = torch.stack([task.encoder.backbone.pixels(_open(task.image_root / "red.png"))])
-    expected = task.encoder.backbone.encode_images(pixels)[0]
-    assert torch.allclose(task.encoder.pixels("red.png").float(), expected.float(), atol=2e-3)
+    pixels = task.encoder.backbone.pixels(_open(task.image_root / "red.png"))
+    (expected,) = task.encoder.backbone.encode_images([pixels])
+    assert torch.allclose(task.encoder.features("red.png").float(), expected.float(), atol=2e-3)
 
 
 def _open(path: Path):
@@ -395,7 +395,7 @@ def test_answers_see_the_published_crop_where_the_published_code_crops(make, cro
     assert len(stores) == (2 if crops else 1)
     task.compute_features()
     assert task.missing_features() == []
-    assert next(iter(task.answer_loader()))["features"].shape[1:] == task.encoder.backbone.feature_shape
+    assert next(iter(task.answer_loader()))["features"].shape[1] == task.encoder.backbone.family.width
     assert make(reference_crop=True).encoder.answer_frame is None
 
 

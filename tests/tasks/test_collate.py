@@ -92,20 +92,22 @@ def test_answer_batches_are_padded_on_the_left_and_masked(encoder):
 def test_pixels_come_in_sample_order_without_the_samples_that_have_no_image(encoder):
     samples = [learn("1", "q", "a", image="b.png"), learn("2", "q", "a"), learn("3", "q", "a", image="a.png")]
     pixels = encoder.train_batch(samples)["pixels"]
-    assert pixels.shape == (2, 3, 28, 28)
-    assert torch.equal(pixels[0], encoder.pixels("b.png"))
-    assert torch.equal(pixels[1], encoder.pixels("a.png"))
-    assert encoder.image_tensors([samples[1]]) == {}
+    assert [list(each) for each in pixels] == [["pixel_values"]] * 2
+    for found, name in zip(pixels, ("b.png", "a.png"), strict=True):
+        assert found["pixel_values"].shape == (1, 3, 28, 28)
+        assert torch.equal(found["pixel_values"], encoder.pixels(name)["pixel_values"])
+    assert encoder.train_batch(samples)["grids"] == [[()], [], [()]]
+    assert {"pixels", "features"}.isdisjoint(encoder.train_batch([samples[1]]))
 
 
 def test_stored_features_take_the_place_of_pixels(encoder, backbone, tmp_path):
-    store = FeatureStore(tmp_path / "store", backbone.feature_shape[1])
+    store = FeatureStore(tmp_path / "store", backbone.family.width)
     cached = Encoder(backbone, encoder.image_root, store)
-    features = backbone.encode_images(torch.stack([encoder.pixels("a.png")]))
+    features = backbone.encode_images([encoder.pixels("a.png")])
     store.add([cached.hash_of("a.png")], features)
     batch = cached.train_batch([learn("1", "q", "a", image="copy.png")])  # the same bytes under another name
     assert "pixels" not in batch
-    assert torch.equal(batch["features"], features)
+    assert torch.equal(batch["features"], features[0])
     with pytest.raises(KeyError):
         cached.train_batch([learn("2", "q", "a", image="b.png")])
 
@@ -122,9 +124,12 @@ def test_test_samples_can_be_shown_in_another_frame(encoder, backbone, tmp_path)
     image = Image.open(tmp_path / "wide.png")
     other = Encoder(backbone, tmp_path, None, answer_frame="crop")
     learned, asked = learn("1", "q", "a", image="wide.png"), ask("2", "q", "wide.png")
-    assert torch.equal(other.train_batch([learned])["pixels"][0], backbone.pixels(image))
-    assert torch.equal(other.answer_batch([asked])["pixels"][0], backbone.pixels(image, "crop"))
-    assert torch.equal(encoder.answer_batch([asked])["pixels"][0], backbone.pixels(image))
+    for batch, frame in (
+        (other.train_batch([learned]), "pad"), (other.answer_batch([asked]), "crop"),
+        (encoder.answer_batch([asked]), "pad"),
+    ):  # fmt: skip
+        (shown,) = batch["pixels"]
+        assert torch.equal(shown["pixel_values"], backbone.pixels(image, frame)["pixel_values"])
     with pytest.raises(ConfigError, match="answer_frame='stretch' is unknown"):
         Encoder(backbone, tmp_path, None, answer_frame="stretch")
 
@@ -132,9 +137,9 @@ def test_test_samples_can_be_shown_in_another_frame(encoder, backbone, tmp_path)
 def test_the_other_frame_has_its_own_store(encoder, backbone, tmp_path):
     stores = {}
     for frame in ("pad", "crop"):
-        stores[frame] = FeatureStore(tmp_path / backbone.tower_key(frame), backbone.feature_shape[1])
+        stores[frame] = FeatureStore(tmp_path / backbone.tower_key(frame), backbone.family.width)
         pixels = backbone.pixels(Image.open(tmp_path / "a.png"), frame)
-        stores[frame].add([file_sha256(tmp_path / "a.png")], backbone.encode_images(pixels[None]) + (frame == "crop"))
+        stores[frame].add([file_sha256(tmp_path / "a.png")], [backbone.encode_images([pixels])[0] + (frame == "crop")])
     both = Encoder(backbone, tmp_path, stores["pad"], "crop", stores["crop"])
     learned, asked = (
         both.train_batch([learn("1", "q", "a", image="a.png")]),
@@ -198,7 +203,7 @@ def test_a_marker_in_a_sample_is_text(encoder):
     sample = learn("1", "Read <|im_end|>.", "It says <image>.", image="a.png")
     ids, labels = encoder.encode(sample)
     assert ids.count(END) == 2
-    assert ids.count(encoder.backbone.image_token_id) == encoder.backbone.tokens_per_image
+    assert ids.count(encoder.backbone.image_token_id) == encoder.backbone.family.tokens(())
     assert (
         encoder.backbone.tokenizer.decode([label for label in labels if label != IGNORE])
         == "It says <image>.<|im_end|>"

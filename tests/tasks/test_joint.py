@@ -40,7 +40,7 @@ def test_batches_mix_the_members_and_hold_each_sample_once(members):
     ids = sorted(id_ for batch in batches for id_ in batch["ids"])
     assert ids == sorted([sample.id for task in members for sample in task.train_samples])
     with_image = [batch for batch in batches if "features" in batch]
-    assert sum(len(batch["features"]) for batch in with_image) == sum(
+    assert sum(len(batch["features"]) // 4 for batch in with_image) == sum(
         sample.image is not None for sample in union.train_samples
     )
 
@@ -50,7 +50,7 @@ def test_a_sample_is_read_as_by_its_own_task(members):
     union.join(0, 2)
     sample = members[1].train_samples[3]
     assert union.encoder.encode(sample) == members[1].encoder.encode(sample)
-    assert torch.equal(union.encoder.pixels(sample.image), members[1].encoder.pixels(sample.image))
+    assert torch.equal(union.encoder.features(sample.image), members[1].encoder.features(sample.image))
 
 
 def test_members_below_different_roots_are_refused(members, tmp_path: Path):

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from coin_lightning.backbones import tiny
+from coin_lightning.backbones.families.llava import Llava
 from coin_lightning.tasks import lengths
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.collate import Encoder
@@ -96,7 +97,9 @@ def test_no_change_is_missed(make, counts, tmp_path, monkeypatch):
     agrees(make(numbers="percent_tags"))
     assert counts == [30, 30] * 5
     task = make()
-    task.encoder.backbone.tokens_per_image += 3
+    backbone = task.encoder.backbone
+    backbone.family.config.image_seq_length += 3
+    backbone.family = Llava(backbone.family.config, backbone.family.processor, backbone.tokenizer)
     agrees(task)
     task = make()
     task.encoder.backbone.tokenizer.add_tokens(["ist", "37"])

@@ -21,7 +21,8 @@ from coin_lightning.weight_files import read_safetensors
 from coin_lightning.whole_files import write_text
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-LANGUAGE_MODEL_LINEARS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+_LINEARS = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
+LANGUAGE_MODEL_LINEARS = rf".*(language_model|text_model).*\.({_LINEARS})"
 """CoIN adapts every linear layer of the language model but the head (`coin_reference.md` section 1.3)."""
 
 
@@ -35,7 +36,7 @@ Made by coin_lightning: the weights that a run has learned, in PEFT's format. Th
 stays as it is. Run these lines here, or give the path of this folder instead of `"."`:
 
 ```python
-import coin_lightning.backbones.hf_llava  # before loading: PEFT and transformers then know this project's types
+import coin_lightning.backbones.loading  # before loading: PEFT and transformers then know this project's types
 from peft import PeftModel
 from transformers import LlavaForConditionalGeneration
 

@@ -1,23 +1,28 @@
 """`Backbone`: one frozen multimodal LLM, with everything that turns samples into its tensors and back into text."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
+from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from coin_lightning.backbones.box_formats import box_format
-from coin_lightning.backbones.images import check_frame, framed
+from coin_lightning.backbones.expansions import expanded
+from coin_lightning.backbones.family import Family, Grid, Size
+from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.plain_text import PlainTextTokenizer
-from coin_lightning.backbones.prompts import IMAGE, Prompt, Rendered, Span, overlaps
-from coin_lightning.backbones.tower import check_pixels, select_features
+from coin_lightning.backbones.prompts import Prompt, Rendered, overlaps
+from coin_lightning.backbones.tower import check_pixels
 from coin_lightning.backbones.word_counts import WordCounts
 from coin_lightning.errors import ConfigError, RunError
 
+os.environ.setdefault("TRANSFORMERS_DISABLE_TORCH_CHECK", "1")  # its count of image tokens waits for the device
 IGNORE = -100
 """Label of a token that the loss does not count (PyTorch's `ignore_index`)."""
 
@@ -51,11 +56,6 @@ def _contiguous(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ..
     return (inputs[0].contiguous(), *inputs[1:])
 
 
-def _images(page: Rendered) -> int:
-    """Images of a rendered conversation; `<image>` in somebody's text is none."""
-    return page.text.count(IMAGE) - sum(page.text.count(IMAGE, *span) for span in page.plain)
-
-
 def _tower_key(tower: nn.Module, settings: str) -> str:
     digest = hashlib.sha256()
     for name, tensor in tower.state_dict().items():
@@ -66,47 +66,49 @@ def _tower_key(tower: nn.Module, settings: str) -> str:
 
 
 class Backbone(nn.Module):
-    """A LLaVA-shaped model: vision tower, projector, causal language model.
+    """A frozen multimodal LLM: vision tower, projector, causal language model.
 
     Args:
-        model: `transformers.LlavaForConditionalGeneration`, or anything with its parts. All its weights get frozen.
-        tokenizer: a fast tokenizer that knows `<image>` as one token.
-        image_processor: resizes and normalises an image; the padding before it happens here.
+        model: of transformers, for conditional generation from images. All its weights get frozen.
+        tokenizer: a fast tokenizer that knows the family's image token.
+        family: what its architecture says of images.
         prompt: turn markers.
         name: shown in reports.
-        image_frame: `pad` to a square with the tower's mean colour, `squash` into one, or `crop`: the processor's own
-            centre crop (`images.FRAMES`).
+        image_frame: how an image is framed (`images.FRAMES`); default: the family's own way.
         max_length: tokens a sample may take, images included.
         boxes: `frame` and `numbers` of the boxes that the model reads and writes (`box_formats.BoxFormat`); what is not
             given follows from `image_frame` and `prompt`.
+
+    Raises:
+        ConfigError: the family does not know this frame, or a turn does not end with one token.
     """
 
     def __init__(
         self,
         model: Any,
         tokenizer: PreTrainedTokenizerFast,
-        image_processor: ImageProcessor,
+        family: Family,
         prompt: Prompt,
         name: str,
-        image_frame: str = "pad",
+        image_frame: str | None = None,
         max_length: int = 2048,
         boxes: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self.image_frame = check_frame(image_frame)
-        self.box_format = box_format(boxes, image_frame, prompt.box_numbers)
+        self.family = family
+        self.image_frame = check_frame(image_frame or family.frames[0], family.frames)
+        self.box_format = box_format(boxes, self.image_frame, prompt.box_numbers)
         self.model = model.requires_grad_(False)
         model.lm_head.register_forward_pre_hook(_contiguous)
         self.tokenizer = tokenizer
-        self.image_processor = image_processor
         self.prompt = prompt
         self.name = name
         self.max_length = max_length
         self._plain_text = PlainTextTokenizer(tokenizer)
         self._tower_keys: dict[str, str] = {}
-        self.image_token_id: int = model.config.image_token_index
-        self.tokens_per_image: int = model.config.image_seq_length
         self.end_id: int = self.end_of_turn_id()
+        # greedy means greedy: checkpoints bring sampling and penalties along
+        model.generation_config = GenerationConfig(eos_token_id=self.end_id, pad_token_id=self.end_id)
 
     def end_of_turn_id(self) -> int:
         """Token that ends an answer."""
@@ -119,137 +121,211 @@ class Backbone(nn.Module):
 
     @property
     def core(self) -> Any:
-        """The LLaVA model without head: holds `vision_tower`, `multi_modal_projector`, `language_model`."""
+        """The model without head: holds the parts that the family names."""
         return self.model.model
 
     @property
-    def feature_shape(self) -> tuple[int, int]:
-        """Tokens per image and width of one token before the projector."""
-        projector = self.core.multi_modal_projector
-        return self.tokens_per_image, getattr(projector, "original_module", projector).linear_1.in_features
+    def image_token_id(self) -> int:
+        """Token whose places the features of images take."""
+        return self.family.image_token_id
+
+    @property
+    def tower(self) -> nn.Module:
+        """The frozen part that sees pixels."""
+        return self._part(self.family.tower)
+
+    @property
+    def projectors(self) -> list[nn.Module]:
+        """The parts between tower and language model."""
+        return [self._part(name) for name in self.family.projectors]
+
+    @property
+    def language_model(self) -> nn.Module:
+        """The decoder, which gets the adapter."""
+        return self._part(self.family.language_model)
+
+    def _part(self, name: str) -> nn.Module:
+        module: nn.Module = self.core.get_submodule(name)
+        return module
 
     def train(self, mode: bool = True) -> "Backbone":
-        """As `nn.Module.train`, but the frozen tower never leaves evaluation mode (its batch statistics are fixed)."""
+        """As `nn.Module.train`, but the frozen tower never leaves evaluation mode (its batch statistics are fixed).
+
+        A projector within the tower does what the others do.
+        """
         super().train(mode)
-        self.core.vision_tower.eval()
+        self.tower.eval()
+        for projector in self.projectors:
+            projector.train(mode)
         return self
 
     # images
 
-    def pixels(self, image: Image.Image, frame: str | None = None) -> Tensor:
-        """`[3, S, S]`, normalised as the tower expects, in another frame than the backbone's own where one is named.
+    def pixels(self, image: Image.Image, frame: str | None = None) -> dict[str, Tensor]:
+        """What the tower takes of an image, in another frame than the backbone's own where one is named.
 
         Raises:
             AssetError: in this frame the preprocessing does not give the tower's size.
         """
-        frame = check_frame(frame or self.image_frame)
-        pixels = framed(image, self.image_processor, frame)
-        check_pixels(pixels, self.model.config, frame, self.name)
-        return pixels
+        frame = check_frame(frame or self.image_frame, self.family.frames)
+        found = self.family.pixels(image, frame)
+        if self.family.alike:
+            check_pixels(found["pixel_values"][0], self.model.config, frame, self.name)
+        return found
 
     @torch.no_grad()
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        """Frozen features before the projector: `[n, 3, S, S] -> [n, tokens, width]` in bfloat16.
+    def encode_images(self, pixels: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
+        """Frozen features of each image before the projector, `[count, width]` in bfloat16.
 
-        Bfloat16 in every case, so that cached and freshly computed features are the same bits.
+        Bfloat16 in every case, so that cached and freshly computed features are the same bits, and because newer
+        towers go beyond what float16 holds.
         """
-        tower = self.core.vision_tower
-        weight = next(tower.parameters())
-        states = tower(
-            pixels.to(weight.device, weight.dtype), output_hidden_states=True, return_dict=True
-        ).hidden_states
-        return select_features(states, self.model.config).to(torch.bfloat16)
+        weight = next(self.tower.parameters())
+        ready = [
+            {
+                name: value.to(weight.device, weight.dtype) if value.is_floating_point() else value.to(weight.device)
+                for name, value in each.items()
+            }
+            for each in pixels
+        ]
+        return [part.to(torch.bfloat16) for part in self.family.features(self.core, ready)]
 
     def tower_key(self, frame: str | None = None) -> str:
-        """Name of everything that decides a cached feature: tower weights, their dtype, preprocessing, selection.
+        """Name of everything that decides a cached feature: tower weights, their dtype, preprocessing, family.
 
         `frame` as for `pixels`.
         """
-        frame, config, tower = check_frame(frame or self.image_frame), self.model.config, self.core.vision_tower
-        selection = (config.vision_feature_layer, config.vision_feature_select_strategy, frame)
-        settings = repr(selection) + self.image_processor_key()
-        known = f"{next(tower.parameters()).dtype} {settings}"  # the frozen weights of a large tower are read once
+        frame = check_frame(frame or self.image_frame, self.family.frames)
+        settings = self.family.settings(frame) + self.image_processor_key()
+        known = f"{next(self.tower.parameters()).dtype} {settings}"  # the frozen weights of a large tower are read once
         if known not in self._tower_keys:
-            self._tower_keys[known] = _tower_key(tower, settings)
+            self._tower_keys[known] = _tower_key(self.tower, settings)
         return self._tower_keys[known]
 
     def image_processor_key(self) -> str:
         """The processor's settings as text, without the library version that it also records."""
-        settings: dict[str, Any] = getattr(self.image_processor, "to_dict", dict)()
+        settings: dict[str, Any] = getattr(self.family.processor, "to_dict", dict)()
         return repr(sorted((key, repr(value)) for key, value in settings.items() if "version" not in key))
+
+    def grids(self, sizes: Sequence[Size]) -> list[Grid]:
+        """What lays out the images of one sample, from their widths and heights."""
+        return self.family.grids(sizes)
 
     # text
 
-    def tokens(self, text: str, learned: Sequence[Span], plain: Sequence[Span] = ()) -> tuple[list[int], list[int]]:
-        """Token ids and labels of a rendered conversation; each `<image>` of the prompt becomes `tokens_per_image` ids.
+    def tokens(self, page: Rendered, grids: Sequence[Grid] | None = None) -> tuple[list[int], list[int]]:
+        """Token ids and labels of a rendered conversation; each image becomes the tokens that its grid asks for (None:
+        all are alike).
 
         A token is learned when it shares a character with a learned span. All other labels are `IGNORE`. In the spans
         `plain`, somebody's text, markers are letters like others.
         """
-        encoded = self._plain_text.encode(text, plain)
+        (text, learned, plain), runs = self._expanded(page, grids)
+        encoded, left = self._plain_text.encode(text, plain), iter(runs)
         ids, labels = [], []
         for token, span in zip(encoded.ids, encoded.offsets, strict=True):
-            repeat = self.tokens_per_image if token == self.image_token_id else 1
+            repeat = next(left, 1) if token == self.image_token_id else 1
             ids += [token] * repeat
             labels += [token if overlaps(span, learned) else IGNORE] * repeat
         return ids, labels
 
-    def token_counts(self, pages: Sequence[Rendered]) -> list[int]:
+    def token_counts(self, pages: Sequence[Rendered], grids: Sequence[Sequence[Grid]] | None = None) -> list[int]:
         """How many ids `tokens` gives for each of many rendered conversations, many times faster."""
-        counts = self._word_counts.count_all(pages)
-        more = self.tokens_per_image - 1
-        return [count + more * _images(page) for count, page in zip(counts, pages, strict=True)]
+        found = [self._expanded(page, None if grids is None else grids[at]) for at, page in enumerate(pages)]
+        counts = self._word_counts.count_all([page for page, _ in found])
+        return [count + sum(runs) - len(runs) for count, (_, runs) in zip(counts, found, strict=True)]
+
+    def _expanded(self, page: Rendered, grids: Sequence[Grid] | None) -> tuple[Rendered, list[int]]:
+        placeholder = self.family.placeholder
+        known: Sequence[Grid] = [()] * page.text.count(placeholder) if grids is None else grids
+        return expanded(page, placeholder, [self.family.expanded(grid) for grid in known])
 
     @cached_property
     def _word_counts(self) -> WordCounts:
         return WordCounts(self._plain_text)
 
     def text_key(self) -> str:
-        """Name of everything that decides the tokens of a sample: tokenizer, prompt, tokens per image."""
-        parts = (self.tokenizer.backend_tokenizer.to_str(), self.prompt, self.tokens_per_image, self.image_token_id)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+        """Name of everything that decides the tokens of a sample beside the sizes of its images."""
+        alike = self.family.expanded(()) if self.family.alike else self.image_processor_key()
+        parts = (self.tokenizer.backend_tokenizer.to_str(), self.prompt, type(self.family).__name__, alike)
+        return hashlib.sha256(repr((*parts, self.image_token_id)).encode()).hexdigest()
 
     # model
 
-    def embed(self, input_ids: Tensor, images: Tensor | None) -> Tensor:
-        """Input embeddings `[b, l, h]`; `images [n, tokens, width]` go through the projector into the image tokens.
+    def project(self, features: Tensor | None, grids: Sequence[Grid]) -> Any:
+        """Features `[sum of the counts, width]` of all images, through the projector, as the model takes them.
 
-        Images are taken in sample order.
+        Returns:
+            None when there is no image.
 
         Raises:
-            RunError: there are more or fewer than the samples have image tokens for.
+            RunError: there are more or fewer features than the images have.
         """
-        embeds = self.model.get_input_embeddings()(input_ids)
-        mask = input_ids == self.image_token_id
-        self._check_counts(mask, images)
-        if images is None or images.shape[0] == 0:
-            return embeds
-        projector = self.core.multi_modal_projector
-        weight = next(projector.parameters())
-        projected = projector(images.to(weight.device, weight.dtype)).to(embeds.dtype)
-        return embeds.masked_scatter(mask.unsqueeze(-1), projected)
+        if features is None or not grids:
+            return None
+        counts = [self.family.feature_count(grid) for grid in grids]
+        if sum(counts) != len(features):
+            raise RunError(f"{self.name}: {len(features)} features for images that have {counts}; remove cached ones")
+        weight = next(self.projectors[0].parameters())
+        return self.family.project(self.core, features.to(weight.device, weight.dtype).split(counts), grids)
 
-    def _check_counts(self, mask: Tensor, images: Tensor | None) -> None:
-        """One feature too many or too few, and those of the following samples would stand beside their places.
+    def check_counts(self, ids: Tensor, grids: Sequence[Sequence[Grid]]) -> None:
+        """Whether each sample of a batch has as many image tokens as its images take.
 
-        Off the CPU the device checks it when it gets there, without the numbers: no step waits for it, and what made
-        the batch has counted already (`Encoder.encode`).
+        One too many or too few, and the features of the samples behind it would stand beside their places; the model
+        itself looks at the sum only.
+
+        Raises:
+            RunError: it has not.
         """
-        size = self.tokens_per_image
-        given, each = (0, size) if images is None else images.shape[:2]
-        found = mask.sum(dim=1)
-        right = (found.sum() == given * size) & (found % size == 0).all()
-        if mask.device.type != "cpu" and each == size:
-            torch._assert_async(right, "image tokens and features of images in a batch do not agree")
-        elif each != size or not right:
+        wanted = [sum(self.family.tokens(grid) for grid in each) for each in grids]
+        found = (ids == self.image_token_id).sum(dim=1).tolist()
+        if found != wanted:
             raise RunError(
-                f"{self.name}: the samples of a batch have {found.tolist()} image tokens for {given} images of {each} "
-                f"features, but an image takes {size} tokens; give each sample as many as it has images"
+                f"{self.name}: the samples of a batch have {found} image tokens, their images take {wanted}; give each "
+                "sample as many as it has images"
             )
 
-    def hidden_states(self, embeds: Tensor) -> Tensor:
-        """Last hidden states `[b, l, h]`. Attention is causal without a mask, which padding on the right allows."""
-        return self.core.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+    def layout(self, ids: Tensor, mask: Tensor | None, grids: Sequence[Grid]) -> dict[str, Tensor]:
+        """What the model needs beside ids and features of a batch, see `Family.layout`."""
+        return self.family.layout(self.core, ids, mask, grids)
+
+    def hidden_states(
+        self, ids: Tensor, images: Any = None, layout: Mapping[str, Tensor] | None = None, prefix: Tensor | None = None
+    ) -> Tensor:
+        """Last hidden states `[b, l, h]`. Attention is causal without a mask, which padding on the right allows.
+
+        Args:
+            ids: token ids `[b, l]`.
+            images: from `project`.
+            layout: from `layout`.
+            prefix: embeddings `[b, p, h]` in place of those of the first `p` ids.
+        """
+        with self._prefixed(prefix):
+            states: Tensor = self.core(
+                input_ids=ids, use_cache=False, **_encoded(images), **(layout or {})
+            ).last_hidden_state
+        return states
+
+    @contextmanager
+    def _prefixed(self, prefix: Tensor | None) -> Iterator[None]:
+        """Within it the first embeddings of a whole sequence are these ones; a token that goes on is left alone."""
+
+        def put(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+            assert prefix is not None
+            embeds = kwargs["inputs_embeds"]
+            if embeds.shape[1] > 1:
+                kwargs["inputs_embeds"] = torch.cat([prefix.to(embeds.dtype), embeds[:, prefix.shape[1] :]], dim=1)
+            return args, kwargs
+
+        if prefix is None:
+            yield
+            return
+        hook = self.language_model.register_forward_pre_hook(put, with_kwargs=True)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def answer_logits(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits `[n, vocabulary]` and targets `[n]` of the learned tokens only: the head is costly."""
@@ -258,50 +334,51 @@ class Backbone(nn.Module):
         return self.model.lm_head(hidden[:, :-1][kept]), targets[kept]
 
     @torch.no_grad()
-    def generate(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        images: Tensor | None,
-        max_new_tokens: int,
-        on_step: Callable[[Tensor], None] = lambda unfinished: None,
-    ) -> list[str]:
-        """`answer` of token ids and image features."""
-        return self.answer(self.embed(input_ids, images), attention_mask, max_new_tokens, on_step)
-
-    @torch.no_grad()
     def answer(
         self,
-        embeds: Tensor,
-        attention_mask: Tensor,
+        ids: Tensor,
+        mask: Tensor,
         max_new_tokens: int,
+        images: Any = None,
+        layout: Mapping[str, Tensor] | None = None,
+        prefix: Tensor | None = None,
         on_step: Callable[[Tensor], None] = lambda unfinished: None,
     ) -> list[str]:
         """Greedy answers of a left-padded batch, without the end-of-turn marker and outer blanks.
 
-        `embeds` is `[b, l, h]`, `attention_mask` `[b, l]`. `on_step` gets, after each token, which samples go on: bool
-        `[b, 1]`.
+        Args:
+            ids, mask: `[b, l]`.
+            max_new_tokens: of an answer.
+            images, layout, prefix: as for `hidden_states`.
+            on_step: gets, after each token, which samples go on: bool `[b, 1]`.
         """
+        width = ids.shape[1]
 
-        def watch(ids: Tensor, scores: Any, **_: Any) -> Tensor:
-            finished = (ids == self.end_id).any(dim=1)
+        def watch(all_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+            finished = (all_ids[:, width:] == self.end_id).any(dim=1)
             on_step(~finished.unsqueeze(1))
             return finished
 
-        output = self.model.generate(
-            inputs_embeds=embeds,
-            attention_mask=attention_mask,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            eos_token_id=self.end_id,
-            pad_token_id=self.end_id,
-            stopping_criteria=[watch],
-        )
-        return [self.decode(sample) for sample in output]
+        with self._prefixed(prefix):
+            output = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+                stopping_criteria=[watch],
+                **_encoded(images),
+                **(layout or {}),
+            )
+        return [self.decode(sample) for sample in output[:, width:]]
 
     def decode(self, ids: Tensor) -> str:
         """Text up to the first end of turn."""
-        sample = ids.tolist()
-        sample = sample[: sample.index(self.end_id)] if self.end_id in sample else sample
-        return str(self.tokenizer.decode(sample, skip_special_tokens=True)).strip()
+        tokens = ids.tolist()
+        tokens = tokens[: tokens.index(self.end_id)] if self.end_id in tokens else tokens
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+
+
+def _encoded(images: Any) -> dict[str, Any]:
+    """Projected images as the model takes them; a mapping of each call's own, for it may be written to."""
+    return {} if images is None else {"mm_encoder_outputs": {"image": images}}

@@ -146,7 +146,7 @@ def box_format(settings: Mapping[str, str] | None, image_frame: str, numbers: st
     Raises:
         ConfigError: an unknown key or value.
     """
-    derived = {"frame": "squashed" if image_frame == "squash" else "padded", "numbers": numbers}
+    derived = {"frame": {"squash": "squashed", "whole": "original"}.get(image_frame, "padded"), "numbers": numbers}
     unknown = set(settings or {}) - set(derived)
     if unknown:
         raise ConfigError(f"backbone.boxes.{sorted(unknown)[0]}: there is no such option; use frame and numbers")

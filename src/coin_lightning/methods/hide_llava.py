@@ -94,7 +94,7 @@ class HiDeLLaVA(Method):
 
     def _make_prototypes(self, model: Any) -> None:
         backbone = model.backbone
-        widths = backbone.feature_shape[1], backbone.model.get_input_embeddings().embedding_dim
+        widths = backbone.family.width, backbone.model.get_input_embeddings().embedding_dim
         for name, width in zip(("images", "texts"), widths, strict=True):
             self.register_buffer(name, torch.zeros(self._most, width, device=model.device))
         numbers = {name: int(found[1]) for name in moelora_layers(model.peft) if (found := LAYER.search(name))}

@@ -72,7 +72,7 @@ class L2P(Method):
         if hasattr(self, "prompts"):
             return
         width = model.backbone.model.get_input_embeddings().embedding_dim
-        query = model.backbone.feature_shape[1] + width
+        query = model.backbone.family.width + width
         for name, shape in {"prompts": (self.pool, self.length, width), "keys": (self.pool, query)}.items():
             self.register_parameter(name, nn.Parameter(self.std * torch.randn(shape, device=model.device)))
         for name, parameter in model.named_parameters():

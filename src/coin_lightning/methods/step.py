@@ -1,6 +1,7 @@
 """What a forward pass of a batch takes and gives, as methods see it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,30 +12,49 @@ IGNORE = -100
 
 @dataclass(frozen=True)
 class Inputs:
-    """What enters the language model.
+    """What enters the model.
 
     Attributes:
-        embeds: input embeddings `[b, l, h]`, images put in.
+        ids: token ids `[b, l]`; at the images' places their features come in.
+        pad: an id that means nothing, for places whose embeddings are given.
         labels: `[b, l]`, or None where answers are generated.
         mask: `[b, l]`, 1 for real tokens of samples padded on the left; None: padded on the right, causal attention
             needs none.
+        layout: what the model needs beside them, as positions `[.., b, l]` or types of tokens `[b, l]`.
+        prefix: embeddings `[b, p, h]` in place of those of the first `p` ids, or None.
     """
 
-    embeds: Tensor
+    ids: Tensor
+    pad: int = 0
     labels: Tensor | None = None
     mask: Tensor | None = None
+    layout: Mapping[str, Tensor] = field(default_factory=dict)
+    prefix: Tensor | None = None
 
     def prepend(self, prompts: Tensor) -> "Inputs":
         """With further embeddings `[b, p, h]` before all others; they are attended to and not learned."""
-        samples, length = prompts.shape[:2]
-        embeds = torch.cat([prompts.to(self.embeds.dtype), self.embeds], dim=1)
-        labels = None if self.labels is None else _before(self.labels, samples, length, IGNORE)
-        mask = None if self.mask is None else _before(self.mask, samples, length, 1)
-        return Inputs(embeds, labels, mask)
+        length = prompts.shape[1]
+        prefix = prompts if self.prefix is None else torch.cat([prompts, self.prefix], dim=1)
+        return Inputs(
+            ids=_before(self.ids, length, self.pad),
+            pad=self.pad,
+            labels=None if self.labels is None else _before(self.labels, length, IGNORE),
+            mask=None if self.mask is None else _before(self.mask, length, 1),
+            layout={name: _laid_out(name, values, length) for name, values in self.layout.items()},
+            prefix=prefix,
+        )
 
 
-def _before(values: Tensor, samples: int, length: int, value: int) -> Tensor:
-    return torch.cat([values.new_full((samples, length), value), values], dim=1)
+def _before(values: Tensor, length: int, value: int) -> Tensor:
+    return torch.cat([values.new_full((*values.shape[:-1], length), value), values], dim=-1)
+
+
+def _laid_out(name: str, values: Tensor, length: int) -> Tensor:
+    """Positions begin anew and go on behind; types are those of text."""
+    if name != "position_ids":
+        return _before(values, length, 0)
+    first = torch.arange(length, device=values.device).expand(*values.shape[:-1], length)
+    return torch.cat([first, values + length], dim=-1)
 
 
 @dataclass(frozen=True)

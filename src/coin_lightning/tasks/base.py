@@ -117,7 +117,7 @@ class InstructionTask(L.LightningDataModule):
         def store(frame: str | None) -> FeatureStore | None:
             if not self.data.cache_features:
                 return None
-            return FeatureStore(self.features / backbone.tower_key(frame), backbone.feature_shape[1])
+            return FeatureStore(self.features / backbone.tower_key(frame), backbone.family.width)
 
         frame, cuts = self.answers.frame, self.data.long_samples == "truncate"
         answers = store(frame) if frame else None
@@ -253,14 +253,21 @@ class InstructionTask(L.LightningDataModule):
         first: dict[str, str] = {}
         for image in images:
             first.setdefault(self.encoder.hash_of(image), image)
-        tokens, width = self.encoder.backbone.feature_shape
-        gigabytes = len(first) * tokens * width * BYTES / 1e9
+        gigabytes = self._feature_bytes([*first.values()]) / 1e9
         if gigabytes > self.data.max_cache_gigabytes:
             raise ConfigError(
                 f"task.{self.name}: cached features of {len(first)} images take {gigabytes:.0f} GB, more than "
                 f"data.max_cache_gigabytes={self.data.max_cache_gigabytes:g}; raise it or set data.cache_features=false"
             )
         return [image for digest, image in first.items() if digest not in store]
+
+    def _feature_bytes(self, images: Sequence[str]) -> int:
+        family, encoder = self.encoder.backbone.family, self.encoder
+        if family.alike:
+            count = len(images) * family.feature_count(())
+        else:
+            count = sum(family.feature_count(family.grid(encoder.size_of(image))) for image in images)
+        return count * family.width * BYTES
 
     def compute_features(self, on_progress: Callable[[int], None] = lambda done: None) -> None:
         """Run the tower over the images that lack features; `on_progress` gets the number done after each batch."""
@@ -275,7 +282,7 @@ class InstructionTask(L.LightningDataModule):
     ) -> None:
         backbone = self.encoder.backbone
         for part in chunks(images, TOWER_BATCH):
-            pixels = torch.stack([backbone.pixels(open_image(self.image_root / image), frame) for image in part])
+            pixels = [backbone.pixels(open_image(self.image_root / image), frame) for image in part]
             store.add([self.encoder.hash_of(image) for image in part], backbone.encode_images(pixels))
             on_progress(len(part))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.box_formats import box_on_disk
+from coin_lightning.backbones.family import Grid
 from coin_lightning.backbones.images import check_frame, check_header, image_hash, open_image
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import ConfigError, DataError
@@ -53,7 +55,8 @@ class Encoder:
         if boxes not in BOXES:
             raise ConfigError(f"protocol.boxes={boxes!r} is unknown; use {' or '.join(BOXES)}")
         self.backbone, self.image_root, self.store = backbone, image_root, store
-        own = answer_frame is None or check_frame(answer_frame, "answer_frame") == backbone.image_frame
+        frames = backbone.family.frames
+        own = answer_frame is None or check_frame(answer_frame, frames, "answer_frame") == backbone.image_frame
         self.answer_frame, self.answer_store = (None, store) if own else (answer_frame, answer_store)
         self.converts_boxes = boxes == "converted" and not backbone.box_format.as_on_disk
         self.cuts = cuts
@@ -98,7 +101,7 @@ class Encoder:
         """
         ids, labels = self.cut(sample)
         found = ids.count(self.backbone.image_token_id)
-        wanted = len(sample.media) * self.backbone.tokens_per_image
+        wanted = sum(map(self.backbone.family.tokens, self.grids(sample)))
         if found != wanted:
             raise DataError(
                 f"{sample.where}: its prompt has {found} image tokens, its {len(sample.media)} images take {wanted}; "
@@ -116,7 +119,13 @@ class Encoder:
 
     def whole(self, sample: TrainSample | TestSample) -> tuple[list[int], list[int]]:
         """Token ids and labels, however many there are."""
-        return self.backbone.tokens(*self.backbone.prompt.render(self.turns(sample)))
+        return self.backbone.tokens(self.backbone.prompt.render(self.turns(sample)), self.grids(sample))
+
+    def grids(self, sample: TrainSample | TestSample) -> list[Grid]:
+        """What lays out the sample's images, see `Family.grids`; sizes are read only where it depends on them."""
+        if self.backbone.family.alike:
+            return [()] * len(sample.media)
+        return self.backbone.family.grids([self.size_of(media.path) for media in sample.media])
 
     def size_of(self, image: str) -> tuple[int, int]:
         """Width and height of an image of this task, read once."""
@@ -130,18 +139,35 @@ class Encoder:
             self.hashes[image] = image_hash(self.image_root / image)
         return self.hashes[image]
 
-    def pixels(self, image: str, answering: bool = False) -> Tensor:
-        """Cached features `[tokens, width]`, or pixels `[3, S, S]` without a store; as for test samples or not."""
-        store = self.answer_store if answering else self.store
-        if store is not None:
-            return store.get(self.hash_of(image))
+    def pixels(self, image: str, answering: bool = False) -> dict[str, Tensor]:
+        """What the tower takes of an image of this task (`Family.pixels`); as for test samples or not."""
         return self.backbone.pixels(open_image(self.image_root / image), self.answer_frame if answering else None)
 
-    def image_tensors(self, samples: Sequence[TrainSample | TestSample], answering: bool = False) -> dict[str, Tensor]:
-        """`features` or `pixels` of all images of the samples, stacked in their order; empty when there is none."""
-        found = [self.pixels(media.path, answering) for sample in samples for media in sample.media]
-        name = "pixels" if (self.answer_store if answering else self.store) is None else "features"
-        return {name: torch.stack(found)} if found else {}
+    def features(self, image: str, answering: bool = False) -> Tensor:
+        """Cached features `[count, width]` of an image of this task; as for test samples or not."""
+        store = self.answer_store if answering else self.store
+        assert store is not None
+        return store.get(self.hash_of(image))
+
+    def images(
+        self, samples: Sequence[TrainSample | TestSample], ids: Tensor, mask: Tensor | None = None
+    ) -> dict[str, Any]:
+        """What a batch has of its images; `mask` where test samples are padded on the left.
+
+        Returns:
+            `grids` of each sample's images, and `layout` (`Family.layout`). Of all images in order: `features`
+            `[sum of their counts, width]` from the store, or a list of their `pixels`; neither when there is none.
+        """
+        answering = mask is not None
+        store = self.answer_store if answering else self.store
+        paths = [media.path for sample in samples for media in sample.media]
+        grids = [self.grids(sample) for sample in samples]
+        batch: dict[str, Any] = {"grids": grids, "layout": self.backbone.layout(ids, mask, [*chain(*grids)])}
+        if paths and store is not None:
+            batch["features"] = torch.cat([self.features(path, answering) for path in paths])
+        elif paths:
+            batch["pixels"] = [self.pixels(path, answering) for path in paths]
+        return batch
 
     def train_batch(self, samples: Sequence[TrainSample]) -> dict[str, Any]:
         """`input_ids`, `labels` `[b, l]` padded on the right, image inputs, and what `spoken` says of the samples."""
@@ -152,7 +178,7 @@ class Encoder:
         for at, (sample_ids, sample_labels) in enumerate(encoded):
             ids[at, : len(sample_ids)] = torch.tensor(sample_ids)
             labels[at, : len(sample_labels)] = torch.tensor(sample_labels)
-        return {"input_ids": ids, "labels": labels, **spoken(samples), **self.image_tensors(samples)}
+        return {"input_ids": ids, "labels": labels, **spoken(samples), **self.images(samples, ids)}
 
     def answer_batch(self, samples: Sequence[TestSample]) -> dict[str, Any]:
         """`input_ids`, `attention_mask` `[b, l]` padded on the left, image inputs, and what `spoken` says."""
@@ -163,8 +189,7 @@ class Encoder:
         for at, sample_ids in enumerate(encoded):
             ids[at, width - len(sample_ids) :] = torch.tensor(sample_ids)
             mask[at, width - len(sample_ids) :] = 1
-        images = self.image_tensors(samples, answering=True)
-        return {"input_ids": ids, "attention_mask": mask, **spoken(samples), **images}
+        return {"input_ids": ids, "attention_mask": mask, **spoken(samples), **self.images(samples, ids, mask)}
 
 
 def spoken(samples: Sequence[TrainSample | TestSample]) -> dict[str, list[str]]:

@@ -94,7 +94,7 @@ def _key(part: SampleFile[Any], numbers: np.ndarray, encoder: Encoder) -> str:
     parts: list[Any] = [
         VERSION, tokenizers.__version__, part.raw.sha256, part.kind.name, encoder.backbone.text_key()
     ]  # fmt: skip
-    if encoder.converts_boxes:
+    if encoder.converts_boxes or not encoder.backbone.family.alike:
         images = dict.fromkeys(image for _, image in part.images(numbers))
         parts += [encoder.backbone.box_format, *((image, encoder.size_of(image)) for image in images)]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
@@ -112,7 +112,9 @@ def counted(part: SampleFile[Any] | SampleList[Any], numbers: np.ndarray, encode
 
 
 def _count(part: SampleFile[Any] | SampleList[Any], encoder: Encoder, numbers: Sequence[int]) -> list[int]:
-    return encoder.backbone.token_counts([encoder.backbone.prompt.render(encoder.turns(part[at])) for at in numbers])
+    samples = [part[at] for at in numbers]
+    pages = [encoder.backbone.prompt.render(encoder.turns(sample)) for sample in samples]
+    return encoder.backbone.token_counts(pages, [encoder.grids(sample) for sample in samples])
 
 
 _here: list[Any] = []

@@ -35,8 +35,8 @@ def too_long(
 def _spoilt(sample: TrainSample, encoder: Encoder) -> str | None:
     """What is wrong with a sample behind its cut, if anything is."""
     ids, labels = encoder.cut(sample)
-    token, size = encoder.backbone.image_token_id, encoder.backbone.tokens_per_image
-    whole = ids.count(token) == len(sample.media) * size
+    wanted = sum(map(encoder.backbone.family.tokens, encoder.grids(sample)))
+    whole = ids.count(encoder.backbone.image_token_id) == wanted
     if whole and any(label != IGNORE for label in labels):
         return None
     lost = "all of its answers" if whole else "a part of its images"

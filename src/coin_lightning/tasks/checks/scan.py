@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from coin_lightning.backbones.family import Grid
 from coin_lightning.backbones.prompts import Rendered
 from coin_lightning.errors import DataError
 from coin_lightning.tasks.checks.boxes import Boxes, BoxSample, frame_problem, read_box, read_size
@@ -82,7 +83,7 @@ class Scanner:
     def __init__(self, encoder: Encoder, answer_room: int, findings: Findings, shown: int) -> None:
         self.backbone, self.encoder, self.findings = encoder.backbone, encoder, findings
         self.answer_room, self.shown = answer_room, shown
-        self._pages: list[tuple[Sample, Rendered]] = []
+        self._pages: list[tuple[Sample, Rendered, list[Grid]]] = []
 
     def scan(
         self, split: str, samples: SampleFile[Any] | SampleList[Any], problems: Problems, has_boxes: bool | None = None
@@ -162,7 +163,8 @@ class Scanner:
     def _render(self, split: str, sample: Sample) -> None:
         """Put a sample's prompt aside; some hundreds together are counted faster than each alone."""
         try:
-            self._pages.append((sample, self.backbone.prompt.render(self.encoder.turns(sample))))
+            page = self.backbone.prompt.render(self.encoder.turns(sample))
+            self._pages.append((sample, page, self.encoder.grids(sample)))
         except DataError as error:  # a box cannot be converted: the image whose size it needs is broken
             self.findings.add_all("samples", split, len(error.problems), error.problems)
         if len(self._pages) >= TOGETHER:
@@ -170,7 +172,8 @@ class Scanner:
 
     def _count(self, split: str) -> None:
         pages, self._pages = self._pages, []
-        for (sample, _), needed in zip(pages, self.backbone.token_counts([page for _, page in pages]), strict=True):
+        counts = self.backbone.token_counts([page for _, page, _ in pages], [grids for _, _, grids in pages])
+        for (sample, _, _), needed in zip(pages, counts, strict=True):
             if needed > self.backbone.max_length - (self.answer_room if isinstance(sample, TestSample) else 0):
                 free = f" less {self.answer_room} for the answer" if isinstance(sample, TestSample) else ""
                 line = f"{sample.where}: {needed} tokens, backbone.max_length={self.backbone.max_length}{free}"

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration
 
 from coin_lightning.backbones.base import IGNORE, Backbone
-from coin_lightning.backbones.hf_llava import load_llava
 from coin_lightning.backbones.images import pad_to_square
+from coin_lightning.backbones.loading import load_backbone
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import AssetError, ConfigError
 from coin_lightning.tasks.collate import Encoder
@@ -48,7 +49,7 @@ def copy(folder, tmp_path) -> Path:
 
 @pytest.fixture(scope="module")
 def llava(folder) -> Backbone:
-    return load_llava(folder, dtype="float32")
+    return load_backbone(folder, dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +94,14 @@ def test_what_the_backbone_knows_of_the_checkpoint(llava, folder):
     added = json.loads((folder / "added_tokens.json").read_text())
     assert llava.name == "llava-1.5-small-hf"
     assert llava.image_token_id == added["<image>"]
-    assert llava.tokens_per_image == (28 // 14) ** 2
-    assert llava.feature_shape == (4, 16)
+    assert llava.family.tokens(()) == (28 // 14) ** 2
+    assert (llava.family.feature_count(()), llava.family.width) == (4, 16)
     assert llava.end_id == 2
     assert not any(parameter.requires_grad for parameter in llava.parameters())
 
 
 def test_the_last_tokens_of_a_vicuna_sample_by_hand(llava):
-    tokens, labels = llava.tokens(*llava.prompt.render([Turn("cat", "No", images=1), Turn("A cat", "cat")]))
+    tokens, labels = llava.tokens(llava.prompt.render([Turn("cat", "No", images=1), Turn("A cat", "cat")]))
     names = llava.tokenizer.convert_ids_to_tokens
     assert names(tokens[:4]) == ["<s>", "▁", "A", "▁c"]
     image = tokens.index(llava.image_token_id)
@@ -116,8 +117,14 @@ def test_the_last_tokens_of_a_vicuna_sample_by_hand(llava):
 
 def ours(llava: Backbone, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits and targets at the learned tokens, as `ContinualMLLM.training_step` gets them."""
-    features = llava.encode_images(batch["pixels"]) if "pixels" in batch else None
-    return llava.answer_logits(llava.hidden_states(llava.embed(batch["input_ids"], features)), batch["labels"])
+    features = torch.cat(llava.encode_images(batch["pixels"])) if "pixels" in batch else None
+    images = llava.project(features, [*chain(*batch["grids"])])
+    return llava.answer_logits(llava.hidden_states(batch["input_ids"], images), batch["labels"])
+
+
+def stacked(batch: dict) -> torch.Tensor | None:
+    """Pixels `[n, 3, S, S]` of a batch."""
+    return torch.cat([each["pixel_values"] for each in batch["pixels"]]) if "pixels" in batch else None
 
 
 SAMPLE_SETS = [SAMPLES[:1], SAMPLES[1:2], [SEVERAL], [*SAMPLES[:2], SEVERAL, SAMPLES[2]]]
@@ -132,7 +139,7 @@ def test_loss_and_logits_are_those_of_transformers_with_its_masks(llava, direct,
     lengths = [len(encoder.encode(sample)[0]) for sample in samples]
     mask = torch.tensor([[1] * length + [0] * (max(lengths) - length) for length in lengths])
     output = direct(
-        input_ids=batch["input_ids"], attention_mask=mask, pixel_values=batch.get("pixels"), labels=batch["labels"]
+        input_ids=batch["input_ids"], attention_mask=mask, pixel_values=stacked(batch), labels=batch["labels"]
     )
     answers = batch["labels"][:, 1:] != IGNORE
     assert torch.allclose(logits, output.logits[:, :-1][answers], atol=2e-5)
@@ -141,7 +148,7 @@ def test_loss_and_logits_are_those_of_transformers_with_its_masks(llava, direct,
 
 def test_half_precision_features_change_the_logits_by_little(llava, direct, encoder):
     batch = encoder.train_batch(SAMPLES[:1])
-    output = direct(input_ids=batch["input_ids"], pixel_values=batch["pixels"])
+    output = direct(input_ids=batch["input_ids"], pixel_values=stacked(batch))
     logits, _ = ours(llava, batch)
     assert torch.allclose(logits, output.logits[:, :-1][batch["labels"][:, 1:] != IGNORE], atol=5e-3)
 
@@ -154,30 +161,26 @@ def test_a_sample_in_a_padded_batch_is_the_sample_alone(llava, encoder):
 
 
 def test_cached_features_are_bit_equal_to_those_computed_in_the_step(llava, encoder, tmp_path):
-    store = FeatureStore(tmp_path / llava.tower_key(), llava.feature_shape[1])
+    store = FeatureStore(tmp_path / llava.tower_key(), llava.family.width)
     cached = Encoder(llava, encoder.image_root, store)
     digests = [cached.hash_of(name) for name in ("a.png", "b.png")]
     pixels = encoder.train_batch(SAMPLES)["pixels"]
     store.add(digests, llava.encode_images(pixels))
-    assert torch.equal(cached.train_batch(SAMPLES)["features"], llava.encode_images(pixels))
-    assert torch.equal(
-        llava.embed(cached.train_batch(SAMPLES)["input_ids"], cached.train_batch(SAMPLES)["features"]),
-        llava.embed(cached.train_batch(SAMPLES)["input_ids"], llava.encode_images(pixels)),
-    )
+    assert torch.equal(cached.train_batch(SAMPLES)["features"], torch.cat(llava.encode_images(pixels)))
 
 
 def test_pixels_are_llavas_padding_followed_by_the_checkpoints_processor(llava):
     image = Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 44, 3), dtype=np.uint8))
     square = pad_to_square(image, (122, 116, 104))  # int(255 mean) of CLIP
-    expected = llava.image_processor(images=square, return_tensors="pt")["pixel_values"][0]
-    assert torch.equal(llava.pixels(image), expected)
+    expected = llava.family.processor(images=square, return_tensors="pt")["pixel_values"][0]
+    assert torch.equal(llava.pixels(image)["pixel_values"][0], expected)
 
 
 def test_dtype_and_another_prompt(folder):
-    half = load_llava(folder, dtype="bfloat16", name="mine", prompt="vicuna_v1", max_length=77)
+    half = load_backbone(folder, dtype="bfloat16", name="mine", prompt="vicuna_v1", max_length=77)
     assert (half.name, half.max_length, next(half.parameters()).dtype) == ("mine", 77, torch.bfloat16)
     with pytest.raises(ConfigError, match=r"end of turn '<\|im_end\|>' is \d+ tokens; choose a prompt that fits"):
-        load_llava(folder, prompt="chatml")
+        load_backbone(folder, prompt="chatml")
 
 
 def test_a_projector_file_replaces_the_checkpoints(folder, tmp_path):
@@ -186,20 +189,20 @@ def test_a_projector_file_replaces_the_checkpoints(folder, tmp_path):
         (1, "weight", (32, 16)), (1, "bias", (32,)), (2, "weight", (32, 32)), (2, "bias", (32,)),
     )}  # fmt: skip
     save_file(weights, file)
-    projector = load_llava(folder, dtype="float32", projector=file).core.multi_modal_projector
+    projector = load_backbone(folder, dtype="float32", projector=file).core.multi_modal_projector
     assert all(torch.equal(tensor, weights[name]) for name, tensor in projector.state_dict().items())
     save_file({**weights, "linear_1.weight": torch.randn(32, 24)}, file)
     with pytest.raises(AssetError, match=r"projector weights do not fit the model:(.|\n)*linear_1\.weight"):
-        load_llava(folder, projector=file)
+        load_backbone(folder, projector=file)
     del weights["linear_2.bias"]
     save_file(weights, file)
     with pytest.raises(AssetError, match=r"do not fit the model:(.|\n)*linear_2\.bias"):
-        load_llava(folder, projector=file)
+        load_backbone(folder, projector=file)
     file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(AssetError, match=r"projector\.safetensors: projector weights cannot be read"):
-        load_llava(folder, projector=file)
+        load_backbone(folder, projector=file)
     with pytest.raises(AssetError, match=r"none\.safetensors: projector weights are missing"):
-        load_llava(folder, projector=tmp_path / "none.safetensors")
+        load_backbone(folder, projector=tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -214,12 +217,12 @@ def test_a_projector_file_replaces_the_checkpoints(folder, tmp_path):
 )
 def test_unknown_options_are_refused_with_the_known_ones(folder, options, message):
     with pytest.raises(ConfigError, match=message):
-        load_llava(folder, **options)
+        load_backbone(folder, **options)
 
 
 def refused(folder: Path, message: str) -> None:
     with pytest.raises(AssetError, match=message) as refusal:
-        load_llava(folder, dtype="float32")
+        load_backbone(folder, dtype="float32")
     assert str(folder) in str(refusal.value)
 
 
@@ -270,14 +273,14 @@ def test_a_checkpoint_that_lacks_weights_is_not_filled_up_at_random(copy, tmp_pa
     (copy / "model.safetensors.index.json").write_text(json.dumps(index))
     refused(copy, r"lacks 1 weights of a Llava.*, e\.g\. .*linear_2\.weight")
     save_file(projector, tmp_path / "projector.safetensors")
-    loaded = load_llava(copy, dtype="float32", projector=tmp_path / "projector.safetensors")
+    loaded = load_backbone(copy, dtype="float32", projector=tmp_path / "projector.safetensors")
     assert loaded.core.multi_modal_projector.linear_2.weight.eq(0).all()
 
 
 def test_recomputed_layers_give_the_same_gradients(folder, encoder):
     batch, grads = encoder.train_batch(SAMPLES[:1]), []
     for recompute in (False, True):
-        model = load_llava(folder, dtype="float32", gradient_checkpointing=recompute).train()
+        model = load_backbone(folder, dtype="float32", gradient_checkpointing=recompute).train()
         weight = model.core.language_model.layers[0].mlp.up_proj.weight.requires_grad_()
         logits, targets = ours(model, batch)
         F.cross_entropy(logits, targets).backward()
@@ -297,38 +300,38 @@ LLAVA_TEMPLATE = (
 def test_the_checkpoints_own_chat_template(copy):
     (copy / "chat_template.json").unlink()
     (copy / "chat_template.jinja").write_text(LLAVA_TEMPLATE)
-    loaded = load_llava(copy, dtype="float32", prompt="chat_template")
-    own = load_llava(copy, dtype="float32", system="")
+    loaded = load_backbone(copy, dtype="float32", prompt="chat_template")
+    own = load_backbone(copy, dtype="float32", system="")
     turns = [Turn("A cat", "No", images=1)]
-    tokens, labels = loaded.tokens(*loaded.prompt.render(turns))
+    tokens, labels = loaded.tokens(loaded.prompt.render(turns))
     behind = len(loaded.tokenizer(" ", add_special_tokens=False)["input_ids"])  # the template's blank behind the turn
-    assert (tokens[:-behind], labels[:-behind]) == own.tokens(*own.prompt.render(turns))
+    assert (tokens[:-behind], labels[:-behind]) == own.tokens(own.prompt.render(turns))
     assert loaded.end_id == own.end_id == 2
 
 
 def test_without_weights_all_but_the_model_is_there(folder, llava):
-    empty = load_llava(folder, weights=False, gradient_checkpointing=True)
+    empty = load_backbone(folder, weights=False, gradient_checkpointing=True)
     turns = [Turn("A cat", "No", images=1)]
-    assert empty.tokens(*empty.prompt.render(turns)) == llava.tokens(*llava.prompt.render(turns))
-    assert (empty.feature_shape, empty.end_id, empty.name) == (llava.feature_shape, 2, llava.name)
+    assert empty.tokens(empty.prompt.render(turns)) == llava.tokens(llava.prompt.render(turns))
+    assert (empty.family.feature_count(()), empty.family.width, empty.end_id, empty.name) == (4, 16, 2, llava.name)
     assert all(parameter.is_meta for parameter in empty.parameters())
     image = Image.new("RGB", (40, 28), "red")
-    assert torch.equal(empty.pixels(image), llava.pixels(image))
+    assert torch.equal(empty.pixels(image)["pixel_values"], llava.pixels(image)["pixel_values"])
     with pytest.raises(ConfigError, match="quantization='int3' is unknown"):
-        load_llava(folder, weights=False, quantization="int3")
+        load_backbone(folder, weights=False, quantization="int3")
     with pytest.raises(AssetError, match=r"none\.safetensors: projector weights are missing"):
-        load_llava(folder, weights=False, projector="none.safetensors")
+        load_backbone(folder, weights=False, projector="none.safetensors")
 
 
 def test_a_folder_without_weight_files_is_enough_without_weights(copy):
     for file in copy.glob("*.safetensors*"):
         file.unlink()
-    assert load_llava(copy, weights=False).tokens_per_image == 4
+    assert load_backbone(copy, weights=False).family.tokens(()) == 4
     refused(copy, r"weights cannot be read: .*model\.safetensors")
 
 
 def test_another_system_message_and_boxes(folder):
-    told = load_llava(
+    told = load_backbone(
         folder, dtype="float32", system="Be brief.", image_frame="squash", boxes={"numbers": "percent_tags"}
     )
     assert told.prompt.render([Turn("cat")]).text == "Be brief. USER: cat ASSISTANT:"

@@ -1,0 +1,129 @@
+"""`Family`: what one model architecture says of its images, so that one `Backbone` serves all of them.
+
+transformers (from 5.18) takes projected features in `mm_encoder_outputs` and does the rest itself: where they go,
+positions, masks, layers further up. What differs is how an image becomes pixels, features and tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from coin_lightning.backbones.prompts import IMAGE
+
+Grid = tuple[int, ...]
+"""What lays out the features of one image, as its family counts: tiles, patches, its size; empty if all are alike."""
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """What stands for an image in a prompt.
+
+    Attributes:
+        text: with the image token once per run.
+        runs: tokens of each run.
+    """
+
+    text: str
+    runs: tuple[int, ...]
+
+
+class Family:
+    """Base of all families; images of any size, one run of tokens each.
+
+    Args:
+        config: of the model.
+        processor: image processor of Hugging Face.
+        tokenizer: knows the image token.
+
+    Attributes:
+        model_types: of config.json.
+        image_token_key: of config.json.
+        tower: the frozen part that sees pixels, a name within the model without its head.
+        projectors: the parts between tower and language model, which may be trained.
+        language_model: where the adapter goes.
+        placeholder: what a prompt has for an image, before its expansion.
+        placeholder_is_image_token: whether that is the token whose places the features take.
+        frames: of `images.FRAMES` that make sense; the first is the default.
+        alike: all images have the same number of tokens, so that nobody needs their sizes.
+    """
+
+    model_types: tuple[str, ...] = ()
+    image_token_key: str = "image_token_id"
+    tower: str = "vision_tower"
+    projectors: tuple[str, ...] = ("multi_modal_projector",)
+    language_model: str = "language_model"
+    placeholder: str = IMAGE
+    placeholder_is_image_token: bool = True
+    frames: tuple[str, ...] = ("whole",)
+    alike: bool = False
+
+    def __init__(self, config: Any, processor: Any, tokenizer: Any) -> None:
+        self.config, self.processor = config, processor
+        self.image_token_id: int = config.image_token_id
+        self.image_token = str(tokenizer.convert_ids_to_tokens(self.image_token_id))
+        self._expansion = cache(self.expansion)
+
+    # images
+
+    def pixels(self, image: Image.Image, frame: str) -> dict[str, Tensor]:
+        """What the tower takes of one image in a frame (`images.FRAMES`), as the processor makes it."""
+        return dict(self.processor(images=image, return_tensors="pt"))
+
+    def grids(self, sizes: Sequence[Size]) -> list[Grid]:
+        """Of the images of one sample, known by their headers alone."""
+        return [self.grid(size) for size in sizes]
+
+    def grid(self, size: Size) -> Grid:
+        """Of an image that is alone in its sample."""
+        raise NotImplementedError
+
+    def tokens(self, grid: Grid) -> int:
+        """Positions that an image takes in the sequence."""
+        raise NotImplementedError
+
+    def expansion(self, grid: Grid) -> Expansion:
+        """What the placeholder becomes."""
+        return Expansion(self.image_token, (self.tokens(grid),))
+
+    def expanded(self, grid: Grid) -> Expansion:
+        """`expansion`, remembered."""
+        return self._expansion(grid)
+
+    # model; `core` is the model without its head
+
+    @property
+    def width(self) -> int:
+        """Values of a feature, before the projector."""
+        return int(self.config.vision_config.hidden_size)
+
+    def feature_count(self, grid: Grid) -> int:
+        """Features of an image, before the projector."""
+        return self.tokens(grid)
+
+    def features(self, core: Any, pixels: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
+        """Features `[count, width]` of each image from the frozen tower; `pixels` have its device and dtype."""
+        raise NotImplementedError
+
+    def project(self, core: Any, features: Sequence[Tensor], grids: Sequence[Grid]) -> BaseModelOutputWithPooling:
+        """What the model takes as `mm_encoder_outputs["image"]`."""
+        raise NotImplementedError
+
+    def layout(self, core: Any, ids: Tensor, mask: Tensor | None, grids: Sequence[Grid]) -> dict[str, Tensor]:
+        """What the model needs beside token ids `[b, l]` and features: positions, types; `mask` where padded left."""
+        return {}
+
+    def settings(self, frame: str) -> str:
+        """What beside tower and processor decides the features, the frame included."""
+        return repr((type(self).__name__, frame))
+
+
+def output(features: Any) -> BaseModelOutputWithPooling:
+    """Projected features in the shape that models take."""
+    return BaseModelOutputWithPooling(pooler_output=features)

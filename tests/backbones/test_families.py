@@ -1,0 +1,183 @@
+"""Every family on a small random model: its features, logits, gradients and answers are those of the library itself."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from small_families import SMALL, small
+from torch import Tensor
+
+from coin_lightning.backbones.base import IGNORE, Backbone
+from coin_lightning.backbones.prompts import Turn
+
+SIZES = [(60, 40), (28, 90), (130, 131), (33, 57)]
+"""Width and height; small and odd, so that tiles, padding and merging all happen."""
+
+
+def picture(size: tuple[int, int], seed: int = 0) -> Image.Image:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randint(0, 256, (size[1], size[0], 3), generator=generator, dtype=torch.uint8)
+    return Image.fromarray(values.numpy())
+
+
+IMAGES = [picture(size, seed) for seed, size in enumerate(SIZES)]
+TALKS = [
+    ([0], [Turn("What is it?", "A cat", 1)]),
+    ([], [Turn("Why?", "No")]),
+    ([1], [Turn("A longer question about it", "Yes, it is", 1), Turn("Sure?", "No")]),
+    ([2, 3], [Turn("Both?", "No", 2)]),
+]
+"""Images and turns of a sample: one image, none, one with two turns, two images."""
+
+
+@pytest.fixture(scope="module", params=list(SMALL))
+def backbone(request: pytest.FixtureRequest) -> Backbone:
+    return small(request.param)
+
+
+def grids(backbone: Backbone, images: list[int]) -> list[Any]:
+    return backbone.grids([SIZES[at] for at in images])
+
+
+def encoded(backbone: Backbone, images: list[int], turns: list[Turn]) -> tuple[list[int], list[int]]:
+    return backbone.tokens(backbone.prompt.render(turns), grids(backbone, images))
+
+
+def direct(backbone: Backbone, images: list[int], ids: Tensor) -> dict[str, Any]:
+    """What the library's own model takes for one sample, from pixels."""
+    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    name = backbone.name
+    if name.startswith("qwen"):
+        inputs["mm_token_type_ids"] = (ids == backbone.image_token_id).int()
+    if name == "gemma3":
+        inputs["token_type_ids"] = (ids == backbone.image_token_id).long()
+    if not images:
+        return inputs
+    found = [backbone.pixels(IMAGES[at]) for at in images]
+    values = [each["pixel_values"] for each in found]
+    if name in ("llava_next", "llava_onevision"):
+        most = max(value.shape[1] for value in values)
+        values = [F.pad(value, (0, 0, 0, 0, 0, 0, 0, most - value.shape[1])) for value in values]
+        inputs["image_sizes"] = torch.cat([each["image_sizes"] for each in found])
+        if name == "llava_onevision":
+            inputs["batch_num_images"] = torch.tensor([len(images)])
+    if name.startswith("qwen"):
+        inputs["image_grid_thw"] = torch.cat([each["image_grid_thw"] for each in found])
+    inputs["pixel_values"] = torch.cat(values)
+    if name in ("idefics3", "smolvlm"):
+        inputs["pixel_values"] = inputs["pixel_values"][None]
+    return inputs
+
+
+def batch_of(backbone: Backbone, talks: list[tuple[list[int], list[Turn]]], left: bool) -> dict[str, Any]:
+    pairs = [encoded(backbone, *talk) for talk in talks]
+    width = max(len(ids) for ids, _ in pairs)
+    ids = torch.full((len(pairs), width), backbone.end_id)
+    labels, mask = torch.full_like(ids, IGNORE), torch.zeros_like(ids)
+    for at, (tokens, learned) in enumerate(pairs):
+        place = slice(width - len(tokens), width) if left else slice(0, len(tokens))
+        ids[at, place], labels[at, place], mask[at, place] = torch.tensor(tokens), torch.tensor(learned), 1
+    all_grids = [grid for images, _ in talks for grid in grids(backbone, images)]
+    pixels = [backbone.pixels(IMAGES[at]) for images, _ in talks for at in images]
+    features = torch.cat(exact_features(backbone, pixels)) if pixels else None
+    return {
+        "ids": ids, "labels": labels, "mask": mask, "images": backbone.project(features, all_grids),
+        "layout": backbone.layout(ids, mask if left else None, all_grids),
+    }  # fmt: skip
+
+
+@torch.no_grad()
+def exact_features(backbone: Backbone, pixels: list[Any]) -> list[Tensor]:
+    """Not rounded to bfloat16, which the library's own way is not."""
+    return backbone.family.features(backbone.core, pixels)
+
+
+def test_each_image_has_as_many_features_and_tokens_as_its_size_says(backbone: Backbone):
+    family = backbone.family
+    for image, size in zip(IMAGES, SIZES, strict=True):
+        (grid,) = family.grids([size])
+        (features,) = backbone.encode_images([backbone.pixels(image)])
+        assert features.shape == (family.feature_count(grid), family.width)
+        assert features.dtype is torch.bfloat16
+        ids, _ = backbone.tokens(backbone.prompt.render([Turn("a", "b", 1)]), [grid])
+        assert ids.count(backbone.image_token_id) == family.tokens(grid)
+        (count,) = backbone.token_counts([backbone.prompt.render([Turn("a", "b", 1)])], [[grid]])
+        assert count == len(ids)
+
+
+@pytest.mark.parametrize("images", [[0], [1], [2], [3]], ids=str)
+def test_projected_features_are_the_librarys(backbone: Backbone, images: list[int]):
+    inputs = direct(backbone, images, torch.tensor([[1]]))
+    given = {name: value for name, value in inputs.items() if name in ("pixel_values", "image_sizes", "image_grid_thw")}
+    expected = backbone.core.get_image_features(**given, return_dict=True).pooler_output
+    features = torch.cat(exact_features(backbone, [backbone.pixels(IMAGES[at]) for at in images]))
+    found = backbone.project(features, grids(backbone, images)).pooler_output
+    torch.testing.assert_close(flat(found), flat(expected), rtol=1e-5, atol=1e-6)
+
+
+def flat(parts: Any) -> Tensor:
+    return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
+
+
+def test_logits_and_gradients_of_a_mixed_padded_batch_are_the_librarys_sample_by_sample(backbone: Backbone):
+    backbone.requires_grad_(True)
+    batch = batch_of(backbone, TALKS, left=False)
+    hidden = backbone.hidden_states(batch["ids"], batch["images"], batch["layout"])
+    logits, targets = backbone.answer_logits(hidden, batch["labels"])
+    ours = torch.autograd.grad(F.cross_entropy(logits, targets, reduction="sum"), learned(backbone), allow_unused=True)
+    found, total = [], torch.zeros(())
+    for images, turns in TALKS:
+        ids, labels = encoded(backbone, images, turns)
+        expected = backbone.model(**direct(backbone, images, torch.tensor([ids]))).logits[0, :-1]
+        wanted = torch.tensor(labels[1:])
+        found.append(expected[wanted != IGNORE])
+        total = total + F.cross_entropy(expected, wanted, ignore_index=IGNORE, reduction="sum")
+    torch.testing.assert_close(logits, torch.cat(found), rtol=1e-4, atol=1e-5)
+    theirs = torch.autograd.grad(total, learned(backbone), allow_unused=True)
+    assert len(ours) > 20
+    for mine, other in zip(ours, theirs, strict=True):
+        assert (mine - other).norm() <= 1e-4 * other.norm() + 1e-6
+    backbone.requires_grad_(False)
+
+
+def learned(backbone: Backbone) -> list[Tensor]:
+    """Weights of language model and projectors."""
+    return [weight for part in (backbone.language_model, *backbone.projectors) for weight in part.parameters()]
+
+
+def test_answers_of_a_padded_batch_are_the_librarys_one_by_one(backbone: Backbone):
+    talks = [(images, [Turn(turns[0].question, None, len(images))]) for images, turns in TALKS]
+    batch = batch_of(backbone, talks, left=True)
+    steps: list[Tensor] = []
+    ours = backbone.answer(
+        batch["ids"], batch["mask"], 6, batch["images"], batch["layout"], on_step=lambda on: steps.append(on.clone())
+    )
+    theirs = []
+    for images, turns in talks:
+        ids = torch.tensor([encoded(backbone, images, turns)[0]])
+        output = backbone.model.generate(
+            **direct(backbone, images, ids), max_new_tokens=6, do_sample=False, num_beams=1
+        )
+        theirs.append(backbone.decode(output[0, ids.shape[1] :]))
+    assert ours == theirs
+    assert any(ours)
+    assert all(step.shape == (len(talks), 1) for step in steps)
+
+
+def test_a_prefix_takes_the_first_places_in_training_and_in_answering(backbone: Backbone):
+    """Embeddings of tokens as a prefix are the tokens themselves."""
+    talks = [(TALKS[0][0], [Turn("What?", None, 1)])]
+    batch = batch_of(backbone, talks, left=True)
+    prefix = backbone.model.get_input_embeddings()(batch["ids"][:, :3])
+    changed = batch["ids"].clone()
+    changed[:, :3] = backbone.end_id
+    plain = backbone.hidden_states(batch["ids"], batch["images"], batch["layout"])
+    put = backbone.hidden_states(changed, batch["images"], batch["layout"], prefix)
+    torch.testing.assert_close(put, plain)
+    answers = [
+        backbone.answer(ids, batch["mask"], 5, batch["images"], batch["layout"], given)
+        for ids, given in ((batch["ids"], None), (changed, prefix))
+    ]
+    assert answers[0] == answers[1]
