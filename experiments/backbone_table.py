@@ -1,0 +1,50 @@
+"""Prints the table of `docs/backbones.md` from the yaml files.
+
+python experiments/backbone_table.py
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from coin_lightning.config_folder import conf_dir
+
+COLUMNS = ("backbone", "family", "checkpoint", "what it sees")
+
+
+def rows() -> Iterator[tuple[str, str, str, str]]:
+    """Of every backbone: its name, its family's class, its checkpoint, and what its first line says of images."""
+    folder = conf_dir() / "backbone"
+    for file in sorted(folder.glob("[!_]*.yaml")):
+        node = _content(folder, file.stem)
+        family = node.get("family", {}).get("_target_", "").rsplit(".", 1)[-1] or _of_target(node["_target_"])
+        yield file.stem, family, str(node.get("path", "")), _first_line(file)
+
+
+def _content(folder: Path, name: str) -> dict[str, Any]:
+    """A yaml with those that it takes over from."""
+    node = yaml.safe_load((folder / f"{name}.yaml").read_text())
+    others = [each for each in node.pop("defaults", []) if each != "_self_"]
+    return {
+        key: value for each in [*(_content(folder, other) for other in others), node] for key, value in each.items()
+    }
+
+
+def _of_target(target: str) -> str:
+    return {"absent": "not there yet"}.get(target.split(".")[-2], "Llava")
+
+
+def _first_line(file: Path) -> str:
+    return file.read_text().splitlines()[0].removeprefix("# ")
+
+
+def table() -> str:
+    """Markdown."""
+    lines = [COLUMNS, ("---",) * len(COLUMNS), *rows()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    print(table())
