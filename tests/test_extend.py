@@ -11,19 +11,31 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 from safetensors.torch import load_file
+from transformers import CLIPVisionConfig, LlamaConfig, VipLlavaConfig, VipLlavaForConditionalGeneration
 
+sys.path.insert(0, str(Path(__file__).parent / "backbones"))
+
+import small_families
+
+from coin_lightning.backbones.loading import load_backbone
+from coin_lightning.backbones.prompts import Turn
 from coin_lightning.methods.base import HOOKS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text()
 FILES = dict(re.findall(r"`([\w/]+\.(?:py|yaml))`:[^\n]*\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
-COMMAND, OF_TASK, SCORE = re.findall(r"```bash\nPYTHONPATH=\. python -m coin_lightning (.*?)\n```", PAGE)
+COMMAND, OF_TASK, SCORE, OF_FAMILY = re.findall(r"```bash\nPYTHONPATH=\. python -m coin_lightning (.*?)\n```", PAGE)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    assert set(FILES) == {"mine/l2.py", "conf/plugin/l2.yaml", "mine/words.py", "conf/task/captions.yaml"}
+    assert set(FILES) == {
+        "mine/l2.py", "conf/plugin/l2.yaml", "mine/words.py", "conf/task/captions.yaml", "mine/vip_llava.py",
+        "conf/backbone/vip_llava_7b.yaml",
+    }  # fmt: skip
     for name, content in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
@@ -169,3 +181,47 @@ def test_a_variant_that_a_task_lacks_is_refused_before_anything(captioned, proje
     assert status == 1
     assert re.search(r"scorers=cider: .*vqav2.* has no such scorer variant: .*vqav2 has corrected, reference", text)
     assert not (place.folder / "none/matrix.json").exists()
+
+
+@pytest.fixture(scope="module")
+def vip_llava(tmp_path_factory) -> Path:
+    """A small checkpoint of the page's family."""
+    words, folder = small_families.tokenizer(), tmp_path_factory.mktemp("models") / "vip"
+    words.chat_template = small_families.SMALL["llava"].template
+    config = VipLlavaConfig(
+        vision_config=CLIPVisionConfig(**small_families.CLIP, image_size=28),
+        text_config=LlamaConfig(**small_families.text(len(words))),
+        image_token_index=words.convert_tokens_to_ids("<image>"), image_seq_length=4, vision_feature_layer=[-2, 0, 1],
+    )  # fmt: skip
+    torch.manual_seed(0)
+    VipLlavaForConditionalGeneration(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    small_families.SMALL["llava"].processor().save_pretrained(folder)
+    return folder
+
+
+def test_a_family_in_one_file_and_one_yaml_is_learned(place, project, vip_llava):
+    lines = FILES["mine/vip_llava.py"].count("\n")
+    assert lines < 120
+    words = [word for word in words_of(OF_FAMILY, project) if not word.startswith("backbone.path=")]
+    given = {word.lstrip("+").split("=")[0] for word in words}
+    small = [word for word in place.short("vip", f"backbone.path={vip_llava}", "backbone.dtype=float32")
+             if word.split("=")[0] not in given]  # fmt: skip
+    status, text = place.runs.run([*words, *small], PYTHONPATH=str(project))
+    assert status == 0, text
+    adapter = load_file(place.folder / "vip" / "task_02_textvqa" / "adapter" / "adapter_model.safetensors")
+    assert any("multi_modal_projector" in name for name in adapter)
+
+
+def test_a_family_sees_what_the_model_itself_sees(project, vip_llava, monkeypatch):
+    monkeypatch.syspath_prepend(str(project))
+    from mine.vip_llava import VipLlava
+
+    backbone = load_backbone(vip_llava, "chat_template", VipLlava, dtype="float32")
+    image = Image.effect_noise((40, 28), 90).convert("RGB")
+    pixels, page = backbone.pixels(image), backbone.prompt.render([Turn("What?", "It", 1)])
+    ids = torch.tensor([backbone.tokens(page)[0]])
+    (features,) = backbone.family.features(backbone.core, [pixels])
+    ours = backbone.model.lm_head(backbone.hidden_states(ids, backbone.project(features, [()])))
+    theirs = backbone.model(input_ids=ids, **pixels).logits
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
