@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -59,9 +59,9 @@ def batches(task: InstructionTask, recipe: Recipe) -> Iterator[dict[str, Any]]:
 def loss_of(module: ContinualMLLM, batch: dict[str, Any], recipe: Recipe) -> Tensor:
     """Mean cross-entropy of the learned tokens."""
     backbone = module.backbone
-    embeds = backbone.embed(batch["input_ids"], module.image_features(batch))
-    mask = None if recipe.unmasked else batch["attention_mask"]
-    hidden = backbone.core.language_model(inputs_embeds=embeds, attention_mask=mask, use_cache=False).last_hidden_state
+    images = backbone.project(module.image_features(batch), [*chain(*batch["grids"])])
+    mask = {} if recipe.unmasked else {"attention_mask": batch["attention_mask"]}
+    hidden = backbone.hidden_states(batch["input_ids"], images, mask)
     if recipe.answers_only:
         logits, targets = backbone.answer_logits(hidden, batch["labels"])
         return F.cross_entropy(logits.float(), targets)

@@ -51,7 +51,9 @@ def batched(module: ContinualMLLM, task: InstructionTask) -> dict[str, str]:
 def from_pixels(module: ContinualMLLM, encoder: Encoder, sample: TestSample, limit: int) -> str:
     """One question through the PEFT model's own `generate`."""
     backbone, batch = module.backbone, on_device(encoder.answer_batch([sample]), module)
-    images = {"pixel_values": batch["pixels"]} if "pixels" in batch else {}
+    images = (
+        {"pixel_values": torch.cat([each["pixel_values"] for each in batch["pixels"]])} if "pixels" in batch else {}
+    )
     with precision(module):
         output = module.peft.generate(
             input_ids=batch["input_ids"],
@@ -70,8 +72,8 @@ def from_features(module: ContinualMLLM, encoder: Encoder, sample: TestSample, l
     """One question with the image's stored features."""
     batch = on_device(encoder.answer_batch([sample]), module)
     with precision(module):
-        features = module.image_features(batch)
-        return module.backbone.generate(batch["input_ids"], batch["attention_mask"], features, limit)[0]
+        images = module.backbone.project(module.image_features(batch), batch["grids"][0])
+        return module.backbone.answer(batch["input_ids"], batch["attention_mask"], limit, images)[0]
 
 
 def one_by_one(

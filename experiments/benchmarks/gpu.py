@@ -190,22 +190,23 @@ def scaling(module: ContinualMLLM, args: argparse.Namespace) -> list[dict[str, A
 
 def step_of(module: ContinualMLLM, samples: int, args: argparse.Namespace) -> Step:
     """A step on samples with one image each."""
-    images = module.backbone.tokens_per_image
+    images = module.backbone.family.tokens(())
     return Step(samples, images + args.text_tokens, images, args.learned_tokens)
 
 
 def questions(module: ContinualMLLM, samples: int, args: argparse.Namespace) -> torch.Tensor:
     """Prompts `[samples, image tokens + text]`, the image first."""
-    length = module.backbone.tokens_per_image + args.text_tokens
+    length = module.backbone.family.tokens(()) + args.text_tokens
     ids = torch.randint(*CHARACTERS, (samples, length), device=module.device)
-    ids[:, : module.backbone.tokens_per_image] = module.backbone.image_token_id
+    ids[:, : module.backbone.family.tokens(())] = module.backbone.image_token_id
     return ids
 
 
 def in_batch(module: ContinualMLLM, ids: torch.Tensor, tokens: int) -> None:
     """Our way: cached features, one batch."""
     with torch.no_grad(), precision(module):
-        module.backbone.generate(ids, torch.ones_like(ids), features(module, len(ids)), tokens)
+        images = module.backbone.project(features(module, len(ids)).flatten(0, 1), [()] * len(ids))
+        module.backbone.answer(ids, torch.ones_like(ids), tokens, images)
 
 
 def one_by_one(module: ContinualMLLM, ids: torch.Tensor, tokens: int) -> None:
@@ -316,7 +317,7 @@ def main(argv: list[str] | None = None) -> None:
         "experts": args.experts,
         "dropout": args.dropout,
         "seed": args.seed,
-        "image_tokens": module.backbone.tokens_per_image,
+        "image_tokens": module.backbone.family.tokens(()),
         "text_tokens": args.text_tokens,
         "compares": "forward, backward, clipping and fused AdamW on random samples; ours from cached features, the "
         "Trainer from pixels; bytes beside weights are the peak of a step less what lies on the card before it",

@@ -12,6 +12,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from coin_lightning.backbones import tiny
 from coin_lightning.backbones.base import IGNORE, Backbone
+from coin_lightning.backbones.families.llava import Llava
 from coin_lightning.backbones.prompts import IMAGE, prompt_format
 from coin_lightning.methods.base import Method
 from coin_lightning.module import ContinualMLLM
@@ -68,23 +69,25 @@ def build(adapter: PeftConfig, device: str, toy: bool, seed: int) -> ContinualML
     with _made(device, torch.float32 if toy else torch.bfloat16):
         model = LlavaForConditionalGeneration._from_config(config, attn_implementation="sdpa")
     name = "toy" if toy else "LLaVA-1.5-7B shape"
-    backbone = Backbone(model, tokenizer, NoImages(), prompt_format("chatml"), name)
+    backbone = Backbone(model, tokenizer, Llava(config, NoImages(), tokenizer), prompt_format("chatml"), name)
     return ContinualMLLM(backbone, adapter, Method(), torch.optim.AdamW, constant).to(device).train()
 
 
-def train_batch(module: ContinualMLLM, step: Step) -> dict[str, torch.Tensor]:
+def train_batch(module: ContinualMLLM, step: Step) -> dict[str, Any]:
     """`input_ids` and `labels` `[samples, length]`, cached `features`: image first, then text, learned tokens last."""
     backbone, device = module.backbone, module.device
     ids = torch.randint(*CHARACTERS, (step.samples, step.length), device=device)
     ids[:, : step.image_tokens] = backbone.image_token_id
     labels = torch.full_like(ids, IGNORE)
     labels[:, -step.learned :] = ids[:, -step.learned :]
-    return {"input_ids": ids, "labels": labels, "features": features(module, step.samples)}
+    shown = features(module, step.samples).flatten(0, 1)
+    return {"input_ids": ids, "labels": labels, "features": shown, "grids": [[()]] * step.samples, "layout": {}}
 
 
 def features(module: ContinualMLLM, images: int) -> torch.Tensor:
     """Random features `[images, tokens, width]` in the store's type."""
-    return torch.randn(images, *module.backbone.feature_shape, device=module.device).bfloat16()
+    family = module.backbone.family
+    return torch.randn(images, family.feature_count(()), family.width, device=module.device).bfloat16()
 
 
 def pixels(module: ContinualMLLM, images: int) -> torch.Tensor:

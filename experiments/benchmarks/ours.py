@@ -10,6 +10,7 @@ import hydra
 import lightning as L
 import torch
 from harness import CLOCK, clock
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig
 
@@ -88,7 +89,8 @@ def device() -> str:
 
 def on_device(batch: dict[str, Any], module: ContinualMLLM) -> dict[str, Any]:
     """The batch with its tensors where the module is."""
-    return {name: part.to(module.device) if torch.is_tensor(part) else part for name, part in batch.items()}
+    moved: dict[str, Any] = move_data_to_device(batch, module.device)
+    return moved
 
 
 @contextmanager

@@ -44,7 +44,9 @@ def model_inputs(encoder: Encoder, samples: Sequence[TrainSample]) -> dict[str, 
         "labels": batch["labels"],
         "attention_mask": padding_mask(batch["labels"]),
     }
-    return inputs | ({"pixel_values": batch["pixels"]} if "pixels" in batch else {})
+    return inputs | (
+        {"pixel_values": torch.cat([each["pixel_values"] for each in batch["pixels"]])} if "pixels" in batch else {}
+    )
 
 
 class TrainerClock(TrainerCallback):

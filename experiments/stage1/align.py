@@ -7,6 +7,7 @@ import argparse
 import hashlib
 import json
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,14 @@ def store_features(encoder: Encoder, rows: list[TrainSample]) -> None:
             if encoder.hash_of(media.path) not in store:
                 first.setdefault(encoder.hash_of(media.path), media.path)
     for part in chunks(list(first.items()), 32):
-        pixels = torch.stack([encoder.backbone.pixels(open_image(encoder.image_root / image)) for _, image in part])
+        pixels = [encoder.backbone.pixels(open_image(encoder.image_root / image)) for _, image in part]
         store.add([digest for digest, _ in part], encoder.backbone.encode_images(pixels))
 
 
 def loss_of(backbone: Backbone, batch: dict[str, Any]) -> Tensor:
     """Mean cross-entropy of the caption tokens."""
-    hidden = backbone.hidden_states(backbone.embed(batch["input_ids"], batch.get("features")))
+    images = backbone.project(batch.get("features"), [*chain(*batch["grids"])])
+    hidden = backbone.hidden_states(batch["input_ids"], images)
     logits, targets = backbone.answer_logits(hidden, batch["labels"])
     return F.cross_entropy(logits.float(), targets)
 
@@ -64,7 +66,7 @@ def align(recipe: dict[str, Any], limit: int | None) -> tuple[dict[str, Tensor],
     """Train the projector; returns its weights and what was measured."""
     root = coin_mini.ensure()
     backbone = llava_smol.load(aligned=False, dtype="auto")
-    store = FeatureStore(assets.cache_root() / "features" / backbone.tower_key(), backbone.feature_shape[1])
+    store = FeatureStore(assets.cache_root() / "features" / backbone.tower_key(), backbone.family.width)
     encoder = Encoder(backbone, root / recipe["images"], store)
     rows = read_train(root / recipe["data"], encoder.image_root)[:limit]
     store_features(encoder, rows)
