@@ -1,19 +1,25 @@
 import copy
 import io
+import sys
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from peft import PeftModel
 
+sys.path.insert(0, str(Path(__file__).parent / "backbones"))
+
+from small_families import small
+
 from coin_lightning.adapters.build import lora, moelora
 from coin_lightning.backbones import tiny
 from coin_lightning.backbones.base import IGNORE
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.methods.base import Method
-from coin_lightning.module import PROJECTOR, ContinualMLLM
+from coin_lightning.module import PROJECTOR, ContinualMLLM, part_of
 from coin_lightning.schedules import constant, cosine
 from coin_lightning.tasks.base import InstructionTask
 from made_tasks import made_task
@@ -212,6 +218,26 @@ def test_a_reset_leaves_the_projector_that_disable_adapter_shows(batch):
         assert torch.equal(module.training_step(batch, 0), before)
     assert all(torch.equal(value, dict(module.named_parameters())[name]) for name, value in frozen.items())
     assert module.training_step(batch, 0).item() != before.item()
+
+
+def test_a_projector_of_which_nobody_says_how_it_is_drawn_is_not_reset():
+    def made(family: str, projector: str) -> ContinualMLLM:
+        adapter = lora(rank=4, alpha=8, targets=["q_proj"])
+        return ContinualMLLM(
+            small(family), adapter, Method(), partial(torch.optim.AdamW), constant, projector=projector
+        )
+
+    for family in ("gemma3", "qwen2_5_vl"):
+        assert made(family, "carried").trainable()
+        with pytest.raises(ConfigError, match=rf"projector=reinitialised: {family} has a \w+ in its projector"):
+            made(family, "reinitialised")
+    module = made("qwen3_vl", "reinitialised")
+    before = {
+        name: weight.detach().clone() for name, weight in module.trainable().items() if part_of(name) == "projector"
+    }
+    module.reset_projector()
+    changed = {name for name, weight in before.items() if not torch.equal(weight, module.trainable()[name])}
+    assert {name for name in before if "linear" in name and name.endswith("weight")} <= changed
 
 
 def test_a_reset_projector_is_drawn_anew_from_the_global_state():

@@ -90,6 +90,8 @@ class ContinualMLLM(ModuleState):
             adapter = each.adapter(adapter, tasks)
         # in a tuple, so that the wrapped model is not registered a second time
         self._peft: tuple[PeftModel] = (put_adapter(backbone.model, backbone.language_model, adapter),)
+        if projector == "reinitialised":
+            self._learning_layers()
         self.restore(0)
         for parameter in self.trainable().values():
             parameter.data = parameter.data.float()
@@ -112,9 +114,26 @@ class ContinualMLLM(ModuleState):
 
         The frozen one, which PEFT keeps beside it for `disable_adapter`, stays.
         """
-        for layer in chain.from_iterable(part.modules() for part in self.backbone.projectors):
-            if isinstance(layer, nn.Linear) and layer.weight.requires_grad:
-                layer.reset_parameters()
+        for layer in self._learning_layers():
+            layer.reset_parameters()
+
+    def _learning_layers(self) -> list[Any]:
+        """Layers of the projector that learn.
+
+        Raises:
+            ConfigError: one of them does not say how its weights are drawn.
+        """
+        layers = chain.from_iterable(part.modules() for part in self.backbone.projectors)
+        found: list[Any] = [
+            layer for layer in layers if any(own.requires_grad for own in layer.parameters(recurse=False))
+        ]
+        for layer in found:
+            if not hasattr(layer, "reset_parameters"):
+                raise ConfigError(
+                    f"protocol.projector=reinitialised: {self.backbone.name} has a {type(layer).__name__} in its "
+                    "projector, of which nobody says how it is drawn; use carried or frozen"
+                )
+        return found
 
     # training
 

@@ -50,6 +50,8 @@ def test_frames_by_hand(size, padded, original):
         (QWEN, LANDSCAPE, "<box>(100,0),(500,999)</box>"),
         (QWEN, SQUARE, "<box>(100,250),(500,750)</box>"),
         (BoxFormat("padded", "thousand_tags"), LANDSCAPE, "<box>(100,250),(500,750)</box>"),
+        (BoxFormat("original", "thousand"), LANDSCAPE, "[100,0,500,1000]"),
+        (BoxFormat("original", "thousand_boxes"), LANDSCAPE, "<box>[[100, 0, 500, 1000]]</box>"),
     ],
 )
 def test_boxes_are_written_by_hand(form, size, text):
@@ -61,7 +63,10 @@ def test_two_decimals_without_trailing_zeros():
 
 
 @pytest.mark.parametrize("frame", FRAMES)
-@pytest.mark.parametrize(("numbers", "step"), [("unit", 0.01), ("percent_tags", 0.01), ("thousand_tags", 0.002)])
+@pytest.mark.parametrize(
+    ("numbers", "step"),
+    [("unit", 0.01), ("percent_tags", 0.01), ("thousand_tags", 0.002), ("thousand", 0.001), ("thousand_boxes", 0.001)],
+)
 def test_round_trips_stay_within_the_rounding(frame, numbers, step):
     rng, form = random.Random(0), BoxFormat(frame, numbers)
     for size in (LANDSCAPE, PORTRAIT, SQUARE, (639, 426), (1, 50)):
@@ -87,6 +92,8 @@ def test_round_trips_stay_within_the_rounding(frame, numbers, step):
         (QWEN, "<ref>cat</ref><box>(250,500),(750,1000)</box>"),
         (QWEN, "(250,500),(750,1000)"),  # decoding has dropped the special tokens
         (QWEN, "250 500 750 1000"),
+        (BoxFormat("padded", "thousand"), '{"bbox_2d": [250, 500, 750, 1000]}'),
+        (BoxFormat("padded", "thousand_boxes"), "<ref>cat</ref><box>[[250, 500, 750, 1000]]</box>"),
         (QWEN, " <box> ( 250 , 500 ) , ( 750 , 1000 ) </box>"),
     ],
 )

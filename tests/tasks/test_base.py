@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from coin_lightning.backbones import tiny
-from coin_lightning.errors import ConfigError, DataError
+from coin_lightning.errors import ConfigError, DataError, RunError
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.sample_checks import LEDGER
 from made_tasks import made_task
@@ -404,3 +404,17 @@ def test_a_data_set_that_is_no_json_list_of_this_kind_is_named(make):
     task.train_file.write_bytes(task.test_file.read_bytes())
     (line,) = problems_of(task.read)
     assert line.startswith(f"{task.train_file}: holds evaluation questions")
+
+
+def test_features_beyond_the_towers_type_are_refused(make, monkeypatch):
+    """Newer towers overflow in float16."""
+    task = make()
+    task.read()
+    family = task.encoder.backbone.family
+    real = family.features
+    monkeypatch.setattr(family, "features", lambda core, pixels: [part * float("inf") for part in real(core, pixels)])
+    with pytest.raises(
+        RunError, match=r"\.png: its features are beyond what the tower's torch.float32 holds; set backb"
+    ):
+        task.compute_features()
+    assert len(task.encoder.store) == 0

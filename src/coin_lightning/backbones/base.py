@@ -97,7 +97,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.family = family
         self.image_frame = check_frame(image_frame or family.frames[0], family.frames)
-        self.box_format = box_format(boxes, self.image_frame, prompt.box_numbers)
+        self.box_format = box_format(boxes, self.image_frame, prompt.box_numbers or family.box_numbers)
         self.model = model.requires_grad_(False)
         model.lm_head.register_forward_pre_hook(_contiguous)
         self.tokenizer = tokenizer

@@ -17,7 +17,9 @@ Size = Sequence[int]
 """Width and height of the image in pixels."""
 
 FRAMES = ("padded", "squashed", "original")
-NUMBERS = ("unit", "percent_tags", "thousand_tags")
+NUMBERS = ("unit", "percent_tags", "thousand_tags", "thousand", "thousand_boxes")
+SCALES = {"unit": 1, "percent_tags": 100, "thousand_tags": 1000, "thousand": 1000, "thousand_boxes": 1000}
+"""What the numbers are shares of."""
 
 # A run of digits and points with its sign and exponent. A minus between two numbers ("0.1-0.2") separates; digits
 # glued to a letter ("x1=", "3rd") are no number. Nothing is tried twice, so that a million digits are read in one go.
@@ -82,7 +84,8 @@ class BoxFormat:
             same numbers as `original`, since squeezing keeps the shares.
         numbers: `unit`: "[0.1,0.25,0.4,1.0]", two decimals (CoIN). `percent_tags`: "{<10><25><40><100>}"
             (MiniGPT-v2, arXiv 2310.09478, section 3.2). `thousand_tags`: "<box>(100,250),(400,999)</box>", thousandths
-            below 1000 (Qwen-VL, arXiv 2308.12966, section 3.2).
+            below 1000 (Qwen-VL, arXiv 2308.12966, section 3.2). `thousand`: "[100,250,400,1000]", thousandths (Qwen3-VL
+            by its documentation). `thousand_boxes`: "<box>[[100, 250, 400, 1000]]</box>" (InternVL, likewise).
 
     Raises:
         ConfigError: an unknown frame or notation.
@@ -118,7 +121,12 @@ class BoxFormat:
             return "[" + ",".join(str(round(value, 2)) for value in (x1, y1, x2, y2)) + "]"
         if self.numbers == "percent_tags":
             return "{" + "".join(f"<{round(value * 100)}>" for value in (x1, y1, x2, y2)) + "}"
-        a, b, c, d = (min(999, round(value * 1000)) for value in (x1, y1, x2, y2))
+        a, b, c, d = (round(value * 1000) for value in (x1, y1, x2, y2))
+        if self.numbers == "thousand":
+            return f"[{a},{b},{c},{d}]"
+        if self.numbers == "thousand_boxes":
+            return f"<box>[[{a}, {b}, {c}, {d}]]</box>"
+        a, b, c, d = (min(999, value) for value in (a, b, c, d))
         return f"<box>({a},{b}),({c},{d})</box>"
 
     def read(self, text: str, size: Size) -> Box | None:
@@ -130,8 +138,7 @@ class BoxFormat:
         numbers = four_numbers(text)
         if numbers is None:
             return None
-        scale = {"unit": 1, "percent_tags": 100, "thousand_tags": 1000}[self.numbers]
-        x1, y1, x2, y2 = (value / scale for value in numbers)
+        x1, y1, x2, y2 = (value / SCALES[self.numbers] for value in numbers)
         return (x1, y1, x2, y2) if self.frame == "padded" else to_padded((x1, y1, x2, y2), size)
 
 

@@ -94,7 +94,7 @@ class ChatTemplate:
         ConfigError: there is no template, or it does not give back the texts it is given.
     """
 
-    box_numbers = "unit"
+    box_numbers = ""  # the family knows
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, system: str | None = None, placeholder: str = IMAGE) -> None:
         if not tokenizer.chat_template:

@@ -51,6 +51,7 @@ class Family:
         placeholder: what a prompt has for an image, before its expansion.
         placeholder_is_image_token: whether that is the token whose places the features take.
         frames: of `images.FRAMES` that make sense; the first is the default.
+        box_numbers: how its authors write boxes (`box_formats.NUMBERS`), for prompts in its own chat template.
         alike: all images have the same number of tokens, so that nobody needs their sizes.
     """
 
@@ -62,6 +63,7 @@ class Family:
     placeholder: str = IMAGE
     placeholder_is_image_token: bool = True
     frames: tuple[str, ...] = ("whole",)
+    box_numbers: str = "unit"
     alike: bool = False
 
     def __init__(self, config: Any, processor: Any, tokenizer: Any) -> None:

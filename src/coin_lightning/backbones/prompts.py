@@ -103,7 +103,7 @@ class PromptFormat:
             the conversation.
         learned_markers: markers that the loss counts in every turn, the user's and the system's too.
         closing: text behind the last end of turn.
-        box_numbers: how the family writes boxes (`box_formats.NUMBERS`).
+        box_numbers: how boxes are written (`box_formats.NUMBERS`); empty leaves it to the model's family.
     """
 
     name: str

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.backbones.images import open_image
-from coin_lightning.errors import ConfigError, DataError
+from coin_lightning.errors import ConfigError, DataError, RunError
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import BYTES, FeatureStore
 from coin_lightning.tasks.lengths import sample_lengths
@@ -283,7 +283,14 @@ class InstructionTask(L.LightningDataModule):
         backbone = self.encoder.backbone
         for part in chunks(images, TOWER_BATCH):
             pixels = [backbone.pixels(open_image(self.image_root / image), frame) for image in part]
-            store.add([self.encoder.hash_of(image) for image in part], backbone.encode_images(pixels))
+            features = backbone.encode_images(pixels)
+            if bad := [image for image, found in zip(part, features, strict=True) if not found.isfinite().all()]:
+                dtype = next(backbone.tower.parameters()).dtype
+                raise RunError(
+                    f"{self.image_root / bad[0]}: its features are beyond what the tower's {dtype} holds; set "
+                    "backbone.dtype=bfloat16 or float32"
+                )
+            store.add([self.encoder.hash_of(image) for image in part], features)
             on_progress(len(part))
 
     def describe(self) -> dict[str, Any]:

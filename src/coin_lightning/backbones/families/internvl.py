@@ -13,6 +13,7 @@ class InternVL(Family):
     """A grid is the number of tiles; four features of a tile become one token."""
 
     model_types = ("internvl",)
+    box_numbers = "thousand_boxes"
     placeholder = "<IMG_CONTEXT>"
 
     def grid(self, size: Size) -> Grid:
