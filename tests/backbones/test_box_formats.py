@@ -52,6 +52,7 @@ def test_frames_by_hand(size, padded, original):
         (BoxFormat("padded", "thousand_tags"), LANDSCAPE, "<box>(100,250),(500,750)</box>"),
         (BoxFormat("original", "thousand"), LANDSCAPE, "[100,0,500,1000]"),
         (BoxFormat("original", "thousand_boxes"), LANDSCAPE, "<box>[[100, 0, 500, 1000]]</box>"),
+        (BoxFormat("original", "pixels", (392, 196)), LANDSCAPE, "[39,0,196,196]"),
     ],
 )
 def test_boxes_are_written_by_hand(form, size, text):
@@ -167,3 +168,12 @@ def test_settings_are_filled_up_from_frame_and_prompt():
         ConfigError, match=r"backbone\.boxes\.numbers='float' is unknown; use one of unit, percent_tags"
     ):
         BoxFormat(numbers="float")
+
+
+def test_pixels_are_those_of_the_image_as_it_is_shown():
+    """An image of 400 x 200 shown as 392 x 196; its box in pixels is read back from what a record keeps."""
+    form = BoxFormat("original", "pixels", (392, 196))
+    box = read_box('{"bbox_2d": [98, 49, 196, 147]}', form.describe(), LANDSCAPE)
+    assert box == pytest.approx(to_padded((0.25, 0.25, 0.5, 0.75), LANDSCAPE))
+    with pytest.raises(ConfigError, match=r"needs the size in which its image is shown, found \(\)"):
+        read_box("[1,2,3,4]", {"frame": "original", "numbers": "pixels"}, LANDSCAPE)

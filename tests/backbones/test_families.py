@@ -1,16 +1,21 @@
 """Every family on a small random model: its features, logits, gradients and answers are those of the library itself."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from small_families import SMALL, small
+from small_families import SMALL, small, write
 from torch import Tensor
 
 from coin_lightning.backbones.base import IGNORE, Backbone
+from coin_lightning.backbones.loading import load_backbone
 from coin_lightning.backbones.prompts import Turn
+from coin_lightning.evaluation.corrected_rules import grounding
+from coin_lightning.tasks.collate import Encoder
+from coin_lightning.tasks.sample_format import Media, TrainSample
 
 SIZES = [(60, 40), (28, 90), (130, 131), (33, 57)]
 """Width and height; small and odd, so that tiles, padding and merging all happen."""
@@ -181,3 +186,22 @@ def test_a_prefix_takes_the_first_places_in_training_and_in_answering(backbone: 
         for ids, given in ((batch["ids"], None), (changed, prefix))
     ]
     assert answers[0] == answers[1]
+
+
+def test_a_box_is_written_and_scored_as_the_familys_authors_write_boxes(tmp_path: Path):
+    """Of an image of 60 x 40, which the small Qwen2.5-VL sees as 56 x 28; on disk a box is of the padded square."""
+    IMAGES[0].save(tmp_path / "a.png")
+    expected = {
+        "llava": "[0.0,0.17,0.5,0.83]", "qwen3_vl": "[0,5,500,995]", "internvl": "<box>[[0, 5, 500, 995]]</box>",
+        "qwen2_5_vl": "[0,0,28,28]", "gemma3": "[0.0,0.01,0.5,0.99]",
+    }  # fmt: skip
+    for family, written in expected.items():
+        backbone = load_backbone(
+            write(family, tmp_path / family), "chat_template", SMALL[family].family, dtype="float32"
+        )
+        encoder = Encoder(backbone, tmp_path, None, boxes="converted")
+        sample = TrainSample("1", (Turn("Where?", "[0.0,0.17,0.5,0.83]", 1),), (Media("a.png"),), "here")
+        assert encoder.turns(sample)[0].answer == written
+        reference = encoder.reference({"answer_bbox": "[0.0,0.17,0.5,0.83]", "size": [60, 40]})
+        assert grounding(written, reference) == 1.0
+        assert grounding(written.replace("0.5", "0.1").replace("500", "100").replace("28,", "4,"), reference) == 0.0

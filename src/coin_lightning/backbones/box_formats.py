@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from coin_lightning.errors import ConfigError
 
@@ -17,9 +18,9 @@ Size = Sequence[int]
 """Width and height of the image in pixels."""
 
 FRAMES = ("padded", "squashed", "original")
-NUMBERS = ("unit", "percent_tags", "thousand_tags", "thousand", "thousand_boxes")
+NUMBERS = ("unit", "percent_tags", "thousand_tags", "thousand", "thousand_boxes", "pixels")
 SCALES = {"unit": 1, "percent_tags": 100, "thousand_tags": 1000, "thousand": 1000, "thousand_boxes": 1000}
-"""What the numbers are shares of."""
+"""What the numbers are shares of; of pixels it is the size in which the image is shown."""
 
 # A run of digits and points with its sign and exponent. A minus between two numbers ("0.1-0.2") separates; digits
 # glued to a letter ("x1=", "3rd") are no number. Nothing is tried twice, so that a million digits are read in one go.
@@ -86,6 +87,8 @@ class BoxFormat:
             (MiniGPT-v2, arXiv 2310.09478, section 3.2). `thousand_tags`: "<box>(100,250),(400,999)</box>", thousandths
             below 1000 (Qwen-VL, arXiv 2308.12966, section 3.2). `thousand`: "[100,250,400,1000]", thousandths (Qwen3-VL
             by its documentation). `thousand_boxes`: "<box>[[100, 250, 400, 1000]]</box>" (InternVL, likewise).
+            `pixels`: "[64,160,256,640]", pixels of the image as the model sees it (Qwen2.5-VL, arXiv 2502.13923).
+        shown: width and height in pixels of the image as the model sees it, for `pixels`.
 
     Raises:
         ConfigError: an unknown frame or notation.
@@ -93,6 +96,7 @@ class BoxFormat:
 
     frame: str = "padded"
     numbers: str = "unit"
+    shown: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         for key, value, known in (("frame", self.frame, FRAMES), ("numbers", self.numbers, NUMBERS)):
@@ -104,9 +108,22 @@ class BoxFormat:
         """Whether boxes stay as CoIN's files have them."""
         return self == BoxFormat()
 
-    def describe(self) -> dict[str, str]:
+    def describe(self) -> dict[str, Any]:
         """What an answer record's reference keeps, for `read_box`."""
-        return {"frame": self.frame, "numbers": self.numbers}
+        return {"frame": self.frame, "numbers": self.numbers, **({"shown": list(self.shown)} if self.shown else {})}
+
+    @property
+    def _scales(self) -> tuple[float, float]:
+        """What a coordinate of 1 is written as, across and down.
+
+        Raises:
+            ConfigError: the numbers are pixels of nobody knows how many.
+        """
+        if self.numbers != "pixels":
+            return SCALES[self.numbers], SCALES[self.numbers]
+        if len(self.shown) != 2 or min(self.shown) <= 0:
+            raise ConfigError(f"a box in pixels needs the size in which its image is shown, found {self.shown!r}")
+        return self.shown[0], self.shown[1]
 
     def write(self, box: Box, size: Size) -> str:
         """A box of the padded frame in this format, clipped to the frame.
@@ -121,8 +138,9 @@ class BoxFormat:
             return "[" + ",".join(str(round(value, 2)) for value in (x1, y1, x2, y2)) + "]"
         if self.numbers == "percent_tags":
             return "{" + "".join(f"<{round(value * 100)}>" for value in (x1, y1, x2, y2)) + "}"
-        a, b, c, d = (round(value * 1000) for value in (x1, y1, x2, y2))
-        if self.numbers == "thousand":
+        across, down = self._scales
+        a, b, c, d = (round(value * scale) for value, scale in ((x1, across), (y1, down), (x2, across), (y2, down)))
+        if self.numbers in ("thousand", "pixels"):
             return f"[{a},{b},{c},{d}]"
         if self.numbers == "thousand_boxes":
             return f"<box>[[{a}, {b}, {c}, {d}]]</box>"
@@ -138,7 +156,8 @@ class BoxFormat:
         numbers = four_numbers(text)
         if numbers is None:
             return None
-        x1, y1, x2, y2 = (value / SCALES[self.numbers] for value in numbers)
+        across, down = self._scales
+        x1, x2, y1, y2 = numbers[0] / across, numbers[2] / across, numbers[1] / down, numbers[3] / down
         return (x1, y1, x2, y2) if self.frame == "padded" else to_padded((x1, y1, x2, y2), size)
 
 
@@ -160,7 +179,7 @@ def box_format(settings: Mapping[str, str] | None, image_frame: str, numbers: st
     return BoxFormat(**{**derived, **(settings or {})})
 
 
-def read_box(prediction: str, settings: Mapping[str, str] | None, size: Size | None) -> Box | None:
+def read_box(prediction: str, settings: Mapping[str, Any] | None, size: Size | None) -> Box | None:
     """The box of a prediction as shares of the padded square, or None.
 
     Args:

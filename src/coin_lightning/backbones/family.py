@@ -86,6 +86,10 @@ class Family:
         """Of an image that is alone in its sample."""
         raise NotImplementedError
 
+    def shown(self, size: Size) -> Size:
+        """Width and height in which the tower sees an image, for families that write boxes in pixels."""
+        return size
+
     def tokens(self, grid: Grid) -> int:
         """Positions that an image takes in the sequence."""
         raise NotImplementedError

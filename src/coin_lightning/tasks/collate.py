@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from coin_lightning.backbones.base import IGNORE, Backbone
-from coin_lightning.backbones.box_formats import box_on_disk
+from coin_lightning.backbones.box_formats import BoxFormat, box_on_disk
 from coin_lightning.backbones.family import Grid
 from coin_lightning.backbones.images import check_frame, check_header, image_hash, open_image
 from coin_lightning.backbones.prompts import Turn
@@ -77,7 +77,8 @@ class Encoder:
             raise DataError(
                 f"{sample.where}: a box without an image cannot be converted; set protocol.boxes=as_written"
             )
-        answer = self.backbone.box_format.write(box, self.size_of(sample.image))
+        size = self.size_of(sample.image)
+        answer = self._box_format(size).write(box, size)
         return replace(turn, answer=answer, tags=True)
 
     def reference(self, reference: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +88,14 @@ class Encoder:
         """
         if not self.converts_boxes or "answer_bbox" not in reference:
             return reference
-        return {**reference, "box_format": self.backbone.box_format.describe()}
+        return {**reference, "box_format": self._box_format(reference.get("size")).describe()}
+
+    def _box_format(self, size: Sequence[int] | None) -> BoxFormat:
+        """Of an image of this width and height."""
+        found = self.backbone.box_format
+        if found.numbers != "pixels" or size is None:
+            return found
+        return replace(found, shown=self.backbone.family.shown((size[0], size[1])))
 
     def prompt(self, sample: TrainSample | TestSample) -> str:
         """The text as the model gets it, with one `<image>` for the image's tokens."""

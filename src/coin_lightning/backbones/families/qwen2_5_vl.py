@@ -18,6 +18,7 @@ class Qwen25VL(Family):
     tower = "visual"
     projectors: tuple[str, ...] = ("visual.merger",)
     placeholder = "<|image_pad|>"
+    box_numbers = "pixels"
 
     @property
     def _unit(self) -> int:
@@ -30,6 +31,11 @@ class Qwen25VL(Family):
             size[1], size[0], of.patch_size * of.merge_size, of.size["shortest_edge"], of.size["longest_edge"]
         )
         return 1, height // of.patch_size, width // of.patch_size
+
+    def shown(self, size: Size) -> Size:
+        """All patches together."""
+        _, rows, columns = self.grid(size)
+        return columns * self.processor.patch_size, rows * self.processor.patch_size
 
     def tokens(self, grid: Grid) -> int:
         """A token per four patches."""
