@@ -176,7 +176,8 @@ def box_format(settings: Mapping[str, str] | None, image_frame: str, numbers: st
     unknown = set(settings or {}) - set(derived)
     if unknown:
         raise ConfigError(f"backbone.boxes.{sorted(unknown)[0]}: there is no such option; use frame and numbers")
-    return BoxFormat(**{**derived, **(settings or {})})
+    chosen: dict[str, Any] = {**derived, **(settings or {})}
+    return BoxFormat(**chosen)
 
 
 def read_box(prediction: str, settings: Mapping[str, Any] | None, size: Size | None) -> Box | None:
