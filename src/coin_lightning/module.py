@@ -159,8 +159,8 @@ class ContinualMLLM(ModuleState):
         images = ids.new_zeros((len(ids), family.width), dtype=torch.float32)
         if features is not None:
             owners = [at for at, grids in enumerate(batch["grids"]) for _ in grids]
-            counts = [family.feature_count(grid) for grid in chain(*batch["grids"])]
-            means = torch.stack([part.float().mean(dim=0) for part in features.split(counts)])
+            parts = self.backbone.per_image(features, [*chain(*batch["grids"])])
+            means = torch.stack([part.float().mean(dim=0) for part in parts])
             images.index_add_(0, torch.tensor(owners, device=images.device), means.to(images.device))
         table = self.backbone.model.get_input_embeddings()
         texts = (table(ids).float() * text.unsqueeze(-1)).sum(dim=1)

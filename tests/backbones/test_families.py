@@ -43,7 +43,7 @@ def backbone(request: pytest.FixtureRequest) -> Backbone:
 
 
 def grids(backbone: Backbone, images: list[int]) -> list[Any]:
-    return backbone.grids([SIZES[at] for at in images])
+    return backbone.family.grids([SIZES[at] for at in images])
 
 
 def encoded(backbone: Backbone, images: list[int], turns: list[Turn]) -> tuple[list[int], list[int]]:

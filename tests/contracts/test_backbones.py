@@ -74,7 +74,7 @@ def test_it_loads_from_a_folder_and_writes_what_the_checkpoints_own_template_wri
     written = backbone.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     ends = "<|im_end|>" if name.startswith(("llava_1_5", "llava_next")) else ""  # these templates end no answer
     assert page.replace(ends, "") == written
-    grids = backbone.grids([(60, 40)])
+    grids = backbone.family.grids([(60, 40)])
     ids, _ = backbone.tokens(backbone.prompt.render(turns), grids)
     assert ids.count(backbone.image_token_id) == backbone.family.tokens(grids[0])
     assert not backbone.model.training

@@ -14,7 +14,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from coin_lightning.backbones.box_formats import box_format
 from coin_lightning.backbones.expansions import expanded
-from coin_lightning.backbones.family import Family, Grid, Size
+from coin_lightning.backbones.family import Family, Grid
 from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.plain_text import PlainTextTokenizer
 from coin_lightning.backbones.prompts import Prompt, Rendered, overlaps
@@ -207,9 +207,9 @@ class Backbone(nn.Module):
         settings: dict[str, Any] = getattr(self.family.processor, "to_dict", dict)()
         return repr(sorted((key, repr(value)) for key, value in settings.items() if "version" not in key))
 
-    def grids(self, sizes: Sequence[Size]) -> list[Grid]:
-        """What lays out the images of one sample, from their widths and heights."""
-        return self.family.grids(sizes)
+    def image_tokens(self, grids: Sequence[Grid]) -> int:
+        """Positions that these images take in the sequence; remembered, for it is asked in every step."""
+        return sum(run for grid in grids for run in self.family.expanded(grid).runs)
 
     # text
 
@@ -263,11 +263,19 @@ class Backbone(nn.Module):
         """
         if features is None or not grids:
             return None
+        weight = next(self.projectors[0].parameters())
+        return self.family.project(self.core, self.per_image(features.to(weight.device, weight.dtype), grids), grids)
+
+    def per_image(self, features: Tensor, grids: Sequence[Grid]) -> tuple[Tensor, ...]:
+        """Features `[count, width]` of each image, from those of all behind one another.
+
+        Raises:
+            RunError: there are more or fewer than the images have.
+        """
         counts = [self.family.feature_count(grid) for grid in grids]
         if sum(counts) != len(features):
             raise RunError(f"{self.name}: {len(features)} features for images that have {counts}; remove cached ones")
-        weight = next(self.projectors[0].parameters())
-        return self.family.project(self.core, features.to(weight.device, weight.dtype).split(counts), grids)
+        return features.split(counts)
 
     def check_counts(self, ids: Tensor, grids: Sequence[Sequence[Grid]]) -> None:
         """Whether each sample of a batch has as many image tokens as its images take.
@@ -278,7 +286,7 @@ class Backbone(nn.Module):
         Raises:
             RunError: it has not.
         """
-        wanted = [sum(self.family.tokens(grid) for grid in each) for each in grids]
+        wanted = [self.image_tokens(each) for each in grids]
         found = (ids == self.image_token_id).sum(dim=1).tolist()
         if found != wanted:
             raise RunError(

@@ -23,8 +23,7 @@ def expanded(page: Rendered, placeholder: str, images: Sequence[Expansion]) -> t
         pieces += [text[at:place], image.text]
         at = place + len(placeholder)
         shifts.append((at, len(image.text) - len(placeholder)))
-    moved = lambda spans: [(_moved(start, shifts), _moved(stop, shifts)) for start, stop in spans]  # noqa: E731
-    return Rendered("".join([*pieces, text[at:]]), moved(learned), moved(plain)), runs
+    return Rendered("".join([*pieces, text[at:]]), _moved(learned, shifts), _moved(plain, shifts)), runs
 
 
 def _places(text: str, placeholder: str, plain: Sequence[Span]) -> list[int]:
@@ -36,5 +35,8 @@ def _places(text: str, placeholder: str, plain: Sequence[Span]) -> list[int]:
     return found
 
 
-def _moved(place: int, shifts: Sequence[Span]) -> int:
-    return place + sum(by for start, by in shifts if place >= start)
+def _moved(spans: Sequence[Span], shifts: Sequence[Span]) -> list[Span]:
+    def moved(place: int) -> int:
+        return place + sum(by for start, by in shifts if place >= start)
+
+    return [(moved(start), moved(stop)) for start, stop in spans]

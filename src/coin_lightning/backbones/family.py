@@ -83,7 +83,9 @@ class Family:
         return [self.grid(size) for size in sizes]
 
     def grid(self, size: Size) -> Grid:
-        """Of an image that is alone in its sample."""
+        """Of an image that is alone in its sample; where all are alike, nothing."""
+        if self.alike:
+            return ()
         raise NotImplementedError
 
     def shown(self, size: Size) -> Size:
@@ -99,8 +101,8 @@ class Family:
         return Expansion(self.image_token, (self.tokens(grid),))
 
     def expanded(self, grid: Grid) -> Expansion:
-        """`expansion`, remembered."""
-        return self._expansion(grid)
+        """`expansion`, remembered; on its way to a device a batch's grid becomes a list."""
+        return self._expansion(tuple(grid))
 
     # model; `core` is the model without its head
 
@@ -108,6 +110,12 @@ class Family:
     def width(self) -> int:
         """Values of a feature, before the projector."""
         return int(self.config.vision_config.hidden_size)
+
+    @property
+    def patches(self) -> int:
+        """Of a square image or tile."""
+        vision = self.config.vision_config
+        return int((vision.image_size // vision.patch_size) ** 2)
 
     def feature_count(self, grid: Grid) -> int:
         """Features of an image, before the projector."""
@@ -127,7 +135,8 @@ class Family:
 
     def settings(self, frame: str) -> str:
         """What beside tower and processor decides the features, the frame included."""
-        return repr((type(self).__name__, frame))
+        names = ("vision_feature_layer", "vision_feature_select_strategy")
+        return repr((*(getattr(self.config, name, None) for name in names), frame))
 
 
 def output(features: Any) -> BaseModelOutputWithPooling:

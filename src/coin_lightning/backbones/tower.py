@@ -28,6 +28,12 @@ def select_features(states: Sequence[Tensor], config: Any) -> Tensor:
     return torch.cat([states[layer][:, skip:] for layer in layers], dim=-1)
 
 
+def selected(core: Any, pixels: Tensor) -> Tensor:
+    """`select_features` of pixels `[n, 3, S, S]`, by the tower of a model."""
+    states = core.vision_tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
+    return select_features(states, core.config)
+
+
 def image_edge(config: Any) -> int | None:
     """Width and height in pixels that the tower's config asks for; None: it does not say."""
     size = getattr(config.vision_config, "image_size", None)

@@ -109,7 +109,7 @@ class Encoder:
         """
         ids, labels = self.cut(sample)
         found = ids.count(self.backbone.image_token_id)
-        wanted = sum(map(self.backbone.family.tokens, self.grids(sample)))
+        wanted = self.backbone.image_tokens(self.grids(sample))
         if found != wanted:
             raise DataError(
                 f"{sample.where}: its prompt has {found} image tokens, its {len(sample.media)} images take {wanted}; "

@@ -35,7 +35,7 @@ def too_long(
 def _spoilt(sample: TrainSample, encoder: Encoder) -> str | None:
     """What is wrong with a sample behind its cut, if anything is."""
     ids, labels = encoder.cut(sample)
-    wanted = sum(map(encoder.backbone.family.tokens, encoder.grids(sample)))
+    wanted = encoder.backbone.image_tokens(encoder.grids(sample))
     whole = ids.count(encoder.backbone.image_token_id) == wanted
     if whole and any(label != IGNORE for label in labels):
         return None

@@ -12,13 +12,7 @@ from transformers.models.llava_onevision.modeling_llava_onevision import LlavaOn
 from transformers.models.llava_onevision.modeling_llava_onevision import image_size_to_num_patches as onevision_tiles
 
 from coin_lightning.backbones.family import Family, Grid, Size, output
-from coin_lightning.backbones.tower import select_features
-
-
-def selected(core: Any, pixels: Tensor) -> Tensor:
-    """Features `[n, tokens, width]` of the layers that the config names, from pixels `[n, 3, S, S]`."""
-    states = core.vision_tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
-    return select_features(states, core.config)
+from coin_lightning.backbones.tower import selected
 
 
 class LlavaNext(Family):
@@ -35,20 +29,14 @@ class LlavaNext(Family):
         """Tiles with the whole image in front."""
         return int(next_tiles(grid, self.config.image_grid_pinpoints, self.config.vision_config.image_size))
 
-    @property
-    def per_tile(self) -> int:
-        """Features of a tile."""
-        vision = self.config.vision_config
-        return int((vision.image_size // vision.patch_size) ** 2)
-
     def tokens(self, grid: Grid) -> int:
         """What the model's own packing leaves of the tiles, asked on the `meta` device."""
-        empty = torch.empty(self.tiles(grid), self.per_tile, 1, device="meta")
+        empty = torch.empty(self.tiles(grid), self.patches, 1, device="meta")
         return int(self._packed(SimpleNamespace(config=self.config), [empty], [grid], empty[0, 0])[0].shape[0])
 
     def feature_count(self, grid: Grid) -> int:
         """Of all tiles."""
-        return self.tiles(grid) * self.per_tile
+        return self.tiles(grid) * self.patches
 
     def features(self, core: Any, pixels: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
         """Tile after tile."""
@@ -58,7 +46,7 @@ class LlavaNext(Family):
     def project(self, core: Any, features: Sequence[Tensor], grids: Sequence[Grid]) -> Any:
         """The tiles put together as they lie in the image, a line end behind each row."""
         kept = [
-            part.unflatten(0, (-1, self.per_tile))[: self.tiles(grid)]
+            part.unflatten(0, (-1, self.patches))[: self.tiles(grid)]
             for part, grid in zip(features, grids, strict=True)
         ]
         projected = core.multi_modal_projector(torch.cat(kept)).split([*map(len, kept)])
@@ -71,10 +59,6 @@ class LlavaNext(Family):
                 core, tiles, list(grids), vision_feature_select_strategy=strategy, image_newline=newline
             )[0]
         )
-
-    def settings(self, frame: str) -> str:
-        """The selection of layers."""
-        return repr((self.config.vision_feature_layer, self.config.vision_feature_select_strategy, frame))
 
 
 class LlavaOnevision(LlavaNext):
@@ -103,7 +87,7 @@ class LlavaOnevision(LlavaNext):
 
     def feature_count(self, grid: Grid) -> int:
         """Of all tiles: they are kept whether shown or not."""
-        return self._all_tiles(grid) * self.per_tile
+        return self._all_tiles(grid) * self.patches
 
     def _packed(self, core: Any, tiles: Sequence[Tensor], grids: Sequence[Grid], newline: Tensor) -> list[Tensor]:
         sizes = [grid[:2] for grid in grids]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coin_lightning.backbones.family import Expansion, Family, Grid, Size, output
+from coin_lightning.backbones.family import Expansion, Family, Grid, output
 
 BEGIN, END = "<start_of_image>", "<end_of_image>"
 
@@ -19,18 +19,13 @@ class Gemma3(Family):
     placeholder_is_image_token = False
     alike = True
 
-    def grid(self, size: Size) -> Grid:
-        """Nothing: all are alike."""
-        return ()
-
     def tokens(self, grid: Grid) -> int:
         """As the config says."""
         return int(self.config.mm_tokens_per_image)
 
     def feature_count(self, grid: Grid) -> int:
         """A feature per patch; the projector pools them."""
-        vision = self.config.vision_config
-        return int((vision.image_size // vision.patch_size) ** 2)
+        return self.patches
 
     def expansion(self, grid: Grid) -> Expansion:
         """Between markers and empty lines."""

@@ -32,12 +32,7 @@ class Idefics3(Family):
     @property
     def per_tile(self) -> int:
         """Tokens of a tile."""
-        return self._patches // int(self.config.scale_factor) ** 2
-
-    @property
-    def _patches(self) -> int:
-        vision = self.config.vision_config
-        return int((vision.image_size // vision.patch_size) ** 2)
+        return self.patches // int(self.config.scale_factor) ** 2
 
     def tokens(self, grid: Grid) -> int:
         """Of all tiles and the whole image."""
@@ -45,7 +40,7 @@ class Idefics3(Family):
 
     def feature_count(self, grid: Grid) -> int:
         """A feature per patch."""
-        return (grid[0] * grid[1] + 1) * self._patches
+        return (grid[0] * grid[1] + 1) * self.patches
 
     def expansion(self, grid: Grid) -> Expansion:
         """Each tile behind its place, rows on lines of their own, and the whole image at the end."""
@@ -66,6 +61,6 @@ class Idefics3(Family):
 
     def project(self, core: Any, features: Sequence[Tensor], grids: Sequence[Grid]) -> Any:
         """All tiles at once."""
-        tiles = [part.unflatten(0, (-1, self._patches)) for part in features]
+        tiles = [part.unflatten(0, (-1, self.patches)) for part in features]
         projected = core.connector(torch.cat(tiles)).split([*map(len, tiles)])
         return output([part.flatten(0, 1) for part in projected])

@@ -47,7 +47,3 @@ class InternVL(Family):
     def project(self, core: Any, features: Sequence[Tensor], grids: Sequence[Grid]) -> Any:
         """All tiles at once."""
         return output(core.multi_modal_projector(torch.cat(list(features)))[None])
-
-    def settings(self, frame: str) -> str:
-        """The selection of layers."""
-        return repr((self.config.vision_feature_layer, self.config.vision_feature_select_strategy, frame))

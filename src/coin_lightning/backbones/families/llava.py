@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from coin_lightning.backbones.families.anyres import selected
-from coin_lightning.backbones.family import Family, Grid, Size, output
+from coin_lightning.backbones.family import Family, Grid, output
 from coin_lightning.backbones.images import framed
+from coin_lightning.backbones.tower import selected
 
 
 class Llava(Family):
@@ -23,10 +23,6 @@ class Llava(Family):
     def pixels(self, image: Image.Image, frame: str) -> dict[str, Tensor]:
         """`pixel_values`: `[1, 3, S, S]`."""
         return {"pixel_values": framed(image, self.processor, frame)[None]}
-
-    def grid(self, size: Size) -> Grid:
-        """Nothing: all are alike."""
-        return ()
 
     def tokens(self, grid: Grid) -> int:
         """As the config says."""
@@ -45,7 +41,3 @@ class Llava(Family):
     def project(self, core: Any, features: Sequence[Tensor], grids: Sequence[Grid]) -> Any:
         """All images at once."""
         return output(list(core.multi_modal_projector(torch.stack(list(features)))))
-
-    def settings(self, frame: str) -> str:
-        """The selection."""
-        return repr((self.config.vision_feature_layer, self.config.vision_feature_select_strategy, frame))
