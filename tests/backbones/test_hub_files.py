@@ -27,7 +27,7 @@ def test_a_folder_is_read_without_the_hub_and_never_runs_code(tmp_path):
 def test_a_folder_without_config_is_refused_with_key_and_remedy(tmp_path):
     with pytest.raises(AssetError, match=r"backbone\.x='.*' cannot be loaded by AutoConfig: config\.json is missing"):
         read_pretrained(AutoConfig, str(tmp_path), key="backbone.x")
-    with pytest.raises(AssetError, match=r"(?s)backbone\.path=.*\nGive a folder with a LLaVA checkpoint"):
+    with pytest.raises(AssetError, match=r"(?s)backbone\.path=.*\nGive a folder with a checkpoint"):
         read_pretrained(AutoTokenizer, str(tmp_path))
 
 

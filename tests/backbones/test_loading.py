@@ -228,7 +228,7 @@ def refused(folder: Path, message: str) -> None:
 
 def test_a_missing_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    refused(tmp_path / "nowhere", r"backbone\.path=.* cannot be loaded(.|\n)*Give a folder with a LLaVA checkpoint")
+    refused(tmp_path / "nowhere", r"backbone\.path=.* cannot be loaded(.|\n)*Give a folder with a checkpoint")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from coin_lightning.weight_files import read_safetensors
 from coin_lightning.whole_files import write_text
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-_LINEARS = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
+_LINEARS = "q_proj|k_proj|v_proj|qkv_proj|o_proj|gate_proj|up_proj|down_proj"
 LANGUAGE_MODEL_LINEARS = rf".*(language_model|text_model).*\.({_LINEARS})"
 """CoIN adapts every linear layer of the language model but the head (`coin_reference.md` section 1.3)."""
 

@@ -9,14 +9,16 @@ from typing import Any
 from PIL import Image
 from transformers import AutoConfig
 
-from coin_lightning.backbones.families.llava import Llava
 from coin_lightning.backbones.family import Family
 from coin_lightning.backbones.hub_files import read_config, read_pretrained
-from coin_lightning.backbones.images import framed
-from coin_lightning.backbones.tower import AGAIN, check_pixels, feature_shape
+from coin_lightning.backbones.tower import AGAIN, check_pixels
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import AssetError, ConfigError
 
+CONVERT = (
+    "Its published files need a conversion first: python -m coin_lightning convert {} SRC OUT; "
+    "then give backbone.path=OUT"
+)
 PROBE = Image.new("RGB", (40, 28))
 """Neither square nor of any tower's size."""
 
@@ -37,6 +39,11 @@ def family_config(source: str, family: type[Family]) -> Any:
             "format, e.g. backbone.path=llava-hf/llava-1.5-7b-hf, or put the model together from its parts: "
             "protocol.starting_weights=pretrained with backbone.pretrained.{language_model,vision_tower,projector}"
         )
+    if model_type not in family.model_types and family.conversion is not None:
+        raise AssetError(
+            f"{source}: config.json has model_type={model_type!r}, must be {family.model_types[0]!r}. "
+            f"{CONVERT.format(family.conversion)}"
+        )
     if model_type not in family.model_types:
         there = ", ".join(sorted(file.stem for file in (conf_dir() / "backbone").glob("[!_]*.yaml")))
         raise AssetError(
@@ -49,15 +56,12 @@ def family_config(source: str, family: type[Family]) -> Any:
     return read_pretrained(AutoConfig, source)
 
 
-def check_parts(
-    source: str, family: type[Family], config: Any, tokenizer: Any, processor: Any, frame: str, max_length: int
-) -> None:
+def check_parts(source: str, family: Family, tokenizer: Any, frame: str, max_length: int) -> None:
     """Refuse parts that do not fit each other.
 
     Args:
         source: where they come from, for the messages.
-        config: of the model.
-        processor: the image preprocessing.
+        family: with the model's config and the image preprocessing.
         frame: `backbone.image_frame`.
         max_length: `backbone.max_length`.
 
@@ -65,20 +69,34 @@ def check_parts(
         AssetError: two parts disagree; both values are named.
         ConfigError: `max_length` is beyond the language model's context.
     """
-    _check_tokens(source, family, config, tokenizer)
-    _check_context(source, config.text_config, max_length)
-    if issubclass(family, Llava):
-        check_pixels(framed(PROBE, processor, frame), config, frame, source)
-        _check_features(source, config)
+    _check_tokens(source, family, tokenizer)
+    _check_context(source, family.config.text_config, max_length)
+    _check_processor(source, family, frame)
+    family.check_tower(source)
 
 
-def _check_tokens(source: str, family: type[Family], config: Any, tokenizer: Any) -> None:
+def _check_processor(source: str, family: Family, frame: str) -> None:
+    pixels = family.pixels(PROBE, frame)["pixel_values"]
+    if family.alike:
+        check_pixels(pixels[0], family.config, frame, source)
+        return
+    made, taken = tuple(pixels.shape), family.pixel_shape(family.grids([PROBE.size])[0])
+    if made != taken:
+        raise AssetError(
+            f"{source}: preprocessor_config.json makes {made} of an image of {PROBE.width} x {PROBE.height} pixels, "
+            f"but by vision_config in config.json the tower takes {taken} of it; they are of different checkpoints: "
+            f"give the preprocessor that belongs to the weights (or correct backbone.image_processor), {AGAIN}"
+        )
+
+
+def _check_tokens(source: str, family: Family, tokenizer: Any) -> None:
+    config = family.config
     image, rows = config.image_token_id, config.text_config.vocab_size
     words = tokenizer.get_vocab()
     if family.placeholder not in words:
         raise AssetError(
-            f"{source}: the tokenizer has no {family.placeholder} token; this is no {family.__name__} checkpoint in "
-            "Hugging Face format"
+            f"{source}: the tokenizer has no {family.placeholder} token; this is no {type(family).__name__} checkpoint "
+            "in Hugging Face format"
         )
     if family.placeholder_is_image_token and image != words[family.placeholder]:
         raise AssetError(
@@ -103,22 +121,4 @@ def _check_context(source: str, text: Any, max_length: int) -> None:
         raise ConfigError(
             f"backbone.max_length={max_length} is more than text_config.max_position_embeddings={positions} in "
             f"config.json of {source}; set backbone.max_length={positions} or less"
-        )
-
-
-def _check_features(source: str, config: Any) -> None:
-    tokens, width = feature_shape(config, source)
-    strategy = config.vision_feature_select_strategy
-    if tokens != config.image_seq_length:
-        raise AssetError(
-            f"{source}: config.json has image_seq_length={config.image_seq_length} (576 where the key is missing), but "
-            f"its tower gives {tokens} tokens per image with vision_feature_select_strategy={strategy!r}. Correct "
-            f"the one that is wrong (image_seq_length={tokens}, if it is that), {AGAIN}"
-        )
-    layers = config.vision_feature_layer
-    expected = config.vision_config.hidden_size * (1 if isinstance(layers, int) else len(layers))
-    if width != expected:
-        raise AssetError(
-            f"{source}: its tower gives {width} values per token, but by vision_config.hidden_size in config.json the "
-            f"projector takes {expected}; correct vision_config, {AGAIN}"
         )

@@ -14,11 +14,17 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from coin_lightning.backbones.prompts import IMAGE
+from coin_lightning.backbones.tower import image_edge
 
 Grid = tuple[int, ...]
 """What lays out the features of one image, as its family counts: tiles, patches, its size; empty if all are alike."""
 Size = tuple[int, int]
 """Width and height in pixels."""
+STARTS = ("backbone", "pretrained", "instruction_tuned")
+"""`backbone`: what the backbone's file holds, whatever it is; `pretrained`: parts that have not seen instructions
+together; `instruction_tuned`: what the file holds, said outright."""
+RELEASED = ("backbone", "instruction_tuned")
+"""What a checkpoint has that nobody puts together from parts."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class Family:
         frames: of `images.FRAMES` that make sense; the first is the default.
         box_numbers: how its authors write boxes (`box_formats.NUMBERS`), for prompts in its own chat template.
         alike: all images have the same number of tokens, so that nobody needs their sizes.
+        starts: starting weights that there are (`starting_weights.STARTS`).
+        conversion: of `python -m coin_lightning convert`, where the published checkpoint needs it.
     """
 
     model_types: tuple[str, ...] = ()
@@ -65,6 +73,16 @@ class Family:
     frames: tuple[str, ...] = ("whole",)
     box_numbers: str = "unit"
     alike: bool = False
+    starts: tuple[str, ...] = RELEASED
+    conversion: str | None = None
+
+    @classmethod
+    def check_start(cls, source: str, start: str) -> None:
+        """Whether a checkpoint folder holds these starting weights, for families where it may hold others.
+
+        Raises:
+            ConfigError: it does not.
+        """
 
     def __init__(self, config: Any, processor: Any, tokenizer: Any) -> None:
         self.config, self.processor = config, processor
@@ -92,6 +110,16 @@ class Family:
         """Width and height in which the tower sees an image, for families that write boxes in pixels."""
         return size
 
+    def pixel_shape(self, grid: Grid) -> tuple[int, ...]:
+        """Of `pixel_values` of an image, by the tower's config, where images are not alike."""
+        raise NotImplementedError
+
+    @property
+    def tile_shape(self) -> tuple[int, int, int]:
+        """Of a square image or tile; 0 where the config does not say it."""
+        edge = image_edge(self.config) or 0
+        return 3, edge, edge
+
     def tokens(self, grid: Grid) -> int:
         """Positions that an image takes in the sequence."""
         raise NotImplementedError
@@ -103,6 +131,13 @@ class Family:
     def expanded(self, grid: Grid) -> Expansion:
         """`expansion`, remembered; on its way to a device a batch's grid becomes a list."""
         return self._expansion(tuple(grid))
+
+    def check_tower(self, source: str) -> None:
+        """Whether tower and projector fit each other, for families whose configs can contradict themselves.
+
+        Raises:
+            AssetError: they do not.
+        """
 
     # model; `core` is the model without its head
 

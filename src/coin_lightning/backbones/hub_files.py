@@ -13,7 +13,7 @@ from coin_lightning.errors import AssetError
 from coin_lightning.weight_files import TORCH, foreign
 
 CHECKPOINT = (
-    "Give a folder with a LLaVA checkpoint in Hugging Face format (config.json, safetensors, tokenizer, preprocessor), "
+    "Give a folder with a checkpoint in Hugging Face format (config.json, safetensors, tokenizer, preprocessor), "
     "or a hub name that this machine can reach or has in its cache."
 )
 NEEDED = {"AutoTokenizer": "tokenizer.json", "AutoImageProcessor": "preprocessor_config.json"}

@@ -17,7 +17,7 @@ import coin_lightning.adapters  # noqa: F401  (registers the PEFT types: loading
 from coin_lightning.backbones.attention import use_cpu_training_attention
 from coin_lightning.backbones.base import Backbone, native_dtype
 from coin_lightning.backbones.chat_templates import prompt_for
-from coin_lightning.backbones.checkpoint_parts import check_parts, family_config
+from coin_lightning.backbones.checkpoint_parts import CONVERT, check_parts, family_config
 from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig  # registers the tower with transformers
 from coin_lightning.backbones.families.llava import Llava
 from coin_lightning.backbones.family import Family
@@ -25,7 +25,7 @@ from coin_lightning.backbones.hub_files import check_weight_files, read_pretrain
 from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.projectors import check_projector, load_projector
 from coin_lightning.backbones.prompts import CHAT_TEMPLATE, prompt_format
-from coin_lightning.backbones.starting_weights import RELEASED, STARTS, Parts, check_start, pretrained_checkpoint
+from coin_lightning.backbones.starting_weights import Parts, check_start, pretrained_checkpoint
 from coin_lightning.backbones.text_side import empty_model
 from coin_lightning.errors import ConfigError
 
@@ -48,7 +48,7 @@ def _quantization(kind: str | None, dtype: torch.dtype, family: type[Family]) ->
 
 
 def load_backbone(
-    path: str | Path,
+    path: str | Path | None,
     prompt: str = "vicuna_v1",
     family: Callable[..., Family] = Llava,
     name: str | None = None,
@@ -91,15 +91,18 @@ def load_backbone(
         ConfigError: an option has an unknown value.
     """
     of: Any = getattr(family, "func", family)  # the class
-    torch_dtype, called = native_dtype(dtype), name or Path(path).name
-    check_start(starting_weights, called, STARTS if of is Llava else RELEASED)
+    torch_dtype, called = native_dtype(dtype), name or Path(str(path)).name
+    check_start(starting_weights, called, of.starts)
+    if path is None:
+        raise ConfigError(f"backbone.path is not set. {CONVERT.format(of.conversion)}")
+    of.check_start(str(path), starting_weights)
     if projector is not None and of is not Llava:
         raise ConfigError("backbone.projector: only a LLaVA's can be replaced by a file; leave it null")
     if prompt != CHAT_TEMPLATE:
         prompt_format(prompt)  # a wrong name is told before anything is read
     frame = check_frame(image_frame or of.frames[0], of.frames)
     quantized = _quantization(quantization, torch_dtype, of)
-    parts = Parts(pretrained or {}) if starting_weights == "pretrained" else None
+    parts = Parts(pretrained or {}) if starting_weights == "pretrained" and of is Llava else None
     if parts is not None and not weights:
         config, tokenizer, processor = parts.checked(frame, max_length)
     else:
@@ -108,7 +111,7 @@ def load_backbone(
         tokenizer = read_pretrained(AutoTokenizer, source, use_fast=True)
         processor = read_pretrained(AutoImageProcessor, source, backend="pil", **(image_processor or {}))
         check_weight_files(source, needed=weights)
-        check_parts(source, of, config, tokenizer, processor, frame, max_length)
+        check_parts(source, of(config, processor, tokenizer), tokenizer, frame, max_length)
     if projector is not None:
         check_projector(config, Path(projector))
     model = _model(source, config, torch_dtype, quantized, projector, attention) if weights else empty_model(config)

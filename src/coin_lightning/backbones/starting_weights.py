@@ -31,15 +31,12 @@ from coin_lightning import assets
 from coin_lightning.backbones.assembled import assembled, list_files
 from coin_lightning.backbones.checkpoint_parts import check_parts
 from coin_lightning.backbones.families.llava import Llava
+from coin_lightning.backbones.family import STARTS
 from coin_lightning.backbones.hub_files import read_config, read_pretrained, read_whole
 from coin_lightning.backbones.projectors import check_projector, load_projector
 from coin_lightning.backbones.prompts import IMAGE
 from coin_lightning.errors import AssetError, ConfigError
 
-STARTS = ("backbone", "pretrained", "instruction_tuned")
-"""`backbone`: what the backbone's file holds, whatever it is; `instruction_tuned`: the same, said outright."""
-RELEASED = ("backbone", "instruction_tuned")
-"""What a checkpoint has that nobody puts together from parts."""
 VERSION = "1"
 """Raised when the assembled checkpoint changes, so that an old cache is not used."""
 PAD = "<pad>"
@@ -93,11 +90,7 @@ class Parts:
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The language model's, which then knows `<image>` and `<pad>` as its last two tokens."""
-        tokenizer = self._read(AutoTokenizer, "tokenizer", self.tokenizer_source, use_fast=True)
-        _start_words_behind_markers(tokenizer.backend_tokenizer)
-        tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in (IMAGE, PAD)])
-        tokenizer.pad_token = PAD
-        return tokenizer
+        return with_image_token(self._read(AutoTokenizer, "tokenizer", self.tokenizer_source, use_fast=True))
 
     def processor(self) -> Any:
         """The tower's image preprocessing."""
@@ -122,8 +115,7 @@ class Parts:
                 f"backbone.pretrained.vision_tower={self.vision_tower!r}: config.json has model_type={kind!r}, which "
                 "is no CLIP; give a CLIP, as clip-vit-large-patch14-336"
             )
-        if len(tokenizer) > text.vocab_size:
-            text.vocab_size = -(-len(tokenizer) // ROWS) * ROWS
+        text.vocab_size = padded_vocabulary(text.vocab_size, len(tokenizer))
         return LlavaConfig(
             vision_config=vision,
             text_config=text,
@@ -164,7 +156,7 @@ class Parts:
         tokenizer, processor = self.tokenizer(), self.processor()
         config = self.config(tokenizer)
         source = f"backbone.pretrained (language_model {self.language_model}, vision_tower {self.vision_tower})"
-        check_parts(source, Llava, config, tokenizer, processor, frame, max_length)
+        check_parts(source, Llava(config, processor, tokenizer), tokenizer, frame, max_length)
         check_projector(config, self.projector)
         return config, tokenizer, processor
 
@@ -206,6 +198,19 @@ class Parts:
         tokenizer.save_pretrained(folder)
         processor.save_pretrained(folder)
         list_files(folder)
+
+
+def with_image_token(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """A language model's tokenizer that also knows `<image>` and `<pad>`, as its last two tokens; changed in place."""
+    _start_words_behind_markers(tokenizer.backend_tokenizer)
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in (IMAGE, PAD)])
+    tokenizer.pad_token = PAD
+    return tokenizer
+
+
+def padded_vocabulary(rows: int, tokens: int) -> int:
+    """Rows of the embedding when a tokenizer has so many tokens: as before where they fit."""
+    return rows if tokens <= rows else -(-tokens // ROWS) * ROWS
 
 
 def _start_words_behind_markers(core: Tokenizer) -> None:

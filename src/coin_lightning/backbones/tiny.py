@@ -99,7 +99,8 @@ def load(
     )
     shape = config(len(tokenizer))
     frame = check_frame(image_frame or Llava.frames[0], Llava.frames)
-    check_parts(name, Llava, shape, tokenizer, processor, frame, max_length)
+    family = Llava(shape, processor, tokenizer)
+    check_parts(name, family, tokenizer, frame, max_length)
     with torch.random.fork_rng():
         torch.manual_seed(init_seed)
         model: Any = LlavaForConditionalGeneration(shape)
@@ -107,4 +108,4 @@ def load(
     if gradient_checkpointing:
         model.model.language_model.gradient_checkpointing_enable({"use_reentrant": False})
     turns = prompt_for(prompt, tokenizer)
-    return Backbone(model, tokenizer, Llava(shape, processor, tokenizer), turns, name, frame, max_length, boxes)
+    return Backbone(model, tokenizer, family, turns, name, frame, max_length, boxes)

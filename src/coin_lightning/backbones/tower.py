@@ -78,3 +78,26 @@ def feature_shape(config: Any, source: str) -> tuple[int, int]:
             f"layers of states ({-count} to {count - 1}); correct vision_feature_layer, {AGAIN}"
         ) from error
     return tokens, width
+
+
+def check_features(source: str, config: Any) -> None:
+    """Whether the tower of a LLaVA gives as many tokens per image, and as wide, as its config says.
+
+    Raises:
+        AssetError: it does not.
+    """
+    tokens, width = feature_shape(config, source)
+    strategy = config.vision_feature_select_strategy
+    if tokens != config.image_seq_length:
+        raise AssetError(
+            f"{source}: config.json has image_seq_length={config.image_seq_length} (576 where the key is missing), but "
+            f"its tower gives {tokens} tokens per image with vision_feature_select_strategy={strategy!r}. Correct "
+            f"the one that is wrong (image_seq_length={tokens}, if it is that), {AGAIN}"
+        )
+    layers = config.vision_feature_layer
+    expected = config.vision_config.hidden_size * (1 if isinstance(layers, int) else len(layers))
+    if width != expected:
+        raise AssetError(
+            f"{source}: its tower gives {width} values per token, but by vision_config.hidden_size in config.json the "
+            f"projector takes {expected}; correct vision_config, {AGAIN}"
+        )

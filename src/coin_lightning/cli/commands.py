@@ -18,6 +18,7 @@ COMMANDS = {
     "judge": "let a judge grade the kept answers of a run",
     "report": "make the page of a run again, or compare several",
     "data": "build a data set from raw files, or verify one before a run uses it",
+    "convert": "make a checkpoint that is published for code of its own one that runs without",
     "assets": "fetch and convert what the embedded default needs, once",
 }
 """Command -> what it does. The module of the same name has its `main`."""

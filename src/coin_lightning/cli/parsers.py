@@ -8,6 +8,7 @@ from coin_lightning.continual.free_keys import MACHINE, PLACES
 from coin_lightning.metrics.score_matrix import CELLS
 
 PROGRAM = "python -m coin_lightning"
+CONVERSIONS = ("qwen_vl", "minigpt_v2")
 FREE = (*PLACES, *MACHINE)
 """Config keys of a run that say where something lies or what computes it; `evaluate` takes no other."""
 
@@ -55,6 +56,29 @@ def report_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def convert_parser() -> argparse.ArgumentParser:
+    """Of `convert qwen_vl|minigpt_v2 SRC OUT`."""
+    text = """Make Qwen-VL, Qwen-VL-Chat or MiniGPT-v2, which are published for code of their own, into a folder for
+        backbone.path that runs without it. Names, shapes and room are checked before any weight is read; a part is in
+        memory at a time; interrupted, the same command goes on. conversion.json in OUT has the hashes of what was
+        read."""
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} convert", description=text)
+    parser.add_argument("kind", choices=CONVERSIONS, help="model")
+    source = """folder with the published files: of Qwen-VL config.json, qwen.tiktoken and the weights; of MiniGPT-v2
+        the folder of Llama-2-7b-chat-hf, eva_vit_g.pth and the checkpoint of its second or third stage"""
+    parser.add_argument("source", type=Path, metavar="SRC", help=source)
+    parser.add_argument("out", type=Path, metavar="OUT", help="new folder")
+    lora = """MiniGPT-v2: the LoRA of its last stage is merged into Llama (default; starting_weights=instruction_tuned),
+        or left out, as CoIN's published code does (starting_weights=pretrained)"""
+    parser.add_argument("--lora", choices=("merged", "left_out"), default=None, help=lora)
+    for part, what in (
+        ("language-model", "folder of Llama-2-7b-chat-hf"), ("vision-tower", "eva_vit_g.pth"),
+        ("checkpoint", "checkpoint of the last stage"),
+    ):  # fmt: skip
+        parser.add_argument(f"--{part}", type=Path, help=f"MiniGPT-v2: {what}, where it is not in SRC")
+    return parser
+
+
 def assets_parser() -> argparse.ArgumentParser:
     """Of `assets`."""
     text = """Fetch and convert everything the embedded default needs, once. Afterwards no command of the project needs
@@ -67,6 +91,7 @@ PARSERS: Mapping[str, Callable[[], argparse.ArgumentParser]] = {
     "score": score_parser,
     "judge": judge_parser,
     "report": report_parser,
+    "convert": convert_parser,
     "assets": assets_parser,
 }
 

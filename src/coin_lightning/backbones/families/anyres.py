@@ -29,6 +29,10 @@ class LlavaNext(Family):
         """Tiles with the whole image in front."""
         return int(next_tiles(grid, self.config.image_grid_pinpoints, self.config.vision_config.image_size))
 
+    def pixel_shape(self, grid: Grid) -> tuple[int, ...]:
+        """Tile after tile, the whole image first."""
+        return 1, self.feature_count(grid) // self.patches, *self.tile_shape
+
     def tokens(self, grid: Grid) -> int:
         """What the model's own packing leaves of the tiles, asked on the `meta` device."""
         empty = torch.empty(self.tiles(grid), self.patches, 1, device="meta")

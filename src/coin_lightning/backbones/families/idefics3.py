@@ -29,6 +29,10 @@ class Idefics3(Family):
         _, rows, columns = self.processor.get_number_of_image_patches(size[1], size[0], {})
         return int(rows), int(columns)
 
+    def pixel_shape(self, grid: Grid) -> tuple[int, ...]:
+        """Tile after tile, the whole image last."""
+        return grid[0] * grid[1] + 1, *self.tile_shape
+
     @property
     def per_tile(self) -> int:
         """Tokens of a tile."""

@@ -20,6 +20,10 @@ class InternVL(Family):
         """As the processor cuts it."""
         return (int(self.processor.get_number_of_image_patches(size[1], size[0], {})),)
 
+    def pixel_shape(self, grid: Grid) -> tuple[int, ...]:
+        """Tile after tile."""
+        return *grid, *self.tile_shape
+
     def tokens(self, grid: Grid) -> int:
         """So many for each tile."""
         return grid[0] * int(self.config.image_seq_length)

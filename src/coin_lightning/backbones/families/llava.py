@@ -4,29 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from coin_lightning.backbones.family import Family, Grid, output
-from coin_lightning.backbones.images import framed
-from coin_lightning.backbones.tower import selected
+from coin_lightning.backbones.families.square import Square
+from coin_lightning.backbones.family import STARTS
+from coin_lightning.backbones.tower import check_features, selected
 
 
-class Llava(Family):
-    """Every image is brought into one square, and takes the same number of tokens."""
+class Llava(Square):
+    """Features of the layers that the config names."""
 
     model_types = ("llava",)
     image_token_key = "image_token_index"
-    frames = ("pad", "squash", "crop")
-    alike = True
-
-    def pixels(self, image: Image.Image, frame: str) -> dict[str, Tensor]:
-        """`pixel_values`: `[1, 3, S, S]`."""
-        return {"pixel_values": framed(image, self.processor, frame)[None]}
-
-    def tokens(self, grid: Grid) -> int:
-        """As the config says."""
-        return int(self.config.image_seq_length)
+    starts = STARTS
 
     @property
     def width(self) -> int:
@@ -38,6 +28,6 @@ class Llava(Family):
         """The states of the layers that the config names, without the class token where it says so."""
         return list(selected(core, torch.cat([each["pixel_values"] for each in pixels])))
 
-    def project(self, core: Any, features: Sequence[Tensor], grids: Sequence[Grid]) -> Any:
-        """All images at once."""
-        return output(list(core.multi_modal_projector(torch.stack(list(features)))))
+    def check_tower(self, source: str) -> None:
+        """The layers that the config names give as many tokens, as wide as it says."""
+        check_features(source, self.config)

@@ -32,6 +32,11 @@ class Qwen25VL(Family):
         )
         return 1, height // of.patch_size, width // of.patch_size
 
+    def pixel_shape(self, grid: Grid) -> tuple[int, ...]:
+        """Patch after patch, each a row of numbers."""
+        vision = self.config.vision_config
+        return self.feature_count(grid), 3 * vision.temporal_patch_size * vision.patch_size**2
+
     def shown(self, size: Size) -> Size:
         """All patches together."""
         _, rows, columns = self.grid(size)

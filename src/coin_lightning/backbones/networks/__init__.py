@@ -1,0 +1,1 @@
+"""Models of CoIN's paper that transformers has no class for, put together from parts that it has."""
