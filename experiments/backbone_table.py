@@ -19,8 +19,8 @@ def rows() -> Iterator[tuple[str, str, str, str]]:
     folder = conf_dir() / "backbone"
     for file in sorted(folder.glob("[!_]*.yaml")):
         node = _content(folder, file.stem)
-        family = node.get("family", {}).get("_target_", "").rsplit(".", 1)[-1] or _of_target(node["_target_"])
-        yield file.stem, family, str(node.get("path", "")), _first_line(file)
+        family = node.get("family", {}).get("_target_", "").rsplit(".", 1)[-1] or "Llava"
+        yield file.stem, family, str(node.get("path") or ""), _first_line(file)
 
 
 def _content(folder: Path, name: str) -> dict[str, Any]:
@@ -30,10 +30,6 @@ def _content(folder: Path, name: str) -> dict[str, Any]:
     return {
         key: value for each in [*(_content(folder, other) for other in others), node] for key, value in each.items()
     }
-
-
-def _of_target(target: str) -> str:
-    return {"absent": "not there yet"}.get(target.split(".")[-2], "Llava")
 
 
 def _first_line(file: Path) -> str:

@@ -14,13 +14,15 @@ sys.path.insert(0, str(Path(__file__).parent / "backbones"))
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks" / "coin"))
 sys.path.insert(0, str(Path(__file__).parent / "evaluation" / "judges"))
 
+import published_minigpt_v2
+import published_qwen_vl
 import tiny_chat
 from fake_server import FakeServer, completion
 from llava_parts import write_parts
 from raw_mini import both_splits, write_raw
 
 from coin_lightning.benchmarks import coin_mini
-from coin_lightning.cli import data, evaluate, judge, report, score
+from coin_lightning.cli import convert, data, evaluate, judge, report, score
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -39,17 +41,19 @@ TRAINS = [line for line in COMMANDS if line.startswith("python -m coin_lightning
 REPORTS = [line for line in OTHERS if line.split()[3] == "report"]
 AFTERWARDS = [line for line in OTHERS if line.split()[3] in ("judge", "score", "evaluate")]
 DATA = [line for line in OTHERS if line.split()[3] == "data"]
+CONVERTS = [line for line in OTHERS if line.split()[3] == "convert"]
 MAKES = [line for line in COMMANDS if line.startswith("make ")]
 TORCHRUNS = [line for line in COMMANDS if line.startswith("torchrun ")]
 
 
 def test_every_command_is_covered_here() -> None:
     assert COMMANDS[:2] == ["make run", "make test"]  # the first lines
-    assert sorted([*TRAINS, *REPORTS, *AFTERWARDS, *DATA, *MAKES, *TORCHRUNS]) == sorted(COMMANDS)
+    assert sorted([*TRAINS, *REPORTS, *AFTERWARDS, *DATA, *CONVERTS, *MAKES, *TORCHRUNS]) == sorted(COMMANDS)
     assert len(TRAINS) >= 7
     assert len(REPORTS) >= 2
     assert len(AFTERWARDS) >= 5
     assert len(DATA) >= 2
+    assert len(CONVERTS) == 2
     assert len(TORCHRUNS) == 1
 
 
@@ -58,7 +62,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Small ones in place of the models that the README names."""
     folder = tmp_path_factory.mktemp("models")
     write_parts(folder)
-    return {
+    sources = {"/models/Qwen-VL-Chat": published_qwen_vl.write(folder / "hub" / "Qwen-VL-Chat"),
+               "/models/MiniGPT-v2": published_minigpt_v2.write(folder / "hub" / "MiniGPT-v2")}  # fmt: skip
+    made = {"/models/qwen-vl-chat": folder / "qwen-vl-chat", "/models/minigpt-v2": folder / "minigpt-v2"}
+    for line in CONVERTS:
+        assert convert.main(replaced(shlex.split(line)[4:], {**sources, **made})) == 0
+    return made | {
         "/models/llava-1.5-7b-hf": folder / "whole",
         "/models/vicuna-7b-v1.5": folder / "vicuna",
         "/models/clip-vit-large-patch14-336": folder / "clip",

@@ -44,9 +44,13 @@ from coin_lightning.backbones.families.gemma3 import Gemma3
 from coin_lightning.backbones.families.idefics3 import Idefics3
 from coin_lightning.backbones.families.internvl import InternVL
 from coin_lightning.backbones.families.llava import Llava
+from coin_lightning.backbones.families.minigpt_v2 import MiniGPTv2
 from coin_lightning.backbones.families.qwen2_5_vl import Qwen25VL
 from coin_lightning.backbones.families.qwen3_vl import Qwen3VL
+from coin_lightning.backbones.families.qwen_vl import QwenVL
 from coin_lightning.backbones.family import Family
+from coin_lightning.backbones.networks.minigpt_v2 import MiniGPTv2Config
+from coin_lightning.backbones.networks.qwen_vl import QwenVLConfig
 from coin_lightning.backbones.prompts import IMAGE
 
 PINPOINTS = [[28, 56], [56, 28], [56, 56]]
@@ -54,6 +58,7 @@ GRID = {"shortest_edge": 28}
 SQUARE = {"height": 56, "width": 56}
 MARKERS = (
     "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<IMG_CONTEXT>", "<img>", "</img>",
+    "<imgpad>",
     "<start_of_image>", "<end_of_image>", "<image_soft_token>", "<fake_token_around_image>", "<global-img>",
     "<end_of_utterance>", "<start_of_turn>", "<end_of_turn>",
     *(f"<row_{row}_col_{column}>" for row in range(1, 4) for column in range(1, 4)),
@@ -214,6 +219,24 @@ SMALL = {
         ),
         lambda: Gemma3ImageProcessorPil(size=SQUARE),
         chat("<start_of_turn>", "user", "model", "\\n", "<end_of_turn>\\n", "<start_of_image>"),
+    ),
+    "qwen_vl": Small(
+        QwenVL,
+        lambda text, ids: QwenVLConfig(
+            vision_config={**CLIP, "image_size": 56}, text_config=text, image_token_index=ids["<imgpad>"],
+            image_seq_length=4,
+        ),
+        lambda: CLIPImageProcessorPil(size=SQUARE, do_center_crop=False),
+        chat("<|im_start|>", "user", "assistant", "\\n", "<|im_end|>\\n", "<img><imgpad></img>\\n"),
+    ),
+    "minigpt_v2": Small(
+        MiniGPTv2,
+        lambda text, ids: MiniGPTv2Config(
+            vision_config={**CLIP, "image_size": 56, "initializer_range": 0.02}, text_config=text,
+            image_token_index=ids[IMAGE], image_seq_length=4,
+        ),
+        lambda: CLIPImageProcessorPil(size=SQUARE, do_center_crop=False),
+        chat("", "[INST]", "[/INST]", " ", " ", "<Img><image></Img> "),
     ),
 }  # fmt: skip
 

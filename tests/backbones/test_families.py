@@ -17,6 +17,7 @@ from coin_lightning.evaluation.corrected_rules import grounding
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.sample_format import Media, TrainSample
 
+MROPE = ("qwen2_5_vl", "qwen3_vl")
 SIZES = [(60, 40), (28, 90), (130, 131), (33, 57)]
 """Width and height; small and odd, so that tiles, padding and merging all happen."""
 
@@ -54,7 +55,7 @@ def direct(backbone: Backbone, images: list[int], ids: Tensor) -> dict[str, Any]
     """What the library's own model takes for one sample, from pixels."""
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     name = backbone.name
-    if name.startswith("qwen"):
+    if name in MROPE:
         inputs["mm_token_type_ids"] = (ids == backbone.image_token_id).int()
     if name == "gemma3":
         inputs["token_type_ids"] = (ids == backbone.image_token_id).long()
@@ -68,7 +69,7 @@ def direct(backbone: Backbone, images: list[int], ids: Tensor) -> dict[str, Any]
         inputs["image_sizes"] = torch.cat([each["image_sizes"] for each in found])
         if name == "llava_onevision":
             inputs["batch_num_images"] = torch.tensor([len(images)])
-    if name.startswith("qwen"):
+    if name in MROPE:
         inputs["image_grid_thw"] = torch.cat([each["image_grid_thw"] for each in found])
     inputs["pixel_values"] = torch.cat(values)
     if name in ("idefics3", "smolvlm"):

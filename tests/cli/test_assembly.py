@@ -32,11 +32,6 @@ def composed(place, run: Path, *more: str) -> DictConfig:
     return config
 
 
-def test_a_missing_backbone_is_refused_before_the_tasks_are_looked_at(place, tmp_path: Path):
-    with pytest.raises(ConfigError, match="backbone=minigpt_v2: this backbone is not part of coin_lightning yet"):
-        make_scenario(composed(place, tmp_path, "backbone=minigpt_v2", "scenario.order=[nothing]"))
-
-
 def test_a_batch_that_no_machine_makes_is_refused_with_the_task(place, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"protocol\.global_batch=9 of gqa is no multiple of 4"):
         make_scenario(composed(place, tmp_path, "protocol.global_batch={gqa: 9}"))

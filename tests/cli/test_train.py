@@ -20,7 +20,7 @@ import pytest
         (["trainer.accelerator=quantum"], "quantum"),
         (
             ["backbone=qwen_vl"],
-            "error: backbone=qwen_vl: this backbone is not part of coin_lightning yet. Missing: the Q",
+            "error: backbone.path is not set. Its published files need a conversion first: python -m coin",
         ),
         (["published=coin_radar/llava"], "error: published='coin_radar/llava' names no row; there are coin_matrices"),
         (["protocol.boxes=drawn"], "error: protocol.boxes='drawn' is unknown; use one of converted, as_written"),

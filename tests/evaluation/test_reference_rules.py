@@ -51,3 +51,29 @@ def test_without_a_size_boxes_are_compared_as_they_are():
     assert rules.grounding("[0.10,0.10,0.50,0.50]", truth) == rules.grounding(
         "[0.10,0.10,0.50,0.50]", {**truth, "size": [3, 4]}
     )
+
+
+@pytest.mark.parametrize(
+    ("prediction", "right"),
+    [
+        ("[0.10,0.20,0.50,0.60]", 1.0),
+        ("0.10 to 0.20 by 0.50, 0.60", 1.0),
+        ("[0.10,0.20,0.50,0.60,0.99]", 1.0),  # the first four
+        ("[0.30,0.40,0.70,0.80]", 0.0),  # IoU 0.04 / 0.28
+        ("[0.10,0.20,0.50,0.39]", 0.0),  # a little less than half
+        ("[0.0,0.20,0.50,0.60]", None),  # at the left edge: three numbers are seen
+        ("[0.10,0.20,1,0.60]", None),  # a number without a point is not seen
+        ("{<10><20><50><60>}", None),  # nor its own notation
+        ("[0.001,0.20,0.50,10.5]", 0.0),
+        ("", None),
+    ],
+)
+def test_boxes_of_minigpt_v2_are_read_as_coins_script_reads_them(prediction, right):
+    """The truth is the box in the image itself, not the one in the padded square."""
+    truth = {"answer_bbox": "[0.9,0.9,1.0,1.0]", "origin_answer_bbox": "[0.10,0.20,0.50,0.60]", "size": [3, 4]}
+    assert rules.grounding_minigpt_v2(prediction, truth) == right
+
+
+def test_a_sample_without_its_box_in_the_image_stops_the_rule_of_minigpt_v2():
+    with pytest.raises(KeyError, match="origin_answer_bbox"):
+        rules.grounding_minigpt_v2("x", {"answer_bbox": "[0.1,0.1,0.2,0.2]"})

@@ -25,8 +25,6 @@ from coin_lightning.evaluation.judges.base import Judge
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.seeding import seed_everything
 
-ABSENT = "coin_lightning.backbones.absent.load"
-"""Target of backbones that rows of the tables need and this project does not have yet."""
 CHECKING = "reading and checking the data"
 
 
@@ -46,11 +44,8 @@ def make_scenario(config: DictConfig) -> Scenario:
     """Tasks in order, unread; refuses at once what could only fail later.
 
     Raises:
-        ConfigError: the backbone is missing, a task lacks the scorer variant, or the protocol does not fit the tasks
-            or the machine.
+        ConfigError: a task lacks the scorer variant, or the protocol does not fit the tasks or the machine.
     """
-    if config.backbone._target_ == ABSENT:
-        build(config.backbone)
     protocol = protocol_of(config)
     scenario: Scenario = build(config.scenario)
     protocol.check_names(scenario.names)

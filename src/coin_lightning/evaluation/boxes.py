@@ -1,5 +1,7 @@
 """Reading boxes from text and comparing them."""
 
+import re
+
 from coin_lightning.backbones.box_formats import Box, four_numbers
 
 IOU_THRESHOLD = 0.5  # to be exceeded, as in CoIN, MiniGPT-v2
@@ -42,6 +44,19 @@ def reference_box(text: str) -> Box | None:
         numbers = [float(part) for part in text.replace("[", "").replace("]", "")[1:-1].split(",")]
     except ValueError:
         return None
+    return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
+
+
+_DECIMAL_ABOVE_ZERO = re.compile(r"[1-9]\d*\.\d*|0\.\d*[1-9]\d*")
+
+
+def minigpt_box(text: str) -> Box | None:
+    """The box that CoIN reads from an answer of MiniGPT-v2: its first four decimals that are not zero.
+
+    "0.0" and numbers without a point are not seen: a box at the upper or left edge is never read, nor one in the
+    model's own notation, "{<10><20><30><40>}".
+    """
+    numbers = [float(part) for part in _DECIMAL_ABOVE_ZERO.findall(text)[:4]]
     return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
 
 

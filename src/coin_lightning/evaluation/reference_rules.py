@@ -15,7 +15,7 @@ nothing to agree with; here:
 """
 
 from coin_lightning.evaluation.answer_text import evalai_normalize
-from coin_lightning.evaluation.boxes import IOU_THRESHOLD, reference_box, reference_iou
+from coin_lightning.evaluation.boxes import IOU_THRESHOLD, minigpt_box, reference_box, reference_iou
 from coin_lightning.evaluation.option_letters import reference_option
 from coin_lightning.evaluation.scorer import Reference
 from coin_lightning.evaluation.vqa_accuracy import soft_accuracy
@@ -70,3 +70,12 @@ def grounding(prediction: str, reference: Reference) -> float | None:
     if box is None:
         return None
     return float(reference_iou(box, (x1, y1, x2, y2), max(reference.get("size", (1,)))) > IOU_THRESHOLD)
+
+
+def grounding_minigpt_v2(prediction: str, reference: Reference) -> float | None:
+    """Grounding as CoIN scores MiniGPT-v2 (`ETrain/Eval/MiniGPT/eval_grounding.py`): IoU above 0.5 of the box that
+    `minigpt_box` reads and `origin_answer_bbox`, shares of the image itself, both as they are."""
+    parts = reference["origin_answer_bbox"].replace("[", "").replace("]", "").split(",")
+    x1, y1, x2, y2 = (float(part) for part in parts)
+    box = minigpt_box(prediction)
+    return None if box is None else float(reference_iou(box, (x1, y1, x2, y2), 1) > IOU_THRESHOLD)
