@@ -36,7 +36,8 @@ def _quantization(kind: str | None, dtype: torch.dtype, family: type[Family]) ->
     """Settings for a 4- or 8-bit base. The image parts and the head stay in full precision."""
     if kind is None:
         return None
-    keep = [family.tower, *family.projectors, "lm_head"]
+    # whole names from the start: transformers compares neither parts nor ends of names with a module's inside
+    keep = [f"model.{part}" for part in (family.tower, *family.projectors)] + ["lm_head"]
     if kind == "nf4":
         return BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
@@ -154,6 +155,6 @@ def _prepare_for_training(backbone: Backbone, attention: str, quantized: bool, g
         # imported here: PEFT is slow to import and only this branch needs it
         from peft import prepare_model_for_kbit_training
 
-        prepare_model_for_kbit_training(backbone.model, use_gradient_checkpointing=gradient_checkpointing)
-    elif gradient_checkpointing:
+        prepare_model_for_kbit_training(backbone.model, use_gradient_checkpointing=False)  # its own would be reentrant
+    if gradient_checkpointing:
         decoder.gradient_checkpointing_enable({"use_reentrant": False})
