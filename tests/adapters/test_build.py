@@ -9,7 +9,11 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import LlavaForConditionalGeneration
+from transformers import AutoModelForImageTextToText
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "backbones"))
+
+import small_families
 
 from coin_lightning.adapters.build import LANGUAGE_MODEL_LINEARS, load_adapter, lora, moelora, read_state, save_adapter
 from coin_lightning.adapters.moelora import MoELoraConfig
@@ -156,13 +160,18 @@ def test_the_remedy_for_a_damaged_adapter_works(place, undisturbed, tmp_path, na
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: moelora(**SMALL, num_experts=2), lambda: lora(**SMALL)], ids=["moelora", "lora"]
+    ("make", "base"),
+    [
+        (lambda: moelora(**SMALL, num_experts=2), lambda: tiny.load().model),
+        (lambda: lora(**SMALL), lambda: small_families.made("qwen_vl")),  # of a class that only this project has
+    ],
+    ids=["moelora", "lora of qwen_vl"],
 )
-def test_the_lines_of_the_readme_load_it_in_another_process(tmp_path, make):
-    tiny.load().model.save_pretrained(tmp_path / "base")
+def test_the_lines_of_the_readme_load_it_in_another_process(tmp_path, make, base):
+    base().save_pretrained(tmp_path / "base")
     config = make()
     config.modules_to_save = ["multi_modal_projector"]
-    model = get_peft_model(LlavaForConditionalGeneration.from_pretrained(tmp_path / "base"), config)
+    model = get_peft_model(AutoModelForImageTextToText.from_pretrained(tmp_path / "base"), config)
     with torch.no_grad():
         for parameter in trained(model).values():
             parameter.normal_()

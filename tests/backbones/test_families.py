@@ -1,5 +1,6 @@
 """Every family on a small random model: its features, logits, gradients and answers are those of the library itself."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.loading import load_backbone
 from coin_lightning.backbones.prompts import Turn
+from coin_lightning.errors import AssetError
 from coin_lightning.evaluation.corrected_rules import grounding
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.sample_format import Media, TrainSample
@@ -206,3 +208,24 @@ def test_a_box_is_written_and_scored_as_the_familys_authors_write_boxes(tmp_path
         reference = encoder.reference({"answer_bbox": "[0.0,0.17,0.5,0.83]", "size": [60, 40]})
         assert grounding(written, reference) == 1.0
         assert grounding(written.replace("0.5", "0.1").replace("500", "100").replace("28,", "4,"), reference) == 0.0
+
+
+OTHER_PROCESSOR = {
+    "llava": ("crop_size", {"height": 42, "width": 42}), "llava_next": ("crop_size", {"height": 42, "width": 42}),
+    "llava_onevision": ("size", {"height": 42, "width": 42}), "qwen2_5_vl": ("patch_size", 16),
+    "qwen3_vl": ("patch_size", 14), "internvl": ("size", {"height": 28, "width": 28}),
+    "idefics3": ("max_image_size", {"longest_edge": 84}), "smolvlm": ("max_image_size", {"longest_edge": 84}),
+    "gemma3": ("size", {"height": 28, "width": 28}), "qwen_vl": ("size", {"height": 28, "width": 28}),
+    "minigpt_v2": ("size", {"height": 28, "width": 28}),
+}  # fmt: skip
+"""A setting of the image preprocessing that the small model's tower does not have."""
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_processor_of_another_tower_is_refused_without_a_weight(name: str, tmp_path: Path):
+    folder = write(name, tmp_path)
+    load_backbone(folder, "chatml", SMALL[name].family, weights=False)
+    file, (key, value) = folder / "preprocessor_config.json", OTHER_PROCESSOR[name]
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(AssetError, match=r"preprocessor_config\.json makes .*vision_config"):
+        load_backbone(folder, "chatml", SMALL[name].family, weights=False)

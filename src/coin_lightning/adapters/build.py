@@ -37,10 +37,10 @@ stays as it is. Run these lines here, or give the path of this folder instead of
 
 ```python
 import coin_lightning.backbones.loading  # before loading: PEFT and transformers then know this project's types
-from peft import PeftModel
-from transformers import LlavaForConditionalGeneration
+{own}from peft import PeftModel
+from transformers import AutoModelForImageTextToText
 
-model = LlavaForConditionalGeneration.from_pretrained({base})
+model = AutoModelForImageTextToText.from_pretrained({base})
 model = PeftModel.from_pretrained(model, ".")
 ```
 """
@@ -98,7 +98,9 @@ def save_adapter(model: PeftModel, folder: Path) -> int:
     model.save_pretrained(str(folder), save_embedding_layers=False)
     config = model.peft_config["default"]
     kind, base = PeftType(config.peft_type).value, config.base_model_name_or_path
-    write_text(folder / "README.md", CARD.format(kind=kind, base=repr(base or BASE)))
+    module = type(model.get_base_model()).__module__
+    own = f"import {module}\n" if module.startswith("coin_lightning.") else ""
+    write_text(folder / "README.md", CARD.format(kind=kind, base=repr(base or BASE), own=own))
     return sum(file.stat().st_size for file in folder.rglob("*") if file.suffix in (".safetensors", ".json"))
 
 
