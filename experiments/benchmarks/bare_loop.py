@@ -61,7 +61,7 @@ def loss_of(module: ContinualMLLM, batch: dict[str, Any], recipe: Recipe) -> Ten
     backbone = module.backbone
     images = backbone.project(module.image_features(batch), [*chain(*batch["grids"])])
     mask = {} if recipe.unmasked else {"attention_mask": batch["attention_mask"]}
-    hidden = backbone.hidden_states(batch["input_ids"], images, mask)
+    hidden = backbone.hidden_states(batch["input_ids"], images, {**batch.get("layout", {}), **mask})
     if recipe.answers_only:
         logits, targets = backbone.answer_logits(hidden, batch["labels"])
         return F.cross_entropy(logits.float(), targets)

@@ -1,4 +1,4 @@
-"""Operations of a training step on a LLaVA-shaped model with frozen weights.
+"""Operations of a training step on a model of LLaVA's or Qwen3-VL's shape with frozen weights.
 
 Counted is what the mathematics needs, not recomputation. A product of `m x k` with `k x n` is 2 m k n operations. A
 frozen linear layer costs that twice (forward, gradient of its input), a trained one three times. Causal attention needs
@@ -46,11 +46,11 @@ def _linears(text: Any) -> list[tuple[int, int]]:
 
 
 def step_flops(config: Any, step: Step, rank: int, experts: int) -> dict[str, float]:
-    """Operations of a step by part, from a `LlavaConfig`; adapters are MoELoRA on every linear layer."""
+    """Operations of a step by part, from the model's config; adapters are MoELoRA on every linear layer."""
     text, tokens = config.text_config, step.samples * step.length
     linears = _linears(text) * text.num_hidden_layers
     adapters = sum(rank * (d_in + d_out) + experts * d_in for d_in, d_out in linears)
-    width, vision = text.hidden_size, config.vision_config.hidden_size
+    width = text.hidden_size
     heads = text.num_attention_heads * text.head_dim
     images = step.samples * step.image_tokens
     return {
@@ -59,9 +59,18 @@ def step_flops(config: Any, step: Step, rank: int, experts: int) -> dict[str, fl
         # two products forward, four backward, each 2 * length^2 / 2 * heads per sample
         "attention": 6.0 * step.samples * step.length**2 * heads * text.num_hidden_layers,
         "head": 4.0 * step.samples * step.learned * width * text.vocab_size,
-        # nobody needs the gradient of the features
-        "projector": images * (4.0 * vision * width + 6.0 * width * width),
+        "projector": float(images * _projector(config)),
     }
+
+
+def _projector(config: Any) -> float:
+    """Per image token: two trained layers, of which the first needs no gradient of its input, the features."""
+    vision, width = config.vision_config, config.text_config.hidden_size
+    merged = getattr(vision, "spatial_merge_size", 1) ** 2 * vision.hidden_size
+    if merged == vision.hidden_size:
+        return 4.0 * merged * width + 6.0 * width * width
+    mergers = 1 + len(vision.deepstack_visual_indexes)
+    return mergers * (4.0 * merged * merged + 6.0 * merged * width)
 
 
 def peak_flops(device_name: str, given_tflops: float | None = None) -> float | None:

@@ -1,7 +1,8 @@
-"""One GPU: training and answering on the shape of LLaVA-1.5-7B with random weights.
+"""One GPU: training and answering on a published shape with random weights.
 
-    python experiments/benchmarks/gpu.py           # needs a CUDA device with 80 GB; about 4 minutes
-    python experiments/benchmarks/gpu.py --toy     # the same code on a CPU, in seconds
+    python experiments/benchmarks/gpu.py                      # LLaVA-1.5-7B; a CUDA device with 80 GB; about 4 minutes
+    python experiments/benchmarks/gpu.py --shape qwen3_vl_4b  # or qwen3_vl_8b; not run on a GPU by this project yet
+    python experiments/benchmarks/gpu.py --toy                # the same code on a CPU, in seconds
 
 Training: our step with MoELoRA and with LoRA against `transformers.Trainer` with PEFT's LoRA of the same rank, then
 what activation checkpointing and larger batches change. Answers: batches of ours against the library's `generate`,
@@ -19,7 +20,16 @@ from typing import Any
 import torch
 from bare_loop import Recipe, loss_of
 from flops import Step, peak_flops, step_flops
-from gpu_shapes import CHARACTERS, build, features, pixels, train_batch, without_features
+from gpu_shapes import (
+    CHARACTERS,
+    SHAPES,
+    build,
+    features,
+    image_tokens,
+    layout_of,
+    train_batch,
+    without_features,
+)
 from harness import RESULTS, clock, interleaved, machine, milliseconds, ratio, show, write_json
 from ours import mixed_dtype, precision
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -91,13 +101,20 @@ class StepClock(TrainerCallback):
         self.seconds += clock()
 
 
+def joined(samples: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """A batch: the tensors of its samples behind one another."""
+    return {name: torch.cat([sample[name] for sample in samples]) for name in samples[0]}
+
+
 def trainer_seconds(module: ContinualMLLM, step: Step) -> float:
-    """One step of `transformers.Trainer` on random samples from pixels, as its documentation sets it up for a LLaVA."""
+    """One step of `transformers.Trainer` on random samples from pixels, as its documentation sets it up."""
     inputs = without_features(train_batch(module, step), module)
-    samples = [{name: values[sample].cpu() for name, values in inputs.items()} for sample in range(step.samples)] * 2
+    parts = {name: values.cpu().chunk(step.samples) for name, values in inputs.items()}
+    samples = [{name: values[sample] for name, values in parts.items()} for sample in range(step.samples)] * 2
     watch, cuda = StepClock(), module.device.type == "cuda"
     module.train()
-    module.backbone.core.vision_tower.train = lambda mode=True: module.backbone.core.vision_tower
+    tower = module.backbone.tower
+    tower.train = lambda mode=True: tower
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
@@ -113,7 +130,9 @@ def trainer_seconds(module: ContinualMLLM, step: Step) -> float:
             dataloader_pin_memory=cuda,
             label_names=["labels"],
         )
-        trainer = Trainer(model=module.peft, args=arguments, train_dataset=samples, callbacks=[watch])
+        trainer = Trainer(
+            model=module.peft, args=arguments, train_dataset=samples, callbacks=[watch], data_collator=joined
+        )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     return watch.seconds
@@ -190,33 +209,34 @@ def scaling(module: ContinualMLLM, args: argparse.Namespace) -> list[dict[str, A
 
 def step_of(module: ContinualMLLM, samples: int, args: argparse.Namespace) -> Step:
     """A step on samples with one image each."""
-    images = module.backbone.family.tokens(())
+    images = image_tokens(module)
     return Step(samples, images + args.text_tokens, images, args.learned_tokens)
 
 
 def questions(module: ContinualMLLM, samples: int, args: argparse.Namespace) -> torch.Tensor:
     """Prompts `[samples, image tokens + text]`, the image first."""
-    length = module.backbone.family.tokens(()) + args.text_tokens
-    ids = torch.randint(*CHARACTERS, (samples, length), device=module.device)
-    ids[:, : module.backbone.family.tokens(())] = module.backbone.image_token_id
+    images = image_tokens(module)
+    ids = torch.randint(*CHARACTERS, (samples, images + args.text_tokens), device=module.device)
+    ids[:, :images] = module.backbone.image_token_id
     return ids
 
 
 def in_batch(module: ContinualMLLM, ids: torch.Tensor, tokens: int) -> None:
     """Our way: cached features, one batch."""
     with torch.no_grad(), precision(module):
-        images = module.backbone.project(features(module, len(ids)).flatten(0, 1), [()] * len(ids))
-        module.backbone.answer(ids, torch.ones_like(ids), tokens, images)
+        grids = [module.backbone.benchmark_grid] * len(ids)
+        images = module.backbone.project(features(module, len(ids)).flatten(0, 1), grids)
+        module.backbone.answer(ids, torch.ones_like(ids), tokens, images, layout_of(module, ids))
 
 
 def one_by_one(module: ContinualMLLM, ids: torch.Tensor, tokens: int) -> None:
     """The library's `generate`, a question at a time, from pixels."""
     for sample in ids.split(1):
         with torch.no_grad(), precision(module):
+            inputs = without_features({"input_ids": sample, "labels": sample}, module)
+            inputs.pop("labels")
             module.peft.generate(
-                input_ids=sample,
-                attention_mask=torch.ones_like(sample),
-                pixel_values=pixels(module, 1),
+                **inputs,
                 max_new_tokens=tokens,
                 do_sample=False,
                 pad_token_id=module.backbone.end_id,
@@ -261,8 +281,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--rounds-of-answers", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default=str(RESULTS / "gpu.json"))
+    parser.add_argument("--shape", choices=SHAPES, default="llava_7b")
+    parser.add_argument("--out", default=None, help="default: gpu.json, with another shape's name behind gpu_")
     args = parser.parse_args(argv)
+    name = "gpu" if args.shape == "llava_7b" else f"gpu_{args.shape}"
+    args.out = args.out or str(RESULTS / f"{name}.json")
     args.device = "cpu" if args.toy else "cuda"
     return args
 
@@ -271,7 +294,7 @@ def built(args: argparse.Namespace) -> dict[str, ContinualMLLM]:
     """The module of each adapter, same rank and scale."""
     size: dict[str, Any] = {"rank": args.rank, "alpha": 2 * args.rank, "dropout": args.dropout}
     adapters = {LORA: lora(**size), MOELORA: moelora(num_experts=args.experts, **size)}
-    return {name: build(adapter, args.device, args.toy, args.seed) for name, adapter in adapters.items()}
+    return {name: build(adapter, args.device, args.toy, args.seed, args.shape) for name, adapter in adapters.items()}
 
 
 def tables(content: dict[str, Any]) -> None:
@@ -317,7 +340,7 @@ def main(argv: list[str] | None = None) -> None:
         "experts": args.experts,
         "dropout": args.dropout,
         "seed": args.seed,
-        "image_tokens": module.backbone.family.tokens(()),
+        "image_tokens": image_tokens(module),
         "text_tokens": args.text_tokens,
         "compares": "forward, backward, clipping and fused AdamW on random samples; ours from cached features, the "
         "Trainer from pixels; bytes beside weights are the peak of a step less what lies on the card before it",

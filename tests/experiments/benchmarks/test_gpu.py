@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from transformers import AutoModelForImageTextToText
 
 from coin_lightning.adapters.build import moelora
 
@@ -92,11 +93,25 @@ def test_refuses_without_a_gpu(script, monkeypatch, capsys, tmp_path):
     assert not (tmp_path / "out.json").exists()
 
 
-def test_shape_has_the_size_of_llava_7b(script):
-    config = script("gpu_shapes").llava_7b(3)
+@pytest.mark.parametrize(
+    ("shape", "weights"), [("llava_7b", 7.063e9), ("qwen3_vl_4b", 4.438e9), ("qwen3_vl_8b", 8.767e9)]
+)
+def test_shapes_have_the_size_of_the_published_models(script, shape, weights):
+    """Counts of the published safetensors files."""
+    config = script("gpu_shapes").SHAPES[shape].config(3)
     with torch.device("meta"):
-        model = __import__("transformers").LlavaForConditionalGeneration(config)
-    assert sum(parameter.numel() for parameter in model.parameters()) == pytest.approx(7.063e9, rel=1e-3)
+        model = AutoModelForImageTextToText.from_config(config)
+    assert sum(parameter.numel() for parameter in model.parameters()) == pytest.approx(weights, rel=1e-3)
+
+
+def test_a_qwen3_vl_is_measured_by_the_same_code(script, tmp_path):
+    words = "--compare-samples 2 --batch 2 --rank 8 --rounds 1 --rounds-of-answers 1 --new-tokens 2 --answer-batch 2"
+    out = tmp_path / "out.json"
+    script("gpu").main(["--toy", "--shape", "qwen3_vl_4b", *words.split(), "--alone", "1", "--out", str(out)])
+    found = json.loads(out.read_text())
+    assert (found["backbone"], found["image_tokens"]) == ("toy of Qwen3-VL-4B shape", 4)
+    losses = found["compared"][0]["losses"]
+    assert all(one[-1] < one[0] for one in losses.values())
 
 
 def test_committed_figures_say_where_they_come_from(script):
