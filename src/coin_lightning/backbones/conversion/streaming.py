@@ -95,6 +95,9 @@ def convert(what: Conversion, out: Path, tell: Callable[[str], None], part_bytes
             tensors = {name: _value(what, name).contiguous().clone() for name in names}
             with taking_place_of(file) as scratch:
                 save_file(tensors, scratch, metadata={"format": "pt"})
+            del tensors
+            for weights in what.files:
+                weights.forget()
         tell(f"{file.name}: part {at + 1} of {len(parts)}")
     total = sum(size(tensor) for tensor in stand_ins.values())
     weight_map = {name: _name(at, len(parts)) for at, names in enumerate(parts) for name in names}

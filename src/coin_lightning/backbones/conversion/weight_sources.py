@@ -75,6 +75,11 @@ class WeightFile(Mapping[str, Tensor]):
         except Exception as error:  # the restricted reader fails in many ways on a cut off or hostile file
             raise self._unreadable(error) from error
 
+    def forget(self) -> None:
+        """Let go of what has been mapped or read; it is mapped again when it is asked for."""
+        self.__dict__.pop("_stored", None)
+        self.__dict__.pop("content", None)
+
     def _unreadable(self, error: Exception) -> AssetError:
         reason = foreign(self.path, TORCH) or (str(error).strip() or type(error).__name__).splitlines()[0]
         return AssetError(f"{self.path}: weights cannot be read: {reason}; {AGAIN}")
