@@ -155,3 +155,13 @@ def test_free_keys_reach_the_config(seen_run: Path) -> None:
     assert config.evaluation.cells == "full"
     with pytest.raises(ConfigError):
         run_config(seen_run, ["experience=true"])
+
+
+def test_a_run_from_before_layers_could_be_chosen_is_evaluated(seen_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(seen_run, tmp_path / "run"))
+    text = (run / "config.yaml").read_text()
+    for former, word in ((True, "all"), (False, "none")):
+        (run / "config.yaml").write_text(
+            text.replace("gradient_checkpointing: none", f"gradient_checkpointing: {former}")
+        )
+        assert run_config(run, [])[0].backbone.gradient_checkpointing == word

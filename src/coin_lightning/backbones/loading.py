@@ -10,7 +10,6 @@ from transformers import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoImageProcessor,
     AutoTokenizer,
-    BitsAndBytesConfig,
 )
 
 import coin_lightning.adapters  # noqa: F401  (registers the PEFT types: loading a saved adapter begins with this module)
@@ -25,26 +24,14 @@ from coin_lightning.backbones.hub_files import check_weight_files, read_pretrain
 from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.projectors import check_projector, load_projector
 from coin_lightning.backbones.prompts import CHAT_TEMPLATE, prompt_format
+from coin_lightning.backbones.quantization import check_quantization
+from coin_lightning.backbones.quantization import quantization as bnb_settings
+from coin_lightning.backbones.recomputation import Recomputation, recompute, spacing
 from coin_lightning.backbones.starting_weights import RELEASED, STARTS, Parts, check_start, pretrained_checkpoint
 from coin_lightning.backbones.text_side import empty_model
 from coin_lightning.errors import ConfigError
 
 __all__ = ["EfficientNetLiteConfig", "load_backbone"]
-
-
-def _quantization(kind: str | None, dtype: torch.dtype, family: type[Family]) -> BitsAndBytesConfig | None:
-    """Settings for a 4- or 8-bit base. The image parts and the head stay in full precision."""
-    if kind is None:
-        return None
-    keep = [family.tower, *family.projectors, "lm_head"]
-    if kind == "nf4":
-        return BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
-            llm_int8_skip_modules=keep,
-        )  # fmt: skip
-    if kind == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=keep)
-    raise ConfigError(f"backbone.quantization={kind!r} is unknown; use null, nf4 or int8")
 
 
 def load_backbone(
@@ -54,7 +41,7 @@ def load_backbone(
     name: str | None = None,
     dtype: str = "auto",
     quantization: str | None = None,
-    gradient_checkpointing: bool = False,
+    gradient_checkpointing: Recomputation = "none",
     attention: str = "auto",
     image_frame: str | None = None,
     max_length: PositiveInt = 2048,
@@ -74,7 +61,8 @@ def load_backbone(
         prompt: name of a `PromptFormat`, or `chat_template` for the tokenizer's own.
         dtype: `auto`, `float32`, `bfloat16` or `float16`; see `native_dtype`.
         quantization: `nf4` or `int8` for a bitsandbytes base, null for none.
-        gradient_checkpointing: recompute the language model's layers in the backward pass.
+        gradient_checkpointing: layers of the language model that the backward pass computes again: `none`, `all` or
+            `every_<k>`, see `recomputation`.
         attention: transformers' attention implementation; `auto` is sdpa, but on a CPU bfloat16 trains with our own.
         image_frame: see `Backbone`.
         projector: file whose weights replace a LLaVA checkpoint's projector (see `read_projector`).
@@ -92,13 +80,15 @@ def load_backbone(
     """
     of: Any = getattr(family, "func", family)  # the class
     torch_dtype, called = native_dtype(dtype), name or Path(path).name
+    spacing(gradient_checkpointing)  # a wrong word is told before anything is read
     check_start(starting_weights, called, STARTS if of is Llava else RELEASED)
     if projector is not None and of is not Llava:
         raise ConfigError("backbone.projector: only a LLaVA's can be replaced by a file; leave it null")
     if prompt != CHAT_TEMPLATE:
         prompt_format(prompt)  # a wrong name is told before anything is read
     frame = check_frame(image_frame or of.frames[0], of.frames)
-    quantized = _quantization(quantization, torch_dtype, of)
+    check_quantization(quantization, usable=weights)
+    quantized = bnb_settings(quantization, torch_dtype, of) if weights else None
     parts = Parts(pretrained or {}) if starting_weights == "pretrained" else None
     if parts is not None and not weights:
         config, tokenizer, processor = parts.checked(frame, max_length)
@@ -116,7 +106,8 @@ def load_backbone(
     said = of(config, processor, tokenizer)
     backbone = Backbone(model, tokenizer, said, turns, called, frame, max_length, boxes)
     if weights:
-        _prepare_for_training(backbone, attention, quantized is not None, gradient_checkpointing)
+        _prepare_for_training(backbone, attention, quantized is not None)
+    recompute(backbone.language_model, gradient_checkpointing)
     return backbone
 
 
@@ -124,7 +115,7 @@ def _model(
     source: str,
     config: Any,
     dtype: torch.dtype,
-    quantized: BitsAndBytesConfig | None,
+    quantized: Any,
     projector: str | Path | None,
     attention: str,
 ) -> Any:
@@ -143,7 +134,7 @@ def _model(
     return model
 
 
-def _prepare_for_training(backbone: Backbone, attention: str, quantized: bool, gradient_checkpointing: bool) -> None:
+def _prepare_for_training(backbone: Backbone, attention: str, quantized: bool) -> None:
     decoder: Any = backbone.language_model
     if attention == "auto":
         use_cpu_training_attention(decoder)
@@ -151,6 +142,5 @@ def _prepare_for_training(backbone: Backbone, attention: str, quantized: bool, g
         # imported here: PEFT is slow to import and only this branch needs it
         from peft import prepare_model_for_kbit_training
 
-        prepare_model_for_kbit_training(backbone.model, use_gradient_checkpointing=gradient_checkpointing)
-    elif gradient_checkpointing:
-        decoder.gradient_checkpointing_enable({"use_reentrant": False})
+        # its own checkpointing would take in the frozen tower, too
+        prepare_model_for_kbit_training(backbone.model, use_gradient_checkpointing=False)

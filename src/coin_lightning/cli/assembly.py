@@ -12,6 +12,7 @@ from rich.status import Status
 
 from coin_lightning import processes
 from coin_lightning.backbones.base import Backbone
+from coin_lightning.backbones.quantization import check_quantization
 from coin_lightning.cli.build import build, build_methods
 from coin_lightning.cli.facts import run_facts
 from coin_lightning.cli.trainers import TrainerFactory, accumulation, protocol_of
@@ -51,6 +52,7 @@ def make_scenario(config: DictConfig) -> Scenario:
     """
     if config.backbone._target_ == ABSENT:
         build(config.backbone)
+    check_quantization(config.backbone.get("quantization"))
     protocol = protocol_of(config)
     scenario: Scenario = build(config.scenario)
     protocol.check_names(scenario.names)

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from coin_lightning import processes
+from coin_lightning.backbones.recomputation import FORMER, KEY
 from coin_lightning.cli.assembly import assemble, make_scenario
 from coin_lightning.cli.build import build, check_config
 from coin_lightning.cli.config_errors import hint
@@ -100,7 +101,10 @@ def _stored(run: Path) -> DictConfig:
     config = read_config(run)
     if "evaluation" not in config:
         raise RunError(f"{run / 'config.yaml'}: says nothing of evaluation, so it is no config of a run; restore it")
-    return OmegaConf.create({**OLDER, **config})
+    stored = OmegaConf.create({**OLDER, **config})
+    if isinstance(former := OmegaConf.select(stored, KEY), bool):
+        OmegaConf.update(stored, KEY, FORMER[former])
+    return stored
 
 
 def _positions(value: str) -> list[int]:
