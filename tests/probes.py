@@ -321,3 +321,35 @@ class BreakWeights(L.Callback):
 def fading(optimizer: Any, total_steps: int) -> Any:
     """A schedule whose last two steps have the rate 0."""
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: float(step < total_steps - 2))
+
+
+class Hungry(L.Callback):
+    """Asks for more memory than there is at one experience, so that PyTorch's own allocation fails.
+
+    Args:
+        position: the experience.
+        phase: `train`, where a layer of the language model keeps its activations, or more than `rows` samples make a
+            batch; `predict`, where more than `rows` questions are answered together.
+        step: number of the batch from which on it is hungry.
+        rows: see `phase`.
+    """
+
+    def __init__(self, position: int, phase: str, step: int = 0, rows: int = 10**6) -> None:
+        self.position, self.phase, self.step, self.rows = position, phase, step, rows
+        self.batches = 0
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Phase `train`."""
+        keeps = not all(layer.gradient_checkpointing for layer in pl_module.backbone.core.language_model.layers)
+        self._eat(trainer, "train", batch, keeps and self.rows == 10**6)
+
+    def on_predict_batch_start(self, trainer: Any, pl_module: Any, batch: Any, *_: Any) -> None:
+        """Phase `predict`."""
+        self._eat(trainer, "predict", batch, False)
+
+    def _eat(self, trainer: Any, phase: str, batch: Any, always: bool) -> None:
+        if (phase, _loop(trainer).position) != (self.phase, self.position):
+            return
+        self.batches += 1
+        if self.batches > self.step and (always or len(batch["ids"]) > self.rows):
+            torch.empty(2**60, dtype=torch.uint8)

@@ -117,6 +117,7 @@ def assemble(
 
     grading = RunJudge(run, judge, progress.judging, warn)
     facts = run_facts(config, scenario, module, None if judge is None else judge.name)
+    facts["notes"] = [*facts["notes"], *run.change_notes()]
     loop = ContinualLoop(
         scenario, build(config.evaluation), run, config.seed, facts, judge=grading, protocol=protocol,
         interruption=interruption,

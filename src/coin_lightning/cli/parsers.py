@@ -14,7 +14,8 @@ FREE = (*PLACES, *MACHINE)
 
 def evaluate_parser() -> argparse.ArgumentParser:
     """Of `evaluate RUN [KEY=VALUE ...]`."""
-    keys = f"evaluation={'|'.join(CELLS)} (default {CELLS[1]}), experience=3 or [1,3], and {', '.join(FREE)}"
+    cells = f"evaluation={'|'.join(CELLS)} (default {CELLS[1]})"
+    keys = f"{cells}, experience=3 or [1,3], answers.batch_size=8, and {', '.join(FREE)}"
     text = """Evaluate what a run has left out. Loads the backbone and, for each finished experience, the weights that
         the run has kept; answers and scores only the cells of the score matrix that are missing. Interrupted, the same
         command goes on."""
