@@ -11,7 +11,7 @@ from transformers import LlavaForConditionalGeneration
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "backbones"))
 
-from small_families import SMALL, small
+from small_families import small
 
 from coin_lightning.adapters.build import lora, moelora
 from coin_lightning.adapters.routing import slot_weights
@@ -30,9 +30,9 @@ NEAR = 1.02
 
 
 def wide() -> Backbone:
-    """As `tiny`, but with three layers of 128 values: activations outweigh what else is kept."""
+    """As `tiny`, but with three layers of 96 values: activations outweigh what else is kept."""
     small = tiny.load()
-    shape = tiny.config(len(small.tokenizer), width=128, layers=3)
+    shape = tiny.config(len(small.tokenizer), width=96, layers=3)
     with torch.random.fork_rng():
         model = LlavaForConditionalGeneration(shape).eval()
     return Backbone(model, small.tokenizer, small.family, small.prompt, "wide", max_length=1024)
@@ -83,7 +83,6 @@ def really_kept(module: ContinualMLLM, images: bool = True) -> int:
     [
         ("tiny", "moelora", torch.bfloat16),
         ("wide", "moelora", torch.float32),
-        ("wide", "lora", torch.float32),
     ],
 )
 def test_what_autograd_keeps_of_a_real_forward_pass(model: str, adapter: str, dtype: torch.dtype) -> None:
@@ -96,8 +95,8 @@ def test_what_autograd_keeps_of_a_real_forward_pass(model: str, adapter: str, dt
         assert found / NEAR <= kept.saved(choice) <= found * NEAR, choice
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_every_family(name: str) -> None:
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl", "internvl", "idefics3", "gemma3"])
+def test_unlike_families(name: str) -> None:
     real, empty = (module_of(small(name), "moelora") for _ in range(2))
     grid = empty.backbone.family.grid((60, 40))
     dry = DryPass(empty.to("meta"), None, ON_CPU)
