@@ -3,10 +3,6 @@
 import json
 from pathlib import Path
 
-import torch
-
-from coin_lightning.continual.out_of_memory import is_out_of_memory
-
 
 def hungry(**values: object) -> list[str]:
     options = {"_target_": "probes.Hungry", **values}
@@ -69,11 +65,3 @@ def test_a_smaller_batch_of_the_same_step_continues_a_run(place):
     changes = json.loads((run / "changes.json").read_text())["changes"]
     assert {"key": "batches.size", "old": 4, "new": 2, "at": "task_02_textvqa"} in changes
     assert any("what dropout draws" in note for note in json.loads((run / "matrix.json").read_text())["notes"])
-
-
-def test_which_errors_are_of_memory():
-    for words in ("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried", ""):
-        assert is_out_of_memory(RuntimeError(words)) is bool(words)
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
-    assert is_out_of_memory(MemoryError())
-    assert not is_out_of_memory(ValueError("can't allocate memory"))

@@ -14,14 +14,15 @@ GIB, MIB, KIB = 2**30, 2**20, 2**10
 LEFT_OUT = (
     "An estimate. Left out: fragmentation, the device's own context (0.3 to 1 GiB on CUDA), buffers that kernels free "
     "within an operation, the tower where features are not cached, what plugins keep (EWC: importances and old "
-    "weights), and the CPU's memory. Gradients come while activations go, so that without accumulation a step stays "
-    "below the sum. Every sample is counted at full length, with an image and the longest answer of the tasks."
+    "weights), what a layer holds for a moment while it answers, and the CPU's memory. Gradients come while "
+    "activations go, so that without accumulation a step stays below the sum. Every sample is counted at full length, "
+    "with an image and the longest answer of the tasks."
 )
 SHARDED = " trainer.strategy={strategy} may divide weights among devices; here each has all of them."
 
 
 def size(number: float) -> str:
-    """Bytes for readers, three digits or more: `1.50 GiB`, `102 MiB`, `0.4 KiB`."""
+    """Bytes for readers, `1.50 GiB`, `102.0 MiB`, `0.4 KiB`."""
     if number >= GIB:
         return f"{number / GIB:.2f} GiB"
     return f"{number / MIB:.1f} MiB" if number >= MIB else f"{number / KIB:.1f} KiB"
