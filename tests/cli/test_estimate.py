@@ -180,3 +180,10 @@ def test_devices_are_read_as_lightning_reads_them() -> None:
     for given, count in ((8, 8), ([0, 2], 2), ("0,1,3", 3), ("1,", 1), ("auto", max(torch.cuda.device_count(), 1))):
         assert command._devices(OmegaConf.create({"trainer": {"devices": given}})) == count
     assert command._devices(OmegaConf.create({"trainer": {"devices": 4, "num_nodes": 2}})) == 8
+
+
+def test_a_config_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nbatches: {size: 3}\n")
+    assert command.main(["--json", f"-cd={tmp_path}", *TINY, "+experiment=mine", "scenario.order=[gqa]"]) == 0
+    assert json.loads(capsys.readouterr().out)["tasks"][0]["global_batch"] == 3
