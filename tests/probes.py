@@ -189,14 +189,17 @@ class KillAt(L.Callback):
 
 
 class Modes(L.Callback):
-    """Writes `<file>`: what is in training mode within a real training step, and the bytes kept for its backward pass.
+    """Writes `<file>`: what is in training mode within a real training step, the bytes kept for its backward pass, and
+    how often each layer is passed through.
 
     Args:
-        file: JSON: `layers`, `adapters`, `tower` (modes met in all forward passes of such parts) and `kept` (bytes).
+        file: JSON: `layers`, `adapters`, `tower` (modes met in all forward passes of such parts), `kept` (bytes) and
+            `passes` of each layer's attention in the first training batch.
     """
 
     def __init__(self, file: str) -> None:
         self.file, self.found = Path(file), {"layers": set(), "adapters": set(), "tower": set(), "kept": 0}
+        self.found["passes"], self._first = [], False
         self._hooks: Any = None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -207,6 +210,16 @@ class Modes(L.Callback):
         for name, modules in parts.items():
             for module in modules:
                 module.register_forward_pre_hook(lambda part, _, name=name: self.found[name].add(part.training))
+        for number, layer in enumerate(parts["layers"]):  # a part of it: the layer itself is called once in any case
+            layer.self_attn.register_forward_pre_hook(lambda *_, number=number: self._pass(number))
+        self.found["passes"] = [0] * len(parts["layers"])
+
+    def _pass(self, layer: int) -> None:
+        self.found["passes"][layer] += self._first
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """The first batch is over."""
+        self._first = False
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Count what autograd keeps of the first batch; what is computed again behind it is not kept."""
@@ -215,7 +228,8 @@ class Modes(L.Callback):
             self.found["kept"] += tensor.numel() * tensor.element_size()
             return tensor
 
-        if batch_idx == 0:
+        self._first = batch_idx == trainer.current_epoch == 0
+        if self._first:
             self._hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
             self._hooks.__enter__()
 
@@ -307,3 +321,35 @@ class BreakWeights(L.Callback):
 def fading(optimizer: Any, total_steps: int) -> Any:
     """A schedule whose last two steps have the rate 0."""
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: float(step < total_steps - 2))
+
+
+class Hungry(L.Callback):
+    """Asks for more memory than there is at one experience, so that PyTorch's own allocation fails.
+
+    Args:
+        position: the experience.
+        phase: `train`, where a layer of the language model keeps its activations, or more than `rows` samples make a
+            batch; `predict`, where more than `rows` questions are answered together.
+        step: number of the batch from which on it is hungry.
+        rows: see `phase`.
+    """
+
+    def __init__(self, position: int, phase: str, step: int = 0, rows: int = 10**6) -> None:
+        self.position, self.phase, self.step, self.rows = position, phase, step, rows
+        self.batches = 0
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Phase `train`."""
+        keeps = not all(layer.gradient_checkpointing for layer in pl_module.backbone.core.language_model.layers)
+        self._eat(trainer, "train", batch, keeps and self.rows == 10**6)
+
+    def on_predict_batch_start(self, trainer: Any, pl_module: Any, batch: Any, *_: Any) -> None:
+        """Phase `predict`."""
+        self._eat(trainer, "predict", batch, False)
+
+    def _eat(self, trainer: Any, phase: str, batch: Any, always: bool) -> None:
+        if (phase, _loop(trainer).position) != (self.phase, self.position):
+            return
+        self.batches += 1
+        if self.batches > self.step and (always or len(batch["ids"]) > self.rows):
+            torch.empty(2**60, dtype=torch.uint8)

@@ -16,6 +16,7 @@ REMEDIES = {
     "environment.json": "restore or remove it; without it pages say nothing of machine and data, and nobody checks "
     "that the data are those that the run was started with",
     "subsets.json": "restore or remove it; without it nobody checks that the samples are those the run started with",
+    "changes.json": "restore or remove it; without it pages say nothing of batches that changed in mid-run",
     "scores.json": f"restore it, or remove it and {AGAIN}: the experience is evaluated again",
     "router.json": f"restore it, or remove it and its scores.json, and {AGAIN}: the experience is evaluated again",
     "train.json": f"restore it, or remove its folder and those of later tasks, and {AGAIN}: they are learned again",

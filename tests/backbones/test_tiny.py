@@ -63,9 +63,9 @@ def test_nothing_in_it_is_instruction_tuned():
 
 def test_recomputing_layers_gives_the_same_gradients():
     grads = []
-    for recompute in (False, True):
+    for recompute in ("none", "all"):
         backbone = tiny.load(gradient_checkpointing=recompute).train()
-        assert backbone.core.language_model.is_gradient_checkpointing is recompute
+        assert backbone.core.language_model.is_gradient_checkpointing is (recompute == "all")
         table = backbone.model.get_input_embeddings().weight.requires_grad_(True)
         backbone.hidden_states(torch.arange(5, 11)[None]).square().sum().backward()
         grads.append(table.grad)

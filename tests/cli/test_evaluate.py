@@ -155,3 +155,22 @@ def test_free_keys_reach_the_config(seen_run: Path) -> None:
     assert config.evaluation.cells == "full"
     with pytest.raises(ConfigError):
         run_config(seen_run, ["experience=true"])
+
+
+def test_a_run_from_before_layers_could_be_chosen_is_evaluated(seen_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(seen_run, tmp_path / "run"))
+    text = (run / "config.yaml").read_text()
+    for former, word in ((True, "all"), (False, "none")):
+        (run / "config.yaml").write_text(
+            text.replace("gradient_checkpointing: none", f"gradient_checkpointing: {former}")
+        )
+        assert run_config(run, [])[0].backbone.gradient_checkpointing == word
+
+
+def test_a_smaller_batch_of_answers_fills_the_cells_and_is_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(run), "experience=1", "answers.batch_size=0"]) == 1
+    assert "answers.batch_size=0: " in capsys.readouterr().err
+    assert main([str(run), "experience=1", "answers.batch_size=1"]) == 0
+    said = "answers.batch_size went from 2 to 1 at a later evaluation: last digits"
+    assert [note for note in read(run / "matrix.json")["notes"] if note.startswith(said)]
+    assert read(run / "matrix.json")["scores"][1][2] is not None

@@ -37,7 +37,7 @@ def trained(run: RunDir, index: int, seconds: float, size: int) -> None:
 def test_differences_name_key_and_both_values():
     old = {"a": {"b": 1, "c": [1, 2]}, "d": None}
     new = {"a": {"b": 2, "c": [1, 2]}, "e": "x"}
-    assert differences(old, new) == ["  a.b: 1 -> 2", "  e: None -> 'x'"]
+    assert list(map(str, differences(old, new))) == ["  a.b: 1 -> 2", "  e: None -> 'x'"]
     assert differences(old, old) == []
 
 
@@ -47,7 +47,7 @@ def test_keys_that_change_no_result_are_free():
     moved["batches"]["num_workers"] = 4
     assert differences(CONFIG, moved) == []
     moved["scenario"]["order"] = "reversed"
-    assert differences(CONFIG, moved) == ["  scenario.order: 'coin' -> 'reversed'"]
+    assert list(map(str, differences(CONFIG, moved))) == ["  scenario.order: 'coin' -> 'reversed'"]
 
 
 def test_a_started_run_refuses_another_config_with_the_difference(tmp_path: Path):

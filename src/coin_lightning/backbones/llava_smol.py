@@ -22,6 +22,7 @@ from coin_lightning.backbones.base import Backbone
 from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel, convert_state_dict
 from coin_lightning.backbones.loading import load_backbone
 from coin_lightning.backbones.prompts import IMAGE
+from coin_lightning.backbones.recomputation import Recomputation
 from coin_lightning.backbones.starting_weights import check_start, grow_vocabulary
 
 VERSION = "1"
@@ -42,7 +43,7 @@ def load(
     dtype: str = "auto",
     image_frame: str | None = None,
     max_length: PositiveInt = 512,
-    gradient_checkpointing: bool = False,
+    gradient_checkpointing: Recomputation = "none",
     attention: str = "auto",
     aligned: bool = True,
     starting_weights: str = "backbone",

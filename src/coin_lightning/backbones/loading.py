@@ -10,7 +10,6 @@ from transformers import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoImageProcessor,
     AutoTokenizer,
-    BitsAndBytesConfig,
 )
 
 import coin_lightning.adapters  # noqa: F401  (registers the PEFT types: loading a saved adapter begins with this module)
@@ -25,27 +24,14 @@ from coin_lightning.backbones.hub_files import check_weight_files, read_pretrain
 from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.projectors import check_projector, load_projector
 from coin_lightning.backbones.prompts import CHAT_TEMPLATE, prompt_format
+from coin_lightning.backbones.quantization import check_quantization
+from coin_lightning.backbones.quantization import quantization as bnb_settings
+from coin_lightning.backbones.recomputation import Recomputation, recompute, spacing
 from coin_lightning.backbones.starting_weights import Parts, check_start, pretrained_checkpoint
 from coin_lightning.backbones.text_side import empty_model
 from coin_lightning.errors import ConfigError
 
 __all__ = ["EfficientNetLiteConfig", "load_backbone"]
-
-
-def _quantization(kind: str | None, dtype: torch.dtype, family: type[Family]) -> BitsAndBytesConfig | None:
-    """Settings for a 4- or 8-bit base. The image parts and the head stay in full precision."""
-    if kind is None:
-        return None
-    # whole names from the start: transformers compares neither parts nor ends of names with a module's inside
-    keep = [f"model.{part}" for part in (family.tower, *family.projectors)] + ["lm_head"]
-    if kind == "nf4":
-        return BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
-            llm_int8_skip_modules=keep,
-        )  # fmt: skip
-    if kind == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=keep)
-    raise ConfigError(f"backbone.quantization={kind!r} is unknown; use null, nf4 or int8")
 
 
 def load_backbone(
@@ -55,7 +41,7 @@ def load_backbone(
     name: str | None = None,
     dtype: str = "auto",
     quantization: str | None = None,
-    gradient_checkpointing: bool = False,
+    gradient_checkpointing: Recomputation = "none",
     attention: str = "auto",
     image_frame: str | None = None,
     max_length: PositiveInt = 2048,
@@ -75,7 +61,8 @@ def load_backbone(
         prompt: name of a `PromptFormat`, or `chat_template` for the tokenizer's own.
         dtype: `auto`, `float32`, `bfloat16` or `float16`; see `native_dtype`.
         quantization: `nf4` or `int8` for a bitsandbytes base, null for none.
-        gradient_checkpointing: recompute the language model's layers in the backward pass.
+        gradient_checkpointing: layers of the language model that the backward pass computes again: `none`, `all` or
+            `every_<k>`, see `recomputation`.
         attention: transformers' attention implementation; `auto` is sdpa, but on a CPU bfloat16 trains with our own.
         image_frame: see `Backbone`.
         projector: file whose weights replace a LLaVA checkpoint's projector (see `read_projector`).
@@ -93,6 +80,7 @@ def load_backbone(
     """
     of: Any = getattr(family, "func", family)  # the class
     torch_dtype, called = native_dtype(dtype), name or Path(str(path)).name
+    spacing(gradient_checkpointing)  # a wrong word is told before anything is read
     check_start(starting_weights, called, of.starts)
     if path is None:
         raise ConfigError(f"backbone.path is not set. {CONVERT.format(of.conversion)}")
@@ -102,7 +90,8 @@ def load_backbone(
     if prompt != CHAT_TEMPLATE:
         prompt_format(prompt)  # a wrong name is told before anything is read
     frame = check_frame(image_frame or of.frames[0], of.frames)
-    quantized = _quantization(quantization, torch_dtype, of)
+    check_quantization(quantization, usable=weights)
+    quantized = bnb_settings(quantization, torch_dtype, of) if weights else None
     parts = Parts(pretrained or {}) if starting_weights == "pretrained" and of is Llava else None
     if parts is not None and not weights:
         config, tokenizer, processor = parts.checked(frame, max_length)
@@ -120,7 +109,8 @@ def load_backbone(
     said = of(config, processor, tokenizer)
     backbone = Backbone(model, tokenizer, said, turns, called, frame, max_length, boxes)
     if weights:
-        _prepare_for_training(backbone, attention, quantized is not None, gradient_checkpointing)
+        _prepare_for_training(backbone, attention, quantized is not None)
+    recompute(backbone.language_model, gradient_checkpointing)
     return backbone
 
 
@@ -128,7 +118,7 @@ def _model(
     source: str,
     config: Any,
     dtype: torch.dtype,
-    quantized: BitsAndBytesConfig | None,
+    quantized: Any,
     projector: str | Path | None,
     attention: str,
 ) -> Any:
@@ -147,7 +137,7 @@ def _model(
     return model
 
 
-def _prepare_for_training(backbone: Backbone, attention: str, quantized: bool, gradient_checkpointing: bool) -> None:
+def _prepare_for_training(backbone: Backbone, attention: str, quantized: bool) -> None:
     decoder: Any = backbone.language_model
     if attention == "auto":
         use_cpu_training_attention(decoder)
@@ -155,6 +145,5 @@ def _prepare_for_training(backbone: Backbone, attention: str, quantized: bool, g
         # imported here: PEFT is slow to import and only this branch needs it
         from peft import prepare_model_for_kbit_training
 
-        prepare_model_for_kbit_training(backbone.model, use_gradient_checkpointing=False)  # its own would be reentrant
-    if gradient_checkpointing:
-        decoder.gradient_checkpointing_enable({"use_reentrant": False})
+        # its own checkpointing would take in the frozen tower, too
+        prepare_model_for_kbit_training(backbone.model, use_gradient_checkpointing=False)

@@ -25,6 +25,7 @@ from coin_lightning.backbones.checkpoint_parts import check_parts
 from coin_lightning.backbones.families.llava import Llava
 from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.prompts import IMAGE
+from coin_lightning.backbones.recomputation import Recomputation, recompute
 from coin_lightning.backbones.starting_weights import check_start
 
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", IMAGE, "</s>")
@@ -82,7 +83,7 @@ def load(
     dtype: str = "float32",
     image_frame: str | None = None,
     max_length: PositiveInt = 1024,
-    gradient_checkpointing: bool = False,
+    gradient_checkpointing: Recomputation = "none",
     init_seed: int = 0,
     starting_weights: str = "backbone",
     boxes: Mapping[str, str] | None = None,
@@ -105,7 +106,6 @@ def load(
         torch.manual_seed(init_seed)
         model: Any = LlavaForConditionalGeneration(shape)
         model = model.to(native_dtype(dtype)).eval()
-    if gradient_checkpointing:
-        model.model.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+    recompute(model.model.language_model, gradient_checkpointing)
     turns = prompt_for(prompt, tokenizer)
     return Backbone(model, tokenizer, family, turns, name, frame, max_length, boxes)

@@ -12,6 +12,7 @@ from rich.status import Status
 
 from coin_lightning import processes
 from coin_lightning.backbones.base import Backbone
+from coin_lightning.backbones.quantization import check_quantization
 from coin_lightning.cli.build import build, build_methods
 from coin_lightning.cli.facts import run_facts
 from coin_lightning.cli.trainers import TrainerFactory, accumulation, protocol_of
@@ -46,6 +47,7 @@ def make_scenario(config: DictConfig) -> Scenario:
     Raises:
         ConfigError: a task lacks the scorer variant, or the protocol does not fit the tasks or the machine.
     """
+    check_quantization(config.backbone.get("quantization"))
     protocol = protocol_of(config)
     scenario: Scenario = build(config.scenario)
     protocol.check_names(scenario.names)
@@ -110,6 +112,7 @@ def assemble(
 
     grading = RunJudge(run, judge, progress.judging, warn)
     facts = run_facts(config, scenario, module, None if judge is None else judge.name)
+    facts["notes"] = [*facts["notes"], *run.change_notes()]
     loop = ContinualLoop(
         scenario, build(config.evaluation), run, config.seed, facts, judge=grading, protocol=protocol,
         interruption=interruption,

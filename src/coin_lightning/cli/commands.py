@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "fill the cells of the score matrix that a run has left out",
     "score": "score the kept answers of a run again, by the rules of today",
     "judge": "let a judge grade the kept answers of a run",
+    "estimate": "say what a run would take: parameters and memory per device, without weights and data",
     "report": "make the page of a run again, or compare several",
     "data": "build a data set from raw files, or verify one before a run uses it",
     "convert": "make a checkpoint that is published for code of its own one that runs without",

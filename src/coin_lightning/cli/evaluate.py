@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from coin_lightning import processes
+from coin_lightning.backbones.recomputation import FORMER, KEY
 from coin_lightning.cli.assembly import assemble, make_scenario
 from coin_lightning.cli.build import build, check_config
 from coin_lightning.cli.config_errors import hint
@@ -26,6 +27,7 @@ from coin_lightning.cli.pairs import pairs
 from coin_lightning.cli.parsers import FREE, evaluate_parser
 from coin_lightning.cli.trainers import check_processes
 from coin_lightning.continual.filling import Gap, fill, gaps
+from coin_lightning.continual.giving_way import Change
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import ConfigError, RunError
@@ -42,7 +44,8 @@ from coin_lightning.run_files import read_config
 NO_JUDGE = {"_target_": "coin_lightning.evaluation.judges.base.no_judge"}
 OLDER = {"published": None, "judge": NO_JUDGE, "bounds": {"individual": None, "joint": None}}
 """What configs of older runs say nothing of."""
-OWN = ("evaluation", "experience")
+ANSWERS = "answers.batch_size"
+OWN = ("evaluation", "experience", ANSWERS)
 
 
 def evaluate(path: Path, overrides: Sequence[str], interruption: Interruption | None = None) -> None:
@@ -62,6 +65,7 @@ def evaluate(path: Path, overrides: Sequence[str], interruption: Interruption | 
         suite: Suite = build(config.evaluation)
         missing = processes.decide(partial(gaps, run, suite, positions))
         if missing:
+            _note_batch(run, config)
             for gap in missing:
                 console.print(_line(run, gap), markup=False, highlight=False, soft_wrap=True)
             _fill(config, run, missing, console, interruption)
@@ -86,6 +90,9 @@ def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[i
             cells = value
         elif key == "experience":
             positions = _positions(value)
+        elif key == ANSWERS:
+            for task in config.scenario.tasks.values():
+                task.answers.batch_size = yaml.safe_load(value)
         elif key in FREE:
             OmegaConf.update(config, key, yaml.safe_load(value))
         else:
@@ -100,7 +107,10 @@ def _stored(run: Path) -> DictConfig:
     config = read_config(run)
     if "evaluation" not in config:
         raise RunError(f"{run / 'config.yaml'}: says nothing of evaluation, so it is no config of a run; restore it")
-    return OmegaConf.create({**OLDER, **config})
+    stored = OmegaConf.create({**OLDER, **config})
+    if isinstance(former := OmegaConf.select(stored, KEY), bool):
+        OmegaConf.update(stored, KEY, FORMER[former])
+    return stored
 
 
 def _positions(value: str) -> list[int]:
@@ -110,6 +120,16 @@ def _positions(value: str) -> list[int]:
     if not numbers or not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
         raise ConfigError(f"experience={value}: give the number of an experience (0 is zero-shot), or a list [1,3]")
     return sorted(set(numbers))
+
+
+def _note_batch(run: RunDir, config: DictConfig) -> None:
+    """Keep that these cells are answered in batches of another size than the run's own."""
+    stored = _stored(run.path).scenario.tasks
+    sizes = dict.fromkeys(
+        (stored[name].answers.batch_size, node.answers.batch_size) for name, node in config.scenario.tasks.items()
+    )
+    if processes.is_first():
+        run.note([Change(ANSWERS, old, new) for old, new in sizes if new != old], "a later evaluation")
 
 
 def _line(run: RunDir, gap: Gap) -> str:
@@ -142,6 +162,8 @@ def _fill(
 def _conclude(run: RunDir) -> None:
     """Say in `matrix.json` that all cells are there, once they are, and write the page."""
     facts = run.facts()
+    notes = facts.get("notes", [])
+    facts["notes"] = [*notes, *(note for note in run.change_notes() if note not in notes)]
     if run.finished() and not gaps(run, Suite(CELLS[1])):
         facts = {**facts, "protocol": {**facts.get("protocol", {}), "evaluation_cells": CELLS[1]}}
     run.write_summary(facts)

@@ -45,7 +45,7 @@ def is_finished(config: DictConfig, path: Path) -> bool:
 def _same(run: RunDir, resolved: dict[str, Any]) -> bool:
     if not run.started():
         return False
-    run.claim(resolved)  # of a run that has been started it only compares
+    run.compare(resolved)
     stored = read_config(run.path)
     return all(stored.get(group) == resolved[group] for group in ALIKE)
 

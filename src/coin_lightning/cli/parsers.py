@@ -15,7 +15,8 @@ FREE = (*PLACES, *MACHINE)
 
 def evaluate_parser() -> argparse.ArgumentParser:
     """Of `evaluate RUN [KEY=VALUE ...]`."""
-    keys = f"evaluation={'|'.join(CELLS)} (default {CELLS[1]}), experience=3 or [1,3], and {', '.join(FREE)}"
+    cells = f"evaluation={'|'.join(CELLS)} (default {CELLS[1]})"
+    keys = f"{cells}, experience=3 or [1,3], answers.batch_size=8, and {', '.join(FREE)}"
     text = """Evaluate what a run has left out. Loads the backbone and, for each finished experience, the weights that
         the run has kept; answers and scores only the cells of the score matrix that are missing. Interrupted, the same
         command goes on."""
@@ -79,6 +80,21 @@ def convert_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def estimate_parser() -> argparse.ArgumentParser:
+    """Of `estimate [KEY=VALUE ...]`."""
+    text = """Say what a run with these overrides would take: parameters, memory per device, features on disk, batches.
+        Reads config.json, tokenizer and image preprocessing of the backbone; needs no weights and no data set. Counts
+        for a GPU with bfloat16 unless trainer.accelerator=cpu."""
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} estimate", description=text)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for training, +experiment=... included")
+    parser.add_argument("--json", action="store_true", help="print JSON, in bytes, instead of tables")
+    longest = "tokens of every sample; default: backbone.max_length"
+    parser.add_argument("--length", type=int, metavar="TOKENS", help=longest)
+    where = "config folder of your own, as the run is given it"
+    parser.add_argument("--config-dir", "-cd", dest="folders", action="append", type=Path, default=[], help=where)
+    return parser
+
+
 def assets_parser() -> argparse.ArgumentParser:
     """Of `assets`."""
     text = """Fetch and convert everything the embedded default needs, once. Afterwards no command of the project needs
@@ -90,6 +106,7 @@ PARSERS: Mapping[str, Callable[[], argparse.ArgumentParser]] = {
     "evaluate": evaluate_parser,
     "score": score_parser,
     "judge": judge_parser,
+    "estimate": estimate_parser,
     "report": report_parser,
     "convert": convert_parser,
     "assets": assets_parser,

@@ -88,7 +88,7 @@ def _is_complete(run: RunDir, resolved: dict[str, Any]) -> bool:
     """
     if not run.finished() or not run.summary_is_current():
         return False
-    run.claim(resolved)
+    run.compare(resolved)
     return True
 
 

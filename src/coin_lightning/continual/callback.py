@@ -17,7 +17,9 @@ from coin_lightning import processes
 from coin_lightning.adapters.build import load_adapter, read_state, save_adapter
 from coin_lightning.continual.context import ExperienceContext
 from coin_lightning.continual.experience_scores import keep_scores
+from coin_lightning.continual.giving_way import LAST
 from coin_lightning.continual.interruption import Interruption
+from coin_lightning.continual.out_of_memory import answering
 from coin_lightning.continual.plan import Rates, check_optimizer, check_step, optimizer_steps, planned_rates
 from coin_lightning.continual.protocol import Protocol
 from coin_lightning.continual.run_dir import RunDir
@@ -38,7 +40,6 @@ from coin_lightning.whole_files import write_json
 
 STATE = "method_state.safetensors"
 MEMORY = "memory.json"
-LAST = "last.ckpt"
 
 
 class ContinualLoop(L.Callback):
@@ -306,7 +307,7 @@ class ContinualLoop(L.Callback):
         loaders = [task.answer_loader(writer.done(task.name), rank, ranks) for task in tasks]
         callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
         callbacks += (meter := RouterMeter()), writer
-        with self.interruption.at_next_step():
+        with answering(experience, module, tasks), self.interruption.at_next_step():
             trainer.predict(module, dataloaders=loaders, return_predictions=False)
         for added in (meter, writer):
             callbacks.remove(added)

@@ -7,7 +7,8 @@ from typing import Any
 import lightning as L
 import torch
 
-from coin_lightning.continual.callback import LAST, ContinualLoop
+from coin_lightning.continual.callback import ContinualLoop
+from coin_lightning.continual.giving_way import LAST
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.module import ContinualMLLM
 

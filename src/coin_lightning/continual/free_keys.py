@@ -9,6 +9,7 @@ FREE_KEYS = (
     *PLACES, "paths", "run_dir", "bounds", "logger", "callbacks", "hydra", "judge", "published",
     "source.root", "source.path", "*data.source.root", "*data.source.path", "scenario.tasks.*.data.root",
     "scenario.tasks.*.data.features", "scenario.tasks.*.batches.num_workers", "scenario.batches.num_workers",
+    "backbone.gradient_checkpointing",
     "method.title", "plugin.*.title", *(f"scenario.tasks.*.{field}" for field in FIELDS),
 )  # fmt: skip
 """Keys, or patterns of them, that do not change what is learned and answered: a run may be continued with others, and

@@ -6,6 +6,7 @@ import lightning as L
 
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.checkpoint import position_in
+from coin_lightning.continual.out_of_memory import training
 from coin_lightning.continual.scenario import Experience
 from coin_lightning.module import ContinualMLLM
 
@@ -24,7 +25,7 @@ def run_sequence(loop: ContinualLoop, module: ContinualMLLM, make_trainer: MakeT
         if experience.task is not None and not experience.trained:
             _place(experience)
             resume = None if experience.resume_from is None else str(experience.resume_from)
-            with loop.interruption.at_next_step():
+            with training(experience, module), loop.interruption.at_next_step():
                 trainer.fit(module, datamodule=experience.task, ckpt_path=resume, weights_only=True)
         loop.evaluate(trainer, module, experience)
     loop.finish()

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from coin_lightning import processes
 from coin_lightning.continual.free_keys import is_free
+from coin_lightning.continual.giving_way import FILE, LAST, Change, gives_way, notes, trains_otherwise
 from coin_lightning.continual.variant_grids import variant_grids
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.judges.summary import judges_of, own_metrics
@@ -35,13 +36,19 @@ COMPUTED = (
 """Fields of `matrix.json` that the other files of a run give; what is left are facts that no file has."""
 
 
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Lines `key: old -> new` where two nested configs differ."""
+BATCHES = (
+    "Batches of training may change in a run where protocol.global_batch sets the samples of a step and "
+    "protocol.loss_weighting is exact."
+)
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[Change]:
+    """Where two nested configs differ, but for free keys."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         names = {key: f"{path}.{key}" if path else str(key) for key in [*old, *new]}
         kept = {key: name for key, name in names.items() if not is_free(name)}
-        return [line for key, name in kept.items() for line in differences(old.get(key), new.get(key), name)]
-    return [] if old == new else [f"  {path}: {old!r} -> {new!r}"]
+        return [each for key, name in kept.items() for each in differences(old.get(key), new.get(key), name)]
+    return [] if old == new else [Change(path, old, new)]
 
 
 def bound_scores(facts: Mapping[str, Any]) -> dict[str, list[float]]:
@@ -116,22 +123,61 @@ class RunDir:
     def claim(self, config: Mapping[str, Any]) -> None:
         """Write `config.yaml`, or check that the one that is there says the same. Before any result it may change.
 
+        What `giving_way` lets change is put into it, and into `changes.json`.
+
+        Raises:
+            RunError: as `compare`.
+        """
+        if not self.started():
+            self._refuse_foreign()
+            self._write_config(config)
+        elif (found := self.compare(config)) and not self.finished():
+            done = self.scores()
+            self.note(found, self.folder(next(each for each in self.positions if each not in done)).name)
+            self._write_config(config)
+
+    def _write_config(self, config: Mapping[str, Any]) -> None:
+        write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+
+    def compare(self, config: Mapping[str, Any]) -> list[Change]:
+        """What has changed since the run was started, and may; writes nothing.
+
         Raises:
             RunError: the folder belongs to another config (the message has the differences), its config is lost, or
                 something foreign lies there.
         """
         self._refuse_foreign()
-        file = self.path / "config.yaml"
-        if not self.started():
-            write_text(file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-            return
         found = differences(read_config(self.path), config)
-        if found:
+        if refused := [change for change in found if not gives_way(change, config)]:
             raise RunError(
-                f"{self.path}: was started with another config, so it cannot be continued:\n" + "\n".join(found)
+                f"{self.path}: was started with another config, so it cannot be continued:\n"
+                + "\n".join(map(str, refused))
                 + "\nUndo the change, or choose another folder with experiment_name=..., or move this one away."
-            )  # fmt: skip
+                + (f"\n{BATCHES}" if any(change.key.endswith("batches.size") for change in refused) else "")
+            )
+        middle = sorted(self.path.glob(f"task_*/{LAST}"))
+        if middle and any(map(trains_otherwise, found)):
+            raise RunError(
+                f"{self.path}: a task cannot be continued in its middle with batches of another size; remove "
+                f"{middle[0]} to learn it from its beginning, or undo the change:\n" + "\n".join(map(str, found))
+            )
         self._claim_scorers(config)
+        return found
+
+    def note(self, changes: Sequence[Change], at: str) -> None:
+        """Keep them in `changes.json`; `at` says when they came."""
+        if not changes:
+            return
+        told = [{"key": key, "old": old, "new": new, "at": at} for key, old, new in changes]
+        write_json(self.path / FILE, {"changes": [*self._changes().get("changes", []), *told]})
+
+    def _changes(self) -> dict[str, Any]:
+        file = self.path / FILE
+        return read_json(file) if file.exists() else {}
+
+    def change_notes(self) -> list[str]:
+        """Sentences about what has changed since the run was started; see `giving_way`."""
+        return notes(self._changes())
 
     def _claim_scorers(self, config: Mapping[str, Any]) -> None:
         """Refuse to add scores by another version of a task's scorers to those that are there."""

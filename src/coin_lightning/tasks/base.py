@@ -239,6 +239,17 @@ class InstructionTask(L.LightningDataModule):
             return [(self.encoder.store, None, list(dict.fromkeys([*tests, *trains])))]
         return [(self.encoder.store, None, trains), (self.encoder.answer_store, self.encoder.answer_frame, tests)]
 
+    def images_to_cache(self, backbone: Backbone) -> set[tuple[str | None, Path]]:
+        """Frame and file of every image whose features a run would keep; reads the samples, but no image.
+
+        Raises:
+            DataError: the files are not there, or their samples are not sound.
+        """
+        images = self.image_root
+        self.encoder = Encoder(backbone, images, None, self.answers.frame, None, self.data.boxes)
+        self.read()
+        return {(frame, images / image) for _, frame, part in self._images_by_frame() for image in part}
+
     def missing_features(self) -> list[str]:
         """Images of used samples whose features are not in the store yet, once per frame.
 
