@@ -39,9 +39,10 @@ class ContinualMLLM(ModuleState):
         projector: `carried` from task to task and trained, `reinitialised` (trained, but every task after the first
             starts from random weights, as the reference code does; `coin_reference.md` section 2) or `frozen`.
         projector_lr: learning rate of the projector; null means the optimizer's own.
-        loss_weighting: `exact` counts every answer token of an optimizer step alike, however the step is cut into
-            batches and ranks; `micro_batch` is the mean over batches of the means over their tokens, divided by the
-            accumulation also where the last step of an epoch has fewer batches, as in the published code.
+        loss_weighting: `exact` counts every answer token of an optimizer step alike, and in what methods add every
+            sample, however the step is cut into batches and ranks; `micro_batch` is the mean over batches of the means
+            over their tokens, divided by the accumulation also where the last step of an epoch has fewer batches, as in
+            the published code.
         plugins: algorithms beside the method, by name; their hooks follow its own, in this order.
         objective: token losses `[n]` from logits and targets.
         tasks: names of what will be learned, in order.
@@ -219,8 +220,8 @@ class ContinualMLLM(ModuleState):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of the batch's answer tokens, weighted for its optimizer step, plus what the method adds.
 
-        `step_targets` and `step_batches` of the batch are the answer tokens and the batches of its optimizer step in
-        this process (see `TrainLoader`).
+        `samples`, `step_targets` and `step_samples` of the batch are its own samples, and the answer tokens and the
+        samples of its optimizer step in this process (see `TrainLoader`).
 
         Raises:
             RunError: the loss is not finite.
@@ -240,16 +241,22 @@ class ContinualMLLM(ModuleState):
 
     def _weighted(self, total: Tensor, targets: int, extra: Tensor | None, batch: dict[str, Any]) -> Tensor:
         """Undo what follows, the division by the accumulation and the mean over ranks, where they weigh wrongly."""
+        own, divided = batch["samples"], self.trainer.accumulate_grad_batches
         if self.loss_weighting == "micro_batch":
-            loss = total / max(targets, 1)
-            return loss if extra is None else loss + extra
-        count = torch.tensor(float(batch["step_targets"]), device=total.device)
+            (learning,) = self._mean_over_ranks(float(own > 0))
+            loss = total / max(targets, 1) if extra is None else total / max(targets, 1) + extra
+            return loss * float(own > 0) / learning
+        total = total * float(own > 0)
+        tokens, samples = self._mean_over_ranks(float(batch["step_targets"]), float(batch["step_samples"]))
+        loss = total * divided / tokens.clamp(min=1.0)
+        return loss if extra is None else loss + extra * (divided * own / samples)
+
+    def _mean_over_ranks(self, *values: float) -> Tensor:
+        means = torch.tensor(values, device=self.device)
         if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(count)
-            count = count / torch.distributed.get_world_size()
-        divided = self.trainer.accumulate_grad_batches
-        loss = total * divided / count.clamp(min=1.0)
-        return loss if extra is None else loss + extra * divided / batch["step_batches"]
+            torch.distributed.all_reduce(means)
+            means /= torch.distributed.get_world_size()
+        return means
 
     def _no_gradient_of_projector(self) -> Tensor:
         """Zero that depends on the projector: DDP waits for its gradient also where no sample has an image."""

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
+from coin_lightning import processes
 from coin_lightning.errors import RunError
 from coin_lightning.module import PROJECTOR, ContinualMLLM
 from coin_lightning.tasks.base import InstructionTask
@@ -21,7 +22,7 @@ def check_learned(task: InstructionTask, module: ContinualMLLM, ranks: int) -> N
         RunError: they are not.
     """
     batches = task.steps_per_epoch(ranks) * task.epochs
-    samples = len(task.train_samples) * task.epochs if ranks == 1 else batches * task.batch_size
+    samples = task.samples_per_epoch(processes.rank(), ranks) * task.epochs
     seen = module.progress
     pairs = {
         "optimizer steps": (seen.steps, module.total_steps),

@@ -317,6 +317,12 @@ class InstructionTask(L.LightningDataModule):
         """Batches per rank and epoch."""
         return -(-len(self.train_samples) // (self.batch_size * world_size))
 
+    def samples_per_epoch(self, rank: int = 0, world_size: int = 1) -> int:
+        """Samples that a rank learns from in an epoch."""
+        return LengthBucketSampler(
+            [1] * len(self.train_samples), self.batch_size, "", rank, world_size
+        ).samples_per_epoch()
+
     def resume_at(self, epoch: int, batch: int) -> None:
         """Start the next training loader behind `batch` batches of `epoch`."""
         self._resume = (epoch, batch)
@@ -339,8 +345,8 @@ class InstructionTask(L.LightningDataModule):
         self._resume = (0, 0)
         return TrainLoader(
             self.train_samples,
+            self._sampler,
             accumulation,
-            batch_sampler=self._sampler,
             collate_fn=self.encoder.train_batch,
             num_workers=self.batches.num_workers,
             persistent_workers=self.batches.num_workers > 0,
