@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from coin_lightning.adapters.routing import slot_layers, slot_weights
@@ -19,6 +20,8 @@ from coin_lightning.methods.base import Method
 from coin_lightning.methods.step import Inputs, StepOutput
 from coin_lightning.module_state import ModuleState
 from coin_lightning.objectives.cross_entropy import CrossEntropy
+from coin_lightning.sharded_strategy import in_step
+from coin_lightning.sharding import clip_norm, shard
 from coin_lightning.task_progress import TaskProgress, images_in
 
 PROJECTOR = "modules_to_save"
@@ -204,6 +207,16 @@ class ContinualMLLM(ModuleState):
         parts = [part for method in self.methods.values() if (part := method.loss(step, batch)) is not None]
         return torch.stack(parts).sum() if parts else None
 
+    def configure_model(self) -> None:
+        """Lay the frozen model out over the devices, if the trainer's strategy has a mesh of them; once."""
+        self.backbone.in_step = in_step(self.trainer.strategy)
+        if self.device_mesh is None:
+            return
+        learning = self.trainable()
+        cut: Any = getattr(self.trainer.strategy, "trainable", "whole") == "sharded"
+        kept = [weight for name, weight in learning.items() if not cut or part_of(name) != "adapter"]
+        shard(self.backbone.language_model, self.device_mesh["data_parallel"], kept)
+
     def on_fit_start(self) -> None:
         """Training mode for everything, the tower included: Lightning warns of other parts before the next hook.
 
@@ -272,6 +285,16 @@ class ContinualMLLM(ModuleState):
         for method in self.methods.values():
             method.before_step(self)
 
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+    ) -> None:
+        """As Lightning's, also where some gradients lie in pieces and others are whole."""
+        in_pieces = any(isinstance(weight, DTensor) for weight in self.trainable().values())
+        if not in_pieces or not gradient_clip_val or gradient_clip_algorithm == "value":
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        else:
+            clip_norm(self.trainable().values(), gradient_clip_val)
+
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """Step, then pass on to the methods: before any callback saves, and once per step also when accumulating."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
@@ -313,11 +336,12 @@ class ContinualMLLM(ModuleState):
     # answering
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """Answers of a batch: `ids` and `answers`."""
+        """Answers of a batch: `ids` and `answers`; none of a spare one, of which the watchers see no real token."""
+        spare = batch.get("spare", False)
 
         def watch(real: Tensor) -> None:
             for watcher in self.watchers:
-                watcher(real)
+                watcher(torch.zeros_like(real) if spare else real)
 
         with self._routed(batch):
             inputs, images = self._inputs(batch, None, batch["attention_mask"])
@@ -326,7 +350,7 @@ class ContinualMLLM(ModuleState):
             answers = self.backbone.answer(
                 inputs.ids, inputs.mask, batch["max_new_tokens"], images, inputs.layout, inputs.prefix, watch
             )
-        return {"ids": batch["ids"], "answers": answers}
+        return {"ids": [], "answers": []} if spare else {"ids": batch["ids"], "answers": answers}
 
 
 def part_of(name: str) -> str:

@@ -15,7 +15,12 @@ pytestmark = pytest.mark.ddp
 
 TASKS = "scienceqa,imagenet"
 ALONE = ["batches.size=4"]
-RANKS = {"ddp": ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "batches.size=2"]}
+TWO = ["trainer.accelerator=cpu", "trainer.devices=2", "batches.size=2"]
+RANKS = {
+    "ddp": ["trainer=ddp", *TWO],
+    "fsdp": ["trainer=fsdp", *TWO],
+    "sharded": ["trainer=fsdp", "trainer.strategy.trainable=sharded", *TWO],
+}
 
 
 @pytest.fixture(scope="module")
@@ -64,4 +69,5 @@ def test_two_processes_end_where_one_does(place, command, alone: Path, kind: str
     done = together(place, command(f"devices_{kind}", *RANKS[kind]))
     assert [status for status, _ in done] == [0, 0], done[0][1] + done[1][1]
     found = distances(alone, place.folder / f"devices_{kind}")
+    print(kind, found)
     assert max(found.values()) < 1e-5

@@ -16,7 +16,7 @@ def test_samples_are_taken_when_their_batch_is_asked_for():
     batches = Batches(Watched("abcde"), [[3, 1], [0]], lambda samples: {"samples": "".join(samples)})
     assert len(batches) == 2
     assert asked == []
-    assert batches[0] == {"samples": "db"}
+    assert batches[0] == {"samples": "db", "spare": False}
     assert asked == [3, 1]
 
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from coin_lightning import processes
-from coin_lightning.adapters.build import load_adapter, read_state, save_adapter
+from coin_lightning.adapters.build import gathered, load_adapter, read_state, save_adapter
 from coin_lightning.continual.context import ExperienceContext
 from coin_lightning.continual.experience_scores import keep_scores
 from coin_lightning.continual.interruption import Interruption
@@ -32,6 +32,8 @@ from coin_lightning.metrics.score_matrix import ScoreMatrix
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.run_files import read_json
 from coin_lightning.seeding import seed_everything, seed_rank
+from coin_lightning.sharded_strategy import in_step
+from coin_lightning.sharding import whole
 from coin_lightning.task_progress import TaskProgress
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.whole_files import write_json
@@ -216,7 +218,7 @@ class ContinualLoop(L.Callback):
         check_step(self._current().name, trainer.global_step, optimizer, self._rates)
         if self._still:
             grads = {name: weight.grad for name, weight in module.trainable().items()}
-            self._still = {name for name in self._still if (grad := grads[name]) is None or not grad.any()}
+            self._still = {name for name in self._still if (grad := grads[name]) is None or not whole(grad).any()}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the weights, to prove later that they moved; each rank draws its own numbers from here on."""
@@ -259,14 +261,17 @@ class ContinualLoop(L.Callback):
         context = self._context(trainer, module)
         for method in module.methods.values():
             method.after_experience(context)
+        pieces = gathered(module.peft)  # by all processes
         if trainer.is_global_zero:
-            self._save(module, experience, seconds)
+            self._save(module, experience, seconds, pieces)
         trainer.strategy.barrier()
         self._loaded = experience.position
 
-    def _save(self, module: ContinualMLLM, experience: Experience, seconds: float) -> None:
+    def _save(
+        self, module: ContinualMLLM, experience: Experience, seconds: float, pieces: Mapping[str, torch.Tensor]
+    ) -> None:
         folder, seen = experience.folder, module.progress
-        size = save_adapter(module.peft, folder / "adapter")
+        size = save_adapter(module.peft, folder / "adapter", pieces)
         save_file({name: tensor.cpu().contiguous() for name, tensor in module.method_state().items()}, folder / STATE)
         write_json(folder / MEMORY, module.memory)
         trained = {
@@ -303,7 +308,9 @@ class ContinualLoop(L.Callback):
         writer = AnswerWriter(experience.folder / "records", tasks)
         started = time.monotonic()
         rank, ranks = trainer.global_rank, trainer.world_size
-        loaders = [task.answer_loader(writer.done(task.name), rank, ranks) for task in tasks]
+        done = processes.decide(lambda: {task.name: writer.done(task.name) for task in tasks})
+        together = in_step(trainer.strategy)
+        loaders = [task.answer_loader(done[task.name], rank, ranks, together) for task in tasks]
         callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
         callbacks += (meter := RouterMeter()), writer
         with self.interruption.at_next_step():

@@ -12,6 +12,7 @@ from torch import Tensor
 from coin_lightning import processes
 from coin_lightning.errors import RunError
 from coin_lightning.module import PROJECTOR, ContinualMLLM
+from coin_lightning.sharding import whole
 from coin_lightning.tasks.base import InstructionTask
 
 
@@ -40,7 +41,8 @@ def check_learned(task: InstructionTask, module: ContinualMLLM, ranks: int) -> N
 
 def moved(module: ContinualMLLM, before: Mapping[str, Tensor]) -> set[str]:
     """Names of trainable tensors that are not what they were before."""
-    return {name for name, weight in module.trainable().items() if not torch.equal(weight.detach(), before[name])}
+    pairs = {name: (whole(weight.detach()), whole(before[name])) for name, weight in module.trainable().items()}
+    return {name for name, (now, then) in pairs.items() if not torch.equal(now, then)}
 
 
 def check_moved(task: str, module: ContinualMLLM, moved: Collection[str], still: Collection[str]) -> None:

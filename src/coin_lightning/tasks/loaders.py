@@ -14,10 +14,13 @@ from coin_lightning.tasks.sampler import LengthBucketSampler
 class Batches(Dataset):
     """Whole batches as items: Lightning rebuilds the batch sampler of a predict loader; here is none.
 
+    A batch says whether it is `spare`: another process has it too, and only its answer counts.
+
     Args:
         samples: taken when their batch is asked for.
         batches: sample numbers of each batch.
         collate: samples to a batch.
+        spare: further batches of this kind.
     """
 
     def __init__(
@@ -25,14 +28,17 @@ class Batches(Dataset):
         samples: Sequence[Any],
         batches: Sequence[Sequence[int]],
         collate: Callable[[Sequence[Any]], dict[str, Any]],
+        spare: Sequence[Sequence[int]] = (),
     ) -> None:
-        self.samples, self.batches, self.collate = samples, batches, collate
+        self.samples, self.batches, self.collate = samples, [*batches, *spare], collate
+        self.own = len(batches)
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.collate([self.samples[sample] for sample in self.batches[index]])
+        batch = self.collate([self.samples[sample] for sample in self.batches[index]])
+        return {**batch, "spare": index >= self.own}
 
 
 class TrainLoader(DataLoader):
