@@ -3,9 +3,12 @@
 21 samples in steps of four: the last step has one, which only one of two processes can learn from.
 """
 
+import json
+import signal
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from ranks import together
@@ -21,6 +24,8 @@ RANKS = {
     "fsdp": ["trainer=fsdp", *TWO],
     "sharded": ["trainer=fsdp", "trainer.strategy.trainable=sharded", *TWO],
 }
+
+SHARED = {1: ["trainer.accelerator=cpu", "batches.size=2"], 2: ["trainer=fsdp", *TWO]}
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +69,83 @@ def distances(one: Path, other: Path) -> dict[str, float]:
     return found
 
 
+@pytest.fixture(scope="module")
+def ended(place, command):
+    """Run folder of a kind, killed with SIGKILL in the middle of the second task and then brought to its end."""
+    found: dict[str, Path] = {}
+
+    def of(kind: str) -> Path:
+        if kind not in found:
+            argv = command(f"devices_{kind}", *RANKS[kind])
+            killed = together(place, [*argv, *place.kill(2, "train", 3)])
+            assert [status for status, _ in killed] == [-signal.SIGKILL] * 2, killed
+            found[kind] = place.folder / f"devices_{kind}"
+            assert (found[kind] / "task_02_imagenet" / "last.ckpt").exists()
+            done = together(place, argv)
+            assert [status for status, _ in done] == [0, 0], done[0][1] + done[1][1]
+            assert done[1][1].strip() == ""
+        return found[kind]
+
+    return of
+
+
+def test_the_weights_have_moved(alone: Path):
+    """Else equal ends would say nothing."""
+    for file in alone.glob("task_*/adapter/*.safetensors"):
+        assert max(value.abs().max().item() for name, value in load_file(file).items() if "moelora_B" in name) > 1e-3
+
+
 @pytest.mark.parametrize("kind", RANKS)
-def test_two_processes_end_where_one_does(place, command, alone: Path, kind: str):
-    done = together(place, command(f"devices_{kind}", *RANKS[kind]))
-    assert [status for status, _ in done] == [0, 0], done[0][1] + done[1][1]
-    found = distances(alone, place.folder / f"devices_{kind}")
-    print(kind, found)
-    assert max(found.values()) < 1e-5
+def test_two_processes_end_where_one_does_also_over_a_kill(ended, alone: Path, kind: str):
+    assert max(distances(alone, ended(kind)).values()) < 1e-5
+
+
+@pytest.mark.parametrize("kind", RANKS)
+def test_answers_scores_and_router_do_not_depend_on_the_processes(ended, alone: Path, kind: str):
+    files = sorted(file.relative_to(alone) for file in alone.glob("task_*/records/*.jsonl"))
+    assert len(files) == 2 + 1 + 2
+    for file in [*files, Path("matrix.csv"), Path("metrics.json")]:
+        assert (ended(kind) / file).read_bytes() == (alone / file).read_bytes(), file
+    for file in sorted(alone.glob("task_*/router.json")):
+        mine, theirs = (json.loads(path.read_text()) for path in (file, ended(kind) / file.relative_to(alone)))
+        for task in mine["load"]:
+            torch.testing.assert_close(torch.tensor(theirs["load"][task]), torch.tensor(mine["load"][task]))
+
+
+@pytest.mark.parametrize("kind", RANKS)
+def test_files_hold_whole_tensors_and_no_objects(ended, alone: Path, kind: str):
+    run = ended(kind)
+    kinds = {file.suffix for file in run.glob("task_*/**/*") if file.is_file()}
+    assert kinds <= {".json", ".jsonl", ".safetensors", ".md"}
+    for position in (1, 2):
+        mine, theirs = (json.loads(next(path.glob(f"task_0{position}*/train.json")).read_text()) for path in (alone, run))
+        for key in ("steps", "samples", "trainable_parameters", "checkpoint_bytes"):
+            assert mine[key] == theirs[key]
+
+
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
+def test_a_run_goes_on_between_tasks_with_another_number_of_processes(place, command, alone: Path, first, then):
+    name = f"devices_{first}_to_{then}"
+    start(place, command(name, *SHARED[first], *place.kill(2, "train", 1)), first, -signal.SIGKILL)  # nothing saved yet
+    start(place, command(name, *SHARED[then]), then, 0)
+    assert max(distances(alone, place.folder / name).values()) < 1e-5
+    trained = [json.loads(file.read_text()) for file in sorted((place.folder / name).glob("task_*/train.json"))]
+    assert [task["devices"] for task in trained] == [first, then]
+
+
+def test_a_task_in_its_middle_is_not_continued_by_another_number_of_processes(place, command):
+    name = "devices_begun"
+    start(place, command(name, *SHARED[2], *place.kill(1, "train", 3)), 2, -signal.SIGKILL)
+    before = {file: file.read_bytes() for file in (place.folder / name).rglob("*") if file.is_file()}
+    text = start(place, command(name, *SHARED[1]), 1, 1)
+    assert "task_01_scienceqa/last.ckpt: the task was begun by 2 processes and cannot be continued by 1" in text
+    text = start(place, command(name, "protocol.global_batch=null", *SHARED[1]), 1, 1)
+    assert "protocol.global_batch: 4 -> None" in text
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def start(place, argv: list[str], processes: int, status: int) -> str:
+    """What the first of so many processes prints; all end with the status."""
+    done = together(place, argv) if processes > 1 else [place.runs.run(argv)]
+    assert {found for found, _ in done} == {status}, done
+    return done[0][1]

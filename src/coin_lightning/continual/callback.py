@@ -279,6 +279,7 @@ class ContinualLoop(L.Callback):
             "task": experience.name,
             "steps": seen.steps,
             "samples": len(experience.task.train_samples) * experience.task.epochs if experience.task else 0,
+            "devices": processes.world_size(),
             "tokens": seen.tokens,
             "seconds": seconds,
             "loss_first": seen.loss_first,
