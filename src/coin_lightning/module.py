@@ -289,8 +289,8 @@ class ContinualMLLM(ModuleState):
         self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
     ) -> None:
         """As Lightning's, also where some gradients lie in pieces and others are whole."""
-        in_pieces = any(isinstance(weight, DTensor) for weight in self.trainable().values())
-        if not in_pieces or not gradient_clip_val or gradient_clip_algorithm == "value":
+        cut = any(isinstance(weight, DTensor) for weight in self.trainable().values())
+        if not cut or not gradient_clip_val or gradient_clip_algorithm == "value":
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
         else:
             clip_norm(self.trainable().values(), gradient_clip_val)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import lightning as L
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.optim import Optimizer
 
-from coin_lightning.sharding import all_like, average_gradients, like, same_everywhere, whole
+from coin_lightning.sharding import average_gradients, like, same_everywhere, whole
 
 
 class ShardedStrategy(ModelParallelStrategy):
@@ -84,7 +85,7 @@ class ShardedStrategy(ModelParallelStrategy):
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """What learns, whole."""
-        return {name: whole(weight.detach()) for name, weight in self._learning().items()}
+        return {name: whole(weight) for name, weight in self._learning().items()}
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Undo of it; the module has checked names and shapes."""
@@ -101,10 +102,7 @@ class ShardedStrategy(ModelParallelStrategy):
         """Undo of it."""
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-            parts = {
-                key: _each(lambda tensor, key=key: like(tensor, weights[key]), own)
-                for key, own in state["state"].items()
-            }
+            parts = {key: _each(partial(like, own=weights[key]), own) for key, own in state["state"].items()}
             optimizer.load_state_dict({**state, "state": parts})
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any | None = None) -> None:

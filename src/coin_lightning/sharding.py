@@ -19,11 +19,6 @@ from coin_lightning.errors import ConfigError
 Key = TypeVar("Key")
 
 
-def is_sharded(module: nn.Module) -> bool:
-    """Whether it lies in pieces, or a part of it does: then all processes compute, or none."""
-    return any(isinstance(part, FSDPModule) for part in module.modules())
-
-
 def shard(language_model: nn.Module, mesh: DeviceMesh, whole: Collection[nn.Parameter]) -> None:
     """Cut the layers of a language model into pieces, in place; nothing to do when that has been done.
 
@@ -39,7 +34,9 @@ def shard(language_model: nn.Module, mesh: DeviceMesh, whole: Collection[nn.Para
         return
     layers: Any = getattr(language_model, "layers", None)
     if not isinstance(layers, nn.ModuleList):
-        raise ConfigError(f"trainer.strategy: a {type(language_model).__name__} has no `layers` to shard; use trainer=ddp")
+        raise ConfigError(
+            f"trainer.strategy: a {type(language_model).__name__} has no `layers` to shard; use trainer=ddp"
+        )
     _refuse_integers(language_model)
     embeddings: Any = language_model.get_input_embeddings()  # type: ignore[operator]
     kept = {*whole, *embeddings.parameters()}
@@ -58,9 +55,25 @@ def _refuse_integers(module: nn.Module) -> None:
             )
 
 
+def in_pieces(tensor: Tensor) -> bool:
+    """Whether this process has a part of it only."""
+    return isinstance(tensor, DTensor) or hasattr(tensor, "ds_tensor")
+
+
 def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor, gathered where it lies in pieces; then all processes must ask for it."""
+    """All of a tensor without its history, gathered where it lies in pieces; then all processes must ask for it."""
+    if hasattr(tensor, "ds_tensor"):  # DeepSpeed's ZeRO 3
+        from deepspeed.zero import GatheredParameters
+
+        with GatheredParameters([tensor]):
+            return tensor.detach().clone()
+    tensor = tensor.detach()
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def remembered(tensor: Tensor) -> Tensor:
+    """A copy that does not change with it: of what this process has, or all of it where that changes place."""
+    return whole(tensor) if hasattr(tensor, "ds_tensor") else tensor.detach().clone()
 
 
 def like(tensor: Tensor, own: Tensor) -> Tensor:
@@ -87,9 +100,9 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         present = zeros[0].new_tensor([float(each.grad is not None) for each in group])
         flat = torch.cat([*(grad.flatten() for grad in zeros), present])
         dist.all_reduce(flat)
-        present = flat[-len(group) :].tolist()
+        counts = flat[-len(group) :].tolist()
         means = (flat[: -len(group)] / dist.get_world_size()).split([each.numel() for each in group])
-        for parameter, mean, count in zip(group, means, present, strict=True):
+        for parameter, mean, count in zip(group, means, counts, strict=True):
             parameter.grad = mean.view_as(parameter).clone() if count else None
 
 

@@ -118,7 +118,9 @@ def test_files_hold_whole_tensors_and_no_objects(ended, alone: Path, kind: str):
     kinds = {file.suffix for file in run.glob("task_*/**/*") if file.is_file()}
     assert kinds <= {".json", ".jsonl", ".safetensors", ".md"}
     for position in (1, 2):
-        mine, theirs = (json.loads(next(path.glob(f"task_0{position}*/train.json")).read_text()) for path in (alone, run))
+        mine, theirs = (
+            json.loads(next(path.glob(f"task_0{position}*/train.json")).read_text()) for path in (alone, run)
+        )
         for key in ("steps", "samples", "trainable_parameters", "checkpoint_bytes"):
             assert mine[key] == theirs[key]
 

@@ -14,11 +14,10 @@ from peft.utils import (
 )
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from coin_lightning.adapters.moelora import MoELoraConfig
 from coin_lightning.errors import RunError
-from coin_lightning.sharding import all_like, whole
+from coin_lightning.sharding import all_like, in_pieces, whole
 from coin_lightning.weight_files import read_safetensors
 from coin_lightning.whole_files import write_text
 
@@ -93,8 +92,8 @@ def _targets(targets: str | Sequence[str]) -> str | list[str]:
 
 def gathered(model: PeftModel) -> dict[str, Tensor]:
     """Those of the trained weights that lie in pieces over several processes, whole. All processes must ask."""
-    weights = {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
-    return {name: whole(weight) for name, weight in weights.items() if isinstance(weight, DTensor)}
+    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    return {name: whole(weight) for name, weight in weights.items() if in_pieces(weight)}
 
 
 def save_adapter(model: PeftModel, folder: Path, pieces: Mapping[str, Tensor] | None = None) -> int:

@@ -33,10 +33,11 @@ from coin_lightning.module import ContinualMLLM
 from coin_lightning.run_files import read_json
 from coin_lightning.seeding import seed_everything, seed_rank
 from coin_lightning.sharded_strategy import in_step
-from coin_lightning.sharding import whole
+from coin_lightning.sharding import remembered, whole
 from coin_lightning.task_progress import TaskProgress
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.whole_files import write_json
+from coin_lightning.zero_strategy import ZeroStrategy
 
 STATE = "method_state.safetensors"
 MEMORY = "memory.json"
@@ -213,7 +214,7 @@ class ContinualLoop(L.Callback):
         """
         module = _module(pl_module)
         if not self._checked:
-            check_optimizer(module, trainer.optimizers)
+            check_optimizer(module, trainer.optimizers, flat=isinstance(trainer.strategy, ZeroStrategy))
             self._checked = True
         check_step(self._current().name, trainer.global_step, optimizer, self._rates)
         if self._still:
@@ -224,7 +225,7 @@ class ContinualLoop(L.Callback):
         """Remember the weights, to prove later that they moved; each rank draws its own numbers from here on."""
         self.interruption.install()  # Lightning has put its own handlers there behind `setup`
         module = _module(pl_module)
-        self._before = {name: parameter.detach().clone() for name, parameter in module.trainable().items()}
+        self._before = {name: remembered(weight) for name, weight in module.trainable().items()}
         self._still = set(self._before)
         self._started = time.monotonic() - self._earlier
         seed_rank(self.seed + self._current().position, trainer.global_rank)

@@ -41,7 +41,7 @@ def check_learned(task: InstructionTask, module: ContinualMLLM, ranks: int) -> N
 
 def moved(module: ContinualMLLM, before: Mapping[str, Tensor]) -> set[str]:
     """Names of trainable tensors that are not what they were before."""
-    pairs = {name: (whole(weight.detach()), whole(before[name])) for name, weight in module.trainable().items()}
+    pairs = {name: (whole(weight), whole(before[name])) for name, weight in module.trainable().items()}
     return {name for name, (now, then) in pairs.items() if not torch.equal(now, then)}
 
 
