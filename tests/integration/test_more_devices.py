@@ -1,6 +1,6 @@
 """One process, two with whole models, two with a sharded one: the same steps on the same samples, and the same end.
 
-21 samples in steps of four: the last step has one, which only one of two processes can learn from.
+13 samples in steps of four: the last step has one, which only one of two processes can learn from.
 """
 
 import json
@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ranks import together
+from ranks import srun, together, torchrun
 from small_coin import overrides, write_suite
 
 pytestmark = pytest.mark.ddp
@@ -25,12 +25,14 @@ RANKS = {
     "sharded": ["trainer=fsdp", "trainer.strategy.trainable=sharded", *TWO],
 }
 
+KILLS = {"ddp": [(2, "train", 3)], "fsdp": [(2, "train", 3), (2, "predict", 2)], "sharded": [(2, "train", 3)]}
+"""For `probes.KillAt`: position, moment and step; the checkpoint is from step 2."""
 SHARED = {1: ["trainer.accelerator=cpu", "batches.size=2"], 2: ["trainer=fsdp", *TWO]}
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_suite(tmp_path_factory.mktemp("devices") / "suite", train=21, test=5)
+    return write_suite(tmp_path_factory.mktemp("devices") / "suite", train=13, test=5)
 
 
 @pytest.fixture(scope="module")
@@ -71,22 +73,42 @@ def distances(one: Path, other: Path) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def ended(place, command):
-    """Run folder of a kind, killed with SIGKILL in the middle of the second task and then brought to its end."""
+    """Run folder of a kind, killed with SIGKILL at one or two moments and then brought to its end."""
     found: dict[str, Path] = {}
 
     def of(kind: str) -> Path:
         if kind not in found:
-            argv = command(f"devices_{kind}", *RANKS[kind])
-            killed = together(place, [*argv, *place.kill(2, "train", 3)])
-            assert [status for status, _ in killed] == [-signal.SIGKILL] * 2, killed
-            found[kind] = place.folder / f"devices_{kind}"
-            assert (found[kind] / "task_02_imagenet" / "last.ckpt").exists()
-            done = together(place, argv)
-            assert [status for status, _ in done] == [0, 0], done[0][1] + done[1][1]
-            assert done[1][1].strip() == ""
+            name = f"devices_{kind}"
+            argv = command(name, *RANKS[kind], *pieces(place, kind))
+            for moment in KILLS[kind]:
+                start(place, [*argv, *place.kill(*moment)], 2, -signal.SIGKILL)
+                if kind == "fsdp" and moment[1] == "train":
+                    refuse_one_process(place, name, command(name, *SHARED[1]))
+            start(place, argv, 2, 0, srun if kind == "sharded" else torchrun)
+            found[kind] = place.folder / name
         return found[kind]
 
     return of
+
+
+def pieces(place, kind: str) -> list[str]:
+    return ["+callbacks.pieces._target_=probes.Pieces", f"+callbacks.pieces.folder={place.folder}/pieces_{kind}"]
+
+
+def start(place, argv: list[str], processes: int, status: int, launcher=torchrun) -> str:
+    """What the first of so many processes prints; all end with the status, and the others say nothing."""
+    done = together(place, argv, launcher) if processes > 1 else [place.runs.run(argv)]
+    assert {found for found, _ in done} == {status}, done
+    assert status or not any(text.strip() for _, text in done[1:])
+    return done[0][1]
+
+
+def refuse_one_process(place, name: str, argv: list[str]) -> None:
+    """A task that two began; nothing of it changes."""
+    before = {file: file.read_bytes() for file in (place.folder / name).rglob("*") if file.is_file()}
+    text = start(place, argv, 1, 1)
+    assert "task_02_imagenet/last.ckpt: the task was begun by 2 processes and cannot be continued by 1" in text
+    assert {file: file.read_bytes() for file in before} == before
 
 
 def test_the_weights_have_moved(alone: Path):
@@ -135,19 +157,28 @@ def test_a_run_goes_on_between_tasks_with_another_number_of_processes(place, com
     assert [task["devices"] for task in trained] == [first, then]
 
 
-def test_a_task_in_its_middle_is_not_continued_by_another_number_of_processes(place, command):
-    name = "devices_begun"
-    start(place, command(name, *SHARED[2], *place.kill(1, "train", 3)), 2, -signal.SIGKILL)
-    before = {file: file.read_bytes() for file in (place.folder / name).rglob("*") if file.is_file()}
-    text = start(place, command(name, *SHARED[1]), 1, 1)
-    assert "task_01_scienceqa/last.ckpt: the task was begun by 2 processes and cannot be continued by 1" in text
-    text = start(place, command(name, "protocol.global_batch=null", *SHARED[1]), 1, 1)
-    assert "protocol.global_batch: 4 -> None" in text
-    assert {file: file.read_bytes() for file in before} == before
+def test_each_process_holds_half_of_the_layers(place, ended):
+    """Of a layer's frozen numbers, or of all; what learns is whole or half, the projector always whole."""
+    held = {}
+    for kind in RANKS:
+        ended(kind)
+        held[kind] = [json.loads((place.folder / f"pieces_{kind}" / f"{rank}.json").read_text()) for rank in (0, 1)]
+    (all_of_it, _) = held["ddp"]
+    for rank in (0, 1):
+        assert held["ddp"][rank] == all_of_it
+        assert held["fsdp"][rank] == {**all_of_it, "layers": all_of_it["layers"] // 2}
+        assert held["sharded"][rank] == {**held["fsdp"][rank], "adapter": all_of_it["adapter"] // 2}
 
 
-def start(place, argv: list[str], processes: int, status: int) -> str:
-    """What the first of so many processes prints; all end with the status."""
-    done = together(place, argv) if processes > 1 else [place.runs.run(argv)]
-    assert {found for found, _ in done} == {status}, done
-    return done[0][1]
+def test_what_methods_keep_does_not_depend_on_the_processes(place, command):
+    """Slots that grow between tasks, prototypes over all samples and importances of an odd number of them."""
+    more = ["method=hide_llava", "+plugin=ewc", "plugin.ewc.fisher_samples=5", "plugin.ewc.weight=10"]
+    start(place, command("methods_alone", *ALONE, *more), 1, 0)
+    start(place, command("methods_fsdp", *RANKS["fsdp"], *more), 2, 0)
+    found = distances(place.folder / "methods_alone", place.folder / "methods_fsdp")
+    state = load_file(place.folder / "methods_alone" / "task_02_imagenet" / "method_state.safetensors")
+    assert len([value for value in state.values() if value.any()]) > 3
+    assert max(found.values()) < 1e-5
+    for file in sorted((place.folder / "methods_alone").glob("task_*/records/*.jsonl")):
+        other = place.folder / "methods_fsdp" / file.relative_to(place.folder / "methods_alone")
+        assert other.read_bytes() == file.read_bytes()
