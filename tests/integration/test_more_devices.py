@@ -22,11 +22,9 @@ TWO = ["trainer.accelerator=cpu", "trainer.devices=2", "batches.size=2"]
 RANKS = {
     "ddp": ["trainer=ddp", *TWO],
     "fsdp": ["trainer=fsdp", *TWO],
-    "sharded": ["trainer=fsdp", "trainer.strategy.trainable=sharded", *TWO],
+    "sharded": ["trainer=fsdp", "trainer.strategy.trainable=sharded", *TWO, "batches.size=1"],  # two batches to a step
 }
 
-KILLS = {"ddp": [(2, "train", 3)], "fsdp": [(2, "train", 3), (2, "predict", 2)], "sharded": [(2, "train", 3)]}
-"""For `probes.KillAt`: position, moment and step; the checkpoint is from step 2."""
 SHARED = {1: ["trainer.accelerator=cpu", "batches.size=2"], 2: ["trainer=fsdp", *TWO]}
 
 
@@ -73,17 +71,17 @@ def distances(one: Path, other: Path) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def ended(place, command):
-    """Run folder of a kind, killed with SIGKILL at one or two moments and then brought to its end."""
+    """Run folder of a kind, killed with SIGKILL behind a checkpoint and then brought to its end."""
     found: dict[str, Path] = {}
 
     def of(kind: str) -> Path:
         if kind not in found:
             name = f"devices_{kind}"
             argv = command(name, *RANKS[kind], *pieces(place, kind))
-            for moment in KILLS[kind]:
-                start(place, [*argv, *place.kill(*moment)], 2, -signal.SIGKILL)
-                if kind == "fsdp" and moment[1] == "train":
-                    refuse_one_process(place, name, command(name, *SHARED[1]))
+            start(place, [*argv, *place.kill(2, "train", 3)], 2, -signal.SIGKILL)
+            if kind == "fsdp":
+                refuse_one_process(place, name, command(name, *SHARED[1]))
+                stop_in_step(place, argv)
             start(place, argv, 2, 0, srun if kind == "sharded" else torchrun)
             found[kind] = place.folder / name
         return found[kind]
@@ -101,6 +99,12 @@ def start(place, argv: list[str], processes: int, status: int, launcher=torchrun
     assert {found for found, _ in done} == {status}, done
     assert status or not any(text.strip() for _, text in done[1:])
     return done[0][1]
+
+
+def stop_in_step(place, argv: list[str]) -> None:
+    """One process is asked to end while it answers: the others are not left in the middle of a batch."""
+    values = {"_target_": "probes.SignalAt", "position": 2, "moment": "predict", "step": 2, "number": 15, "rank": 1}
+    start(place, [*argv, *(f"+callbacks.signal.{key}={value}" for key, value in values.items())], 2, 143)
 
 
 def refuse_one_process(place, name: str, argv: list[str]) -> None:
@@ -174,7 +178,7 @@ def test_what_methods_keep_does_not_depend_on_the_processes(place, command):
     """Slots that grow between tasks, prototypes over all samples and importances of an odd number of them."""
     more = ["method=hide_llava", "+plugin=ewc", "plugin.ewc.fisher_samples=5", "plugin.ewc.weight=10"]
     start(place, command("methods_alone", *ALONE, *more), 1, 0)
-    start(place, command("methods_fsdp", *RANKS["fsdp"], *more), 2, 0)
+    start(place, command("methods_fsdp", *RANKS["fsdp"], *more, "batches.size=1"), 2, 0)
     found = distances(place.folder / "methods_alone", place.folder / "methods_fsdp")
     state = load_file(place.folder / "methods_alone" / "task_02_imagenet" / "method_state.safetensors")
     assert len([value for value in state.values() if value.any()]) > 3

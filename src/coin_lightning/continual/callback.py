@@ -262,14 +262,19 @@ class ContinualLoop(L.Callback):
         context = self._context(trainer, module)
         for method in module.methods.values():
             method.after_experience(context)
-        pieces = gathered(module.peft)  # by all processes
+        pieces, tokens = gathered(module.peft), sum(processes.gather(module.progress.tokens))  # by all processes
         if trainer.is_global_zero:
-            self._save(module, experience, seconds, pieces)
+            self._save(module, experience, seconds, pieces, tokens)
         trainer.strategy.barrier()
         self._loaded = experience.position
 
     def _save(
-        self, module: ContinualMLLM, experience: Experience, seconds: float, pieces: Mapping[str, torch.Tensor]
+        self,
+        module: ContinualMLLM,
+        experience: Experience,
+        seconds: float,
+        pieces: Mapping[str, torch.Tensor],
+        tokens: int,
     ) -> None:
         folder, seen = experience.folder, module.progress
         size = save_adapter(module.peft, folder / "adapter", pieces)
@@ -281,7 +286,7 @@ class ContinualLoop(L.Callback):
             "steps": seen.steps,
             "samples": len(experience.task.train_samples) * experience.task.epochs if experience.task else 0,
             "devices": processes.world_size(),
-            "tokens": seen.tokens,
+            "tokens": tokens,
             "seconds": seconds,
             "loss_first": seen.loss_first,
             "loss_last": seen.loss_last,
@@ -331,12 +336,15 @@ class ContinualLoop(L.Callback):
     def on_predict_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Stop when asked to: the answers before this batch are on disk.
+        """Stop when asked to: the answers before this batch are on disk. Processes that answer in step stop together.
 
         Raises:
             Stopped: the process was asked to end.
         """
-        self.interruption.check()
+        if not in_step(trainer.strategy):
+            self.interruption.check()
+        elif trainer.strategy.reduce_boolean_decision(self.interruption.received is not None, all=False):
+            self.interruption.stop()
 
     def _score(
         self, experience: Experience, tasks: list[Any], writer: AnswerWriter, seconds: float, ranks: int
