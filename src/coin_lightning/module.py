@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from coin_lightning.adapters.routing import slot_layers, slot_weights
-from coin_lightning.adapters.targets import put_adapter
+from coin_lightning.adapters.targets import adapter_weights, put_adapter
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.methods.base import Method
@@ -212,9 +212,8 @@ class ContinualMLLM(ModuleState):
         self.backbone.in_step = in_step(self.trainer.strategy)
         if self.device_mesh is None:
             return
-        learning = self.trainable()
-        cut: Any = getattr(self.trainer.strategy, "trainable", "whole") == "sharded"
-        kept = [weight for name, weight in learning.items() if not cut or part_of(name) != "adapter"]
+        cut = getattr(self.trainer.strategy, "trainable", "whole") == "sharded"
+        kept = [weight for weight in adapter_weights(self.peft) if not (cut and weight.requires_grad)]
         shard(self.backbone.language_model, self.device_mesh["data_parallel"], kept)
 
     def on_fit_start(self) -> None:

@@ -25,7 +25,7 @@ def shard(language_model: nn.Module, mesh: DeviceMesh, whole: Collection[nn.Para
     Args:
         language_model: a decoder with `layers`.
         mesh: of one dimension, of the devices that share it.
-        whole: parameters of which each device keeps all, beside embeddings.
+        whole: parameters within it of which each device keeps all, beside embeddings.
 
     Raises:
         ConfigError: it has no `layers`, or a frozen weight that cannot be cut, as quantised ones.

@@ -186,3 +186,10 @@ def test_what_methods_keep_does_not_depend_on_the_processes(place, command):
     for file in sorted((place.folder / "methods_alone").glob("task_*/records/*.jsonl")):
         other = place.folder / "methods_fsdp" / file.relative_to(place.folder / "methods_alone")
         assert other.read_bytes() == file.read_bytes()
+
+
+def test_an_adapter_that_does_not_learn_stays_whole(place, command):
+    """L2P's: it is saved with the others, and nobody gathers it."""
+    start(place, command("l2p_fsdp", *RANKS["fsdp"], "method=l2p", "data.limit_train=4", tasks="imagenet"), 2, 0)
+    saved = load_file(place.folder / "l2p_fsdp" / "task_01_imagenet" / "adapter" / "adapter_model.safetensors")
+    assert {tuple(value.shape) for name, value in saved.items() if "q_proj.lora_A" in name} == {(1, 32)}
