@@ -33,8 +33,11 @@ class ShardedStrategy(ModelParallelStrategy):
     def __init__(
         self, trainable: Literal["whole", "sharded"] = "whole", process_group_backend: str | None = None
     ) -> None:
+        both = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else None  # what is decided is told on the CPU
         super().__init__(
-            tensor_parallel_size=1, save_distributed_checkpoint=False, process_group_backend=process_group_backend
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
+            process_group_backend=process_group_backend or both,
         )
         self.trainable = trainable
         self._accumulates = False
