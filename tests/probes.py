@@ -14,11 +14,13 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import CSVLogger
 from peft.tuners.tuners_utils import BaseTunerLayer
+from torch.distributed.tensor import DTensor
 
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import JudgeError
 from coin_lightning.evaluation.judges.base import Judge, JudgeRequest, Reply
+from coin_lightning.module import part_of
 
 _kept: list[Any] = []  # everything whose id() is written down stays alive, so that no id comes twice
 
@@ -266,6 +268,24 @@ class Gradients(L.Callback):
                 save_file({name: grad.contiguous() for name, grad in grads.items() if grad is not None}, file)
 
         trainer.optimizers[0].register_step_post_hook(write)  # the gradients come within the step
+
+
+class Pieces(L.Callback):
+    """Writes `<folder>/<rank>.json`: how many numbers this process holds of each part of the model while it learns."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Count."""
+        held: dict[str, int] = {}
+        for name, weight in pl_module.named_parameters():
+            decoder = ".language_model." in name and ".embed_tokens." not in name
+            part = part_of(name) if weight.requires_grad else "layers" if decoder else "rest"
+            own = weight.to_local() if isinstance(weight, DTensor) else weight
+            held[part] = held.get(part, 0) + own.numel()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / f"{trainer.global_rank}.json").write_text(json.dumps(held))
 
 
 class SignalAt(L.Callback):

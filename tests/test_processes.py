@@ -42,13 +42,35 @@ def test_ranks_drop_other_inputs(place, ranked):
     assert not torch.equal(*states)
 
 
-def test_devices_without_a_launcher_are_refused_with_the_command(place):
-    command = place.command("alone", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", tasks="imagenet")
-    status, text = place.runs.run(command)
+DEVICES = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+
+
+def test_devices_alone_start_their_processes_and_hand_on_their_end(place, ranked):
+    """A signal that one of them gets ends all behind the same step; the same job goes on from there."""
+    command = ranked.command("by_itself")
+    values = {"_target_": "probes.SignalAt", "position": 1, "moment": "train", "step": 3, "number": 15, "rank": 1}
+    status, text = place.runs.run([*command, *(f"+callbacks.signal.{key}={value}" for key, value in values.items())])
+    assert status == 143, text
+    assert (place.folder / "by_itself" / "task_01_scienceqa" / "last.ckpt").exists()
+    done = together(place, command)
+    assert [status for status, _ in done] == [0, 0], done
+    assert results(place.folder / "by_itself") == results(ranked.undisturbed)
+
+
+def test_processes_on_other_machines_are_refused_with_the_command(place):
+    status, text = place.runs.run(place.command("unstarted", *DEVICES, "+trainer.num_nodes=2", tasks="imagenet"))
     assert status == 1
-    assert "trainer.devices=2 makes 2 processes, but this one was started alone" in text
-    assert "torchrun --nproc-per-node 2 -m coin_lightning backbone=tiny" in text
-    assert not (place.folder / "alone" / "config.yaml").exists()
+    assert "trainer.devices=2 makes 4 processes, but this one was started alone (trainer.num_nodes=2: nobody" in text
+    assert "torchrun --nnodes 2 --rdzv-endpoint HOST:PORT --nproc-per-node 2 -m coin_lightning backbone=tiny" in text
+    assert not (place.folder / "unstarted" / "config.yaml").exists()
+
+
+def test_a_member_of_a_sweep_starts_no_others(place, tmp_path):
+    words = [word for word in place.command("unused", *DEVICES, tasks="imagenet") if not word.startswith("run_dir=")]
+    status, text = place.runs.run(["-m", *words, f"paths.runs={tmp_path}"])
+    assert status == 1
+    assert "this one was started alone (a member of a sweep has not a command of its own" in text
+    assert not list(tmp_path.rglob("config.yaml"))
 
 
 def test_processes_that_the_trainer_does_not_use_are_refused(place):

@@ -9,16 +9,19 @@ import torch
 import torch.nn.functional as F
 from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from coin_lightning.adapters.routing import slot_layers, slot_weights
-from coin_lightning.adapters.targets import put_adapter
+from coin_lightning.adapters.targets import adapter_weights, put_adapter
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.methods.base import Method
 from coin_lightning.methods.step import Inputs, StepOutput
 from coin_lightning.module_state import ModuleState
 from coin_lightning.objectives.cross_entropy import CrossEntropy
+from coin_lightning.sharded_strategy import in_step
+from coin_lightning.sharding import clip_norm, shard
 from coin_lightning.task_progress import TaskProgress, images_in
 
 PROJECTOR = "modules_to_save"
@@ -39,9 +42,10 @@ class ContinualMLLM(ModuleState):
         projector: `carried` from task to task and trained, `reinitialised` (trained, but every task after the first
             starts from random weights, as the reference code does; `coin_reference.md` section 2) or `frozen`.
         projector_lr: learning rate of the projector; null means the optimizer's own.
-        loss_weighting: `exact` counts every answer token of an optimizer step alike, however the step is cut into
-            batches and ranks; `micro_batch` is the mean over batches of the means over their tokens, divided by the
-            accumulation also where the last step of an epoch has fewer batches, as in the published code.
+        loss_weighting: `exact` counts every answer token of an optimizer step alike, and in what methods add every
+            sample, however the step is cut into batches and ranks; `micro_batch` is the mean over batches of the means
+            over their tokens, divided by the accumulation also where the last step of an epoch has fewer batches, as in
+            the published code.
         plugins: algorithms beside the method, by name; their hooks follow its own, in this order.
         objective: token losses `[n]` from logits and targets.
         tasks: names of what will be learned, in order.
@@ -203,6 +207,15 @@ class ContinualMLLM(ModuleState):
         parts = [part for method in self.methods.values() if (part := method.loss(step, batch)) is not None]
         return torch.stack(parts).sum() if parts else None
 
+    def configure_model(self) -> None:
+        """Lay the frozen model out over the devices, if the trainer's strategy has a mesh of them; once."""
+        self.backbone.in_step = in_step(self.trainer.strategy)
+        if self.device_mesh is None:
+            return
+        cut = getattr(self.trainer.strategy, "trainable", "whole") == "sharded"
+        kept = [weight for weight in adapter_weights(self.peft) if not (cut and weight.requires_grad)]
+        shard(self.backbone.language_model, self.device_mesh["data_parallel"], kept)
+
     def on_fit_start(self) -> None:
         """Training mode for everything, the tower included: Lightning warns of other parts before the next hook.
 
@@ -219,8 +232,8 @@ class ContinualMLLM(ModuleState):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of the batch's answer tokens, weighted for its optimizer step, plus what the method adds.
 
-        `step_targets` and `step_batches` of the batch are the answer tokens and the batches of its optimizer step in
-        this process (see `TrainLoader`).
+        `samples`, `step_targets` and `step_samples` of the batch are its own samples, and the answer tokens and the
+        samples of its optimizer step in this process (see `TrainLoader`).
 
         Raises:
             RunError: the loss is not finite.
@@ -240,16 +253,22 @@ class ContinualMLLM(ModuleState):
 
     def _weighted(self, total: Tensor, targets: int, extra: Tensor | None, batch: dict[str, Any]) -> Tensor:
         """Undo what follows, the division by the accumulation and the mean over ranks, where they weigh wrongly."""
+        own, divided = batch["samples"], self.trainer.accumulate_grad_batches
         if self.loss_weighting == "micro_batch":
-            loss = total / max(targets, 1)
-            return loss if extra is None else loss + extra
-        count = torch.tensor(float(batch["step_targets"]), device=total.device)
+            (learning,) = self._mean_over_ranks(float(own > 0))
+            loss = total / max(targets, 1) if extra is None else total / max(targets, 1) + extra
+            return loss * float(own > 0) / learning
+        total = total * float(own > 0)
+        tokens, samples = self._mean_over_ranks(float(batch["step_targets"]), float(batch["step_samples"]))
+        loss = total * divided / tokens.clamp(min=1.0)
+        return loss if extra is None else loss + extra * (divided * own / samples)
+
+    def _mean_over_ranks(self, *values: float) -> Tensor:
+        means = torch.tensor(values, device=self.device)
         if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(count)
-            count = count / torch.distributed.get_world_size()
-        divided = self.trainer.accumulate_grad_batches
-        loss = total * divided / count.clamp(min=1.0)
-        return loss if extra is None else loss + extra * divided / batch["step_batches"]
+            torch.distributed.all_reduce(means)
+            means /= torch.distributed.get_world_size()
+        return means
 
     def _no_gradient_of_projector(self) -> Tensor:
         """Zero that depends on the projector: DDP waits for its gradient also where no sample has an image."""
@@ -264,6 +283,16 @@ class ContinualMLLM(ModuleState):
         """Pass on to the methods: gradients are summed up, synchronised and unscaled, and not clipped yet."""
         for method in self.methods.values():
             method.before_step(self)
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+    ) -> None:
+        """As Lightning's, also where some gradients lie in pieces and others are whole."""
+        cut = any(isinstance(weight, DTensor) for weight in self.trainable().values())
+        if not cut or not gradient_clip_val or gradient_clip_algorithm == "value":
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        else:
+            clip_norm(self.trainable().values(), gradient_clip_val)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """Step, then pass on to the methods: before any callback saves, and once per step also when accumulating."""
@@ -306,11 +335,12 @@ class ContinualMLLM(ModuleState):
     # answering
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """Answers of a batch: `ids` and `answers`."""
+        """Answers of a batch: `ids` and `answers`; none of a spare one, of which the watchers see no real token."""
+        spare = batch.get("spare", False)
 
         def watch(real: Tensor) -> None:
             for watcher in self.watchers:
-                watcher(real)
+                watcher(torch.zeros_like(real) if spare else real)
 
         with self._routed(batch):
             inputs, images = self._inputs(batch, None, batch["attention_mask"])
@@ -319,7 +349,7 @@ class ContinualMLLM(ModuleState):
             answers = self.backbone.answer(
                 inputs.ids, inputs.mask, batch["max_new_tokens"], images, inputs.layout, inputs.prefix, watch
             )
-        return {"ids": batch["ids"], "answers": answers}
+        return {"ids": [], "answers": []} if spare else {"ids": batch["ids"], "answers": answers}
 
 
 def part_of(name: str) -> str:

@@ -12,6 +12,7 @@ from coin_lightning import processes
 from coin_lightning.errors import RunError
 from coin_lightning.methods.base import Method
 from coin_lightning.seeding import random_state, restore_random_state
+from coin_lightning.sharding import whole
 from coin_lightning.task_progress import DIVERGED, TaskProgress
 
 
@@ -44,7 +45,7 @@ class ModuleState(L.LightningModule):
         Raises:
             RunError: a trainable weight is not finite.
         """
-        wrong = [name for name, weight in self.trainable().items() if not torch.isfinite(weight).all()]
+        wrong = [name for name, weight in self.trainable().items() if not torch.isfinite(whole(weight)).all()]
         if wrong:
             raise RunError(
                 f"training diverged: {len(wrong)} trainable tensors are not finite behind step {self.progress.steps} "

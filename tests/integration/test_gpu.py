@@ -63,3 +63,24 @@ def test_goes_on_after_a_kill(place, on_gpu: Path):
     file = Path("task_02_textvqa", "adapter", "adapter_model.safetensors")
     one, two = load_file(on_gpu / file), load_file(place.folder / "gpu_killed" / file)
     assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+
+
+@pytest.mark.parametrize("kind", ["fsdp", "deepspeed_zero2", "deepspeed_zero3"])
+def test_a_model_over_all_devices_ends_where_one_device_does(place, kind: str):
+    """Of all GPUs of the machine; the command starts its processes."""
+    more = []
+    if kind != "fsdp":
+        pytest.importorskip("deepspeed")
+        more = ["~callbacks.checkpoint"]
+    count = torch.cuda.device_count()
+    size = f"batches.size={max(4 // count, 1)}"
+    same = ["+backbone.dtype=bfloat16", "adapter.dropout=0.0", *more]
+    argv = place.command(f"gpu_{kind}", f"trainer={kind}", size, *same, tasks="imagenet,textvqa")
+    status, text = run(place, argv)
+    assert status == 0, text
+    status, text = run(place, settings(place, f"gpu_one_{kind}", "adapter.dropout=0.0", *more))
+    assert status == 0, text
+    file = Path("task_02_textvqa", "adapter", "adapter_model.safetensors")
+    one, many = (load_file(place.folder / name / file) for name in (f"gpu_one_{kind}", f"gpu_{kind}"))
+    assert {name: value.shape for name, value in one.items()} == {name: value.shape for name, value in many.items()}
+    assert all(torch.allclose(one[name], many[name], atol=1e-2) for name in one)

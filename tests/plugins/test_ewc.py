@@ -29,7 +29,7 @@ class Here:
 
     def batches(self, samples, batch_size):
         for start in range(0, len(samples), batch_size):
-            yield self.data.encoder.train_batch(samples[start : start + batch_size])
+            yield {**self.data.encoder.train_batch(part := samples[start : start + batch_size]), "samples": len(part)}
 
     def forward(self, batch):
         return self.module(batch)

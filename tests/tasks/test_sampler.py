@@ -38,12 +38,19 @@ def test_each_sample_comes_once_an_epoch(count, size):
 def test_ranks_share_the_samples_and_take_equal_steps(count, world):
     shares = [batches(count, 4, rank=rank, world=world) for rank in range(world)]
     assert {len(share) for share in shares} == {-(-count // (4 * world))}
-    assert {len(batch) for share in shares for batch in share} == {4}
-    samples = sorted(chain(*chain(*shares)))
-    assert set(samples) == set(range(count))
-    assert len(samples) == -(-count // (4 * world)) * 4 * world  # only what is needed to fill up is repeated
-    if count >= 4 * world:
-        assert max(samples.count(sample) for sample in set(samples)) <= 2
+    samplers = [LengthBucketSampler(lengths(count), 4, "k", rank, world) for rank in range(world)]
+    own = [share[:-1] if sampler.borrows else share for share, sampler in zip(shares, samplers, strict=True)]
+    assert sorted(chain(*chain(*own))) == list(range(count))  # each once, nothing is repeated
+    assert [sampler.samples_per_epoch() for sampler in samplers] == [len([*chain(*share)]) for share in own]
+    assert all(share[-1] for share in shares)  # a rank that borrows has something to compute, too
+
+
+@pytest.mark.parametrize(("count", "borrowing"), [(16, []), (17, [1, 2, 3]), (19, [3]), (20, []), (2, [2, 3])])
+def test_a_rank_without_a_sample_in_the_last_batch_borrows_one(count, borrowing):
+    shares = [batches(count, 4, rank=rank, world=4) for rank in range(4)]
+    samplers = [LengthBucketSampler(lengths(count), 4, "k", rank, 4) for rank in range(4)]
+    assert [rank for rank, sampler in enumerate(samplers) if sampler.borrows] == borrowing
+    assert all(shares[rank][-1] == [shares[0][-1][0]] for rank in borrowing)
 
 
 def test_skipped_batches_are_left_out_of_the_next_pass_only():

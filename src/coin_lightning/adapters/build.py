@@ -1,7 +1,7 @@
 """Adapter settings by the names that experiments sweep: `rank`, `alpha`, `num_experts`; and adapter weights on disk."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from coin_lightning.adapters.moelora import MoELoraConfig
 from coin_lightning.errors import RunError
+from coin_lightning.sharding import all_like, in_pieces, whole
 from coin_lightning.weight_files import read_safetensors
 from coin_lightning.whole_files import write_text
 
@@ -89,13 +90,25 @@ def _targets(targets: str | Sequence[str]) -> str | list[str]:
     return targets if isinstance(targets, str) else list(targets)
 
 
-def save_adapter(model: PeftModel, folder: Path) -> int:
+def gathered(model: PeftModel) -> dict[str, Tensor]:
+    """Those of the trained weights that lie in pieces over several processes, whole. All processes must ask."""
+    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    return {name: whole(weight) for name, weight in weights.items() if in_pieces(weight)}
+
+
+def save_adapter(model: PeftModel, folder: Path, pieces: Mapping[str, Tensor] | None = None) -> int:
     """Write the adapters in PEFT's format (safetensors and JSON) and return their size in bytes.
 
     The one named `default` goes into the folder itself, any other into a folder of its name below. `README.md` says how
     they are loaded; it takes the place of the card that PEFT writes.
+
+    Args:
+        model: with the adapters.
+        folder: made when missing.
+        pieces: from `gathered`; default: none lies in pieces.
     """
-    model.save_pretrained(str(folder), save_embedding_layers=False)
+    state = {**model.state_dict(), **(pieces or {})}
+    model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state)
     config = model.peft_config["default"]
     kind, base = PeftType(config.peft_type).value, config.base_model_name_or_path
     module = type(model.get_base_model()).__module__
@@ -124,14 +137,14 @@ def _load_one(model: PeftModel, name: str, folder: Path, remedy: str) -> None:
         raise RunError(f"{folder}: holds a {saved} adapter, the run uses {own}; check adapter and method")
     file = folder / SAFETENSORS_WEIGHTS_NAME
     weights = read_safetensors(file, "adapter", remedy, RunError)
-    expected = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False).keys()
-    missing, unexpected = sorted(expected - weights.keys()), sorted(weights.keys() - expected)
+    expected = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    missing, unexpected = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
     if missing or unexpected:
         raise RunError(
             f"{file}: adapter does not fit the model; missing {missing[:3]}, unexpected {unexpected[:3]}; {remedy}"
         )
     try:
-        set_peft_model_state_dict(model, weights, adapter_name=name)
+        set_peft_model_state_dict(model, all_like(weights, expected), adapter_name=name)
     except RuntimeError as error:
         raise RunError(f"{file}: adapter cannot be loaded ({error}); {remedy}") from error
 

@@ -49,6 +49,13 @@ def put_adapter(model: nn.Module, language_model: nn.Module, config: PeftConfig)
     return wrapped
 
 
+def adapter_weights(model: nn.Module) -> list[nn.Parameter]:
+    """What adapters have added to the layers of a model, whether it learns now or not."""
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    parts = [getattr(layer, name, None) for layer in layers for name in layer.adapter_layer_names]
+    return [weight for part in parts if isinstance(part, nn.Module) for weight in part.parameters()]
+
+
 def _narrow(config: Any, model: nn.Module, scope: str) -> None:
     targets = getattr(config, "target_modules", None)
     if targets is None:

@@ -79,6 +79,9 @@ class Backbone(nn.Module):
         boxes: `frame` and `numbers` of the boxes that the model reads and writes (`box_formats.BoxFormat`); what is not
             given follows from `image_frame` and `prompt`.
 
+    Attributes:
+        in_step: the model lies in pieces in several processes, which must compute each token of an answer together.
+
     Raises:
         ConfigError: the family does not know this frame, or a turn does not end with one token.
     """
@@ -104,6 +107,7 @@ class Backbone(nn.Module):
         self.prompt = prompt
         self.name = name
         self.max_length = max_length
+        self.in_step = False
         self._plain_text = PlainTextTokenizer(tokenizer)
         self._tower_keys: dict[str, str] = {}
         self.end_id: int = self.end_of_turn_id()
@@ -364,7 +368,8 @@ class Backbone(nn.Module):
 
         def watch(all_ids: Tensor, scores: Any, **_: Any) -> Tensor:
             finished = (all_ids[:, width:] == self.end_id).any(dim=1)
-            on_step(~finished.unsqueeze(1))
+            full = all_ids.shape[1] - width >= max_new_tokens  # in step with others there may be passes behind the last
+            on_step((~finished & (not full)).unsqueeze(1))
             return finished
 
         with self._prefixed(prefix):
@@ -375,6 +380,7 @@ class Backbone(nn.Module):
                 do_sample=False,
                 num_beams=1,
                 stopping_criteria=[watch],
+                synced_gpus=self.in_step,
                 **_encoded(images),
                 **(layout or {}),
             )

@@ -23,6 +23,7 @@ from coin_lightning.cli.places import check_places
 from coin_lightning.cli.report import add_bounds
 from coin_lightning.cli.trainers import accumulation, check_processes
 from coin_lightning.continual.bounds import find_bounds
+from coin_lightning.continual.devices import check_devices
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.loop import run_sequence
 from coin_lightning.continual.plan import make_plan
@@ -66,6 +67,7 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
     if not processes.decide(partial(_is_complete, run, resolved)):
         with run.working():
             processes.decide(partial(run.claim, resolved))
+            processes.decide(partial(_check_devices, config, scenario, run))
             _continue(config, resolved, scenario, run, console, judge, interruption)
     elif processes.is_first() and _wanted(config):
         add_bounds(run, _wanted(config))
@@ -78,6 +80,12 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
             write_report(run.path)
         console.print(final_summary(run.path))
     return report
+
+
+def _check_devices(config: DictConfig, scenario: Scenario, run: RunDir) -> None:
+    devices, tasks = processes.world_size(), scenario.train_tasks.values()
+    batches = {task.name: task.batch_size * accumulation(config, task) * devices for task in tasks}
+    check_devices(run, batches, devices, config.protocol.loss_weighting)
 
 
 def _is_complete(run: RunDir, resolved: dict[str, Any]) -> bool:

@@ -6,10 +6,14 @@ from typing import Any
 
 import lightning as L
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from coin_lightning import processes
 from coin_lightning.cli.build import build
+from coin_lightning.cli.launch import can_repeat, launch
+from coin_lightning.cli.strategies import check_accumulation, check_strategy
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.progress import SequenceProgress
 from coin_lightning.continual.protocol import Protocol
@@ -82,26 +86,47 @@ def _trainer(config: DictConfig, **options: Any) -> L.Trainer:
 
 
 def check_processes(config: DictConfig) -> None:
-    """As many processes have been started as the trainer is going to use.
+    """As many processes have been started as the trainer is going to use. Where one was started alone it starts them,
+    waits, and ends with their exit status.
 
     Raises:
-        ConfigError: they have not; the message has the command that does it.
+        ConfigError: there are more, or they can only be started from outside; the message has the command that does it.
+            Or the strategy does not go together with the rest of the config.
+        SystemExit: they have done the work.
     """
     started = processes.world_size()
     trainer = _trainer(config, logger=False, precision="32-true")
+    check_strategy(config, trainer.strategy)
     wanted = trainer.num_devices * trainer.num_nodes
     if started == wanted:
         return
-    command = " ".join(["-m coin_lightning", shlex.join(sys.argv[1:])])
     if started == 1:
-        raise ConfigError(
-            f"trainer.devices={config.trainer.devices} makes {wanted} processes, but this one was started alone. Start "
-            f"them together: torchrun --nproc-per-node {trainer.num_devices} {command} (or with srun, one task per "
-            "device), or set trainer.devices=1"
-        )
+        if reason := _unlaunchable(trainer):
+            raise ConfigError(_start_them(config, trainer, reason))
+        sys.exit(launch(wanted))
     raise ConfigError(
         f"{started} processes were started, but trainer.devices={config.trainer.devices} makes {wanted}: each would "
         f"learn for itself. Add trainer=ddp trainer.devices={started // trainer.num_nodes}, or start one process only"
+    )
+
+
+def _unlaunchable(trainer: L.Trainer) -> str:
+    """Why this process cannot start the others; empty where it can."""
+    if trainer.num_nodes > 1:
+        return f"trainer.num_nodes={trainer.num_nodes}: nobody here can start those of another machine"
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        return "a member of a sweep has not a command of its own; give each member's command by itself"
+    return "" if can_repeat() else "it was not started as a command"
+
+
+def _start_them(config: DictConfig, trainer: L.Trainer, reason: str) -> str:
+    nodes = f"--nnodes {trainer.num_nodes} --rdzv-endpoint HOST:PORT " if trainer.num_nodes > 1 else ""
+    words = [word for word in sys.argv[1:] if word not in ("-m", "--multirun")]
+    wanted = trainer.num_devices * trainer.num_nodes
+    return (
+        f"trainer.devices={config.trainer.devices} makes {wanted} processes, but this one was started alone ({reason})."
+        f" Start them together: torchrun {nodes}--nproc-per-node {trainer.num_devices} -m coin_lightning "
+        f"{shlex.join(words)} (or with srun, one task per device), or set trainer.devices=1"
     )
 
 
@@ -112,7 +137,8 @@ def accumulation(config: DictConfig, task: InstructionTask) -> int:
         ConfigError: the protocol's global batch cannot be made.
     """
     own = config.trainer.accumulate_grad_batches
-    return protocol_of(config).accumulation(task.name, task.batch_size, processes.world_size(), own)
+    batches = protocol_of(config).accumulation(task.name, task.batch_size, processes.world_size(), own)
+    return check_accumulation(config, task.name, batches)
 
 
 def protocol_of(config: DictConfig) -> Protocol:

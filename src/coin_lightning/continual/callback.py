@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from coin_lightning import processes
-from coin_lightning.adapters.build import load_adapter, read_state, save_adapter
+from coin_lightning.adapters.build import gathered, load_adapter, read_state, save_adapter
 from coin_lightning.continual.context import ExperienceContext
 from coin_lightning.continual.experience_scores import keep_scores
 from coin_lightning.continual.giving_way import LAST
@@ -34,9 +34,12 @@ from coin_lightning.metrics.score_matrix import ScoreMatrix
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.run_files import read_json
 from coin_lightning.seeding import seed_everything, seed_rank
+from coin_lightning.sharded_strategy import in_step
+from coin_lightning.sharding import remembered, whole
 from coin_lightning.task_progress import TaskProgress
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.whole_files import write_json
+from coin_lightning.zero_strategy import ZeroStrategy
 
 STATE = "method_state.safetensors"
 MEMORY = "memory.json"
@@ -212,18 +215,18 @@ class ContinualLoop(L.Callback):
         """
         module = _module(pl_module)
         if not self._checked:
-            check_optimizer(module, trainer.optimizers)
+            check_optimizer(module, trainer.optimizers, flat=isinstance(trainer.strategy, ZeroStrategy))
             self._checked = True
         check_step(self._current().name, trainer.global_step, optimizer, self._rates)
         if self._still:
             grads = {name: weight.grad for name, weight in module.trainable().items()}
-            self._still = {name for name in self._still if (grad := grads[name]) is None or not grad.any()}
+            self._still = {name for name in self._still if (grad := grads[name]) is None or not whole(grad).any()}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the weights, to prove later that they moved; each rank draws its own numbers from here on."""
         self.interruption.install()  # Lightning has put its own handlers there behind `setup`
         module = _module(pl_module)
-        self._before = {name: parameter.detach().clone() for name, parameter in module.trainable().items()}
+        self._before = {name: remembered(weight) for name, weight in module.trainable().items()}
         self._still = set(self._before)
         self._started = time.monotonic() - self._earlier
         seed_rank(self.seed + self._current().position, trainer.global_rank)
@@ -260,14 +263,22 @@ class ContinualLoop(L.Callback):
         context = self._context(trainer, module)
         for method in module.methods.values():
             method.after_experience(context)
+        pieces, tokens = gathered(module.peft), sum(processes.gather(module.progress.tokens))  # by all processes
         if trainer.is_global_zero:
-            self._save(module, experience, seconds)
+            self._save(module, experience, seconds, pieces, tokens)
         trainer.strategy.barrier()
         self._loaded = experience.position
 
-    def _save(self, module: ContinualMLLM, experience: Experience, seconds: float) -> None:
+    def _save(
+        self,
+        module: ContinualMLLM,
+        experience: Experience,
+        seconds: float,
+        pieces: Mapping[str, torch.Tensor],
+        tokens: int,
+    ) -> None:
         folder, seen = experience.folder, module.progress
-        size = save_adapter(module.peft, folder / "adapter")
+        size = save_adapter(module.peft, folder / "adapter", pieces)
         save_file({name: tensor.cpu().contiguous() for name, tensor in module.method_state().items()}, folder / STATE)
         write_json(folder / MEMORY, module.memory)
         trained = {
@@ -275,7 +286,8 @@ class ContinualLoop(L.Callback):
             "task": experience.name,
             "steps": seen.steps,
             "samples": len(experience.task.train_samples) * experience.task.epochs if experience.task else 0,
-            "tokens": seen.tokens,
+            "devices": processes.world_size(),
+            "tokens": tokens,
             "seconds": seconds,
             "loss_first": seen.loss_first,
             "loss_last": seen.loss_last,
@@ -304,7 +316,9 @@ class ContinualLoop(L.Callback):
         writer = AnswerWriter(experience.folder / "records", tasks)
         started = time.monotonic()
         rank, ranks = trainer.global_rank, trainer.world_size
-        loaders = [task.answer_loader(writer.done(task.name), rank, ranks) for task in tasks]
+        done = processes.decide(lambda: {task.name: writer.done(task.name) for task in tasks})
+        together = in_step(trainer.strategy)
+        loaders = [task.answer_loader(done[task.name], rank, ranks, together) for task in tasks]
         callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
         callbacks += (meter := RouterMeter()), writer
         with answering(experience, module, tasks), self.interruption.at_next_step():
@@ -323,12 +337,15 @@ class ContinualLoop(L.Callback):
     def on_predict_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Stop when asked to: the answers before this batch are on disk.
+        """Stop when asked to: the answers before this batch are on disk. Processes that answer in step stop together.
 
         Raises:
             Stopped: the process was asked to end.
         """
-        self.interruption.check()
+        if not in_step(trainer.strategy):
+            self.interruption.check()
+        elif trainer.strategy.reduce_boolean_decision(self.interruption.received is not None, all=False):
+            self.interruption.stop()
 
     def _score(
         self, experience: Experience, tasks: list[Any], writer: AnswerWriter, seconds: float, ranks: int

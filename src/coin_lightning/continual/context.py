@@ -57,12 +57,17 @@ class ExperienceContext:
         return Samples.joined(parts)
 
     def batches(self, samples: Sequence[Any], batch_size: int | None = None) -> Iterator[dict[str, Any]]:
-        """Batches in order, on the device; of several processes each gets every n-th."""
+        """Batches in order, on the device; of several processes each gets every n-th.
+
+        All get equally many, for a sharded model computes in all processes or in none; see `Context.batches`.
+        """
         size = batch_size or self._present.batch_size
-        starts = range(0, len(samples), size)[processes.rank() :: processes.world_size()]
-        for start in starts:
+        starts, rank, world = range(0, len(samples), size), processes.rank(), processes.world_size()
+        for first in range(0, len(starts), world):
+            own = first + rank < len(starts)
+            start = starts[first + rank] if own else starts[first]
             part = [samples[at] for at in range(start, min(start + size, len(samples)))]
-            batch = self._present.encoder.train_batch(part)
+            batch = {**self._present.encoder.train_batch(part), "samples": len(part) if own else 0}
             yield move_data_to_device(batch, self.module.device)
 
     def forward(self, batch: dict[str, Any]) -> StepOutput:

@@ -5,16 +5,18 @@ from fnmatch import fnmatchcase
 from coin_lightning.evaluation.run_scoring import FIELDS
 
 PLACES = ("data.root", "data.features", "scenario.builder", "batches.num_workers")
+DEVICES = ("trainer.devices", "trainer.num_nodes", "trainer.strategy")
+"""Keys that say how many devices learn, and how they share the model: `continual.devices` has the check of its own."""
 FREE_KEYS = (
-    *PLACES, "paths", "run_dir", "bounds", "logger", "callbacks", "hydra", "judge", "published",
+    *PLACES, *DEVICES, "paths", "run_dir", "bounds", "logger", "callbacks", "hydra", "judge", "published",
     "source.root", "source.path", "*data.source.root", "*data.source.path", "scenario.tasks.*.data.root",
     "scenario.tasks.*.data.features", "scenario.tasks.*.batches.num_workers", "scenario.batches.num_workers",
     "backbone.gradient_checkpointing",
     "method.title", "plugin.*.title", *(f"scenario.tasks.*.{field}" for field in FIELDS),
 )  # fmt: skip
 """Keys, or patterns of them, that do not change what is learned and answered: a run may be continued with others, and
-its folder is not named after them. The data and the samples used have their own check, and so has the version of a
-task's scorers; judgements are artefacts of their own, each with the judge's identity."""
+its folder is not named after them. The data and the samples used have their own check, and so have the devices and the
+version of a task's scorers; judgements are artefacts of their own, each with the judge's identity."""
 MACHINE = ("num_threads", "trainer.accelerator", "trainer.devices")
 """Keys that say what computes. They change the last digits: a run is not continued with others, but what it left out
 may be evaluated."""

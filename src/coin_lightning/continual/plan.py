@@ -152,8 +152,13 @@ def check_peaks(task: str, rates: Rates, configured: Mapping[str, float], warmup
             )
 
 
-def check_optimizer(module: ContinualMLLM, optimizers: Sequence[Optimizer]) -> None:
+def check_optimizer(module: ContinualMLLM, optimizers: Sequence[Optimizer], flat: bool = False) -> None:
     """The optimizer that really trains holds every trainable weight once, at the configured base rates.
+
+    Args:
+        module: what learns.
+        optimizers: of the trainer.
+        flat: it holds a tensor of its own for many weights, as DeepSpeed's does: only the rates are looked at.
 
     Raises:
         RunError: names what is missing, or the group and both rates.
@@ -163,7 +168,7 @@ def check_optimizer(module: ContinualMLLM, optimizers: Sequence[Optimizer]) -> N
     groups = optimizers[0].param_groups
     held = [id(parameter) for group in groups for parameter in group["params"]]
     absent = [name for name, parameter in module.trainable().items() if id(parameter) not in held]
-    if absent or len(held) != len(module.trainable()):
+    if not flat and (absent or len(held) != len(module.trainable())):
         raise RunError(
             f"the optimizer holds {len(held)} tensors, {len(module.trainable())} are trainable"
             + (f"; it lacks {len(absent)}, e.g. {absent[0]}" if absent else "")

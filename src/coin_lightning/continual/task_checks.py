@@ -9,8 +9,10 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
+from coin_lightning import processes
 from coin_lightning.errors import RunError
 from coin_lightning.module import PROJECTOR, ContinualMLLM
+from coin_lightning.sharding import whole
 from coin_lightning.tasks.base import InstructionTask
 
 
@@ -21,7 +23,7 @@ def check_learned(task: InstructionTask, module: ContinualMLLM, ranks: int) -> N
         RunError: they are not.
     """
     batches = task.steps_per_epoch(ranks) * task.epochs
-    samples = len(task.train_samples) * task.epochs if ranks == 1 else batches * task.batch_size
+    samples = task.samples_per_epoch(processes.rank(), ranks) * task.epochs
     seen = module.progress
     pairs = {
         "optimizer steps": (seen.steps, module.total_steps),
@@ -39,7 +41,8 @@ def check_learned(task: InstructionTask, module: ContinualMLLM, ranks: int) -> N
 
 def moved(module: ContinualMLLM, before: Mapping[str, Tensor]) -> set[str]:
     """Names of trainable tensors that are not what they were before."""
-    return {name for name, weight in module.trainable().items() if not torch.equal(weight.detach(), before[name])}
+    pairs = {name: (whole(weight), whole(before[name])) for name, weight in module.trainable().items()}
+    return {name for name, (now, then) in pairs.items() if not torch.equal(now, then)}
 
 
 def check_moved(task: str, module: ContinualMLLM, moved: Collection[str], still: Collection[str]) -> None:

@@ -48,7 +48,11 @@ class Context(Protocol):
         """Samples of several such sequences behind one another."""
 
     def batches(self, samples: Sequence[Any], batch_size: int | None = None) -> Iterator[dict[str, Any]]:
-        """This process's share of batches, on the device."""
+        """This process's share of batches, on the device.
+
+        `samples` of a batch is their number. One with none is another process's: it is there because all processes
+        must compute equally often, and nothing of it counts.
+        """
 
     def forward(self, batch: dict[str, Any]) -> StepOutput:
         """As in training, in the run's precision."""

@@ -77,7 +77,8 @@ class HiDeLLaVA(Method):
         """Mean features of the task's samples; of images over the samples that have one."""
         totals = [torch.zeros_like(part[0], dtype=torch.float64) for part in (self.images, self.texts)]
         for batch in context.batches(context.samples()):
-            for total, features in zip(totals, context.module.frozen_features(batch), strict=True):
+            features_of = zip(totals, context.module.frozen_features(batch), strict=True)
+            for total, features in features_of if batch["samples"] else ():
                 total += features.double().sum(dim=0)
         # their lengths do not matter for cosines, so neither do the counts
         for kept, total in zip((self.images, self.texts), totals, strict=True):

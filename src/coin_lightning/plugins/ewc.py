@@ -97,7 +97,7 @@ def fisher_information(context: Context, count: int | None) -> dict[str, Tensor]
             losses = context.forward(batch).losses
             gradients = torch.autograd.grad(losses.sum(), list(weights.values()), allow_unused=True)
             for name, gradient in zip(weights, gradients, strict=True):
-                if gradient is not None:
+                if gradient is not None and batch["samples"]:
                     totals[name] += gradient.double().square()
     return {name: context.all_reduce(total) / len(chosen) for name, total in totals.items()}
 

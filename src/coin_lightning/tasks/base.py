@@ -328,6 +328,12 @@ class InstructionTask(L.LightningDataModule):
         """Batches per rank and epoch."""
         return -(-len(self.train_samples) // (self.batch_size * world_size))
 
+    def samples_per_epoch(self, rank: int = 0, world_size: int = 1) -> int:
+        """Samples that a rank learns from in an epoch."""
+        return LengthBucketSampler(
+            [1] * len(self.train_samples), self.batch_size, "", rank, world_size
+        ).samples_per_epoch()
+
     def resume_at(self, epoch: int, batch: int) -> None:
         """Start the next training loader behind `batch` batches of `epoch`."""
         self._resume = (epoch, batch)
@@ -350,8 +356,8 @@ class InstructionTask(L.LightningDataModule):
         self._resume = (0, 0)
         return TrainLoader(
             self.train_samples,
+            self._sampler,
             accumulation,
-            batch_sampler=self._sampler,
             collate_fn=self.encoder.train_batch,
             num_workers=self.batches.num_workers,
             persistent_workers=self.batches.num_workers > 0,
@@ -360,15 +366,26 @@ class InstructionTask(L.LightningDataModule):
 
     # answering
 
-    def answer_loader(self, done: frozenset[str] = frozenset(), rank: int = 0, world_size: int = 1) -> DataLoader:
-        """Batches of `Encoder.answer_batch`, the longest first, without those whose ids are all in `done`."""
+    def answer_loader(
+        self, done: frozenset[str] = frozenset(), rank: int = 0, world_size: int = 1, in_step: bool = False
+    ) -> DataLoader:
+        """Batches of `Encoder.answer_batch`, the longest first, without those whose ids are all in `done`.
+
+        Args:
+            done: ids.
+            rank, world_size: of several processes each gets every n-th batch.
+            in_step: all get equally many, for a model that lies in pieces answers in all of them or in none; what fills
+                up is `spare`, see `Batches`.
+        """
         lengths, ids = self._lengths(self.test_samples).tolist(), as_samples(self.test_samples).ids
         batches = [
             batch
-            for batch in answer_batches(lengths, self.answers.batch_size)[rank::world_size]
+            for batch in answer_batches(lengths, self.answers.batch_size)
             if not all(ids[sample] in done for sample in batch)
         ]
-        items = Batches(self.test_samples, batches, self._answer_batch)
+        own = batches[rank::world_size]
+        spare = batches[:1] if in_step and len(own) < -(-len(batches) // world_size) else []
+        items = Batches(self.test_samples, own, self._answer_batch, spare)
         return DataLoader(items, batch_size=None, num_workers=self.batches.num_workers)
 
     def _answer_batch(self, samples: Sequence[TestSample]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ class LengthBucketSampler:
     Samples are shuffled, cut into buckets, sorted by length within each, cut into optimizer steps, and the steps are
     shuffled; the samples of a step are then cut into batches and dealt to the ranks. Which samples a step learns from
     thus depends on their number only, not on how batch size, accumulation and ranks make it up. An epoch's last step
-    may be short; with several ranks its last batch is filled from the front: all take equal steps.
+    may be short. Its last batch may have fewer samples than there are ranks: all take equal steps, so a rank without
+    one borrows another's, see `borrows`; nobody learns from it twice.
 
     Args:
         lengths: tokens per sample.
@@ -52,17 +53,33 @@ class LengthBucketSampler:
 
     def __len__(self) -> int:
         """Batches per epoch and rank, skipped ones included."""
-        wide = self.batch_size * self.world_size
-        return -(-len(self.lengths) // wide)
+        return -(-len(self.lengths) // self._wide)
+
+    @property
+    def _wide(self) -> int:
+        return self.batch_size * self.world_size
+
+    @property
+    def left(self) -> int:
+        """Batches of the next pass."""
+        return len(self) - self._skip
+
+    @property
+    def borrows(self) -> bool:
+        """Whether the last batch of an epoch has nothing for this rank: what it yields there is another's sample."""
+        return self.rank >= (len(self.lengths) % self._wide or self._wide)
+
+    def samples_per_epoch(self) -> int:
+        """Samples of this rank, without a borrowed one."""
+        full, rest = divmod(len(self.lengths), self._wide)
+        return full * self.batch_size + len(range(self.rank, rest, self.world_size))
 
     def plan(self) -> list[list[int]]:
         """All batches of this epoch over all ranks, each of up to `batch_size * world_size` samples."""
         order = list(range(len(self.lengths)))
         rng = random.Random(f"{self.key}/{self.epoch}")
         rng.shuffle(order)
-        wide = self.batch_size * self.world_size
-        if self.world_size > 1 and len(order) % wide:
-            order += (order * (wide // len(order) + 1))[: wide - len(order) % wide]
+        wide = self._wide
         steps = list(self._steps(order, wide * self.accumulation))
         rest = [steps.pop()] if steps and len(steps[-1]) < wide * self.accumulation else []
         rng.shuffle(steps)
@@ -76,7 +93,7 @@ class LengthBucketSampler:
     def __iter__(self) -> Iterator[list[int]]:
         skip, self._skip = self._skip, 0
         for batch in self.plan()[skip:]:
-            yield batch[self.rank :: self.world_size]
+            yield batch[self.rank :: self.world_size] or batch[:1]
 
 
 def answer_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
