@@ -1,9 +1,12 @@
+import os
+import stat
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from coin_lightning.errors import AssetError, RunError
-from coin_lightning.weight_files import TORCH, foreign, read_safetensors
+from coin_lightning.weight_files import TORCH, foreign, read_safetensors, write_safetensors
 
 
 @pytest.mark.parametrize(
@@ -43,3 +46,14 @@ def test_a_whole_file_is_read_and_a_cut_or_missing_one_refused(tmp_path):
     file.unlink()
     with pytest.raises(AssetError, match=r"a\.safetensors: it cannot be read: No such file.*; fetch it$"):
         read_safetensors(file, "it", "fetch it", AssetError)
+
+
+@pytest.mark.parametrize(("mask", "rights"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)], ids=oct)
+def test_weights_may_be_read_by_whom_any_new_file_may(tmp_path, mask, rights):
+    before = os.umask(mask)
+    try:
+        write_safetensors({"a": torch.ones(1)}, tmp_path / "a.safetensors")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == rights
+    assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]

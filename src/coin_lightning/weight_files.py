@@ -1,9 +1,10 @@
 """Files of weights: what one is that cannot be read, told from its first bytes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from coin_lightning.errors import CoinLightningError
@@ -31,6 +32,24 @@ def foreign(file: Path, formats: tuple[bytes, ...] = ()) -> str | None:
     if not head:
         return "it is empty"
     return next((text for start, text in FOREIGN if head.startswith(start) and start not in formats), None)
+
+
+def write_safetensors(tensors: Mapping[str, Tensor], file: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors, readable for whom other new files are readable for (see `share`)."""
+    save_file(dict(tensors), file, metadata=metadata)
+    share(file)
+
+
+def share(*files: Path) -> None:
+    """Give files of weights the rights that any new file gets there: safetensors lets nobody but the owner read them,
+    so that a colleague on the same cluster could open a run's page and not its adapter."""
+    for file in files:
+        probe = file.with_name(f".{file.name}.rights")
+        probe.touch()
+        try:
+            file.chmod(probe.stat().st_mode)
+        finally:
+            probe.unlink()
 
 
 def read_safetensors(file: Path, what: str, remedy: str, kind: type[CoinLightningError]) -> dict[str, Tensor]:

@@ -43,6 +43,12 @@ def test_matrix_has_a_row_per_experience_and_every_cell(matrix):
     assert (matrix["method"], matrix["backbone"], matrix["seed"]) == ("moelora", "tiny", 0)
 
 
+def test_others_may_read_all_files_alike(undisturbed: Path):
+    """A page that a colleague can open goes with weights that he can load."""
+    rights = {file.suffix: file.stat().st_mode & 0o777 for file in undisturbed.rglob("*") if file.is_file()}
+    assert rights[".safetensors"] == rights[".json"] == rights[".yaml"]
+
+
 def test_metrics_are_those_of_the_matrix(matrix, undisturbed: Path):
     scores = matrix["scores"]
     changes = [scores[3][0] - scores[1][0], scores[3][1] - scores[2][1]]

@@ -18,7 +18,7 @@ from torch import Tensor
 from coin_lightning.adapters.moelora import MoELoraConfig
 from coin_lightning.errors import RunError
 from coin_lightning.sharding import all_like, in_pieces, whole
-from coin_lightning.weight_files import read_safetensors
+from coin_lightning.weight_files import read_safetensors, share
 from coin_lightning.whole_files import write_text
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -114,6 +114,7 @@ def save_adapter(model: PeftModel, folder: Path, pieces: Mapping[str, Tensor] | 
     module = type(model.get_base_model()).__module__
     own = f"import {module}\n" if module.startswith("coin_lightning.") else ""
     write_text(folder / "README.md", CARD.format(kind=kind, base=repr(base or BASE), own=own))
+    share(*folder.rglob("*.safetensors"))
     return sum(file.stat().st_size for file in folder.rglob("*") if file.suffix in (".safetensors", ".json"))
 
 

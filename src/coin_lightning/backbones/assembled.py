@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from coin_lightning.errors import AssetError
+from coin_lightning.weight_files import share
 
 MARKER = "assembled.json"
 
@@ -37,7 +38,8 @@ def assembled(folder: Path, assemble: Callable[[Path], None]) -> Path:
 
 
 def list_files(folder: Path) -> None:
-    """Write the sizes of all files, which say later that none is missing or cut off."""
+    """Write the sizes of all files, which say later that none is missing or cut off; let others read the weights."""
+    share(*folder.glob("*.safetensors"))
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     (folder / MARKER).write_text(json.dumps(sizes, indent=1))
 

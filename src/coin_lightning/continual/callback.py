@@ -11,7 +11,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from safetensors.torch import save_file
 
 from coin_lightning import processes
 from coin_lightning.adapters.build import gathered, load_adapter, read_state, save_adapter
@@ -38,6 +37,7 @@ from coin_lightning.sharded_strategy import in_step
 from coin_lightning.sharding import remembered, whole
 from coin_lightning.task_progress import TaskProgress
 from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.weight_files import write_safetensors
 from coin_lightning.whole_files import write_json
 from coin_lightning.zero_strategy import ZeroStrategy
 
@@ -279,7 +279,9 @@ class ContinualLoop(L.Callback):
     ) -> None:
         folder, seen = experience.folder, module.progress
         size = save_adapter(module.peft, folder / "adapter", pieces)
-        save_file({name: tensor.cpu().contiguous() for name, tensor in module.method_state().items()}, folder / STATE)
+        write_safetensors(
+            {name: tensor.cpu().contiguous() for name, tensor in module.method_state().items()}, folder / STATE
+        )
         write_json(folder / MEMORY, module.memory)
         trained = {
             "experience": experience.position,

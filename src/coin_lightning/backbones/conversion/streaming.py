@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedConfig
 
 from coin_lightning.assets import file_sha256
 from coin_lightning.backbones.conversion.weight_sources import META, WeightFile, size
 from coin_lightning.errors import AssetError
+from coin_lightning.weight_files import write_safetensors
 from coin_lightning.whole_files import taking_place_of, write_json
 
 MANIFEST = "conversion.json"
@@ -94,7 +94,7 @@ def convert(what: Conversion, out: Path, tell: Callable[[str], None], part_bytes
         if not file.is_file():
             tensors = {name: _value(what, name).contiguous().clone() for name in names}
             with taking_place_of(file) as scratch:
-                save_file(tensors, scratch, metadata={"format": "pt"})
+                write_safetensors(tensors, scratch, {"format": "pt"})
             del tensors
             for weights in what.files:
                 weights.forget()
