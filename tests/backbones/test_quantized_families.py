@@ -50,6 +50,8 @@ def test_only_the_language_model_is_quantised_and_every_expert_learns(folders, n
     assert small
     assert all(f".{backbone.family.language_model}." in path for path in small)
     assert not any(f".{backbone.family.language_model}." in path for path in linear)
+    kept = {weight.dtype for weight in backbone.parameters() if weight.is_floating_point()}
+    assert kept <= {torch.float32, *({torch.float16} if kind == "int8" else {})}
     config = moelora(rank=8, alpha=16, num_experts=4, dropout=0.0)
     put_adapter(backbone.model, backbone.language_model, config)
     layers = moelora_layers(backbone.model)
@@ -63,3 +65,15 @@ def test_only_the_language_model_is_quantised_and_every_expert_learns(folders, n
             if weight.requires_grad:
                 assert weight.grad is not None
                 assert weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_stays_whole_keeps_the_type_of_the_backbone(folders, kind: str):
+    """The run's precision follows from it, and cached features are those of the unquantised model."""
+    family = SMALL["llava"].family
+    few, plain = (
+        load_backbone(folders["llava"], "chatml", family, dtype="bfloat16", quantization=each) for each in (kind, None)
+    )
+    assert few.tower_key() == plain.tower_key()
+    assert few.model.lm_head.weight.dtype is torch.bfloat16
+    assert few.model.dtype is torch.bfloat16

@@ -165,7 +165,7 @@ def test_a_quantised_base_is_estimated_and_not_run_without_its_package(tmp_path:
     words = ["backbone=llava_1_5_7b", f"backbone.path={folder}", "backbone.quantization=nf4", *NOWHERE]
     config = composed([*words, "scenario=coin"])
     found = estimate(config)
-    assert set(found["memory"]["weights"]) == {"nf4", "float32", "int64"}
+    assert set(found["memory"]["weights"]) == {"nf4", "bfloat16", "float32", "int64"}
     with pytest.raises(ConfigError, match=r"quantization=nf4 needs the package bitsandbytes, .*quantization\]'"):
         make_scenario(config)
 

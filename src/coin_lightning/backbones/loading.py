@@ -108,8 +108,8 @@ def load_backbone(
     turns = prompt_for(prompt, tokenizer, system, of.placeholder)
     said = of(config, processor, tokenizer)
     backbone = Backbone(model, tokenizer, said, turns, called, frame, max_length, boxes)
-    if weights:
-        _prepare_for_training(backbone, attention, quantized is not None)
+    if weights and attention == "auto":
+        use_cpu_training_attention(backbone.language_model)
     recompute(backbone.language_model, gradient_checkpointing)
     return backbone
 
@@ -135,15 +135,3 @@ def _model(
     if projector is not None:
         load_projector(model, Path(projector))
     return model
-
-
-def _prepare_for_training(backbone: Backbone, attention: str, quantized: bool) -> None:
-    decoder: Any = backbone.language_model
-    if attention == "auto":
-        use_cpu_training_attention(decoder)
-    if quantized:
-        # imported here: PEFT is slow to import and only this branch needs it
-        from peft import prepare_model_for_kbit_training
-
-        # its own checkpointing would take in the frozen tower, too
-        prepare_model_for_kbit_training(backbone.model, use_gradient_checkpointing=False)

@@ -1,4 +1,8 @@
-"""A language model of 4 or 8 bits per weight through bitsandbytes: settings, and what a weight then takes."""
+"""A language model of 4 or 8 bits per weight through bitsandbytes: settings, and what a weight then takes.
+
+PEFT's `prepare_model_for_kbit_training` is not used: it would make tower, embeddings and head float32, so that they
+took twice the memory, cached features were others, and the run's precision no longer that of `backbone.dtype`.
+"""
 
 from importlib.util import find_spec
 from typing import Any

@@ -123,11 +123,6 @@ def empty_module(config: DictConfig, scenario: Scenario, device: str) -> Continu
         dtype = torch.bfloat16 if name == "auto" and device == "gpu" else native_dtype(name)
         for tensor in backbone.model.state_dict(keep_vars=True).values():  # what is not in files keeps its own dtype
             tensor.data = tensor.data.to(dtype) if tensor.is_floating_point() else tensor.data
-    kind = config.backbone.get("quantization")
-    if few_bits := quantised(backbone, kind):  # what PEFT's preparation of such a model does with the rest
-        for weight in backbone.model.parameters():
-            if id(weight) not in few_bits:
-                weight.data = weight.data.float()
     with torch.device("meta"):
         module = make_module(config, backbone, [task.name for task in scenario.train_tasks.values()])
         module.restore(len(scenario.train_tasks))
