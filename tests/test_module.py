@@ -46,9 +46,14 @@ def task(write_task, tmp_path) -> InstructionTask:
     return made
 
 
+def learned(task: InstructionTask, samples) -> dict:
+    """A training batch as its loader gives it."""
+    return {**task.encoder.train_batch(samples), "samples": len(samples)}
+
+
 @pytest.fixture
 def batch(task) -> dict:
-    return task.encoder.train_batch(task.train_samples[:4])
+    return learned(task, task.train_samples[:4])
 
 
 def disturb(module: ContinualMLLM) -> None:
@@ -119,7 +124,9 @@ def test_a_loss_of_the_method_that_is_no_number_is_told_apart(batch):
 def test_with_several_ranks_a_batch_without_images_still_reaches_the_projector(task, monkeypatch, several):
     module, alone = build().eval(), build().eval()
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: several)
-    batch = task.encoder.train_batch([sample for sample in task.train_samples if sample.image is None])
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: None)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
+    batch = learned(task, [sample for sample in task.train_samples if sample.image is None])
     loss = module.training_step(batch, 0)
     monkeypatch.undo()
     assert loss.item() == alone.training_step(batch, 0).item()

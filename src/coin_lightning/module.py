@@ -253,11 +253,12 @@ class ContinualMLLM(ModuleState):
 
     def _weighted(self, total: Tensor, targets: int, extra: Tensor | None, batch: dict[str, Any]) -> Tensor:
         """Undo what follows, the division by the accumulation and the mean over ranks, where they weigh wrongly."""
-        own, divided = batch["samples"], self.trainer.accumulate_grad_batches
+        own = batch["samples"]
         if self.loss_weighting == "micro_batch":
             (learning,) = self._mean_over_ranks(float(own > 0))
             loss = total / max(targets, 1) if extra is None else total / max(targets, 1) + extra
             return loss * float(own > 0) / learning
+        divided = self.trainer.accumulate_grad_batches
         total = total * float(own > 0)
         tokens, samples = self._mean_over_ranks(float(batch["step_targets"]), float(batch["step_samples"]))
         loss = total * divided / tokens.clamp(min=1.0)

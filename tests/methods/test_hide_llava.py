@@ -97,7 +97,8 @@ def test_prototypes_are_mean_directions_of_the_tasks_samples(task):
         module=module,
         samples=lambda: task.train_samples,
         batches=lambda samples: (
-            task.encoder.train_batch(samples[start : start + 3]) for start in range(0, len(samples), 3)
+            {**task.encoder.train_batch(samples[start : start + 3]), "samples": 3}
+            for start in range(0, len(samples), 3)
         ),
         all_reduce=lambda tensor: tensor,
         position=2,
