@@ -14,15 +14,20 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from coin_lightning.backbones import tiny
-from coin_lightning.backbones.base import Backbone
+from coin_lightning.quick_imports import importing
+
+with importing():
+    from coin_lightning.backbones import tiny
+    from coin_lightning.backbones.base import Backbone
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file, whatever import mode pytest uses
 
 from forked_runs import Runs
+from quick_configs import read_once
 from ranks import together
 from small_coin import overrides, write_suite
 
+read_once()
 COLOURS = ("red", "green", "blue", "white", "black", "orange")
 
 

@@ -16,6 +16,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from coin_lightning.quick_imports import importing
+from quick_configs import read_once
 from small_coin import overrides, write_suite
 
 
@@ -94,7 +96,8 @@ def _child(job: dict[str, Any]) -> None:
 
 def _warm_up() -> None:
     """One run of the server's own: what a run imports and compiles, its forks find done. A third of their time."""
-    from coin_lightning.cli import run, train
+    with importing():
+        from coin_lightning.cli import run, train
 
     page, run.write_report = run.write_report, _no_page
     with tempfile.TemporaryDirectory() as text, open(os.devnull, "w") as nobody:
@@ -111,6 +114,7 @@ def _warm_up() -> None:
 
 
 def _serve() -> None:
+    read_once()
     _warm_up()
     gc.collect()
     gc.freeze()  # forks need not look through all that is imported
