@@ -93,6 +93,11 @@ class Place:
         """As `command`, of two tasks, lower triangle, two answers each."""
         return self.command(name, "data.limit_test=2", *more, tasks="scienceqa,textvqa")
 
+    def brief(self, name: str, *more: str, tasks: str = "gqa") -> list[str]:
+        """As `command`, where it does not matter what is learned: two steps per task, one answer."""
+        small = ["data.limit_train=8", "batches.epochs=1", "data.limit_test=1"]
+        return self.command(name, *small, *more, tasks=tasks)
+
     def kill(self, position: int, moment: str, step: int = 0) -> list[str]:
         """Arguments that end a run with SIGKILL; see `probes.KillAt`."""
         values = {"_target_": "probes.KillAt", "position": position, "moment": moment, "step": step}

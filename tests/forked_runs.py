@@ -22,7 +22,7 @@ from small_coin import overrides, write_suite
 
 
 class Runs:
-    """Client: `run(argv)` gives exit status and printed text of `python -m coin_lightning ARGV`."""
+    """Client: `run(argv)` gives exit status and printed text of `python -m coin_lightning ARGV`, whatever command."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.count = folder, 0
@@ -68,7 +68,7 @@ def _compose_once() -> None:
 
 
 def _child(job: dict[str, Any]) -> None:
-    from coin_lightning.cli import run, train
+    from coin_lightning.cli import commands, run
 
     stream = os.open(job["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(stream, 1)
@@ -83,7 +83,7 @@ def _child(job: dict[str, Any]) -> None:
         _compose_once()
     status = 0
     try:
-        train.main()
+        commands.main()
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
     except BaseException:
