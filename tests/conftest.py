@@ -14,15 +14,20 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from coin_lightning.backbones import tiny
-from coin_lightning.backbones.base import Backbone
+from coin_lightning.quick_imports import importing
+
+with importing():
+    from coin_lightning.backbones import tiny
+    from coin_lightning.backbones.base import Backbone
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file, whatever import mode pytest uses
 
 from forked_runs import Runs
+from quick_configs import read_once
 from ranks import together
 from small_coin import overrides, write_suite
 
+read_once()
 COLOURS = ("red", "green", "blue", "white", "black", "orange")
 
 
@@ -87,6 +92,11 @@ class Place:
     def short(self, name: str, *more: str) -> list[str]:
         """As `command`, of two tasks, lower triangle, two answers each."""
         return self.command(name, "data.limit_test=2", *more, tasks="scienceqa,textvqa")
+
+    def brief(self, name: str, *more: str, tasks: str = "gqa") -> list[str]:
+        """As `command`, where it does not matter what is learned: two steps per task, one answer."""
+        small = ["data.limit_train=8", "batches.epochs=1", "data.limit_test=1"]
+        return self.command(name, *small, *more, tasks=tasks)
 
     def kill(self, position: int, moment: str, step: int = 0) -> list[str]:
         """Arguments that end a run with SIGKILL; see `probes.KillAt`."""

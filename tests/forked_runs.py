@@ -16,11 +16,13 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from coin_lightning.quick_imports import importing
+from quick_configs import read_once
 from small_coin import overrides, write_suite
 
 
 class Runs:
-    """Client: `run(argv)` gives exit status and printed text of `python -m coin_lightning ARGV`."""
+    """Client: `run(argv)` gives exit status and printed text of `python -m coin_lightning ARGV`, whatever command."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.count = folder, 0
@@ -66,7 +68,7 @@ def _compose_once() -> None:
 
 
 def _child(job: dict[str, Any]) -> None:
-    from coin_lightning.cli import run, train
+    from coin_lightning.cli import commands, run
 
     stream = os.open(job["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(stream, 1)
@@ -81,7 +83,7 @@ def _child(job: dict[str, Any]) -> None:
         _compose_once()
     status = 0
     try:
-        train.main()
+        commands.main()
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
     except BaseException:
@@ -94,7 +96,8 @@ def _child(job: dict[str, Any]) -> None:
 
 def _warm_up() -> None:
     """One run of the server's own: what a run imports and compiles, its forks find done. A third of their time."""
-    from coin_lightning.cli import run, train
+    with importing():
+        from coin_lightning.cli import run, train
 
     page, run.write_report = run.write_report, _no_page
     with tempfile.TemporaryDirectory() as text, open(os.devnull, "w") as nobody:
@@ -111,6 +114,7 @@ def _warm_up() -> None:
 
 
 def _serve() -> None:
+    read_once()
     _warm_up()
     gc.collect()
     gc.freeze()  # forks need not look through all that is imported

@@ -40,7 +40,7 @@ REST = 2 * 8 * ((32 + 16) + (32 + 32) + 3 * (32 + 64))  # k, o; gate, up, down
 def test_only_the_language_model_is_adapted(place, targets, method, learned):
     name = f"targets {method} {len(targets)}"
     experts = ["adapter.num_experts=2"] if method == "moelora" else []
-    command = place.command(name, f"method={method}", f"+adapter.targets={targets}", *experts, tasks="gqa")
+    command = place.brief(name, f"method={method}", f"+adapter.targets={targets}", *experts)
     status, text = place.runs.run(command)
     assert status == 0, text
     names, trained = adapter_of(place.folder / name)

@@ -80,7 +80,7 @@ def test_a_wrong_key_or_value(tmp_path: Path, words: list[str], message: str):
 @pytest.fixture(scope="module")
 def finished(place) -> list[str]:
     """Arguments of a run that is finished."""
-    words = place.command("start_up", tasks="gqa")
+    words = place.brief("start_up")
     status, text = place.runs.run(words, PAGE="1")
     assert status == 0, text
     return words
@@ -114,7 +114,7 @@ def test_a_run_needs_no_wandb(place, tmp_path: Path):
     """With a `wandb` in front of the installed one that cannot be imported."""
     (tmp_path / "wandb.py").write_text("raise ImportError('there is no wandb here')")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    words = place.command("without_wandb", "logger=csv", tasks="gqa")
+    words = place.brief("without_wandb", "logger=csv")
     status, text, held = command(*words, folder=place.folder, PYTHONPATH=path)
     assert status == 0, text
     assert "Final accuracy (ACC)" in text

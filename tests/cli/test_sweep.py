@@ -9,8 +9,9 @@ FAIL = "+callbacks.fail._target_=probes.FailAt"
 
 def members(place, folder: Path, *words: str) -> list[str]:
     """Words of a command without its own `run_dir`, so that each member gets its folder below `folder`."""
-    words = tuple(word for word in place.command("unused", *words, tasks="gqa") if not word.startswith("run_dir="))
-    return [*words, f"paths.runs={folder}", "experiment_name=swept"]
+    small = ("batches.epochs=1", "data.limit_test=1")  # five steps
+    kept = [word for word in place.command("unused", *small, *words, tasks="gqa") if not word.startswith("run_dir=")]
+    return [*kept, f"paths.runs={folder}", "experiment_name=swept"]
 
 
 def finished(folder: Path) -> list[str]:

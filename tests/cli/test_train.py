@@ -69,7 +69,7 @@ def test_a_name_of_digits_names_a_run_that_goes_on(place, tmp_path: Path):
 def test_a_place_that_cannot_be_written_to_is_named(place, tmp_path: Path, key: str, named: str, below: str):
     (tmp_path / "file").write_text("no folder")
     own = ("run_dir=", "paths.features=")
-    words = [word for word in place.command("unused", tasks="gqa") if not word.startswith(own)]
+    words = [word for word in place.brief("unused") if not word.startswith(own)]
     places = {"paths.runs": tmp_path / "runs", "paths.cache": tmp_path / "cache", key: f"{tmp_path}/file{below}"}
     status, text = place.runs.run([*words, *(f"{name}={value}" for name, value in places.items())])
     assert status == 1
@@ -92,7 +92,7 @@ def test_a_folder_without_rights_is_named(place, tmp_path: Path):
 
 
 def test_help_explains_the_groups(place):
-    status, text = place.runs.run(["--help"])
+    status, text = place.runs.run(["train", "--help"])
     assert status == 0
     assert "method: hide_llava, l2p, lora, moelora, olora" in text
     assert "plugin: ewc, replay" in text

@@ -43,9 +43,13 @@ def test_no_checkpoint_is_written_in_the_middle_of_a_step(place):
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize(("every", "kill", "saved"), [(5, 8, 5), (5, 28, 25), (100, 7, None)])
-def test_saves_that_fall_on_the_end_of_an_epoch_are_made(place, every, kill, saved):
-    more = ["batches.epochs=6", f"callbacks.checkpoint.every_n_steps={every}", "data.limit_test=2"]
+@pytest.mark.parametrize(
+    ("every", "kill", "saved", "epochs"),
+    [(5, 8, 5, 2), (5, 28, 25, 6), (100, 7, None, 2)],
+    ids=["5-8-5", "5-28-25", "100-7-None"],
+)
+def test_saves_that_fall_on_the_end_of_an_epoch_are_made(place, every, kill, saved, epochs):
+    more = [f"batches.epochs={epochs}", f"callbacks.checkpoint.every_n_steps={every}", "data.limit_test=2"]
     name = f"epochs_{every}_{kill}"
     command = place.command(name, *more, tasks="imagenet")
     status, text = place.runs.run([*command, *place.kill(1, "train", kill)])

@@ -57,7 +57,7 @@ def test_nothing_is_learned_twice_behind_a_signal(place):
     """The checkpoint is that of the very step: `train.json` counts what was really learned."""
     import torch
 
-    command = place.command("signal_step", tasks="imagenet")
+    command = place.command("signal_step", "data.limit_test=1", tasks="imagenet")
     place.runs.run([*command, *send(1, "train", 3, signal.SIGTERM)])
     saved = torch.load(place.folder / "signal_step" / "task_01_imagenet" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == 3
@@ -98,7 +98,7 @@ def test_a_requeueing_checkpoint_of_lightning_is_refused_and_the_remedy_works(pl
 def test_a_signal_ends_judging_and_the_same_command_goes_on(place, number):
     name = f"signal_judge_{number.name}"
     judge = ["judge._target_=probes.FixedJudge", "data.limit_test=2"]
-    command = place.command(name, *judge, tasks="imagenet")
+    command = place.brief(name, *judge, tasks="imagenet")
     status, text = place.runs.run([*command, f"+judge.sends={int(number)}"])
     assert status == STATUS[number], text
     assert last_line(text).startswith(f"stopped by {number.name}; ")

@@ -27,7 +27,7 @@ def sound(place) -> Path:
 
 
 def command(place, run: Path) -> list[str]:
-    judged = ["judge._target_=probes.FixedJudge", "data.limit_test=2", "data.limit_train=8"]
+    judged = ["judge._target_=probes.FixedJudge", "data.limit_test=2", "data.limit_train=8", "batches.epochs=1"]
     return [*place.command("unused", *judged, tasks=TASKS), f"run_dir={run}"]
 
 

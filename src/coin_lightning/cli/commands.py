@@ -9,6 +9,7 @@ from coin_lightning.cli.config_errors import hint
 from coin_lightning.cli.ending import ended
 from coin_lightning.cli.parsers import PARSERS, PROGRAM
 from coin_lightning.errors import ConfigError
+from coin_lightning.quick_imports import importing
 
 TRAIN = "train"
 COMMANDS = {
@@ -53,7 +54,9 @@ def run(command: str, arguments: Sequence[str]) -> int:
     """Run one of the commands beside `train`; returns its exit status. Help needs none of its modules."""
     if command in PARSERS:
         PARSERS[command]().parse_args(arguments)
-    status: int = import_module(f"coin_lightning.cli.{command}").main(arguments)
+    with importing():
+        module = import_module(f"coin_lightning.cli.{command}")
+    status: int = module.main(arguments)
     return status
 
 

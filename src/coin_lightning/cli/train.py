@@ -21,6 +21,7 @@ from coin_lightning.cli.finished import is_finished
 from coin_lightning.cli.sweep import Sweep, is_member
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.interruption import Interruption
+from coin_lightning.quick_imports import importing
 from coin_lightning.reporting.published import published_row
 from coin_lightning.reporting.terminal import final_summary
 
@@ -42,7 +43,8 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption) -> Non
     if is_finished(config, run_path):
         Console().print(final_summary(run_path))
         return
-    from coin_lightning.cli import run
+    with importing():
+        from coin_lightning.cli import run
 
     run.train(config, run_path, interruption)
 
@@ -51,7 +53,8 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption) -> Non
 def _composed(config: DictConfig) -> None:
     work = partial(train, config, Path(HydraConfig.get().runtime.output_dir))
     if is_member():
-        from coin_lightning.cli import run  # noqa: F401  (once: the members of a sweep are forks of this process)
+        with importing():
+            from coin_lightning.cli import run  # noqa: F401  (once: the members of a sweep are forks of this process)
 
         sweep.member(work)
     elif status := ended(work):  # here, because Hydra would announce an error itself
