@@ -290,7 +290,7 @@ def test_each_step_reports_which_samples_go_on(backbone, monkeypatch):
         [[True], [True], [True]],
         [[False], [True], [True]],
         [[False], [False], [True]],
-        [[False], [False], [True]],
+        [[False], [False], [False]],  # no answer is longer
     ]
     assert answers == [backbone.tokenizer.decode(sample) for sample in ([40], [41, 43], [42, 44, 46, 49])]
 

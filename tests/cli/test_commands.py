@@ -73,4 +73,4 @@ def test_the_installed_script_is_the_same_command():
 
 def test_no_module_of_a_command_is_a_command_of_its_own():
     files = sorted((ROOT / "src").rglob("*.py"))
-    assert [file.name for file in files if "__main__" in file.read_text()] == ["__main__.py"]
+    assert [file.name for file in files if "__name__ ==" in file.read_text()] == ["__main__.py"]

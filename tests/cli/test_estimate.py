@@ -145,7 +145,7 @@ def test_images_are_counted_where_the_data_set_is_there(place) -> None:
         (["protocol.global_batch=7"], "protocol.global_batch=7 of scienceqa is no multiple of 8"),
         (["trainer.precision=transformer-engine"], "trainer.precision=transformer-engine: memory of this one is not"),
         (["backbone.gradient_checkpointing=true"], "gradient_checkpointing=true: must be a word now; write all"),
-        (["backbone=qwen_vl"], "backbone=qwen_vl: this backbone is not part of coin_lightning yet"),
+        (["backbone=qwen_vl"], "backbone.path is not set"),
     ],
 )
 def test_wrong_input_is_refused_with_the_remedy(words, message, capsys) -> None:

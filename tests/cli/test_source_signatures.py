@@ -12,8 +12,9 @@ from coin_lightning.config_folder import conf_dir
 
 FILES = [file.read_text() for file in conf_dir().rglob("*.yaml")]
 TARGETS = sorted({name for text in FILES for name in re.findall(r"_target_: ([\w.]+)", text)})
-OBJECTS = {"tasks", "source", "truth", "optimizer", "data", "batches", "answers", "family"}
-"""Options of ours whose annotations have a class in them."""
+OBJECTS = {"tasks", "source", "truth", "optimizer", "data", "batches", "answers", "family",
+           "gradient_checkpointing"}  # fmt: skip
+"""Options of ours whose annotations have a class, or a name of another module, in them."""
 
 HERE = """
 import dataclasses

@@ -115,7 +115,8 @@ def test_prototypes_are_mean_directions_of_the_tasks_samples(task):
 def test_only_the_tasks_own_slot_learns(task):
     module = build(1)
     module.method.before_experience(SimpleNamespace(module=module, position=2))
-    module.train().training_step(task.encoder.train_batch(task.train_samples[:4]), 0).backward()
+    batch = {**task.encoder.train_batch(task.train_samples[:4]), "samples": 4}
+    module.train().training_step(batch, 0).backward()
     for layer in moelora_layers(module.peft).values():
         gradient = layer.moelora_B["default"].grad
         assert len(gradient) == 4

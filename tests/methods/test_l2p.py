@@ -68,7 +68,8 @@ def test_prompts_and_keys_learn_and_the_model_does_not(task):
     assert {name for name in module.trainable() if "multi_modal_projector" not in name} == {
         "method.prompts", "method.keys",
     }  # fmt: skip
-    module.train().training_step(task.encoder.train_batch(task.train_samples[:4]), 0).backward()
+    batch = {**task.encoder.train_batch(task.train_samples[:4]), "samples": 4}
+    module.train().training_step(batch, 0).backward()
     assert module.method.prompts.grad.flatten(1).any(dim=1).all()
     groups = {group["name"]: len(group["params"]) for group in module.optimizer_groups()}
     assert groups == {"projector": 4, "method": 2}

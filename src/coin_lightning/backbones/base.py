@@ -362,7 +362,7 @@ class Backbone(nn.Module):
             ids, mask: `[b, l]`.
             max_new_tokens: of an answer.
             images, layout, prefix: as for `hidden_states`.
-            on_step: gets, after each token, which samples go on: bool `[b, 1]`.
+            on_step: gets, after each token, which samples go on: bool `[b, 1]`; none behind the last that there may be.
         """
         width = ids.shape[1]
 
