@@ -1,12 +1,10 @@
 """`docs/extend.md`: its files are written as they stand there and its command is run, killed and continued."""
 
 import json
-import os
 import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -116,20 +114,18 @@ def read(file: Path) -> dict:
     return json.loads(file.read_text())
 
 
-def python(project: Path, *words: str) -> subprocess.CompletedProcess:
-    path = os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "coin_lightning", *words]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False)
+def python(place, project: Path, *words: str) -> tuple[int, str]:
+    return place.runs.run([*words], PYTHONPATH=str(project))
 
 
-def test_a_task_in_one_yaml_is_learned_scored_and_shown_under_its_title(captioned, project):
+def test_a_task_in_one_yaml_is_learned_scored_and_shown_under_its_title(captioned, project, place):
     run, _ = captioned
     scores, matrix = read(run / "task_02_captions/scores.json"), read(run / "matrix.json")
     assert list(matrix["variants"]) == ["corrected", "reference", "cider"]
     assert matrix["variants"]["reference"]["scores"][2][1] is matrix["variants"]["cider"]["scores"][2][0] is None
     assert scores["variants"]["cider"]["scores"].keys() == {"captions"}
     assert scores["versions"] == matrix["versions"] == {"vqav2": 1, "captions": 1}
-    assert python(project, "report", str(run)).returncode == 0
+    assert python(place, project, "report", str(run))[0] == 0
     page = (run / "report.html").read_text()
     assert page.count("My Captions") > 5
     assert ">captions<" not in page
@@ -146,9 +142,9 @@ def test_a_mended_rule_scores_the_run_again_without_a_model(captioned, project, 
     assert status == 1
     assert "captions was scored by version 1 of its scorers, and the config has version 2" in text
     words = [str(run) if word == "RUN" else word for word in words_of(SCORE, project)]
-    done = python(project, *words)
-    assert done.returncode == 0, done.stderr
-    assert "version 1 -> 2" in done.stdout
+    status, text = python(place, project, *words)
+    assert status == 0, text
+    assert "version 1 -> 2" in text
     scores = read(run / "task_02_captions/scores.json")
     records = [json.loads(line) for line in (run / "task_02_captions/records/captions.jsonl").read_text().splitlines()]
     said = [len({"a", "red", "bus"} & set(record["prediction"].lower().split())) / 3 for record in records]
@@ -166,9 +162,9 @@ def test_runs_of_unlike_versions_are_not_compared(captioned, project, place, tmp
     older.mkdir()
     content = read(run / "matrix.json")
     (older / "matrix.json").write_text(json.dumps({**content, "seed": 9, "versions": {"vqav2": 1, "captions": 1}}))
-    done = python(project, "report", str(run), str(older), "-o", str(tmp_path / "out"))
-    assert done.returncode == 1
-    assert re.search(r"captions: .* was scored by version 1 of its scorers, .* by 2; score the older one", done.stderr)
+    status, text = python(place, project, "report", str(run), str(older), "-o", str(tmp_path / "out"))
+    assert status == 1
+    assert re.search(r"captions: .* was scored by version 1 of its scorers, .* by 2; score the older one", text)
 
 
 def test_a_variant_that_a_task_lacks_is_refused_before_anything(captioned, project, place):

@@ -159,34 +159,33 @@ def test_the_remedy_for_a_damaged_adapter_works(place, undisturbed, tmp_path, na
     assert (run / weights).read_bytes() == (undisturbed / weights).read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("make", "base"),
-    [
-        (lambda: moelora(**SMALL, num_experts=2), lambda: tiny.load().model),
-        (lambda: lora(**SMALL), lambda: small_families.made("qwen_vl")),  # of a class that only this project has
-    ],
-    ids=["moelora", "lora of qwen_vl"],
-)
-def test_the_lines_of_the_readme_load_it_in_another_process(tmp_path, make, base):
-    base().save_pretrained(tmp_path / "base")
-    config = make()
-    config.modules_to_save = ["multi_modal_projector"]
-    model = get_peft_model(AutoModelForImageTextToText.from_pretrained(tmp_path / "base"), config)
-    with torch.no_grad():
-        for parameter in trained(model).values():
-            parameter.normal_()
-    save_adapter(model, tmp_path / "adapter")
-    card = (tmp_path / "adapter" / "README.md").read_text()
-    assert card.count("```") == 2
-    code = card.split("```python\n")[1].split("```")[0] + (
-        "weights = {n: t.double().sum().item() for n, t in model.named_parameters() if '.default' in n}\n"
-        "import json; print(json.dumps(weights))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path / "adapter", capture_output=True, text=True, check=False
-    )
+def sums(model) -> dict[str, float]:
+    return {name: tensor.double().sum().item() for name, tensor in trained(model).items()}
+
+
+def test_the_lines_of_the_readme_load_it_in_another_process(tmp_path):
+    """One process for both: most of its time are imports. The second is of a class that only this project has."""
+    found, lines = [], ["import json, os"]
+    for name, config, base in (
+        ("moelora", moelora(**SMALL, num_experts=2), tiny.load().model),
+        ("lora", lora(**SMALL), small_families.made("qwen_vl")),
+    ):
+        base.save_pretrained(tmp_path / f"base of {name}")
+        config.modules_to_save = ["multi_modal_projector"]
+        model = get_peft_model(AutoModelForImageTextToText.from_pretrained(tmp_path / f"base of {name}"), config)
+        with torch.no_grad():
+            for parameter in trained(model).values():
+                parameter.normal_()
+        save_adapter(model, tmp_path / name)
+        card = (tmp_path / name / "README.md").read_text()
+        assert card.count("```") == 2
+        lines += [f"os.chdir({str(tmp_path / name)!r})", card.split("```python\n")[1].split("```")[0]]
+        lines += ["sums = {n: t.double().sum().item() for n, t in model.named_parameters() if '.default' in n}"]
+        lines += ["print(json.dumps(sums))"]
+        found.append(sums(model))
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {name: tensor.double().sum().item() for name, tensor in trained(model).items()}
+    assert [json.loads(line) for line in done.stdout.splitlines()] == found
 
 
 def test_the_readme_says_what_it_is_and_is_the_same_bytes_for_the_same_adapter(tmp_path):

@@ -67,7 +67,8 @@ def run(place, suite, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
 
     def call(name: str, *more: str) -> tuple[Path, int]:
-        command = overrides(suite, folder / "features", folder / name, "evaluation=full", *more, tasks=TASKS)
+        few = ("evaluation=full", "data.limit_train=12")
+        command = overrides(suite, folder / "features", folder / name, *few, *more, tasks=TASKS)
         status, text = place.runs.run(command)
         assert status in (0, -signal.SIGKILL), text
         return folder / name, status

@@ -18,6 +18,7 @@ def runs(request: pytest.FixtureRequest, place) -> dict[str, Path]:
         file = place.folder / f"{name}.json"
         more = [f"method={request.param}", f"backbone.gradient_checkpointing={checkpointing}"]
         more += ["+callbacks.probe._target_=probes.Modes", f"+callbacks.probe.file={file}", "data.limit_test=2"]
+        more += ["data.limit_train=8"]
         status, text = place.runs.run(place.command(name, *more, tasks="imagenet,gqa"))
         assert status == 0, text
         assert "eval mode" not in text
@@ -58,6 +59,6 @@ def test_checkpointing_changes_no_bit(runs, checkpointing):
 def test_the_tower_stays_in_evaluation_mode_where_it_runs_in_every_step(place):
     file = place.folder / "modes_pixels.json"
     more = ["data.cache_features=false", "+callbacks.probe._target_=probes.Modes", f"+callbacks.probe.file={file}"]
-    status, text = place.runs.run(place.command("modes_pixels", *more, tasks="imagenet"))
+    status, text = place.runs.run(place.brief("modes_pixels", *more, tasks="imagenet"))
     assert status == 0, text
     assert json.loads(file.read_text())["tower"] == [False]
