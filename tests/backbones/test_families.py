@@ -11,6 +11,8 @@ from PIL import Image
 from small_families import SMALL, small, write
 from torch import Tensor
 
+from coin_lightning.adapters.build import load_adapter, moelora, save_adapter
+from coin_lightning.adapters.targets import put_adapter
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.loading import load_backbone
 from coin_lightning.backbones.prompts import Turn
@@ -229,3 +231,26 @@ def test_a_processor_of_another_tower_is_refused_without_a_weight(name: str, tmp
     file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
     with pytest.raises(AssetError, match=r"preprocessor_config\.json makes .*vision_config"):
         load_backbone(folder, "chatml", SMALL[name].family, weights=False)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_saved_adapter_with_its_projector_is_loaded_into_a_new_model(name: str, tmp_path: Path):
+    def adapted() -> tuple[Backbone, Any]:
+        backbone = small(name)
+        config = moelora(rank=8, alpha=16, num_experts=4, dropout=0.0)
+        config.modules_to_save = list(backbone.family.projectors)
+        return backbone, put_adapter(backbone.model, backbone.language_model, config)
+
+    def states(backbone: Backbone) -> Tensor:
+        batch = batch_of(backbone, TALKS, left=False)
+        return backbone.hidden_states(batch["ids"], batch["images"], batch["layout"])
+
+    (first, learned), (second, fresh) = adapted(), adapted()
+    with torch.no_grad():
+        for weight in learned.parameters():
+            if weight.requires_grad:
+                weight += 0.05 * torch.randn_like(weight)
+    save_adapter(learned, tmp_path)
+    assert not torch.allclose(states(first), states(second), atol=1e-3)
+    load_adapter(fresh, tmp_path)
+    assert torch.equal(states(first), states(second))
