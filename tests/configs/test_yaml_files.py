@@ -37,11 +37,10 @@ def composed(*overrides: str, folder: Path = CONF) -> DictConfig:
     """What a run with these overrides would get."""
     with initialize_config_dir(str(folder), version_base="1.3"):
         config = compose("train", overrides=list(overrides), return_hydra_config=True)
-    HydraConfig.instance().set_config(config)
-    run = config.copy()
-    with open_dict(run):
-        del run["hydra"]
-    return run
+    HydraConfig.instance().set_config(config)  # keeps a copy of its part
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
 def override(file: Path) -> str:
