@@ -214,7 +214,8 @@ class ContinualMLLM(ModuleState):
             return
         cut = getattr(self.trainer.strategy, "trainable", "whole") == "sharded"
         kept = [weight for weight in adapter_weights(self.peft) if not (cut and weight.requires_grad)]
-        shard(self.backbone.language_model, self.device_mesh["data_parallel"], kept)
+        offload: bool = getattr(self.trainer.strategy, "offload", False)
+        shard(self.backbone.language_model, self.device_mesh["data_parallel"], kept, offload)
 
     def on_fit_start(self) -> None:
         """Training mode for everything, the tower included: Lightning warns of other parts before the next hook.

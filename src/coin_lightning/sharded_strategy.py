@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 import lightning as L
@@ -12,6 +13,7 @@ from lightning.pytorch.strategies.parallel import ParallelStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from coin_lightning.sharding import average_gradients, like, same_everywhere, whole
@@ -27,11 +29,15 @@ class ShardedStrategy(ModelParallelStrategy):
     Args:
         trainable: `whole`, every device has all that learns and its optimizer state; or `sharded`, those of the adapter
             lie in pieces too (the projector stays whole: not every process has images in every batch).
+        offload: the frozen pieces wait in the memory of the machine, for models that all devices together do not hold.
         process_group_backend: as Lightning's.
     """
 
     def __init__(
-        self, trainable: Literal["whole", "sharded"] = "whole", process_group_backend: str | None = None
+        self,
+        trainable: Literal["whole", "sharded"] = "whole",
+        offload: bool = False,
+        process_group_backend: str | None = None,
     ) -> None:
         both = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else None  # what is decided is told on the CPU
         super().__init__(
@@ -39,7 +45,7 @@ class ShardedStrategy(ModelParallelStrategy):
             save_distributed_checkpoint=False,
             process_group_backend=process_group_backend or both,
         )
-        self.trainable = trainable
+        self.trainable, self.offload = trainable, offload
         self._accumulates = False
 
     def setup_environment(self) -> None:
@@ -52,6 +58,15 @@ class ShardedStrategy(ModelParallelStrategy):
         super().setup(trainer)
         if trainer.state.fn == TrainerFn.FITTING:
             same_everywhere(self._learning().values())
+
+    def model_to_device(self) -> None:
+        """All but what waits in the memory of the machine."""
+        if not self.offload:
+            super().model_to_device()
+            return
+        tensors = chain(self._module().parameters(), self._module().buffers())
+        for tensor in (each for each in tensors if not isinstance(each, DTensor)):
+            tensor.data = tensor.data.to(self.root_device)
 
     # gradients
 

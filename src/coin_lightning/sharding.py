@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from coin_lightning.errors import ConfigError
@@ -19,13 +19,14 @@ from coin_lightning.errors import ConfigError
 Key = TypeVar("Key")
 
 
-def shard(language_model: nn.Module, mesh: DeviceMesh, whole: Collection[nn.Parameter]) -> None:
+def shard(language_model: nn.Module, mesh: DeviceMesh, whole: Collection[nn.Parameter], offload: bool = False) -> None:
     """Cut the layers of a language model into pieces, in place; nothing to do when that has been done.
 
     Args:
         language_model: a decoder with `layers`.
         mesh: of one dimension, of the devices that share it.
         whole: parameters within it of which each device keeps all, beside embeddings.
+        offload: the pieces stay in the memory of the machine until their layer computes.
 
     Raises:
         ConfigError: it has no `layers`, or a frozen weight that cannot be cut, as quantised ones.
@@ -40,9 +41,9 @@ def shard(language_model: nn.Module, mesh: DeviceMesh, whole: Collection[nn.Para
     _refuse_integers(language_model)
     embeddings: Any = language_model.get_input_embeddings()  # type: ignore[operator]
     kept = {*whole, *embeddings.parameters()}
-    for layer in layers:
-        fully_shard(layer, mesh=mesh, ignored_params=kept)
-    fully_shard(language_model, mesh=mesh, ignored_params=kept)
+    policy = CPUOffloadPolicy(pin_memory=torch.cuda.is_available()) if offload else OffloadPolicy()
+    for part in (*layers, language_model):
+        fully_shard(part, mesh=mesh, ignored_params=kept, offload_policy=policy)
 
 
 def _refuse_integers(module: nn.Module) -> None:

@@ -16,6 +16,10 @@ REFUSED = {
         "trainer.strategy.trainable=sharded: ewc works on whole weights",
     ),
     "unknown": (["trainer=fsdp", "trainer.strategy.trainable=some"], 'trainer.strategy.trainable="some": must be'),
+    "offload": (
+        ["trainer=fsdp", "trainer.strategy.trainable=sharded", "trainer.strategy.offload=true"],
+        "trainer.strategy.offload=true keeps frozen pieces",
+    ),
     "half": (["trainer=fsdp", "+backbone.dtype=float16"], "backbone.dtype=float16 cannot be laid out"),
 }
 

@@ -25,6 +25,7 @@ RANKS = {
     "sharded": ["trainer=fsdp", "trainer.strategy.trainable=sharded", *TWO, "batches.size=1"],  # two batches to a step
 }
 
+OFFLOAD = ["trainer.strategy.offload=true"]
 SHARED = {1: ["trainer.accelerator=cpu", "batches.size=2"], 2: ["trainer=fsdp", *TWO]}
 
 
@@ -178,7 +179,7 @@ def test_what_methods_keep_does_not_depend_on_the_processes(place, command):
     """Slots that grow between tasks, prototypes over all samples and importances of an odd number of them."""
     more = ["method=hide_llava", "+plugin=ewc", "plugin.ewc.fisher_samples=5", "plugin.ewc.weight=10"]
     start(place, command("methods_alone", *ALONE, *more), 1, 0)
-    start(place, command("methods_fsdp", *RANKS["fsdp"], *more, "batches.size=1"), 2, 0)
+    start(place, command("methods_fsdp", *RANKS["fsdp"], *OFFLOAD, *more, "batches.size=1"), 2, 0)
     found = distances(place.folder / "methods_alone", place.folder / "methods_fsdp")
     state = load_file(place.folder / "methods_alone" / "task_02_imagenet" / "method_state.safetensors")
     assert len([value for value in state.values() if value.any()]) > 3

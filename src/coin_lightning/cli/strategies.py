@@ -24,6 +24,11 @@ def check_strategy(config: DictConfig, strategy: Any) -> None:
     if in_step(strategy):
         _check_backbone(config.backbone)
     if isinstance(strategy, ShardedStrategy) and strategy.trainable == "sharded":
+        if strategy.offload:
+            raise ConfigError(
+                "trainer.strategy.offload=true keeps frozen pieces in the memory of the machine, what learns on "
+                "the devices; use trainer.strategy.trainable=whole"
+            )
         _check_hooks(config, "trainer.strategy.trainable=sharded", "use trainer.strategy.trainable=whole")
     if isinstance(strategy, ZeroStrategy):
         _check_hooks(
