@@ -59,7 +59,7 @@ class Family:
         frames: of `images.FRAMES` that make sense; the first is the default.
         box_numbers: how its authors write boxes (`box_formats.NUMBERS`), for prompts in its own chat template.
         alike: all images have the same number of tokens, so that nobody needs their sizes.
-        starts: starting weights that there are (`starting_weights.STARTS`).
+        starts: starting weights that there are (`STARTS`).
         conversion: of `python -m coin_lightning convert`, where the published checkpoint needs it.
     """
 

@@ -67,7 +67,7 @@ def load_backbone(
         image_frame: see `Backbone`.
         projector: file whose weights replace a LLaVA checkpoint's projector (see `read_projector`).
         starting_weights: `pretrained` puts the model together from the parts named in `pretrained`, as CoIN did;
-            else `path` is read (see `starting_weights.STARTS`). Only LLaVA has such parts.
+            else `path` is read (see `family.STARTS`). Only LLaVA has such parts.
         pretrained: `language_model`, `vision_tower`, `projector` and, if it is not the language model's, `tokenizer`.
         image_processor: settings in place of those in the checkpoint's preprocessor_config.json.
         system: replaces the prompt's system message; empty text leaves it out.

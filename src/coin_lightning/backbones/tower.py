@@ -80,8 +80,8 @@ def feature_shape(config: Any, source: str) -> tuple[int, int]:
     return tokens, width
 
 
-def check_features(source: str, config: Any) -> None:
-    """Whether the tower of a LLaVA gives as many tokens per image, and as wide, as its config says.
+def check_features(source: str, config: Any, expected: int) -> None:
+    """Whether the tower of a LLaVA gives as many tokens per image, and as wide (`expected`), as its config says.
 
     Raises:
         AssetError: it does not.
@@ -94,8 +94,6 @@ def check_features(source: str, config: Any) -> None:
             f"its tower gives {tokens} tokens per image with vision_feature_select_strategy={strategy!r}. Correct "
             f"the one that is wrong (image_seq_length={tokens}, if it is that), {AGAIN}"
         )
-    layers = config.vision_feature_layer
-    expected = config.vision_config.hidden_size * (1 if isinstance(layers, int) else len(layers))
     if width != expected:
         raise AssetError(
             f"{source}: its tower gives {width} values per token, but by vision_config.hidden_size in config.json the "

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 
 import torch
 
+from coin_lightning.continual.giving_way import LAST
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import RunError
 from coin_lightning.run_files import read_json
-
-LAST = "last.ckpt"
 
 
 def check_devices(run: RunDir, batches: Mapping[str, int], devices: int, weighting: str) -> None:

@@ -1,7 +1,7 @@
 """A device or a machine without room for a batch: an error that says what to lower, and that what was done is kept."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -23,35 +23,28 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in ON_CPU)
 
 
-@contextmanager
-def training(experience: Experience, module: ContinualMLLM) -> Iterator[None]:
-    """Tell of memory that ran out while a task was learned.
+def training(experience: Experience, module: ContinualMLLM) -> AbstractContextManager[None]:
+    """Tell of memory that ran out while a task was learned, with a RunError that names task, phase and remedies."""
+    task = experience.task
+    assert task is not None
+    return _telling(experience, "training", lambda: _for_training(experience, task, module))
 
-    Raises:
-        RunError: in place of PyTorch's error; names task, phase and remedies.
-    """
+
+def answering(
+    experience: Experience, module: ContinualMLLM, tasks: list[InstructionTask]
+) -> AbstractContextManager[None]:
+    """The same while questions were answered."""
+    return _telling(experience, "answering", lambda: _for_answering(experience, module, tasks))
+
+
+@contextmanager
+def _telling(experience: Experience, phase: str, remedies: Callable[[], list[str]]) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        assert experience.task is not None
-        raise _told(experience, "training", error, _for_training(experience, experience.task, module)) from error
-
-
-@contextmanager
-def answering(experience: Experience, module: ContinualMLLM, tasks: list[InstructionTask]) -> Iterator[None]:
-    """The same while questions were answered.
-
-    Raises:
-        RunError: see `training`.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise _told(experience, "answering", error, _for_answering(experience, module, tasks)) from error
+        raise _told(experience, phase, error, remedies()) from error
 
 
 def _told(experience: Experience, phase: str, error: BaseException, remedies: list[str]) -> RunError:

@@ -205,16 +205,6 @@ def _value(what: Conversion, name: str) -> Tensor:
     return made.by(*(file[each] for file, each in zip(holders, made.of, strict=True)))
 
 
-def cut(tensor: Tensor, part: int, of: int) -> Tensor:
-    """One of equal parts along the first dimension."""
-    return tensor.chunk(of)[part]
-
-
-def chunk(part: int, of: int) -> Callable[[Tensor], Tensor]:
-    """See `cut`."""
-    return partial(cut, part=part, of=of)
-
-
 def constant(value: float, *shape: int) -> Callable[[], Tensor]:
     """Makes a tensor of one value, of no published one."""
     return partial(torch.full, shape, value)

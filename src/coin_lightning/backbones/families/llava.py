@@ -30,4 +30,4 @@ class Llava(Square):
 
     def check_tower(self, source: str) -> None:
         """The layers that the config names give as many tokens, as wide as it says."""
-        check_features(source, self.config)
+        check_features(source, self.config, self.width)

@@ -1,14 +1,9 @@
 """MiniGPT-v2 (arXiv 2310.09478): 448 x 448 pixels, four neighbouring tokens joined (`networks/minigpt_v2.py`)."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
 
 from coin_lightning.backbones.conversion.streaming import MANIFEST
-from coin_lightning.backbones.families.square import Square
+from coin_lightning.backbones.families.square import Assembled
 from coin_lightning.backbones.family import STARTS, Grid
 from coin_lightning.backbones.networks.minigpt_v2 import JOINED  # tells transformers of the model
 from coin_lightning.errors import ConfigError
@@ -18,12 +13,10 @@ LORA = {"pretrained": "left_out", "instruction_tuned": "merged"}
 """Starting weights -> what the conversion has done with the LoRA of MiniGPT-v2's last stage."""
 
 
-class MiniGPTv2(Square):
+class MiniGPTv2(Assembled):
     """Features are four states of the tower each."""
 
     model_types = ("minigpt_v2",)
-    image_token_key = "image_token_index"
-    frames = ("squash", "pad")
     box_numbers = "percent_tags"
     starts = STARTS
     conversion = "minigpt_v2"
@@ -49,7 +42,3 @@ class MiniGPTv2(Square):
     def feature_count(self, grid: Grid) -> int:
         """As many as tokens."""
         return self.tokens(grid)
-
-    def features(self, core: Any, pixels: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
-        """Before the linear layer."""
-        return list(core.features(torch.cat([each["pixel_values"] for each in pixels])))

@@ -1,6 +1,6 @@
 """Families that see every image in one square, and give it the same number of tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,3 +28,14 @@ class Square(Family):
     def project(self, core: Any, features: Sequence[Tensor], grids: Sequence[Grid]) -> Any:
         """All images at once."""
         return output(list(core.multi_modal_projector(torch.stack(list(features)))))
+
+
+class Assembled(Square):
+    """Base of those whose models are this project's own (`networks`), which say their features themselves."""
+
+    image_token_key = "image_token_index"
+    frames = ("squash", "pad")
+
+    def features(self, core: Any, pixels: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
+        """Before the projector."""
+        return list(core.features(torch.cat([each["pixel_values"] for each in pixels])))

@@ -4,7 +4,7 @@ The tower is the one that BLIP-2 has in transformers. Its last norm is a fresh o
 default: MiniGPT-v2 freezes it before it could learn, and so it is in no checkpoint; BLIP-2's would be a wrong one.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 from transformers import Blip2VisionConfig, Blip2VisionModel, LlamaConfig, LlamaModel
@@ -44,8 +44,7 @@ class MiniGPTv2ForConditionalGeneration(AssembledForConditionalGeneration):
     config_class = MiniGPTv2Config
 
     def __init__(self, config: MiniGPTv2Config) -> None:
-        vision: Any = config.vision_config
-        text: Any = config.text_config
+        vision, text = config.vision_config, config.text_config
         tower = Blip2VisionModel._from_config(vision)
         tower.post_layernorm.eps = FRESH_NORM_EPS
         projector = nn.Linear(JOINED * vision.hidden_size, text.hidden_size)

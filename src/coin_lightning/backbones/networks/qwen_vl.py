@@ -131,8 +131,7 @@ class QwenVLForConditionalGeneration(AssembledForConditionalGeneration):
     config_class = QwenVLConfig
 
     def __init__(self, config: QwenVLConfig) -> None:
-        vision: Any = config.vision_config
-        text: Any = config.text_config
+        vision, text = config.vision_config, config.text_config
         tower = QwenVLTower._from_config(vision)
         patches = len(tower.position_embedding)
         projector = QwenVLResampler(
