@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 import torch
@@ -178,29 +178,45 @@ class ContinualMLLM(ModuleState):
         """
         self._context.close()
         self._context.enter_context(self._routed(batch))
-        inputs, images = self._inputs(batch, batch["labels"], None)
+        inputs = self._inputs(batch, batch["labels"], None)
         assert inputs.labels is not None
-        hidden = self.backbone.hidden_states(inputs.ids, images, inputs.layout, inputs.prefix)
+        hidden = self.backbone.hidden_states(inputs.ids, self._images(batch), inputs.layout, inputs.prefix)
         logits, targets = self.backbone.answer_logits(hidden, inputs.labels)
         samples = (inputs.labels[:, 1:] != IGNORE).nonzero()[:, 0]
         return StepOutput(self.objective(logits, targets), logits, targets, samples)
 
-    def _inputs(self, batch: dict[str, Any], labels: Tensor | None, mask: Tensor | None) -> tuple[Inputs, Any]:
-        """What enters the model as the methods change it, and the projected images."""
+    def _inputs(self, batch: dict[str, Any], labels: Tensor | None, mask: Tensor | None) -> Inputs:
+        """What enters the model beside images, as the methods change it."""
         if batch["input_ids"].device.type == "cpu":  # elsewhere it would wait; what made the batch has counted, too
             self.backbone.check_counts(batch["input_ids"], batch["grids"])
-        images = self.backbone.project(self.image_features(batch), [*chain(*batch["grids"])])
         inputs = Inputs(batch["input_ids"], self.backbone.end_id, labels, mask, batch["layout"])
         for method in self.methods.values():
             inputs = method.inputs(inputs, batch)
-        return inputs, images
+        return inputs
+
+    def _images(self, batch: dict[str, Any]) -> Any:
+        """The projected images of a batch."""
+        return self.backbone.project(self.image_features(batch), [*chain(*batch["grids"])])
+
+    def _of_some(self, batch: dict[str, Any], samples: Sequence[int]) -> dict[str, Any]:
+        """What a batch has of the images of some of its samples."""
+        grids: list[Any] = batch["grids"]
+        starts = [0, *accumulate(map(len, grids))]
+        images = [image for sample in samples for image in range(starts[sample], starts[sample + 1])]
+        found: dict[str, Any] = {"grids": [grids[sample] for sample in samples]}
+        if "pixels" in batch:
+            found["pixels"] = [batch["pixels"][image] for image in images]
+        elif "features" in batch and images:
+            parts = self.backbone.per_image(batch["features"], [*chain(*grids)])
+            found["features"] = torch.cat([parts[image] for image in images])
+        return found
 
     @contextmanager
-    def _routed(self, batch: dict[str, Any]) -> Iterator[None]:
-        """Within it the adapter's slots are mixed as the method says, if it does."""
+    def _routed(self, batch: dict[str, Any]) -> Iterator[bool]:
+        """Within it the adapter's slots are mixed as the method says, if it does; gives whether it does not."""
         weights = self.method.slot_weights(batch)
         with nullcontext() if weights is None else slot_weights(self.peft, weights):
-            yield
+            yield weights is None
 
     def extra_loss(self, step: StepOutput, batch: dict[str, Any]) -> Tensor | None:
         """What the method and the plugins add together; None: nothing."""
@@ -337,19 +353,32 @@ class ContinualMLLM(ModuleState):
     # answering
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """Answers of a batch: `ids` and `answers`; none of a spare one, of which the watchers see no real token."""
+        """Answers of a batch: `ids` and `answers`; none of a spare one, of which the watchers see no real token.
+
+        Samples that show the same images share one pass over them, unless the methods treat each sample in its own way.
+        """
         spare = batch.get("spare", False)
 
         def watch(real: Tensor) -> None:
             for watcher in self.watchers:
                 watcher(torch.zeros_like(real) if spare else real)
 
-        with self._routed(batch):
-            inputs, images = self._inputs(batch, None, batch["attention_mask"])
+        with self._routed(batch) as alike:
+            inputs = self._inputs(batch, None, batch["attention_mask"])
             assert inputs.mask is not None
-            watch(inputs.mask)
+            shared = None
+            if alike and inputs.prefix is None and "same_images" in batch:
+                shared = self.backbone.beginnings(inputs.ids, inputs.mask, inputs.layout, batch["same_images"])
             answers = self.backbone.answer(
-                inputs.ids, inputs.mask, batch["max_new_tokens"], images, inputs.layout, inputs.prefix, watch
+                inputs.ids,
+                inputs.mask,
+                batch["max_new_tokens"],
+                self._images(batch if shared is None else self._of_some(batch, shared.first.tolist())),
+                inputs.layout,
+                inputs.prefix,
+                watch,
+                shared,
+                leaves=alike,
             )
         return {"ids": [], "answers": []} if spare else {"ids": batch["ids"], "answers": answers}
 

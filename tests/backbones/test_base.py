@@ -273,7 +273,8 @@ def test_generation_is_that_of_transformers_with_pixels_and_ids(backbone):
     assert answer == [backbone.decode(output[0, tokens.shape[1] :])]
 
 
-def test_each_step_reports_which_samples_go_on(backbone, monkeypatch):
+def test_each_pass_of_the_library_reports_which_samples_go_on(backbone, monkeypatch):
+    backbone.fast = False
     planned = iter([[40, 41, 42], [END, 43, 44], [45, END, 46], [47, 48, 49]])
 
     def plan(hidden):
@@ -285,12 +286,13 @@ def test_each_step_reports_which_samples_go_on(backbone, monkeypatch):
     monkeypatch.setattr(backbone.model.lm_head, "forward", plan)
     seen = []
     tokens = torch.full((3, 5), 9)
-    answers = backbone.answer(tokens, torch.ones_like(tokens), 4, on_step=lambda samples: seen.append(samples.tolist()))
+    answers = backbone.answer(tokens, torch.ones_like(tokens), 4, on_pass=lambda real: seen.append(real.tolist()))
     assert seen == [
-        [[True], [True], [True]],
-        [[False], [True], [True]],
-        [[False], [False], [True]],
-        [[False], [False], [False]],  # no answer is longer
+        [[1] * 5] * 3,
+        [[1], [1], [1]],
+        [[0], [1], [1]],
+        [[0], [0], [1]],
+        [[0], [0], [0]],  # no answer is longer
     ]
     assert answers == [backbone.tokenizer.decode(sample) for sample in ([40], [41, 43], [42, 44, 46, 49])]
 
@@ -311,6 +313,7 @@ def test_the_head_gets_samples_that_lie_together_when_generating(backbone):
     tokens = torch.tensor([[1, 2, 9, 4], [5, 6, 7, 8]])
     seen = []
     hook = backbone.model.lm_head.register_forward_hook(lambda head, inputs, output: seen.append(inputs[0]))
+    backbone.fast = False
     backbone.answer(tokens, torch.ones_like(tokens), 2)
     hook.remove()
     assert [tuple(samples.shape[:2]) for samples in seen] == [(2, 1), (2, 1)]

@@ -14,6 +14,7 @@ from torch import Tensor
 from coin_lightning.adapters.build import load_adapter, moelora, save_adapter
 from coin_lightning.adapters.targets import put_adapter
 from coin_lightning.backbones.base import IGNORE, Backbone
+from coin_lightning.backbones.greedy import Prompts, shared_beginnings
 from coin_lightning.backbones.loading import load_backbone
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import AssetError
@@ -157,23 +158,60 @@ def learned(backbone: Backbone) -> list[Tensor]:
     return [weight for part in (backbone.language_model, *backbone.projectors) for weight in part.parameters()]
 
 
-def test_answers_of_a_padded_batch_are_the_librarys_one_by_one(backbone: Backbone):
-    talks = [(images, [Turn(turns[0].question, None, len(images))]) for images, turns in TALKS]
-    batch = batch_of(backbone, talks, left=True)
-    steps: list[Tensor] = []
-    ours = backbone.answer(
-        batch["ids"], batch["mask"], 6, batch["images"], batch["layout"], on_step=lambda on: steps.append(on.clone())
-    )
-    theirs = []
-    for images, turns in talks:
+ASKED = [
+    *((images, [Turn(turns[0].question, None, len(images))]) for images, turns in TALKS),
+    ([0], [Turn("What is its colour, please?", None, 1)]),
+    ([0], [Turn("What is it?", None, 1)]),
+]
+"""Of the last two and the first talk with this image all shows alike up to the question."""
+
+
+def one_by_one(backbone: Backbone, length: int) -> list[str]:
+    """Answers of the library to each, from pixels."""
+    answers = []
+    for images, turns in ASKED:
         ids = torch.tensor([encoded(backbone, images, turns)[0]])
-        output = backbone.model.generate(
-            **direct(backbone, images, ids), max_new_tokens=6, do_sample=False, num_beams=1
-        )
-        theirs.append(backbone.decode(output[0, ids.shape[1] :]))
-    assert ours == theirs
-    assert any(ours)
-    assert all(step.shape == (len(talks), 1) for step in steps)
+        inputs = direct(backbone, images, ids)
+        output = backbone.model.generate(**inputs, max_new_tokens=length, do_sample=False, num_beams=1)
+        answers.append(backbone.decode(output[0, ids.shape[1] :]))
+    return answers
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_answers_of_a_padded_batch_are_the_librarys_one_by_one(backbone: Backbone, fast: bool):
+    batch = batch_of(backbone, ASKED, left=True)
+    passes: list[Tensor] = []
+    backbone.fast = fast
+    answers = backbone.answer(
+        batch["ids"], batch["mask"], 6, batch["images"], batch["layout"], on_pass=lambda real: passes.append(real + 0)
+    )
+    assert answers == one_by_one(backbone, 6)
+    assert any(answers)
+    assert int(passes[0].sum()) == int(batch["mask"].sum())
+    assert all(each.shape[1] == 1 for each in passes[1:])
+
+
+def test_one_pass_over_images_that_several_samples_show_changes_no_answer(backbone: Backbone):
+    batch = batch_of(backbone, ASKED, left=True)
+    numbers: dict[tuple[int, ...], int] = {}
+    same = [numbers.setdefault(tuple(images) or (-1, at), len(numbers)) for at, (images, _) in enumerate(ASKED)]
+    prompts = Prompts.of(batch["ids"], batch["mask"], batch["layout"].get("position_ids"))
+    shared = shared_beginnings(prompts, same, backbone.image_token_id, worth=1.0)
+    assert shared is not None
+    if not backbone.answers_itself:
+        assert backbone.beginnings(batch["ids"], batch["mask"], batch["layout"], same) is None
+        return
+    shown = [image for first in shared.first.tolist() for image in ASKED[first][0]]
+    images = backbone.project(
+        torch.cat(exact_features(backbone, [backbone.pixels(IMAGES[at]) for at in shown])), grids(backbone, shown)
+    )
+    passes: list[Tensor] = []
+    answers = backbone.answer(
+        batch["ids"], batch["mask"], 6, images, batch["layout"], on_pass=lambda real: passes.append(real + 0), shared=shared
+    )  # fmt: skip
+    assert answers == one_by_one(backbone, 6)
+    assert len(passes[0]) == len(set(same)) < len(same)
+    assert int(passes[0].sum() + passes[1].sum()) == int(batch["mask"].sum())
 
 
 def test_a_prefix_takes_the_first_places_in_training_and_in_answering(backbone: Backbone):

@@ -15,6 +15,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 from coin_lightning.backbones.box_formats import box_format
 from coin_lightning.backbones.expansions import expanded
 from coin_lightning.backbones.family import Family, Grid
+from coin_lightning.backbones.greedy import Greedy, Prompts, Shared, shared_beginnings
 from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.plain_text import PlainTextTokenizer
 from coin_lightning.backbones.prompts import Prompt, Rendered, overlaps
@@ -108,6 +109,7 @@ class Backbone(nn.Module):
         self.name = name
         self.max_length = max_length
         self.in_step = False
+        self.fast = True
         self._plain_text = PlainTextTokenizer(tokenizer)
         self._tower_keys: dict[str, str] = {}
         self.end_id: int = self.end_of_turn_id()
@@ -345,6 +347,19 @@ class Backbone(nn.Module):
         kept = targets != IGNORE
         return self.model.lm_head(hidden[:, :-1][kept]), targets[kept]
 
+    @property
+    def answers_itself(self) -> bool:
+        """Whether answers come from this project's own greedy loop (`greedy.Greedy`), else from `generate`."""
+        return self.fast and self.family.greedy and not self.in_step
+
+    def beginnings(
+        self, ids: Tensor, mask: Tensor, layout: Mapping[str, Tensor], same_images: Sequence[int]
+    ) -> Shared | None:
+        """Samples of a batch padded on the left that begin alike, where one pass over that is worth it."""
+        if not self.answers_itself:
+            return None
+        return shared_beginnings(Prompts.of(ids, mask, layout.get("position_ids")), same_images, self.image_token_id)
+
     @torch.no_grad()
     def answer(
         self,
@@ -354,24 +369,53 @@ class Backbone(nn.Module):
         images: Any = None,
         layout: Mapping[str, Tensor] | None = None,
         prefix: Tensor | None = None,
-        on_step: Callable[[Tensor], None] = lambda unfinished: None,
+        on_pass: Callable[[Tensor], None] = lambda real: None,
+        shared: Shared | None = None,
+        leaves: bool = True,
     ) -> list[str]:
         """Greedy answers of a left-padded batch, without the end-of-turn marker and outer blanks.
 
         Args:
             ids, mask: `[b, l]`.
             max_new_tokens: of an answer.
-            images, layout, prefix: as for `hidden_states`.
-            on_step: gets, after each token, which samples go on: bool `[b, 1]`; none behind the last that there may be.
+            images, layout, prefix: as for `hidden_states`; the images of the first sample of each group where some are
+                shared.
+            on_pass: called before each pass with how often each position that enters it counts, `[m, s]`: 0 is padding
+                or a sample that has ended.
+            shared: from `beginnings`.
+            leaves: a sample that has ended may leave the batch; not where something outside knows the batch's samples.
         """
+        options = dict(layout or {})
+        if not self.answers_itself:
+            return self._generated(ids, mask, max_new_tokens, images, options, prefix, on_pass)
+        loop = Greedy(
+            self.core, self.model.lm_head, len(self.language_model.layers), self.end_id, on_pass, leaves
+        )  # fmt: skip
+        prompts = Prompts.of(ids, mask, options.get("position_ids"))
+        with self._prefixed(prefix):
+            answers = loop(prompts, max_new_tokens, _encoded(images), shared)
+        return [self.decode(torch.tensor(answer)) for answer in answers]
+
+    def _generated(
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        max_new_tokens: int,
+        images: Any,
+        layout: Mapping[str, Tensor],
+        prefix: Tensor | None,
+        on_pass: Callable[[Tensor], None],
+    ) -> list[str]:
+        """As `answer`, by transformers; no pass is told of behind the last token that there may be."""
         width = ids.shape[1]
 
         def watch(all_ids: Tensor, scores: Any, **_: Any) -> Tensor:
             finished = (all_ids[:, width:] == self.end_id).any(dim=1)
             full = all_ids.shape[1] - width >= max_new_tokens  # in step with others there may be passes behind the last
-            on_step((~finished & (not full)).unsqueeze(1))
+            on_pass((~finished & (not full)).long().unsqueeze(1))
             return finished
 
+        on_pass(mask)
         with self._prefixed(prefix):
             output = self.model.generate(
                 input_ids=ids,
@@ -382,7 +426,7 @@ class Backbone(nn.Module):
                 stopping_criteria=[watch],
                 synced_gpus=self.in_step,
                 **_encoded(images),
-                **(layout or {}),
+                **layout,
             )
         return [self.decode(sample) for sample in output[:, width:]]
 

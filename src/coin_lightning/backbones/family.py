@@ -61,6 +61,7 @@ class Family:
         alike: all images have the same number of tokens, so that nobody needs their sizes.
         starts: starting weights that there are (`STARTS`).
         conversion: of `python -m coin_lightning convert`, where the published checkpoint needs it.
+        greedy: its decoder sees what lies before a token and nothing else, so that `greedy.Greedy` answers.
     """
 
     model_types: tuple[str, ...] = ()
@@ -75,6 +76,7 @@ class Family:
     alike: bool = False
     starts: tuple[str, ...] = RELEASED
     conversion: str | None = None
+    greedy: bool = True
 
     @classmethod
     def check_start(cls, source: str, start: str) -> None:

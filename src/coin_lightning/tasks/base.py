@@ -377,10 +377,11 @@ class InstructionTask(L.LightningDataModule):
             in_step: all get equally many, for a model that lies in pieces answers in all of them or in none; what fills
                 up is `spare`, see `Batches`.
         """
-        lengths, ids = self._lengths(self.test_samples).tolist(), as_samples(self.test_samples).ids
+        samples = as_samples(self.test_samples)
+        lengths, ids = self._lengths(self.test_samples).tolist(), samples.ids
         batches = [
             batch
-            for batch in answer_batches(lengths, self.answers.batch_size)
+            for batch in answer_batches(lengths, self.answers.batch_size, samples.same_images())
             if not all(ids[sample] in done for sample in batch)
         ]
         own = batches[rank::world_size]

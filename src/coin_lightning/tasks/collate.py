@@ -189,7 +189,8 @@ class Encoder:
         return {"input_ids": ids, "labels": labels, **spoken(samples), **self.images(samples, ids)}
 
     def answer_batch(self, samples: Sequence[TestSample]) -> dict[str, Any]:
-        """`input_ids`, `attention_mask` `[b, l]` padded on the left, image inputs, and what `spoken` says."""
+        """`input_ids`, `attention_mask` `[b, l]` padded on the left, image inputs, what `spoken` says, and `same_images`:
+        of each sample, a number that those with the same images in the same order share."""
         encoded = [self.encode(sample)[0] for sample in samples]
         width = max(map(len, encoded))
         ids = torch.full((len(samples), width), self.backbone.end_id)
@@ -197,7 +198,15 @@ class Encoder:
         for at, sample_ids in enumerate(encoded):
             ids[at, width - len(sample_ids) :] = torch.tensor(sample_ids)
             mask[at, width - len(sample_ids) :] = 1
-        return {"input_ids": ids, "attention_mask": mask, **spoken(samples), **self.images(samples, ids, mask)}
+        numbers: dict[Any, int] = {}
+        same = [numbers.setdefault(images_of(sample) or sample.id, len(numbers)) for sample in samples]
+        images = self.images(samples, ids, mask)
+        return {"input_ids": ids, "attention_mask": mask, "same_images": same, **spoken(samples), **images}
+
+
+def images_of(sample: TrainSample | TestSample) -> tuple[str, ...]:
+    """Paths of the images of a sample, in order."""
+    return tuple(media.path for media in sample.media)
 
 
 def spoken(samples: Sequence[TrainSample | TestSample]) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from typing import Any, Generic, overload
 
 import numpy as np
@@ -159,6 +160,19 @@ class Samples(Sequence[Sample], Generic[Sample]):
     def images(self) -> list[str]:
         """Each image once, in the order of first use part by part."""
         return list(dict.fromkeys(image for part, samples in self.by_part() for _, image in part.images(samples)))
+
+    def same_images(self) -> list[int]:
+        """Of each sample a number, which those share that show the same images in the same order."""
+        shown: list[tuple[Any, ...]] = [(place,) for place in range(len(self))]  # without an image: its own
+        for number, part in enumerate(self.parts):
+            places = np.flatnonzero(self.places[:, 0] == number)
+            samples = self.places[places, 1]
+            images = part.images(samples)
+            for place, count in zip(places.tolist(), part.counts(samples).tolist(), strict=True):
+                if count:
+                    shown[place] = (number, *(image for _, image in islice(images, count)))
+        numbers: dict[tuple[Any, ...], int] = {}
+        return [numbers.setdefault(images, len(numbers)) for images in shown]
 
     def without_image(self) -> int:
         """How many samples show none."""

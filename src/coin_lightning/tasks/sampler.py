@@ -96,7 +96,17 @@ class LengthBucketSampler:
             yield batch[self.rank :: self.world_size] or batch[:1]
 
 
-def answer_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Samples sorted by length and cut into batches: what generation wants, the longest first to show memory early."""
-    order = sorted(range(len(lengths)), key=lambda sample: (-lengths[sample], sample))
+def answer_batches(lengths: Sequence[int], batch_size: int, groups: Sequence[int] | None = None) -> list[list[int]]:
+    """Samples sorted by length and cut into batches: what generation wants, the longest first to show memory early.
+
+    Args:
+        lengths: tokens of each sample.
+        batch_size: samples of a batch.
+        groups: of each sample a number; samples that share it stay together, at the place of the longest.
+    """
+    groups = groups or range(len(lengths))
+    longest: dict[int, int] = {}
+    for group, length in zip(groups, lengths, strict=True):
+        longest[group] = max(length, longest.get(group, 0))
+    order = sorted(range(len(lengths)), key=lambda at: (-longest[groups[at]], groups[at], -lengths[at], at))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

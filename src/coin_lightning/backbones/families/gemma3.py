@@ -18,6 +18,7 @@ class Gemma3(Family):
     placeholder = BEGIN
     placeholder_is_image_token = False
     alike = True
+    greedy = False  # windows, and images whose tokens see what lies behind them
 
     def tokens(self, grid: Grid) -> int:
         """As the config says."""

@@ -1,0 +1,111 @@
+"""Keys and values of samples of unlike length, each written behind its own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+
+class RowLayer(CacheLayerMixin):
+    """Of one decoder layer: `keys` and `values` `[n, g, width, d]`, made at the first write.
+
+    Args:
+        cache: says where the tokens of a pass go.
+    """
+
+    is_sliding = False
+
+    def __init__(self, cache: "RowCache") -> None:
+        super().__init__()
+        self.cache = cache
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Room for all samples."""
+        n, g, _, _ = key_states.shape
+        self.keys = key_states.new_zeros(n, g, self.cache.width, key_states.shape[-1])
+        self.values = value_states.new_zeros(n, g, self.cache.width, value_states.shape[-1])
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Write those of a pass `[n, g, s, d]`; gives all that its tokens may see."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None and self.values is not None
+        places = self.cache.places
+        if places is None:  # from the beginning: the tokens see each other only
+            length = key_states.shape[2]
+            self.keys[:, :, :length], self.values[:, :, :length] = key_states, value_states
+            return key_states, value_states
+        rows = torch.arange(len(places), device=places.device).unsqueeze(1)
+        self.keys[rows, :, places] = key_states.transpose(1, 2)
+        self.values[rows, :, places] = value_states.transpose(1, 2)
+        return self.keys[:, :, : self.cache.end], self.values[:, :, : self.cache.end]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """For a pass from the beginning; the others bring their own mask."""
+        return query_length, 0
+
+    def get_seq_length(self) -> int:
+        """Likewise."""
+        return 0
+
+    def get_max_length(self) -> int:
+        """Places of a sample."""
+        return self.cache.width
+
+
+class RowCache(Cache):
+    """Keys and values of `n` samples in all layers.
+
+    Args:
+        layers: of the decoder.
+        width: places of a sample.
+
+    Attributes:
+        places: where the tokens of the next pass go, `[n, s]`; None: all from the beginning.
+        end: no token of the next pass sees a place from here on.
+    """
+
+    def __init__(self, layers: int, width: int) -> None:
+        self.width, self.end = width, width
+        self.places: Tensor | None = None
+        super().__init__(layers=[RowLayer(self) for _ in range(layers)])
+
+    def go_on(self, starts: Tensor, length: int) -> Tensor:
+        """Prepare a pass of `length` tokens per sample behind the first `starts` `[n]` places.
+
+        Returns:
+            What each token sees: bool `[n, 1, length, end]`.
+        """
+        self.places = starts.unsqueeze(1) + torch.arange(length, device=starts.device)
+        self.end = int(self.places.max()) + 1
+        return (torch.arange(self.end, device=starts.device) <= self.places.unsqueeze(-1)).unsqueeze(1)
+
+    def spread(self, rows: Tensor, width: int) -> "RowCache":
+        """Another cache whose samples begin with what the samples `rows` `[m]` of this one have."""
+        wide = RowCache(len(self.layers), width)
+        for own, other in zip(self.layers, wide.layers, strict=True):
+            kept = min(self.width, width)
+            for name in ("keys", "values"):
+                held = getattr(own, name)
+                room = held.new_zeros(len(rows), held.shape[1], width, held.shape[3])
+                room[:, :, :kept] = held[rows, :, :kept]
+                setattr(other, name, room)
+            other.is_initialized = True
+        return wide
+
+    def keep(self, rows: Tensor) -> None:
+        """Only these samples go on."""
+        for layer in self.layers:
+            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+
+
+def same_beginning(ids: Sequence[Sequence[int]]) -> int:
+    """How many first tokens several samples share."""
+    shortest = min(map(len, ids))
+    for at in range(shortest):
+        if any(other[at] != ids[0][at] for other in ids[1:]):
+            return at
+    return shortest
