@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_run import add_judge, add_variants, build_run
-from small_matrix import matrix
+from small_matrix import content, matrix
 
 from coin_lightning.reporting.page_sections import judge_sections, matrix_cells, scoring_section, unparsed_text
 from coin_lightning.reporting.run_artifacts import load_run
-from coin_lightning.reporting.run_matrix import load_matrix
+from coin_lightning.reporting.run_matrix import load_matrix, parse_matrix
 
 TASKS = ("gqa", "vqav2")
 
@@ -22,13 +22,24 @@ def run(tmp_path: Path) -> Path:
 
 def test_cells_say_what_kind_they_are_and_how_strong_their_colour_is() -> None:
     rows = matrix_cells(matrix())
-    assert [row["name"] for row in rows] == ["zero_shot", "a", "b", "c"]
+    assert [row["title"] for row in rows] == ["zero-shot", "a", "b", "c"]
     kinds = [[cell["kind"] for cell in row["cells"]] for row in rows]
     assert kinds[0] == ["start"] * 3
     assert kinds[2] == ["past", "own", "empty"]
     cell = rows[3]["cells"][1]
     assert (cell["value"], cell["change"], cell["gain"]) == (30, -40, False)
     assert cell["strength"] == round(40 / 60 * 100)
+
+
+def test_below_zero_shot_stands_what_the_questions_give_without_looking() -> None:
+    guesses = {
+        "a": {"answer": "A", "score": 40.0, "chance": 50.0},
+        "b": {"answer": "no", "score": 25.0, "chance": None},
+    }
+    rows = matrix_cells(parse_matrix(content(guesses=guesses)))
+    assert [row["title"] for row in rows] == ["zero-shot", "Without looking", "a", "b", "c"]
+    assert [cell["value"] for cell in rows[1]["cells"][:2]] == [50.0, 25.0]
+    assert [cell["kind"] for cell in rows[1]["cells"]] == ["start", "start", "empty"]
 
 
 def test_each_judge_has_its_matrix_and_its_identity(run: Path) -> None:

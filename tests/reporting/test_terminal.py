@@ -29,6 +29,15 @@ def test_plain_table_has_every_number_and_the_changes() -> None:
                          ["c", "50.0", "30.0", "80.0"], ["change", "\u221210.0", "\u221240.0", "+75.0"]]  # fmt: skip
 
 
+def test_below_zero_shot_stands_what_the_questions_give_without_looking() -> None:
+    guesses = {
+        "a": {"answer": "A", "score": 40.0, "chance": 50.0},
+        "c": {"answer": "no", "score": 25.0, "chance": None},
+    }
+    lines = [line.split() for line in show(matrix_table(parse_matrix(content(guesses=guesses)))).splitlines()]
+    assert lines[lines.index(["zero-shot", "10.0", "20.0", "5.0"]) + 1] == ["without", "looking", "50.0", "·", "25.0"]
+
+
 def test_highlighted_row_carries_its_changes() -> None:
     lines = [line.split() for line in show(matrix_table(matrix(), highlight_row=2)).splitlines()]
     assert lines[lines.index(["b", "40.0", "70.0", "·"]) + 1] == ["change", "\u221220.0", "+50.0", "·"]

@@ -352,7 +352,9 @@ class ContinualLoop(L.Callback):
     def _score(
         self, experience: Experience, tasks: list[Any], writer: AnswerWriter, seconds: float, ranks: int
     ) -> None:
-        results = {task.name: score_all(writer.collect(task), self.scenario.scoring[task.name]) for task in tasks}
+        first = experience.position == 0
+        scoring = self.scenario.scoring
+        results = {task.name: score_all(writer.collect(task), scoring[task.name], guesses=first) for task in tasks}
         variant, load = self.suite.variant, mean_load(writer.answered())
         keep_scores(experience, results, variant, seconds, load, self.run.tasks)
         writer.clear()

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import yaml
 
 from coin_lightning.continual.run_dir import RunDir
-from coin_lightning.continual.variant_grids import variant_matrix
+from coin_lightning.continual.variant_grids import guesses_of, variant_matrix
 from coin_lightning.errors import DataError, RunError
 from coin_lightning.evaluation.records import AnswerRecord, read_records
 from coin_lightning.evaluation.run_scoring import config_of, newest_scoring, with_scoring
@@ -87,7 +87,7 @@ def rescore(
         for task in [task for task in run.tasks if task in old["scores"]]:
             try:
                 records = _kept(run.folder(position), task, old["counts"].get(task))
-                results[position][task] = score_all(records, scoring[task])
+                results[position][task] = score_all(records, scoring[task], guesses=position == 0)
                 on_progress(position, task, results[position][task])
             except DataError as error:
                 problems += error.problems
@@ -160,7 +160,8 @@ def write_variant(run: RunDir, rescored: Rescored, variant: str, facts: Mapping[
     metrics = metrics_to_json(matrix.summary())
     facts = {key: value for key, value in facts.items() if key != "bounds"}  # they are of the run's own variant
     protocol = {**facts.get("protocol", {}), "scorers": variant}
-    content = {**matrix.to_json(), "metrics": metrics, "cost": run.costs(), **facts, "protocol": protocol}
+    guesses = {"guesses": guesses_of(rescored.scores, variant)}
+    content = {**matrix.to_json(), "metrics": metrics, "cost": run.costs(), **guesses, **facts, "protocol": protocol}
     write_json(folder / "matrix.json", content)
     write_json(folder / "metrics.json", metrics)
     with replacing(folder / "matrix.csv") as stream:

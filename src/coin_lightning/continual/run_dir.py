@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from coin_lightning import processes
 from coin_lightning.continual.free_keys import is_free
 from coin_lightning.continual.giving_way import FILE, LAST, Change, gives_way, notes, trains_otherwise
-from coin_lightning.continual.variant_grids import variant_grids
+from coin_lightning.continual.variant_grids import guesses_of, variant_grids
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.judges.summary import judges_of, own_metrics
 from coin_lightning.evaluation.scorer import DEFAULT
@@ -31,7 +31,7 @@ PACKAGES = (
 )  # fmt: skip
 COMPUTED = (
     "tasks", "rows", "unit", "training", "scores", "counts", "metrics", "cost", "judges", "variants", "differing",
-    "versions",
+    "versions", "guesses",
 )  # fmt: skip
 """Fields of `matrix.json` that the other files of a run give; what is left are facts that no file has."""
 
@@ -313,6 +313,7 @@ class RunDir:
         metrics |= own_metrics(judges, facts.get("protocol", {}).get("judge"))
         computed = {"versions": self.versions(), "metrics": metrics, "cost": self.costs(), "judges": judges}
         computed |= variant_grids(self.tasks, self.scores(), self.training)
+        computed["guesses"] = guesses_of(self.scores(), self.variant)
         write_json(self.path / "metrics.json", metrics)
         write_text(self.path / "matrix.csv", matrix.as_csv())
         write_json(self.path / "matrix.json", {**matrix.to_json(), **computed, **facts})

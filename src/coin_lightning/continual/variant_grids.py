@@ -19,6 +19,12 @@ def variant_matrix(tasks: Sequence[str], scores: Scores, variant: str, training:
     return matrix
 
 
+def guesses_of(scores: Scores, variant: str) -> dict[str, Any]:
+    """By task what its questions give without looking (`evaluation.guessing.Guess`), as scored with zero-shot."""
+    found: dict[str, Any] = scores.get(0, {}).get("variants", {}).get(variant, {}).get("guesses", {})
+    return found
+
+
 def variant_grids(tasks: Sequence[str], scores: Scores, training: str = "sequence") -> dict[str, Any]:
     """`variants` (by variant that any task has: grid of scores with nulls, and its metrics) and `differing` (grid of
     the number of samples that the variants score differently)."""

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from coin_lightning.errors import DataError
 from coin_lightning.evaluation.breakdown import Part, breakdown
+from coin_lightning.evaluation.guessing import Guess, best_guess
 from coin_lightning.evaluation.records import AnswerRecord
 from coin_lightning.evaluation.scorer import DEFAULT, Reference, TaskScore
 from coin_lightning.evaluation.scorers import Scoring
@@ -42,6 +43,7 @@ class CellScores:
             mean over records are left out.
         blank: records whose prediction is empty or white space.
         version: of the scorers.
+        guesses: by variant, what the same questions give without looking; where it was asked for.
     """
 
     by_variant: Mapping[str, TaskScore]
@@ -49,10 +51,11 @@ class CellScores:
     differences: tuple[SampleDifference, ...]
     blank: int
     version: int
+    guesses: Mapping[str, Guess] = field(default_factory=dict)
 
 
-def score_all(records: Sequence[AnswerRecord], scoring: Scoring) -> CellScores:
-    """Score all records of a task by every variant.
+def score_all(records: Sequence[AnswerRecord], scoring: Scoring, guesses: bool = False) -> CellScores:
+    """Score all records of a task by every variant; with `guesses`, see `best_guess`.
 
     Raises:
         DataError: no records, or a reference that one of the scorers cannot use.
@@ -67,7 +70,13 @@ def score_all(records: Sequence[AnswerRecord], scoring: Scoring) -> CellScores:
         tuple(_differences(records, {name: score.each for name, score in scores.items() if score.each is not None})),
         sum(not record.prediction.strip() for record in records),
         scoring.version,
+        _guesses(records, scoring) if guesses else {},
     )
+
+
+def _guesses(records: Sequence[AnswerRecord], scoring: Scoring) -> dict[str, Guess]:
+    found = {variant: best_guess(records, scorer) for variant, scorer in scoring.scorers.items()}
+    return {variant: guess for variant, guess in found.items() if guess is not None}
 
 
 def _differences(
@@ -108,16 +117,19 @@ def score_fields(results: Mapping[str, CellScores], primary: str) -> dict[str, A
         "variants": variants,
         "differing": {task: len(cell.differences) for task, cell in results.items()},
         "breakdown": own["breakdown"],
+        **({"guesses": own["guesses"]} if "guesses" in own else {}),
     }
 
 
 def _variant(results: Mapping[str, CellScores], variant: str) -> dict[str, Any]:
     cells = {task: cell for task, cell in results.items() if variant in cell.by_variant}
+    guesses = {task: cell.guesses[variant].to_json() for task, cell in cells.items() if variant in cell.guesses}
     return {
         "scores": {task: cell.by_variant[variant].score for task, cell in cells.items()},
         "unparsable": {task: cell.by_variant[variant].unparsable for task, cell in cells.items()},
         "blank": {task: cell.blank for task, cell in cells.items()},
         "breakdown": {task: dict(cell.breakdown[variant]) for task, cell in cells.items() if cell.breakdown[variant]},
+        **({"guesses": guesses} if guesses else {}),
     }
 
 

@@ -20,16 +20,32 @@ SHOWN_DIFFERENCES = 5
 
 
 def matrix_cells(matrix: RunMatrix) -> list[dict[str, Any]]:
-    """One entry per row of the matrix: name, and per cell value, change in points, kind, and colour strength 0-100.
+    """One entry per row of the matrix: title, and per cell value, change in points, kind, and colour strength 0-100.
 
     Kinds: ``empty``, ``start`` (zero-shot), ``own`` (right after its training), ``past`` (trained before), ``future``.
+    Below zero-shot stands, where it is known, what the questions give without looking (`RunMatrix.guess`).
     """
     change = matrix.change()
-    return [
-        {"name": name, "cells": [_cell(matrix, change, row, column) for column in range(len(matrix.tasks))]}
+    rows = [
+        {
+            "title": matrix.title(name),
+            "cells": [_cell(matrix, change, row, column) for column in range(len(matrix.tasks))],
+        }
         for row, name in enumerate(matrix.rows)
         if row in matrix.shown
     ]
+    return [*rows[:1], *_without_looking(matrix), *rows[1:]]
+
+
+def _without_looking(matrix: RunMatrix) -> list[dict[str, Any]]:
+    if not matrix.guesses:
+        return []
+    values = [matrix.guess(task) for task in matrix.tasks]
+    cells = [
+        {"value": value, "kind": "empty" if np.isnan(value) else "start", "strength": 0, "own": False}
+        for value in values
+    ]
+    return [{"title": "Without looking", "cells": cells}]
 
 
 def _cell(matrix: RunMatrix, change: np.ndarray, row: int, column: int) -> dict[str, Any]:

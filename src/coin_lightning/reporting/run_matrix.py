@@ -41,6 +41,7 @@ class RunMatrix:
         published: key of the published row that the experiment reproduces.
         titles, shorts: of the tasks, and of the method, for readers, as their yaml had them.
         versions: of the scorers of each task.
+        guesses: by task what its questions give without looking: `answer` (the best constant one), `score`, `chance`.
         bounds: by kind (`individual`, `joint`) scores by task, and the runs that they are from.
         training: ``sequence``, ``joint`` or ``nothing``; see ``ScoreMatrix``.
     """
@@ -66,6 +67,7 @@ class RunMatrix:
     method_title: str = ""
     versions: Mapping[str, int] = field_of(default_factory=dict)
     bounds: Mapping[str, Any] = field_of(default_factory=dict)
+    guesses: Mapping[str, Mapping[str, Any]] = field_of(default_factory=dict)
 
     def title(self, name: str) -> str:
         """A row or task as readers know it; of a run that kept no titles, as the package's yaml has it."""
@@ -131,14 +133,21 @@ class RunMatrix:
         """``[T + 1]`` mean score over the tasks trained so far; NaN for row 0 and where a cell is missing."""
         return np.array([np.nan, *(self.scores[row, :row].mean() for row in range(1, len(self.scores)))])
 
+    def guess(self, task: str) -> float:
+        """Score of the best constant answer, or chance among choices where that is more; NaN where it is not known."""
+        own = self.guesses.get(task, {})
+        known = [float(own[key]) for key in ("score", "chance") if own.get(key) is not None]
+        return max(known, default=np.nan)
+
     def judged(self, name: str) -> "RunMatrix":
         """The same run with a judge's scores, counts and metrics in place of the rules'."""
         judge = self.judges[name]
-        return replace(self, scores=judge.scores, counts=judge.counts, metrics=judge.metrics)
+        return replace(self, scores=judge.scores, counts=judge.counts, metrics=judge.metrics, guesses={})
 
     def scored(self, variant: str) -> "RunMatrix":
         """The same run with the scores and metrics of one variant of the rules."""
-        return replace(self, scores=self.variants[variant].scores, metrics=self.variants[variant].metrics)
+        own = self.variants[variant]
+        return replace(self, scores=own.scores, metrics=own.metrics, guesses={})
 
     def change(self) -> np.ndarray:
         """``[T + 1, T]`` gain or loss of each cell in points.
@@ -215,5 +224,6 @@ def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json")
         shorts=dict(data.get("short") or {}),
         method_title=data.get("method_title") or method_title(field(data, path, "method", str)),
         bounds=dict(data.get("bounds") or {}),
+        guesses=dict(data.get("guesses") or {}),
         versions=dict.fromkeys(tasks, 1) | dict(data.get("versions") or {}),
     )

@@ -23,7 +23,8 @@ def matrix_table(matrix: RunMatrix, highlight_row: int | None = None) -> Table:
     """The score matrix, green for gain and red for loss, with a line of changes under the highlighted row.
 
     Changes are against the score right after the task's own training, before that against zero-shot. Rows that are not
-    finished are left out; cells that were not evaluated are dots.
+    finished are left out; cells that were not evaluated are dots. Below zero-shot stands what the best constant answer
+    gives, or chance where there are choices and that is more.
 
     Args:
         matrix: scores in percent.
@@ -38,6 +39,10 @@ def matrix_table(matrix: RunMatrix, highlight_row: int | None = None) -> Table:
     for k in matrix.filled:
         cells = [_cell(matrix, change, k, i) for i in range(len(matrix.tasks))]
         table.add_row(matrix.title(matrix.rows[k]), *cells, style="bold" if k == row else "")
+        if k == 0 and matrix.guesses:
+            table.add_row(
+                Text("  without looking", style="dim"), *(_guess(matrix.guess(task)) for task in matrix.tasks)
+            )
         if k == row and k > 0:
             table.add_row(Text("  change", style="dim"), *(_change(change[k, i]) for i in range(len(matrix.tasks))))
     return table
@@ -133,6 +138,10 @@ def _cell(matrix: RunMatrix, change: np.ndarray, row: int, column: int) -> Text:
         return Text("·", style="dim")
     style = "underline " if matrix.is_own(row, column) else ""
     return Text(percent(value), style=(style + _color(change[row, column])).strip())
+
+
+def _guess(value: float) -> Text:
+    return Text("·" if np.isnan(value) else percent(value), style="dim")
 
 
 def _change(value: float) -> Text:
