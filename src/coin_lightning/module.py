@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from coin_lightning.adapters.routing import slot_layers, slot_weights
+from coin_lightning.adapters.shared_input import share_inputs
 from coin_lightning.adapters.targets import adapter_weights, put_adapter
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.errors import ConfigError, RunError
@@ -94,6 +95,8 @@ class ContinualMLLM(ModuleState):
             adapter = each.adapter(adapter, tasks)
         # in a tuple, so that the wrapped model is not registered a second time
         self._peft: tuple[PeftModel] = (put_adapter(backbone.model, backbone.language_model, adapter),)
+        if backbone.fast:
+            share_inputs(self.peft)
         if projector == "reinitialised":
             self._learning_layers()
         self.restore(0)

@@ -80,6 +80,7 @@ class Backbone(nn.Module):
             given follows from `image_frame` and `prompt`.
 
     Attributes:
+        fast: adapter layers may be computed in groups (see `adapters.shared_input`), as `backbone.fast` says.
         in_step: the model lies in pieces in several processes, which must compute each token of an answer together.
 
     Raises:
@@ -108,6 +109,7 @@ class Backbone(nn.Module):
         self.name = name
         self.max_length = max_length
         self.in_step = False
+        self.fast = True
         self._plain_text = PlainTextTokenizer(tokenizer)
         self._tower_keys: dict[str, str] = {}
         self.end_id: int = self.end_of_turn_id()
