@@ -333,7 +333,9 @@ class ContinualMLLM(ModuleState):
             raise RunError(
                 f"{len(self.trainable())} trainable tensors and {self.total_steps} steps: there is nothing to train"
             )
-        optimizer = self.optimizer(self.optimizer_groups())
+        optimizer: Any = self.optimizer(self.optimizer_groups())
+        # a fused one could unscale gradients by itself: too late for methods and clipping, which Lightning then refuses
+        optimizer._step_supports_amp_scaling = False
         schedule = self.schedule(optimizer, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
