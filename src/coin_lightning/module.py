@@ -336,6 +336,9 @@ class ContinualMLLM(ModuleState):
         optimizer: Any = self.optimizer(self.optimizer_groups())
         # a fused one could unscale gradients by itself: too late for methods and clipping, which Lightning then refuses
         optimizer._step_supports_amp_scaling = False
+        for group in optimizer.param_groups:
+            if group.get("fused") and any(isinstance(weight, DTensor) for weight in group["params"]):
+                group["fused"] = None  # PyTorch has fused steps of tensors in pieces for some optimizers only
         schedule = self.schedule(optimizer, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
