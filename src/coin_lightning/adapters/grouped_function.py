@@ -88,7 +88,7 @@ def _gates(rows: Tensor, banks: Sequence[Bank], flags: Flags) -> Tensor:
         return gates if flags.off is None else gates.masked_fill(flags.off.unsqueeze(-1), 0.0)
     router = torch.cat([bank.router for bank in banks if bank.router is not None])
     dtype = torch.promote_types(_wide(rows), router.dtype)
-    logits = (router.to(dtype) @ rows.to(dtype).t()).unflatten(0, (len(banks), -1))
+    logits = (rows.to(dtype) @ router.to(dtype).t()).t().contiguous().unflatten(0, (len(banks), -1))
     if flags.routing is None:
         return logits.softmax(1)
     return _by_layer(flags.routing.gates(_by_token(logits)), len(banks))
