@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.plugins.precision import MixedPrecision
 from peft import PeftModel
 
 sys.path.insert(0, str(Path(__file__).parent / "backbones"))
@@ -339,6 +340,20 @@ def test_a_forward_pass_gives_every_learned_token_with_its_sample(batch):
     direct = torch.stack([-logits[id_] for logits, id_ in pairs])
     assert torch.allclose(step.losses, direct, atol=1e-5)
     assert step.loss.item() == pytest.approx(direct.mean().item(), abs=1e-5)
+
+
+def test_a_fused_optimizer_leaves_unscaling_to_lightning_which_then_clips():
+    module = build()
+    module.optimizer = partial(torch.optim.AdamW, lr=0.1, fused=True)
+    optimizer = module.configure_optimizers()["optimizer"]
+    for weight in module.trainable().values():
+        weight.grad = torch.full_like(weight, 3.0)
+    MixedPrecision("bf16-mixed", "cpu").clip_gradients(optimizer, 1.0)  # refuses those that unscale by themselves
+    norm = torch.stack([weight.grad.square().sum() for weight in module.trainable().values()]).sum().sqrt()
+    assert norm.item() == pytest.approx(1.0, rel=1e-3)
+    before = {name: weight.detach().clone() for name, weight in module.trainable().items()}
+    optimizer.step()
+    assert all(not torch.equal(before[name], weight) for name, weight in module.trainable().items())
 
 
 # answering

@@ -25,7 +25,7 @@ from coin_lightning.adapters.build import save_adapter
 from coin_lightning.processes import peak_memory
 from coin_lightning.seeding import seed_everything
 
-SIDES = {"ours": "moelora", "trainer": "lora"}
+SIDES = {"ours": ("moelora",), "trainer": ("lora", "backbone.fast=off")}
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -88,7 +88,7 @@ def sizes(folder: Path) -> dict[str, int]:
 
 def one_side(side: str, args: argparse.Namespace) -> dict[str, Any]:
     """Train and save in this process."""
-    config = config_for(args, SIDES[side])
+    config = config_for(args, *SIDES[side])
     module = continual(config)
     (task,) = prepared(config, module.backbone, args.tasks[:1])
     task.train_samples = cross_section(task, args.steps)

@@ -46,7 +46,10 @@ STEPS: dict[str, Recipe] = {
     "+ no mask": Recipe(True, True, True, True, "sdpa"),
     "+ own attention backward": Recipe(attention=OUR_ATTENTION),
 }
-TRAINER, MOELORA, OURS = "transformers.Trainer, LoRA", "+ MoELoRA for LoRA", "our fit, MoELoRA"
+TRAINER, GROUPED = "transformers.Trainer, LoRA", "+ adapters with a common input together"
+MOELORA, OURS = "+ MoELoRA for LoRA", "our fit, MoELoRA"
+MODULES = {"stock": ("lora", "backbone.fast=off"), "lora": ("lora",), "moelora": ("moelora",)}
+"""Stock: PEFT's LoRA as the Trainer and the loops before `GROUPED` have it."""
 
 
 def trainer_seconds(config: DictConfig, module: ContinualMLLM, task: InstructionTask) -> float:
@@ -74,11 +77,12 @@ def sides(
     configs: dict[str, DictConfig], modules: dict[str, ContinualMLLM], tasks: dict[str, InstructionTask]
 ) -> dict[str, Callable[[], float]]:
     """All sides on one task."""
-    lora, moelora = modules["lora"], modules["moelora"]
-    clip = configs["lora"].trainer.gradient_clip_val
-    found: dict[str, Callable[[], float]] = {TRAINER: partial(trainer_seconds, configs["lora"], lora, tasks["lora"])}
+    stock, moelora = modules["stock"], modules["moelora"]
+    clip = configs["stock"].trainer.gradient_clip_val
+    found: dict[str, Callable[[], float]] = {TRAINER: partial(trainer_seconds, configs["stock"], stock, tasks["stock"])}
     for name, recipe in STEPS.items():
-        found[name] = partial(epoch, lora, tasks["lora"], recipe, clip)
+        found[name] = partial(epoch, stock, tasks["stock"], recipe, clip)
+    found[GROUPED] = partial(epoch, modules["lora"], tasks["lora"], Recipe(), clip)
     found[MOELORA] = partial(epoch, moelora, tasks["moelora"], Recipe(), clip)
     found[OURS] = partial(fit, configs["moelora"], moelora, tasks["moelora"])
     return found
@@ -88,20 +92,23 @@ def measure(
     args: argparse.Namespace, configs: dict[str, DictConfig], modules: dict[str, ContinualMLLM]
 ) -> list[dict[str, Any]]:
     """Seconds of every side on every task, and the two losses that must agree."""
-    tasks = {method: prepared(configs[method], module.backbone, args.tasks) for method, module in modules.items()}
+    tasks = {side: prepared(configs[side], module.backbone, args.tasks) for side, module in modules.items()}
     results = []
-    for lora, moelora in zip(tasks["lora"], tasks["moelora"], strict=True):
-        lora.train_samples = cross_section(lora, args.steps)
-        moelora.train_samples = lora.train_samples
-        agreed = losses(modules["lora"], lora)
+    for each in zip(*tasks.values(), strict=True):
+        own = dict(zip(tasks, each, strict=True))
+        stock = own["stock"]
+        chosen = cross_section(stock, args.steps)
+        for task in each:
+            task.train_samples = chosen
+        agreed = losses(modules["stock"], stock)
         times = interleaved(
-            sides(configs, modules, {"lora": lora, "moelora": moelora}),
+            sides(configs, modules, own),
             repeats=args.rounds,
             warmup=args.warmup,
             own_clock=True,
         )
-        samples = len(lora.train_samples)
-        results.append({"task": lora.name, "samples": samples, "loss_of_first_batch": agreed, "seconds": times})
+        samples = len(chosen)
+        results.append({"task": stock.name, "samples": samples, "loss_of_first_batch": agreed, "seconds": times})
     return results
 
 
@@ -125,10 +132,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Measure, print, write."""
     args = parse(argv)
-    configs = {method: config_for(args, method) for method in ("lora", "moelora")}
+    configs = {side: config_for(args, *words) for side, words in MODULES.items()}
     found = machine(device())
-    modules = {method: continual(config) for method, config in configs.items()}
-    plain(modules["lora"])
+    modules = {side: continual(config) for side, config in configs.items()}
+    plain(modules["stock"])
     results = measure(args, configs, modules)
     speed = rates(results)
     samples: list[list[Any]] = [[name, rate, rate / speed[TRAINER]] for name, rate in speed.items()]
@@ -144,7 +151,8 @@ def main(argv: list[str] | None = None) -> None:
         **common_facts(args, configs["moelora"], modules["moelora"]),
         "steps": args.steps,
         "compares": "samples/s of the loop from the first batch to the last step; same samples, rank, targets, "
-        "projector, batch, autocast, AdamW, schedule and clipping on both sides; Trainer with LoRA, ours with MoELoRA",
+        "projector, batch, autocast, AdamW, schedule and clipping on both sides; Trainer with PEFT's LoRA, ours with "
+        "MoELoRA",
         "samples_per_second": speed,
         "ours_over_trainer": speed[OURS] / speed[TRAINER],
         "results": results,

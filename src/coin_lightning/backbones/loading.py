@@ -20,6 +20,7 @@ from coin_lightning.backbones.checkpoint_parts import CONVERT, check_parts, fami
 from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig  # registers the tower with transformers
 from coin_lightning.backbones.families.llava import Llava
 from coin_lightning.backbones.family import Family
+from coin_lightning.backbones.fast_path import Fast
 from coin_lightning.backbones.hub_files import check_weight_files, read_pretrained, read_whole
 from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.projectors import check_projector, load_projector
@@ -43,6 +44,7 @@ def load_backbone(
     quantization: str | None = None,
     gradient_checkpointing: Recomputation = "none",
     attention: str = "auto",
+    fast: Fast = "auto",
     image_frame: str | None = None,
     max_length: PositiveInt = 2048,
     projector: str | Path | None = None,
@@ -64,6 +66,7 @@ def load_backbone(
         gradient_checkpointing: layers of the language model that the backward pass computes again: `none`, `all` or
             `every_<k>`, see `recomputation`.
         attention: transformers' attention implementation; `auto` is sdpa, but on a CPU bfloat16 trains with our own.
+        fast: `off` trains with PyTorch's attention and each adapter layer by itself: slower, with other rounding.
         image_frame: see `Backbone`.
         projector: file whose weights replace a LLaVA checkpoint's projector (see `read_projector`).
         starting_weights: `pretrained` puts the model together from the parts named in `pretrained`, as CoIN did;
@@ -108,7 +111,8 @@ def load_backbone(
     turns = prompt_for(prompt, tokenizer, system, of.placeholder)
     said = of(config, processor, tokenizer)
     backbone = Backbone(model, tokenizer, said, turns, called, frame, max_length, boxes)
-    if weights and attention == "auto":
+    backbone.fast = fast == "auto"
+    if weights and backbone.fast and attention == "auto":
         use_cpu_training_attention(backbone.language_model)
     recompute(backbone.language_model, gradient_checkpointing)
     return backbone

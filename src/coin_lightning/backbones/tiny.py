@@ -23,6 +23,7 @@ from coin_lightning.backbones.base import Backbone, native_dtype
 from coin_lightning.backbones.chat_templates import prompt_for
 from coin_lightning.backbones.checkpoint_parts import check_parts
 from coin_lightning.backbones.families.llava import Llava
+from coin_lightning.backbones.fast_path import Fast
 from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.prompts import IMAGE
 from coin_lightning.backbones.recomputation import Recomputation, recompute
@@ -84,6 +85,7 @@ def load(
     image_frame: str | None = None,
     max_length: PositiveInt = 1024,
     gradient_checkpointing: Recomputation = "none",
+    fast: Fast = "auto",
     init_seed: int = 0,
     starting_weights: str = "backbone",
     boxes: Mapping[str, str] | None = None,
@@ -108,4 +110,6 @@ def load(
         model = model.to(native_dtype(dtype)).eval()
     recompute(model.model.language_model, gradient_checkpointing)
     turns = prompt_for(prompt, tokenizer)
-    return Backbone(model, tokenizer, family, turns, name, frame, max_length, boxes)
+    backbone = Backbone(model, tokenizer, family, turns, name, frame, max_length, boxes)
+    backbone.fast = fast == "auto"
+    return backbone

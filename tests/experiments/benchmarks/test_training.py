@@ -14,7 +14,7 @@ def result(script, tiny, tmp_path, capsys):
 
 def test_sides_agree_on_the_loss_and_all_have_times(result, script):
     training = script("training")
-    names = {training.TRAINER, *training.STEPS, training.MOELORA, training.OURS}
+    names = {training.TRAINER, *training.STEPS, training.GROUPED, training.MOELORA, training.OURS}
     assert [case["task"] for case in result["results"]] == ["scienceqa", "vqav2"]
     for case in result["results"]:
         losses = case["loss_of_first_batch"]

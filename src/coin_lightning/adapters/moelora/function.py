@@ -42,7 +42,7 @@ class Branch(NamedTuple):
     sink: Callable[[Tensor], None] | None = None
 
 
-def _plain(device_type: str) -> AbstractContextManager[Any]:
+def without_autocast(device_type: str) -> AbstractContextManager[Any]:
     """Autocast off: the dtypes inside are chosen explicitly (fp32 router beside bf16 products)."""
     if torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
@@ -86,7 +86,7 @@ def _slot_products(x: Tensor, low: Tensor, rank: int, owner: Tensor | None, slot
     return (x * low) @ F.one_hot(owner, slots).to(x.dtype)  # sums by index would not repeat on a GPU
 
 
-def _forbid(grad: Tensor, frozen: Tensor | None) -> Tensor:
+def forbid(grad: Tensor, frozen: Tensor | None) -> Tensor:
     """Zero the rows of frozen slots; those of a shared A belong to all."""
     if frozen is None or grad.shape[0] != frozen.shape[0]:
         return grad
@@ -111,7 +111,7 @@ class MoEBranch(torch.autograd.Function):
         """Compute base + branch, shape and dtype of `base`."""
         rows, flat_base = x.reshape(-1, x.shape[-1]), base.reshape(-1, base.shape[-1])
         dtype = branch.dtype
-        with _plain(x.device.type):
+        with without_autocast(x.device.type):
             gates = _gates(rows, router, given, branch.flags)
             low = _masked(rows, mask, dtype) @ a.to(dtype).t()
             if mask is not None:
@@ -139,7 +139,7 @@ class MoEBranch(torch.autograd.Function):
         dtype, flags, slots = branch.dtype, branch.flags, gates.shape[1]
         rank, owner = b.shape[0] // slots, branch.flags.owner
         grad_x = grad_a = grad_b = grad_router = grad_given = grad_gates = None
-        with _plain(grad.device.type):
+        with without_autocast(grad.device.type):
             rows_out = grad.reshape(-1, grad.shape[-1]).to(dtype)
             grad_mixed = rows_out @ b.to(dtype).t()
             weight = (gates * branch.scaling).to(dtype)
@@ -147,7 +147,7 @@ class MoEBranch(torch.autograd.Function):
                 grad_b = _weighted(low, weight, rank, owner).t() @ rows_out
             if need_x or need_router or need_given:
                 at_gates = _slot_products(grad_mixed, low, rank, owner, slots).to(gates.dtype).mul_(branch.scaling)
-                grad_gates = _before_gates(at_gates, gates, flags, softmax=router is not None)
+                grad_gates = before_gates(at_gates, gates, flags, softmax=router is not None)
                 grad_given = grad_gates.to(ctx.given_dtype) if need_given else None
             if need_x or need_a or need_router:
                 grad_low = _weighted(grad_mixed, weight, rank, owner)
@@ -158,7 +158,7 @@ class MoEBranch(torch.autograd.Function):
                 )
                 grad_x = grad_x.to(rows.dtype).view(ctx.x_shape) if grad_x is not None else None
         grads = [
-            None if g is None or not needed else _forbid(g, frozen).to(like.dtype)
+            None if g is None or not needed else forbid(g, frozen).to(like.dtype)
             for g, needed, like, frozen in (
                 (grad_a, need_a, a, flags.frozen_ranks),
                 (grad_b, need_b, b, flags.frozen_ranks),
@@ -197,7 +197,7 @@ def _input_side(
     return grad_x, grad_low.t() @ _masked(rows, mask, dtype), gates.t() @ rows.to(dtype)
 
 
-def _before_gates(grad: Tensor, gates: Tensor, flags: Flags, *, softmax: bool) -> Tensor:
+def before_gates(grad: Tensor, gates: Tensor, flags: Flags, *, softmax: bool) -> Tensor:
     """From the gradient at the gates [N, E] to that at the router's logits (softmax) or at the given weights."""
     if not softmax:
         return grad if flags.off is None else grad.masked_fill_(flags.off, 0.0)

@@ -10,22 +10,25 @@ from peft.utils.quantization_utils import resolve_quantization_backend
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from coin_lightning.adapters.grouped_function import Bank
 from coin_lightning.adapters.moelora.config import MoELoraConfig
 from coin_lightning.adapters.moelora.dropout import keep_mask
 from coin_lightning.adapters.moelora.flags import flags_of
 from coin_lightning.adapters.moelora.function import Branch, moe_branch
 from coin_lightning.adapters.routing import SlotLayer, given_weights, sink_for, spread_weights
+from coin_lightning.adapters.shared_input import SharesInput, plain_base, usable
 from coin_lightning.errors import ConfigError
 
 INIT_STD = 0.01  # of A, as the paper's code
 
 
-class MoELoraLinear(SlotLayer, BaseTunerLayer):
+class MoELoraLinear(SlotLayer, SharesInput, BaseTunerLayer):
     """y = W x + b + (alpha / r) * sum_e softmax(R x)_e * B_e A_e dropout(x)   (CoIN, arXiv 2403.08350).
 
     Parameters per adapter name: `moelora_A` [r, d_in] ([r/E, d_in] when shared) and `moelora_B` [r, d_out], the rows of
     one slot behind those of the other, and `moelora_router` [E, d_in] (not with `mixing="given"`). The base layer is
-    called as it is, so a quantised one stays quantised. Slot flags are read from the adapter's config, the one place
+    called as it is, so a quantised one stays quantised; only a group of layers on one input (`shared_input`), computed
+    together, takes the weights of plain ones. Slot flags are read from the adapter's config, the one place
     that is saved.
 
     Args:
@@ -123,6 +126,8 @@ class MoELoraLinear(SlotLayer, BaseTunerLayer):
         """Map x [..., d_in] to [..., d_out], in the dtype of the base layer's output."""
         if self.disable_adapters and self.merged:
             self.unmerge()
+        if not (args or kwargs) and (grouped := self.grouped(x)) is not None:
+            return grouped
         result = self.base_layer(x, *args, **kwargs)
         if self.disable_adapters or self.merged:
             return result
@@ -130,6 +135,24 @@ class MoELoraLinear(SlotLayer, BaseTunerLayer):
             if name in self.moelora_A:
                 result = self._add_branch(name, x, result)
         return result
+
+    def bank(self, x: Tensor) -> Bank | None:
+        """None with adapters that are off, merged or several, dropout, a shared A, slots of unlike rank, weights of
+        slots that learn, or tensors that are not whole."""
+        names = [name for name in self.active_adapters if name in self.moelora_A]
+        base = plain_base(self)
+        if self.disable_adapters or self.merged or len(names) != 1 or base is None:
+            return None
+        (name,) = names
+        config, a, b = self.moelora_config[name], self.moelora_A[name], self.moelora_B[name]
+        flags, given = flags_of(config, x.device), self._given(name, x)
+        router = self.moelora_router[name] if given is None else None
+        learns = given is not None and given.requires_grad
+        if config.dropout or config.shared_a or flags.owner is not None or learns:
+            return None
+        if not usable(a, b, router, learn=True):
+            return None
+        return Bank(*base, a, b, router, given, config.scaling, flags, sink_for(self, x.shape[:-1]))
 
     def _add_branch(self, name: str, x: Tensor, result: Tensor) -> Tensor:
         config, a, b = self.moelora_config[name], self.moelora_A[name], self.moelora_B[name]
