@@ -22,7 +22,9 @@ from coin_lightning.module import ContinualMLLM
 AIM = 4.0
 APART, TOGETHER = "a pass per question", "a pass per image"
 TOKENS, LIMIT = 576, 8
-ASKED = "Is the {thing} in the picture to the {side} of what stands at the {place}?\nAnswer the question using a single word or phrase."
+ASKED = (
+    "Is the {thing} in the picture to the {side} of what stands at the {place}?\nAnswer with a single word or phrase."
+)
 
 
 def batch_of(module: ContinualMLLM, images: int, questions: int) -> dict[str, Any]:
@@ -104,9 +106,12 @@ def main(argv: list[str] | None = None) -> None:
             found = measure(module, max(size // questions, 1), questions, rounds)
             results.append({"dtype": str(module.backbone.model.dtype).removeprefix("torch."), **found})
     lines = [
-        [each["dtype"], each["questions_per_image"], *each["answers_per_second"].values(), each["together_over_apart"], each["differing"]]
+        [
+            *(each["dtype"], each["questions_per_image"], *each["answers_per_second"].values()),
+            *(each["together_over_apart"], each["differing"]),
+        ]
         for each in results
-    ]  # fmt: skip
+    ]
     show("answers/s", ["dtype", "questions per image", APART, TOGETHER, "x", "differing"], lines)
     content = {
         "benchmark": "shared_images",

@@ -108,11 +108,24 @@ def test_the_first_pass_is_computed_as_all_others_and_draws_no_random_numbers():
 
 
 @pytest.mark.parametrize("kind", ["moelora", "lora"])
-def test_evaluation_is_not_grouped(kind, sizes):
+def test_evaluation_is_grouped_as_well(kind, sizes):
     plain, fast = _pair(_config(kind))
     x = torch.randn(2, 5, 6)
-    assert torch.equal(plain.eval()(x), fast.eval()(x))
-    assert sizes == []
+    with torch.inference_mode():
+        torch.testing.assert_close(fast.eval()(x), plain.eval()(x))
+    assert sizes == [3, 1] * 2
+
+
+def test_the_pass_that_is_watched_leaves_no_keys_behind(sizes):
+    """The first answer of a model is that of the second, and that of one without groups."""
+    answers = []
+    for fast in ("auto", "auto", "off"):
+        module = _module(moelora(rank=4, alpha=8, num_experts=2, dropout=0.0), fast).eval()
+        ids = torch.randint(10, 200, (3, 9), generator=torch.Generator().manual_seed(4))
+        answers += [module.backbone.answer(ids, torch.ones_like(ids), 8) for _ in range(2)]
+    assert all(each == answers[0] for each in answers)
+    assert any(answers[0])
+    assert sizes
 
 
 SHARED = {

@@ -206,8 +206,9 @@ def test_one_pass_over_images_that_several_samples_show_changes_no_answer(backbo
         torch.cat(exact_features(backbone, [backbone.pixels(IMAGES[at]) for at in shown])), grids(backbone, shown)
     )
     passes: list[Tensor] = []
+    keep = lambda real: passes.append(real + 0)  # noqa: E731
     answers = backbone.answer(
-        batch["ids"], batch["mask"], 6, images, batch["layout"], on_pass=lambda real: passes.append(real + 0), shared=shared
+        batch["ids"], batch["mask"], 6, images, batch["layout"], on_pass=keep, shared=shared
     )  # fmt: skip
     assert answers == one_by_one(backbone, 6)
     assert len(passes[0]) == len(set(same)) < len(same)

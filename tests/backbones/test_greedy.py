@@ -73,7 +73,7 @@ class Planned:
 
     def __call__(self, states: Tensor) -> Tensor:
         self.sizes.append(len(states))
-        return torch.nn.functional.one_hot(torch.tensor(self.steps.pop(0)), 300).float()
+        return torch.nn.functional.one_hot(torch.tensor(self.steps.pop(0)), 300).float().unsqueeze(1)
 
 
 def answered(head: Planned, limit: int, leaves: bool) -> tuple[list[list[int]], list[list[list[int]]]]:

@@ -1,6 +1,7 @@
 """Gates of the router, counted by the callback in a real `predict`, and the means over batches."""
 
 import warnings
+from dataclasses import replace
 
 import lightning as L
 import pytest
@@ -83,10 +84,13 @@ def end_after(backbone: Backbone, monkeypatch, tokens: list[int]) -> None:
     monkeypatch.setattr(backbone.model.lm_head, "forward", head)
 
 
+@pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("opening", [0, 3])
-def test_padding_and_what_follows_an_answer_do_not_count(task, opening, monkeypatch):
+def test_padding_and_what_follows_an_answer_do_not_count(task, opening, fast, monkeypatch):
+    monkeypatch.setattr("coin_lightning.backbones.greedy.LEAVES", 0)  # the head below knows samples by their places
     plugins = {"opening": Opening()} if opening else {}
     module = build(moelora(rank=4, alpha=8, num_experts=2, dropout=0.0, targets=TARGETS), plugins=plugins)
+    module.backbone.fast = fast
     samples = task.test_samples
     end_after(module.backbone, monkeypatch, list(range(len(samples))))
     (together,) = predict(module, task, [samples])
@@ -129,3 +133,24 @@ def test_batches_and_ranks_weigh_by_their_tokens():
     assert (load["num_experts"], load["layers"]) == (2, ["q", "v"])
     assert load["load"]["gqa"] == [pytest.approx([0.2, 0.8]), pytest.approx([0.5, 0.5])]
     assert load["load"]["vqav2"] == [[0.25, 0.75], [1.0, 0.0]]
+
+
+def test_a_pass_that_several_samples_share_counts_for_each_of_them(task):
+    """Of one image four questions, of another one: gates and their number as without sharing."""
+    module = build(moelora(rank=4, alpha=8, num_experts=2, dropout=0.0, targets=TARGETS))
+    image, other = (sample for sample in task.test_samples[:2])
+    questions = [replace(image, id=f"x{at}", text=f"Which one of {at}?") for at in range(4)]
+    groups = [[*questions, other]]
+    (together,) = predict(module, task, groups)
+    shared = module.backbone.beginnings
+    module.backbone.beginnings = lambda *_: None
+    (apart,) = predict(module, task, groups)
+    module.backbone.beginnings = shared
+    assert together["answers"] == apart["answers"]
+    passes = []
+    module.watchers.append(lambda real: passes.append(real))
+    module.predict_step({**task.encoder.answer_batch(groups[0]), "max_new_tokens": 6}, 0)
+    assert len(passes[0]) == 2
+    for name, (total, count) in apart["gates"].items():
+        assert together["gates"][name][1] == count
+        assert together["gates"][name][0] == pytest.approx(total, abs=1e-3)

@@ -40,6 +40,7 @@ def same(filed: Samples, held: Samples) -> None:
     assert list(filed) == list(held)
     assert filed.ids == held.ids
     assert filed.images == held.images
+    assert filed.same_images() == held.same_images()
     assert filed.without_image() == held.without_image() == sum(not sample.media for sample in held)
     assert filed.users(filed.images) == held.users(held.images)
     assert filed.users(["none.jpg"]) == {}
@@ -98,3 +99,9 @@ def test_a_selection_of_joined_samples():
     assert chosen.ids == ["d", "b", "c"]
     assert sorted(chosen.images) == ["1.jpg", "2.jpg", "3.jpg"]
     assert chosen[:2].users(["1.jpg"]) == {"1.jpg": "sample d"}
+
+
+def test_samples_with_the_same_images_in_the_same_order_share_a_number():
+    more = [*SAMPLES, sample("e", "1.jpg"), sample("f"), sample("g", "3.jpg", "2.jpg"), sample("h", "2.jpg", "3.jpg")]
+    assert as_samples(more).same_images() == [0, 1, 2, 3, 0, 4, 5, 2]
+    assert as_samples(more).select([7, 5, 2]).same_images() == [0, 1, 0]

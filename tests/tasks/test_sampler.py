@@ -114,3 +114,9 @@ def test_what_is_left_comes_last_so_that_no_step_reaches_into_it(count):
     found = list(LengthBucketSampler(lengths(count), 2, "k", accumulation=4))
     assert sorted(chain(*found)) == list(range(count))
     assert [len(batch) for batch in found[: count // 8 * 4]] == [2] * (count // 8 * 4)
+
+
+def test_samples_of_one_group_stay_together_where_the_longest_of_them_belongs():
+    lengths, groups = [3, 9, 5, 4, 8, 6], [7, 2, 2, 7, 5, 5]
+    assert answer_batches(lengths, 2, groups) == [[1, 2], [4, 5], [3, 0]]
+    assert answer_batches(lengths, 4, groups) == [[1, 2, 4, 5], [3, 0]]

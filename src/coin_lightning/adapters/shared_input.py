@@ -3,10 +3,8 @@
 A parent, such as an attention block, calls its layers one by one. The first one of a group that is called computes
 all of the group (`grouped_function`), and the others find their outputs waiting, as long as they get the very same
 tensor in the same pass through the parent. Which layers form a group is seen in a first pass of the parent whose
-results are thrown away; it happens before anything is trained, so that every step, also of a continued run, is
-computed alike.
-
-Only training is grouped. Whatever a layer cannot do in a group (`SharesInput.bank` is None) it does by itself.
+results are thrown away, and which leaves no keys and values behind, so that every pass, also of a continued run, is
+computed alike. Whatever a layer cannot do in a group (`SharesInput.bank` is None) it does by itself.
 """
 
 from collections import defaultdict
@@ -19,6 +17,10 @@ from torch import Tensor, nn
 
 from coin_lightning.adapters.grouped_function import Bank, grouped_linears
 from coin_lightning.sharding import in_pieces
+
+
+CACHE = "past_key_values"
+"""Of a parent's arguments: what a pass would add to."""
 
 
 class SharesInput(nn.Module):
@@ -71,9 +73,9 @@ class ParentPass:
     def enter(self, parent: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Hook before the parent's forward."""
         self.leave()
-        if self._seen is None and parent.training and kwargs.get("past_key_values") is None:
+        if self._seen is None:
             if self.groups is None:
-                self._watch(parent, args, kwargs)
+                self._watch(parent, args, kwargs | ({CACHE: None} if CACHE in kwargs else {}))
             self._open = True
 
     def leave(self, *_: Any) -> None:

@@ -200,7 +200,7 @@ class Greedy:
         rows, ended = list(range(len(answers))), [False] * len(answers)
         at, positions = prompts.lengths, prompts.next_positions()
         while True:
-            tokens = self.head(states).argmax(dim=-1)
+            tokens = self.head(states.unsqueeze(1)).squeeze(1).argmax(dim=-1)
             for row, token in zip(rows, tokens.tolist(), strict=True):
                 if not ended[row]:
                     answers[row].append(token)

@@ -32,7 +32,8 @@ class RowLayer(CacheLayerMixin):
         """Write those of a pass `[n, g, s, d]`; gives all that its tokens may see."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        assert self.keys is not None and self.values is not None
+        assert self.keys is not None
+        assert self.values is not None
         places = self.cache.places
         if places is None:  # from the beginning: the tokens see each other only
             length = key_states.shape[2]

@@ -381,7 +381,7 @@ class InstructionTask(L.LightningDataModule):
         lengths, ids = self._lengths(self.test_samples).tolist(), samples.ids
         batches = [
             batch
-            for batch in answer_batches(lengths, self.answers.batch_size, samples.same_images())
+            for batch in answer_batches(lengths, self.answers.batch_size, _groups(samples))
             if not all(ids[sample] in done for sample in batch)
         ]
         own = batches[rank::world_size]
@@ -391,3 +391,9 @@ class InstructionTask(L.LightningDataModule):
 
     def _answer_batch(self, samples: Sequence[TestSample]) -> dict[str, Any]:
         return {**self.encoder.answer_batch(samples), "max_new_tokens": self.answers.max_new_tokens}
+
+
+def _groups(samples: Samples[TestSample]) -> list[int] | None:
+    """Numbers of `Samples.same_images`, where two samples or more show the same images on average."""
+    numbers = samples.same_images()
+    return numbers if 2 * len(set(numbers)) <= len(numbers) else None

@@ -189,8 +189,10 @@ class Encoder:
         return {"input_ids": ids, "labels": labels, **spoken(samples), **self.images(samples, ids)}
 
     def answer_batch(self, samples: Sequence[TestSample]) -> dict[str, Any]:
-        """`input_ids`, `attention_mask` `[b, l]` padded on the left, image inputs, what `spoken` says, and `same_images`:
-        of each sample, a number that those with the same images in the same order share."""
+        """`input_ids`, `attention_mask` `[b, l]` padded on the left, image inputs, what `spoken` says.
+
+        `same_images`: of each sample, a number that those with the same images in the same order share.
+        """
         encoded = [self.encode(sample)[0] for sample in samples]
         width = max(map(len, encoded))
         ids = torch.full((len(samples), width), self.backbone.end_id)
