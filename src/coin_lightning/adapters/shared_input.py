@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from coin_lightning.adapters.grouped_function import Bank, grouped_linears
 from coin_lightning.sharding import in_pieces
 
-
 CACHE = "past_key_values"
 """Of a parent's arguments: what a pass would add to."""
 
