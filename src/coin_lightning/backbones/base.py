@@ -81,7 +81,8 @@ class Backbone(nn.Module):
             given follows from `image_frame` and `prompt`.
 
     Attributes:
-        fast: adapter layers may be computed in groups (see `adapters.shared_input`), as `backbone.fast` says.
+        fast: answers come from `greedy`, and adapter layers are computed in groups (`adapters.shared_input`), as
+            `backbone.fast` says.
         in_step: the model lies in pieces in several processes, which must compute each token of an answer together.
 
     Raises:
@@ -389,9 +390,8 @@ class Backbone(nn.Module):
         options = dict(layout or {})
         if not self.answers_itself:
             return self._generated(ids, mask, max_new_tokens, images, options, prefix, on_pass)
-        loop = Greedy(
-            self.core, self.model.lm_head, len(self.language_model.layers), self.end_id, on_pass, leaves
-        )  # fmt: skip
+        decoder: Any = self.language_model
+        loop = Greedy(self.core, self.model.lm_head, len(decoder.layers), self.end_id, on_pass, leaves)
         prompts = Prompts.of(ids, mask, options.get("position_ids"))
         with self._prefixed(prefix):
             answers = loop(prompts, max_new_tokens, _encoded(images), shared)

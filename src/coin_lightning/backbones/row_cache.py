@@ -72,7 +72,8 @@ class RowCache(Cache):
     def __init__(self, layers: int, width: int) -> None:
         self.width, self.end = width, width
         self.places: Tensor | None = None
-        super().__init__(layers=[RowLayer(self) for _ in range(layers)])
+        self.rows = [RowLayer(self) for _ in range(layers)]
+        super().__init__(layers=[*self.rows])
 
     def go_on(self, starts: Tensor, length: int) -> Tensor:
         """Prepare a pass of `length` tokens per sample behind the first `starts` `[n]` places.
@@ -86,8 +87,8 @@ class RowCache(Cache):
 
     def spread(self, rows: Tensor, width: int) -> "RowCache":
         """Another cache whose samples begin with what the samples `rows` `[m]` of this one have."""
-        wide = RowCache(len(self.layers), width)
-        for own, other in zip(self.layers, wide.layers, strict=True):
+        wide = RowCache(len(self.rows), width)
+        for own, other in zip(self.rows, wide.rows, strict=True):
             kept = min(self.width, width)
             for name in ("keys", "values"):
                 held = getattr(own, name)
@@ -99,7 +100,9 @@ class RowCache(Cache):
 
     def keep(self, rows: Tensor) -> None:
         """Only these samples go on."""
-        for layer in self.layers:
+        for layer in self.rows:
+            assert layer.keys is not None
+            assert layer.values is not None
             layer.keys, layer.values = layer.keys[rows], layer.values[rows]
 
 
