@@ -1,6 +1,7 @@
-"""`backbone.fast`: whether a training step may take ways that are faster and round differently.
+"""`backbone.fast`: whether to take ways that are faster and round differently.
 
-These are adapter layers computed in groups (`adapters.shared_input`) and our own attention on a CPU (`attention`).
+These are adapter layers computed in groups (`adapters.shared_input`), our own greedy loop (`greedy`), and in training on
+a CPU our own attention (`attention`).
 """
 
 from typing import Annotated, Any, Literal

@@ -66,7 +66,8 @@ def load_backbone(
         gradient_checkpointing: layers of the language model that the backward pass computes again: `none`, `all` or
             `every_<k>`, see `recomputation`.
         attention: transformers' attention implementation; `auto` is sdpa, but on a CPU bfloat16 trains with our own.
-        fast: `off` trains with PyTorch's attention and each adapter layer by itself: slower, with other rounding.
+        fast: `off` computes each adapter layer by itself, answers by `generate` and trains with PyTorch's attention:
+            slower, with other rounding.
         image_frame: see `Backbone`.
         projector: file whose weights replace a LLaVA checkpoint's projector (see `read_projector`).
         starting_weights: `pretrained` puts the model together from the parts named in `pretrained`, as CoIN did;
