@@ -13,7 +13,7 @@ from coin_lightning.config_folder import conf_dir
 FILES = [file.read_text() for file in conf_dir().rglob("*.yaml")]
 TARGETS = sorted({name for text in FILES for name in re.findall(r"_target_: ([\w.]+)", text)})
 OBJECTS = {"tasks", "source", "truth", "optimizer", "data", "batches", "answers", "family",
-           "gradient_checkpointing"}  # fmt: skip
+           "gradient_checkpointing", "fast"}  # fmt: skip
 """Options of ours whose annotations have a class, or a name of another module, in them."""
 
 HERE = """
