@@ -1,7 +1,7 @@
 """`backbone.fast`: whether to take ways that are faster and round differently.
 
-These are adapter layers computed in groups (`adapters.shared_input`), our own greedy loop (`greedy`), and in training on
-a CPU our own attention (`attention`).
+These are adapter layers computed in groups (`adapters.shared_input`), our own greedy loop (`greedy`), and in training
+on a CPU our own attention (`attention`).
 """
 
 from typing import Annotated, Any, Literal
