@@ -18,7 +18,19 @@ import torch
 from harness import RESULTS, show
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("layer", "training", "evaluation", "loop", "memory", "reading", "verify", "scoring", "building", "page")
+SCRIPTS = (
+    "layer",
+    "training",
+    "evaluation",
+    "shared_images",
+    "loop",
+    "memory",
+    "reading",
+    "verify",
+    "scoring",
+    "building",
+    "page",
+)
 
 
 class Aim(NamedTuple):
@@ -53,9 +65,21 @@ AIMS = (
         2.0,
         1,
     ),
-    Aim("training", "samples/s, ours / transformers.Trainer", lambda r: r["ours_over_trainer"], 1.8, 1),
-    Aim("evaluation", "answers/s, ours / one by one", lambda r: r["results"][-1]["ours_over_pixels"], 4.0, 1),
+    Aim("training", "samples/s, ours / transformers.Trainer", lambda r: r["ours_over_trainer"], 2.0, 1),
+    Aim(
+        "training", "step of MoELoRA / of PEFT's LoRA in our loop", lambda r: r["moelora_time_over_peft_lora"], 0.9, -1
+    ),
+    Aim("training", "step of MoELoRA / of LoRA, both in groups", lambda r: r["moelora_time_over_own_lora"], 1.06, -1),
+    Aim("evaluation", "answers/s, ours / one by one", lambda r: r["results"][-1]["ours_over_pixels"], 5.5, 1),
     Aim("evaluation", "differing answers in float32", lambda r: r["results"][0]["differing"]["ours, batched"], 0.0, -1),
+    Aim(
+        "shared_images",
+        "answers/s at 16 questions per image, a pass per image / per question",
+        lambda r: next(c["together_over_apart"] for c in r["results"][1:] if c["questions_per_image"] == 16),
+        4.0,
+        1,
+    ),
+    Aim("shared_images", "differing answers in float32", lambda r: r["results"][0]["differing"], 0.0, -1),
     Aim("loop", "whole fit / bare loop", lambda r: r["ours_over_bare"], 1.05, -1),
     Aim("memory", "peak of a step, ours / Trainer", lambda r: r["peak_ours_over_trainer"], 1.0, -1),
     Aim("memory", "checkpoint, ours / Trainer", lambda r: r["checkpoint_ours_over_trainer"], 1.0, -1),
