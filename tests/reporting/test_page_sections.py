@@ -37,7 +37,7 @@ def test_below_zero_shot_stands_what_the_questions_give_without_looking() -> Non
         "b": {"answer": "no", "score": 25.0, "chance": None},
     }
     rows = matrix_cells(parse_matrix(content(guesses=guesses)))
-    assert [row["title"] for row in rows] == ["zero-shot", "Without looking", "a", "b", "c"]
+    assert [row["title"] for row in rows] == ["zero-shot", "guessing", "a", "b", "c"]
     assert [cell["value"] for cell in rows[1]["cells"][:2]] == [50.0, 25.0]
     assert [cell["kind"] for cell in rows[1]["cells"]] == ["start", "start", "empty"]
 

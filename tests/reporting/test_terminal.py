@@ -35,7 +35,7 @@ def test_below_zero_shot_stands_what_the_questions_give_without_looking() -> Non
         "c": {"answer": "no", "score": 25.0, "chance": None},
     }
     lines = [line.split() for line in show(matrix_table(parse_matrix(content(guesses=guesses)))).splitlines()]
-    assert lines[lines.index(["zero-shot", "10.0", "20.0", "5.0"]) + 1] == ["without", "looking", "50.0", "·", "25.0"]
+    assert lines[lines.index(["zero-shot", "10.0", "20.0", "5.0"]) + 1] == ["guessing", "50.0", "·", "25.0"]
 
 
 def test_highlighted_row_carries_its_changes() -> None:

@@ -45,7 +45,7 @@ def _without_looking(matrix: RunMatrix) -> list[dict[str, Any]]:
         {"value": value, "kind": "empty" if np.isnan(value) else "start", "strength": 0, "own": False}
         for value in values
     ]
-    return [{"title": "Without looking", "cells": cells}]
+    return [{"title": "guessing", "cells": cells}]
 
 
 def _cell(matrix: RunMatrix, change: np.ndarray, row: int, column: int) -> dict[str, Any]:

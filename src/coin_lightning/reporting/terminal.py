@@ -41,7 +41,7 @@ def matrix_table(matrix: RunMatrix, highlight_row: int | None = None) -> Table:
         table.add_row(matrix.title(matrix.rows[k]), *cells, style="bold" if k == row else "")
         if k == 0 and matrix.guesses:
             table.add_row(
-                Text("  without looking", style="dim"), *(_guess(matrix.guess(task)) for task in matrix.tasks)
+                Text("  guessing", style="dim"), *(_guess(matrix.guess(task)) for task in matrix.tasks)
             )
         if k == row and k > 0:
             table.add_row(Text("  change", style="dim"), *(_change(change[k, i]) for i in range(len(matrix.tasks))))

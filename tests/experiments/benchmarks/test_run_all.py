@@ -18,18 +18,21 @@ def test_verdicts_name_the_worst_case_and_the_distance(script, tmp_path):
             ]
         },
     )
-    write(tmp_path, "training", {"ours_over_trainer": 1.35})
+    steps = {"moelora_time_over_peft_lora": 0.84, "moelora_time_over_own_lora": 1.113}
+    write(tmp_path, "training", {"ours_over_trainer": 1.5, **steps})
     rows = script("run_all").table(tmp_path, ["layer", "training"])
     assert [row[2:] for row in rows] == [
         ["1.188", "<= 1.08", "missed by 10.0%"],
         ["2.500", ">= 2", "met"],
-        ["1.350", ">= 1.8", "missed by 25.0%"],
+        ["1.500", ">= 2", "missed by 25.0%"],
+        ["0.840", "<= 0.9", "met"],
+        ["1.113", "<= 1.06", "missed by 5.0%"],
     ]
 
 
 def test_a_single_differing_answer_is_a_miss(script, tmp_path):
     found = {"ours_over_pixels": 6.0, "differing": {"ours, batched": 1}}
-    write(tmp_path, "evaluation", {"results": [found, {**found, "ours_over_pixels": 4.0}]})
+    write(tmp_path, "evaluation", {"results": [found, {**found, "ours_over_pixels": 5.5}]})
     assert [row[-1] for row in script("run_all").table(tmp_path, ["evaluation"])] == ["met", "missed by 1"]
 
 
