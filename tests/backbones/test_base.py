@@ -297,6 +297,19 @@ def test_each_pass_of_the_library_reports_which_samples_go_on(backbone, monkeypa
     assert answers == [backbone.tokenizer.decode(sample) for sample in ([40], [41, 43], [42, 44, 46, 49])]
 
 
+def test_what_our_loop_does_not_know_goes_to_the_library(backbone, monkeypatch):
+    """A family that says more of its tokens than their positions is not answered as if it had not."""
+    given = []
+    monkeypatch.setattr(backbone, "_generated", lambda *args: given.append(args[4]) or ["by the library"])
+    tokens = torch.full((1, 5), 9)
+    types = {"token_type_ids": torch.zeros_like(tokens)}
+    assert backbone.answer(tokens, torch.ones_like(tokens), 4, layout=types) == ["by the library"]
+    assert given == [types]
+    assert backbone.beginnings(tokens.repeat(4, 1), torch.ones(4, 5), types, [0] * 4) is None
+    positions = {"position_ids": torch.arange(5).unsqueeze(0)}
+    assert backbone.answer(tokens, torch.ones_like(tokens), 4, layout=positions) != ["by the library"]
+
+
 def test_decoding_stops_at_the_first_end_of_turn_and_strips_blanks(backbone):
     sample = torch.tensor([*ids(" a b\n"), END, *ids("c"), END])
     assert backbone.decode(sample) == "a b"

@@ -354,11 +354,15 @@ class Backbone(nn.Module):
         """Whether answers come from this project's own greedy loop (`greedy.Greedy`), else from `generate`."""
         return self.fast and self.family.greedy and not self.in_step
 
+    def _loops(self, layout: Mapping[str, Tensor]) -> bool:
+        """Whether that holds with this layout: our loop knows positions, and nothing else that a family may ask for."""
+        return self.answers_itself and not layout.keys() - {"position_ids"}
+
     def beginnings(
         self, ids: Tensor, mask: Tensor, layout: Mapping[str, Tensor], same_images: Sequence[int]
     ) -> Shared | None:
         """Samples of a batch padded on the left that begin alike, where one pass over that is worth it."""
-        if not self.answers_itself:
+        if not self._loops(layout):
             return None
         return shared_beginnings(Prompts.of(ids, mask, layout.get("position_ids")), same_images, self.image_token_id)
 
@@ -388,7 +392,7 @@ class Backbone(nn.Module):
             leaves: a sample that has ended may leave the batch; not where something outside knows the batch's samples.
         """
         options = dict(layout or {})
-        if not self.answers_itself:
+        if not self._loops(options):
             return self._generated(ids, mask, max_new_tokens, images, options, prefix, on_pass)
         decoder: Any = self.language_model
         loop = Greedy(self.core, self.model.lm_head, len(decoder.layers), self.end_id, on_pass, leaves)

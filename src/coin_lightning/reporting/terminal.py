@@ -40,9 +40,7 @@ def matrix_table(matrix: RunMatrix, highlight_row: int | None = None) -> Table:
         cells = [_cell(matrix, change, k, i) for i in range(len(matrix.tasks))]
         table.add_row(matrix.title(matrix.rows[k]), *cells, style="bold" if k == row else "")
         if k == 0 and matrix.guesses:
-            table.add_row(
-                Text("  guessing", style="dim"), *(_guess(matrix.guess(task)) for task in matrix.tasks)
-            )
+            table.add_row(Text("  guessing", style="dim"), *(_guess(matrix.guess(task)) for task in matrix.tasks))
         if k == row and k > 0:
             table.add_row(Text("  change", style="dim"), *(_change(change[k, i]) for i in range(len(matrix.tasks))))
     return table
