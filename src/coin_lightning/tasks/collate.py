@@ -17,6 +17,7 @@ from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.features import FeatureStore
 from coin_lightning.tasks.sample_format import TestSample, TrainSample
+from coin_lightning.tasks.sample_sequence import as_samples
 
 BOXES = ("as_written", "converted")
 
@@ -191,7 +192,7 @@ class Encoder:
     def answer_batch(self, samples: Sequence[TestSample]) -> dict[str, Any]:
         """`input_ids`, `attention_mask` `[b, l]` padded on the left, image inputs, what `spoken` says.
 
-        `same_images`: of each sample, a number that those with the same images in the same order share.
+        `same_images`: see `Samples.same_images`.
         """
         encoded = [self.encode(sample)[0] for sample in samples]
         width = max(map(len, encoded))
@@ -200,15 +201,9 @@ class Encoder:
         for at, sample_ids in enumerate(encoded):
             ids[at, width - len(sample_ids) :] = torch.tensor(sample_ids)
             mask[at, width - len(sample_ids) :] = 1
-        numbers: dict[Any, int] = {}
-        same = [numbers.setdefault(images_of(sample) or sample.id, len(numbers)) for sample in samples]
+        same = as_samples(samples).same_images()
         images = self.images(samples, ids, mask)
         return {"input_ids": ids, "attention_mask": mask, "same_images": same, **spoken(samples), **images}
-
-
-def images_of(sample: TrainSample | TestSample) -> tuple[str, ...]:
-    """Paths of the images of a sample, in order."""
-    return tuple(media.path for media in sample.media)
 
 
 def spoken(samples: Sequence[TrainSample | TestSample]) -> dict[str, list[str]]:
