@@ -127,6 +127,17 @@ def test_a_damaged_file_is_named_with_what_helps(tmp_path, name, damage):
     )
 
 
+def test_names_of_layers_are_saved_in_the_same_order_by_every_process(tmp_path):
+    names = ["v_proj", "down_proj", "q_proj", "up_proj", "k_proj", "gate_proj", "o_proj"]
+    model = wrap(lora(**{**SMALL, "targets": names}, exclude_modules=["vision_tower", "lm_head", "embed"]))
+    assert isinstance(model.peft_config["default"].target_modules, set)
+    save_adapter(model, tmp_path)
+    saved = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert saved["target_modules"] == sorted(names)
+    assert saved["exclude_modules"] == ["embed", "lm_head", "vision_tower"]
+    load_adapter(model, tmp_path)
+
+
 def test_weights_of_another_model_are_refused_by_file(tmp_path):
     model = wrap(lora(**SMALL))
     save_adapter(model, tmp_path / "adapter")

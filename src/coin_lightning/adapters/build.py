@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from peft import LoraConfig, PeftModel, PeftType
+from peft import LoraConfig, PeftConfig, PeftModel, PeftType
 from peft.utils import (
     CONFIG_NAME,
     SAFETENSORS_WEIGHTS_NAME,
@@ -107,6 +107,8 @@ def save_adapter(model: PeftModel, folder: Path, pieces: Mapping[str, Tensor] | 
         folder: made when missing.
         pieces: from `gathered`; default: none lies in pieces.
     """
+    for config in model.peft_config.values():
+        _in_order(config)
     state = {**model.state_dict(), **(pieces or {})}
     model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state)
     config = model.peft_config["default"]
@@ -116,6 +118,13 @@ def save_adapter(model: PeftModel, folder: Path, pieces: Mapping[str, Tensor] | 
     write_text(folder / "README.md", CARD.format(kind=kind, base=repr(base or BASE), own=own))
     share(*folder.rglob("*.safetensors"))
     return sum(file.stat().st_size for file in folder.rglob("*") if file.suffix in (".safetensors", ".json"))
+
+
+def _in_order(config: PeftConfig) -> None:
+    """PEFT turns lists of names into sets, and the order of a set differs from one process to the next."""
+    for field, value in vars(config).items():
+        if isinstance(value, set):
+            setattr(config, field, sorted(value))
 
 
 def load_adapter(model: PeftModel, folder: Path) -> None:
