@@ -1,16 +1,24 @@
 """Put finished runs into the repository: `python experiments/results/collect.py RUNS FOLDER`.
 
-Copies every `matrix.json` below RUNS as `<method>_seed_<n>.json`; writes `summary.{json,md}`, `forgetting.png`.
+Copies every `matrix.json` below RUNS; writes `summary.{json,md}` and `forgetting.png`. Needs the answers beside the
+matrices: two methods are compared sample by sample.
 """
 
 import json
 import shutil
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from coin_lightning.benchmarks.mini_suite import TASKS
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import RunError
+from coin_lightning.evaluation.records import AnswerRecord, read_records
+from coin_lightning.evaluation.run_scoring import config_of, scoring_in
+from coin_lightning.metrics.paired import PairedDifference, paired_difference
 from coin_lightning.reporting.glossary import explain
 from coin_lightning.reporting.overview import (
     MethodGroup,
@@ -23,24 +31,103 @@ from coin_lightning.reporting.overview import (
 from coin_lightning.reporting.rendering import save_png
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 
+OURS, THEIRS = "moelora", "lora"
+"""The difference between these two is shown: ours minus theirs."""
 
-def collect(runs: Path, folder: Path) -> list[RunMatrix]:
-    """Copy the matrices of finished runs.
 
-    Raises:
-        RunError: there is none, or one is unfinished.
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        kind: `sequence`, `joint`, or `alone` for one task by itself.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    found = []
-    for file in sorted(runs.rglob("matrix.json")):
+
+    folder: Path
+    matrix: RunMatrix
+    kind: str
+
+    @classmethod
+    def read(cls, file: Path) -> "Run":
+        """Raises RunError for one that is not finished."""
         matrix = load_matrix(file)
         if not matrix.is_complete:
             raise RunError(f"{file}: run is not finished; give its command again")
-        shutil.copyfile(file, folder / f"{matrix.method}_seed_{matrix.seed}.json")
-        found.append(matrix)
-    if not found:
-        raise RunError(f"{runs}: no matrix.json below it; run experiments/coin_mini.sh")
-    return found
+        alone = matrix.training == "sequence" and len(matrix.tasks) == 1
+        return cls(file.parent, matrix, "alone" if alone else matrix.training)
+
+    @property
+    def order(self) -> str:
+        """Name of the order of a sequence; of a run alone its task."""
+        tasks = list(self.matrix.tasks)
+        coin = [task.key for task in TASKS if task.key in tasks]
+        names = {"coin": coin, "alphabetical": sorted(coin), "reversed": coin[::-1]}
+        known = [name for name, listed in names.items() if listed == tasks]
+        return tasks[0] if self.kind == "alone" else known[0] if known else "-".join(tasks)
+
+    @property
+    def name(self) -> str:
+        """Of its file here: `lora_seed_0`, `lora_reversed_seed_0`, `lora_joint_seed_0`, `lora_alone_gqa_seed_0`."""
+        parts = {"sequence": [] if self.order == "coin" else [self.order], "alone": ["alone", self.order]}
+        return "_".join([self.matrix.method, *parts.get(self.kind, [self.kind]), f"seed_{self.matrix.seed}"])
+
+    def row(self, task: str, when: str) -> int:
+        """The row of a task's score `immediate`, right after its training, or at the `end`."""
+        return self.matrix.tasks.index(task) + 1 if when == "immediate" else len(self.matrix.tasks)
+
+    def answers(self, row: int, task: str) -> tuple[list[float], list[str]]:
+        """Score of each test sample in percent, and the image it shows; a sample without one stands for itself."""
+        run = RunDir.open(self.folder)
+        records = read_records(run.folder(row) / "records" / f"{task}.jsonl")
+        each = scoring_in(config_of(self.folder), task).scorer(run.variant).score(records).each
+        if each is None:
+            raise RunError(
+                f"{self.folder}: {task} has no scores of single samples; two methods cannot be compared on it"
+            )
+        return [100 * (score or 0.0) for score in each], [_image(record) for record in records]
+
+
+def _image(record: AnswerRecord) -> str:
+    return str(record.reference.get("image") or record.question_id)
+
+
+def collect(runs: Path, folder: Path) -> list[Run]:
+    """Copy the matrices of finished runs.
+
+    Raises:
+        RunError: there is none, one is unfinished, or two have one name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Run] = {}
+    for file in sorted(runs.rglob("matrix.json")):
+        run = Run.read(file)
+        if run.name in found:
+            raise RunError(f"{run.folder} and {found[run.name].folder} are both {run.name}; remove one")
+        shutil.copyfile(file, folder / f"{run.name}.json")
+        found[run.name] = run
+    if not any(run.kind == "sequence" and run.order == "coin" for run in found.values()):
+        raise RunError(f"{runs}: no matrix.json of a sequence in CoIN's order below it; run experiments/coin_mini.sh")
+    return list(found.values())
+
+
+def paired(runs: Sequence[Run], when: str) -> PairedDifference | None:
+    """Ours minus theirs over all sequences of the same seed and order; None without a pair."""
+    by_key = {(run.matrix.method, run.order, run.matrix.seed): run for run in runs if run.kind == "sequence"}
+    pairs = [
+        (ours, theirs)
+        for (method, order, seed), ours in sorted(by_key.items())
+        if method == OURS and (theirs := by_key.get((THEIRS, order, seed)))
+    ]
+    if not pairs:
+        return None
+    scores: list[dict[str, np.ndarray]] = [{}, {}]
+    images: dict[str, list[str]] = {}
+    for task in pairs[0][0].matrix.tasks:
+        listed = [[run.answers(run.row(task, when), task) for run in pair] for pair in pairs]
+        images[task] = listed[0][0][1]
+        for side, found in enumerate(scores):
+            found[task] = np.array([pair[side][0] for pair in listed])
+    return paired_difference(*scores, images)
 
 
 def summary(groups: list[MethodGroup], keys: list[str]) -> dict[str, object]:
@@ -63,29 +150,83 @@ def _spread(values: np.ndarray) -> dict[str, float]:
     return {"mean": float(mean[0]), "sd": float(deviation[0])}
 
 
-def markdown(groups: list[MethodGroup], keys: list[str]) -> str:
-    """The same as two tables."""
+def methods_table(groups: list[MethodGroup], keys: list[str]) -> str:
+    """A row per metric, a column per method."""
     head = "| | " + " | ".join(group.label for group in groups) + " |\n|---|" + "---:|" * len(groups)
     texts = {explain(key).label: [metric_text(group, key) for group in groups] for key in keys}
-    rows = [f"| {label} | " + " | ".join(cells) + " |" for label, cells in texts.items()]
-    tasks = [head.replace("| |", "| zero-shot / right after its training / at the end |", 1)]
-    for index, task in enumerate(groups[0].runs[0].tasks):
-        means = [[group.scores[:, row, index].mean() for row in (0, index + 1, -1)] for group in groups]
-        cells = [" / ".join(f"{mean:.1f}" for mean in three) for three in means]
-        tasks.append(f"| {groups[0].runs[0].title(task)} | " + " | ".join(cells) + " |")
-    return "\n".join([head, *rows, "", *tasks]) + "\n"
+    return "\n".join([head, *(f"| {label} | " + " | ".join(cells) + " |" for label, cells in texts.items())])
 
 
-def main() -> None:
-    """Command line."""
-    runs, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    matrices = collect(runs, folder)
-    groups, keys = group_by_method(matrices), metric_keys(matrices)
-    (folder / "summary.json").write_text(json.dumps(summary(groups, keys), indent=1) + "\n")
-    (folder / "summary.md").write_text(markdown(groups, keys))
-    save_png(forgetting_overview(matrices), folder / "forgetting.png")
-    print(markdown(groups, keys))
+def tasks_table(groups: list[MethodGroup], runs: Sequence[Run]) -> str:
+    """A row per task: what guessing gives, zero-shot, and by method its scores in the sequence and its bounds."""
+    first = groups[0].runs[0]
+    heads = [f"{group.label}: {what}" for group in groups for what in ("after it / at the end", "alone / joint")]
+    lines = ["| | guessing | zero-shot | " + " | ".join(heads) + " |", "|---|" + "---:|" * (2 + len(heads))]
+    for index, task in enumerate(first.tasks):
+        cells = [_one(first.guesses.get(task, {}).get("score")), _one(first.zero_shot[index])]
+        for group in groups:
+            means = [group.scores[:, row, index].mean() for row in (index + 1, -1)]
+            bounds = [_bound(runs, group.runs[0].method, kind, task) for kind in ("alone", "joint")]
+            cells += [" / ".join(map(_one, two)) for two in (means, bounds)]
+        lines.append(f"| {first.title(task)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _bound(runs: Sequence[Run], method: str, kind: str, task: str) -> float | None:
+    """Mean over seeds of the score of a task learned alone, or jointly with all others; None without such a run."""
+    found = [run.matrix for run in runs if (run.matrix.method, run.kind) == (method, kind) and task in run.matrix.tasks]
+    return float(np.mean([matrix.scores[-1, matrix.tasks.index(task)] for matrix in found])) if found else None
+
+
+def _one(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def orders_table(runs: Sequence[Run]) -> str:
+    """Final and learning accuracy of every sequence, by order and seed."""
+    listed = [run for run in runs if run.kind == "sequence"]
+    methods = list(dict.fromkeys(run.matrix.method for run in listed))
+    titles = {run.matrix.method: run.matrix.method_title for run in listed}
+    lines = ["| order, seed | " + " | ".join(f"{titles[method]}: ACC / LA / BWT" for method in methods) + " |"]
+    lines.append("|---|" + "---:|" * len(methods))
+    for order, seed in dict.fromkeys((run.order, run.matrix.seed) for run in listed):
+        cells = []
+        for method in methods:
+            found = [run for run in listed if (run.matrix.method, run.order, run.matrix.seed) == (method, order, seed)]
+            keys = ("acc", "learning_accuracy", "bwt")
+            cells.append(" / ".join(_one(found[0].matrix.metrics[key]) for key in keys) if found else "-")
+        lines.append(f"| {order}, {seed} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def paired_table(found: dict[str, PairedDifference]) -> str:
+    """A row per moment."""
+    lines = [
+        "| moelora minus lora | points | 95 % over other test images | by pair of runs | p |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for label, difference in found.items():
+        low, high = difference.images
+        each = ", ".join(f"{value:+.1f}" for value in difference.runs)
+        lines.append(f"| {label} | {difference.mean:+.1f} | {low:+.1f} to {high:+.1f} | {each} | {difference.p:.2f} |")
+    return "\n".join(lines)
+
+
+def main(folder_of_runs: Path, folder: Path) -> None:
+    """What the command does."""
+    runs = collect(folder_of_runs, folder)
+    coin = [run.matrix for run in runs if run.kind == "sequence" and run.order == "coin"]
+    groups, keys = group_by_method(coin), metric_keys(coin)
+    moments = {"right after each task's training": "immediate", "at the end of the sequence": "end"}
+    differences = {label: found for label, when in moments.items() if (found := paired(runs, when)) is not None}
+    tables = [methods_table(groups, keys), tasks_table(groups, runs), orders_table(runs)]
+    text = "\n\n".join([*tables, *([paired_table(differences)] if differences else [])]) + "\n"
+    content = {**summary(groups, keys), "paired": {label: asdict(each) for label, each in differences.items()}}
+    (folder / "summary.json").write_text(json.dumps(content, indent=1) + "\n")
+    (folder / "summary.md").write_text(text)
+    save_png(forgetting_overview(coin), folder / "forgetting.png")
+    print(text)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

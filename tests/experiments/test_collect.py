@@ -1,0 +1,112 @@
+"""The tables of committed results, from real runs of two methods."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from coin_lightning.errors import RunError
+
+RESULTS = Path(__file__).parents[2] / "experiments" / "results"
+
+
+def script(name: str) -> ModuleType:
+    """A script of `experiments/results` as a module; dataclasses want to find it among the modules."""
+    spec = importlib.util.spec_from_file_location(f"results_{name}", RESULTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def collecting() -> ModuleType:
+    return script("collect")
+
+
+@pytest.fixture(scope="module")
+def runs(place) -> Path:
+    """Both methods in two orders; LoRA also jointly, and alone on one task."""
+    sequences = {"coin": ("scienceqa,textvqa",), "back": ("textvqa,scienceqa",)}
+    bounds = {"joint": ("scienceqa,textvqa", "scenario.joint=true"), "alone": ("textvqa",)}
+    for method, wanted in {"moelora": sequences, "lora": sequences | bounds}.items():
+        for kind, (tasks, *more) in wanted.items():
+            more += [f"method={method}", "data.limit_test=6"]
+            status, text = place.runs.run(place.command(f"collected/{method}_{kind}", *more, tasks=tasks))
+            assert status == 0, text
+    return place.folder / "collected"
+
+
+@pytest.fixture(scope="module")
+def collected(collecting, runs, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    collecting.main(runs, folder)
+    return folder
+
+
+def scores(runs: Path, name: str) -> list[list[float | None]]:
+    return json.loads((runs / name / "matrix.json").read_text())["scores"]
+
+
+def test_every_matrix_is_kept_under_a_name_of_its_own(collected, runs):
+    names = {"lora": ["seed_0", "reversed_seed_0", "joint_seed_0", "alone_textvqa_seed_0"]}
+    names["moelora"] = names["lora"][:2]
+    kept = {file.stem for file in collected.glob("*.json")} - {"summary"}
+    assert kept == {f"{method}_{name}" for method, listed in names.items() for name in listed}
+    assert (collected / "lora_reversed_seed_0.json").read_bytes() == (runs / "lora_back/matrix.json").read_bytes()
+    assert (collected / "forgetting.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tables_say_what_the_matrices_say(collected, runs):
+    text = (collected / "summary.md").read_text()
+    rows = {
+        line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]] for line in text.splitlines() if line
+    }
+    lora, moelora = scores(runs, "lora_coin"), scores(runs, "moelora_coin")
+    joint, alone = scores(runs, "lora_joint")[-1], scores(runs, "lora_alone")[-1]
+    guessing = json.loads((runs / "lora_coin/matrix.json").read_text())["guesses"]
+    cells = dict(zip(("guess", "zero", "ours", "our bounds", "theirs", "their bounds"), rows["TextVQA"], strict=True))
+    assert cells["guess"] == f"{guessing['textvqa']['score']:.1f}"
+    assert cells["zero"] == f"{lora[0][1]:.1f}"
+    assert {cells["ours"], cells["theirs"]} == {f"{m[2][1]:.1f} / {m[2][1]:.1f}" for m in (lora, moelora)}
+    assert {cells["our bounds"], cells["their bounds"]} == {f"{alone[0]:.1f} / {joint[1]:.1f}", "- / -"}
+    assert len(rows["reversed, 0"]) == 2
+    assert f"{sum(scores(runs, 'lora_back')[-1]) / 2:.1f} / " in " ".join(rows["reversed, 0"])
+
+
+def test_differences_are_those_of_the_matrices(collected, runs):
+    found = json.loads((collected / "summary.json").read_text())["paired"]
+    ends = [[sum(scores(runs, f"{m}_{kind}")[-1]) / 2 for kind in ("coin", "back")] for m in ("moelora", "lora")]
+    gaps = [ours - theirs for ours, theirs in zip(*ends, strict=True)]
+    end = found["at the end of the sequence"]
+    assert sorted(end["runs"]) == pytest.approx(sorted(gaps))
+    assert end["mean"] == pytest.approx(sum(gaps) / 2)
+    assert end["images"][0] <= end["mean"] <= end["images"][1]
+    own = [
+        [sum(m[k][k - 1] for k in (1, 2)) / 2 for kind in ("coin", "back") if (m := scores(runs, f"{method}_{kind}"))]
+        for method in ("moelora", "lora")
+    ]
+    learned = found["right after each task's training"]["runs"]
+    assert sorted(learned) == pytest.approx(sorted(ours - theirs for ours, theirs in zip(*own, strict=True)))
+    assert any(learned) or any(end["runs"])  # the methods differ somewhere, so that this can fail
+
+
+def test_two_runs_of_one_name_and_unfinished_ones_are_refused(collecting, runs, tmp_path):
+    for name in ("a", "b"):
+        shutil.copytree(runs / "lora_coin", tmp_path / "twice" / name)
+    with pytest.raises(RunError, match=r"b and .*a are both lora_seed_0; remove one"):
+        collecting.collect(tmp_path / "twice", tmp_path / "out")
+    file = tmp_path / "twice" / "b" / "matrix.json"
+    content = json.loads(file.read_text())
+    content["scores"][-1] = [None, None]
+    file.write_text(json.dumps(content))
+    with pytest.raises(RunError, match="run is not finished"):
+        collecting.collect(tmp_path / "twice", tmp_path / "out")
+    with pytest.raises(RunError, match=r"no matrix.json of a sequence.*run experiments/coin_mini.sh"):
+        collecting.collect(tmp_path / "nothing", tmp_path / "out")
