@@ -125,6 +125,8 @@ def paired(runs: Sequence[Run], when: str) -> PairedDifference | None:
     for task in pairs[0][0].matrix.tasks:
         listed = [[run.answers(run.row(task, when), task) for run in pair] for pair in pairs]
         images[task] = listed[0][0][1]
+        if any(shown != images[task] for pair in listed for _, shown in pair):
+            raise RunError(f"{task}: the runs have other test samples; only runs with the same ones are paired")
         for side, found in enumerate(scores):
             found[task] = np.array([pair[side][0] for pair in listed])
     return paired_difference(*scores, images)

@@ -97,6 +97,16 @@ def test_differences_are_those_of_the_matrices(collected, runs):
     assert any(learned) or any(end["runs"])  # the methods differ somewhere, so that this can fail
 
 
+def test_runs_with_other_test_samples_are_not_paired(collecting, runs, tmp_path):
+    shutil.copytree(runs, tmp_path / "runs")
+    file = tmp_path / "runs/lora_coin/task_02_textvqa/records/textvqa.jsonl"
+    first, *others = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*others, first]))
+    found = collecting.collect(tmp_path / "runs", tmp_path / "out")
+    with pytest.raises(RunError, match="textvqa: the runs have other test samples"):
+        collecting.paired(found, "end")
+
+
 def test_two_runs_of_one_name_and_unfinished_ones_are_refused(collecting, runs, tmp_path):
     for name in ("a", "b"):
         shutil.copytree(runs / "lora_coin", tmp_path / "twice" / name)
