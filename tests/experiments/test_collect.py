@@ -1,9 +1,9 @@
 """The tables of committed results, from real runs of two methods."""
 
-import importlib.util
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,20 +14,13 @@ from coin_lightning.errors import RunError
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 
 
-def script(name: str) -> ModuleType:
-    """A script of `experiments/results` as a module; dataclasses want to find it among the modules."""
-    spec = importlib.util.spec_from_file_location(f"results_{name}", RESULTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def collecting() -> ModuleType:
-    return script("collect")
+def collecting() -> Iterator[ModuleType]:
+    """The script as running it imports it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(RESULTS))
+        yield __import__("collect")
+    sys.modules.pop("collect")
 
 
 @pytest.fixture(scope="module")
