@@ -1,5 +1,6 @@
 """Align the projector of `llava_smol`: `python experiments/stage1/align.py [--limit N]`.
 
+First it learns to name what each cell of an image shows (`cells.py`), then, through the frozen language model, captions.
 Writes the weights that the package ships, with the recipe's hash in their metadata and beside them as JSON.
 """
 
@@ -11,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import cells
 import torch
 import torch.nn.functional as F
 import yaml
@@ -72,14 +74,16 @@ def align(recipe: dict[str, Any], limit: int | None) -> tuple[dict[str, Tensor],
     store_features(encoder, rows)
     held_out, rows = rows[: recipe["held_out"]], rows[recipe["held_out"] :]
     projector = backbone.core.multi_modal_projector.float().requires_grad_(True)
+    seed_everything(recipe["seed"])
+    before = evaluate(backbone, encoder, held_out)
+    named = cells.learn(backbone, projector, recipe["cells"])
     rates = {"lr": recipe["learning_rate"], "weight_decay": recipe["weight_decay"]}
     optimizer = torch.optim.AdamW(projector.parameters(), **rates)
     lengths = [len(encoder.prompt(row)) for row in rows]
     sampler = LengthBucketSampler(lengths, recipe["batch_size"], f"stage1/{recipe['seed']}")
     total = len(sampler) * recipe["epochs"]
     schedule = cosine(optimizer, total, recipe["warmup_ratio"])
-    seed_everything(recipe["seed"])
-    before = evaluate(backbone, encoder, held_out)
+    between = evaluate(backbone, encoder, held_out)
     started, step = time.monotonic(), 0
     for epoch in range(recipe["epochs"]):
         sampler.set_epoch(epoch)
@@ -96,7 +100,8 @@ def align(recipe: dict[str, Any], limit: int | None) -> tuple[dict[str, Tensor],
                 print(f"step {step}/{total} loss {loss.item():.3f} {pace:.2f} s/step", flush=True)
     after = evaluate(backbone, encoder, held_out)
     seconds = round(time.monotonic() - started)
-    measured = {"steps": step, "seconds": seconds, "held_out_loss_before": before, "held_out_loss_after": after}
+    losses = {"before": before, "after_cells": between, "after": after}
+    measured = {"cells_named_right": named, "steps": step, "seconds": seconds, "held_out_loss": losses}
     return {name: tensor.detach().half().contiguous() for name, tensor in projector.state_dict().items()}, measured
 
 
@@ -117,7 +122,9 @@ def main() -> None:
     weights, measured = align(recipe, options.limit)
     digest = recipe_hash(recipe, coin_mini.ensure() / recipe["data"])
     save_file(weights, options.out, metadata={"recipe": digest, "format": "pt"})
-    note = {"recipe_sha256": digest, "recipe": recipe, "limit": options.limit, "machine": machine(), **measured}
+    scenes = cells.first_scenes_sha256(recipe["cells"])
+    note = {"recipe_sha256": digest, "recipe": recipe, "first_scenes_sha256": scenes, "limit": options.limit}
+    note |= {"machine": machine(), **measured}
     options.out.with_suffix(".json").write_text(json.dumps(note, indent=1) + "\n")
     print(json.dumps(measured))
 

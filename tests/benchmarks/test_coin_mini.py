@@ -12,7 +12,7 @@ from coin_lightning.errors import DataError
 pytestmark = pytest.mark.assets
 # Of the small build in conftest.py with the pinned Pillow and matplotlib. A changed digest means changed bytes:
 # count VERSION up, then copy the new digest from the failure.
-GOLDEN = "a041617a5650eb3e606756fabc8ef1b8d96c306518af54193bef3b926d165546"
+GOLDEN = "8d0e337359064092d280031256dd848bae20226d1d72aa89b1f05362df8b52a5"
 
 
 def test_the_small_build_has_the_committed_bytes(small_suite):
@@ -81,6 +81,33 @@ def test_images_exist_are_small_and_in_one_split_only(small_suite, samples_of):
                 assert seen.setdefault(file.read_bytes(), f"{task.key} {split}") == f"{task.key} {split}"
 
 
+def test_validation_samples_are_in_no_other_split_and_the_training_samples_stay(small_suite, samples_of, tmp_path):
+    counts = {"train_samples": 60, "test_samples": 30, "caption_samples": 24}
+    build(tmp_path, **counts, held_out="validation")
+
+    def contents(root, samples):
+        return {hashlib.sha256((root / "cl_dataset" / sample["image"]).read_bytes()).digest() for sample in samples
+                if "image" in sample}  # fmt: skip
+
+    root = small_suite[0]
+    for task in TASKS:
+        file = f"Instructions_Original/{task.folder}/train.json"
+        assert (tmp_path / file).read_bytes() == (root / file).read_bytes()
+        chosen = json.loads((tmp_path / f"Instructions_Original/{task.folder}/{task.evaluation}.json").read_text())
+        train, test = samples_of(task.folder, "train"), samples_of(task.folder, task.evaluation)
+        assert len(chosen) == len(test) == 30
+        assert not contents(tmp_path, chosen) & (contents(root, train) | contents(root, test))
+        ids = {str(sample["question_id"]) for sample in chosen}
+        assert not ids & {sample["id"] for sample in train} | ids & {str(sample["question_id"]) for sample in test}
+        if task.key == "scienceqa":
+            texts = {sample["text"] for sample in chosen if "image" not in sample}
+            asked = {sample["conversations"][0]["value"] for sample in train}
+            assert texts
+            assert not texts & (asked | {sample["text"] for sample in test})
+            problems = json.loads((tmp_path / "cl_dataset/ScienceQA/problems.json").read_text())
+            assert set(problems) == ids | {sample["id"] for sample in train}
+
+
 def test_ids_are_unique_within_and_across_splits(samples_of):
     for task in TASKS:
         train = [sample["id"] for sample in samples_of(task.folder, "train")]
@@ -91,9 +118,9 @@ def test_ids_are_unique_within_and_across_splits(samples_of):
 def test_ensure_builds_once_and_refuses_foreign_folders(tmp_path, monkeypatch):
     calls = []
 
-    def tiny(root):
+    def tiny(root, held_out):
         calls.append(root)
-        return build(root, train_samples=2, test_samples=1, caption_samples=1)
+        return build(root, train_samples=2, test_samples=1, caption_samples=1, held_out=held_out)
 
     monkeypatch.setattr(coin_mini, "build", tiny)
     folder = ensure(tmp_path / "suite")
@@ -107,6 +134,8 @@ def test_ensure_builds_once_and_refuses_foreign_folders(tmp_path, monkeypatch):
     ensure(folder)
     assert len(calls) == 2
     assert not (folder / "leftover").exists()
+    with pytest.raises(DataError, match="with its test samples, not validation: name another folder"):
+        ensure(folder, held_out="validation")
     (folder / "Instructions_Original/GQA/train.json").unlink()
     with pytest.raises(DataError, match=r"lacks Instructions_Original/GQA/train.json"):
         ensure(folder)

@@ -1,9 +1,11 @@
+from itertools import combinations
 from random import Random
 
 import pytest
 
 from coin_lightning.benchmarks.mini_ocrvqa import GENRES, Film, _lines, cover, film_of, films, ocrvqa
 
+SPLITS = ("train", "test", "validation", "caption")
 pytestmark = pytest.mark.assets
 
 
@@ -16,10 +18,8 @@ def test_films_are_unique_and_never_in_two_splits(materials):
     for genre, listed in films(materials.films_database).items():
         assert genre in GENRES
         assert len({film.title for film in listed}) == len(listed) > 100
-    splits = {split: {film_of(materials, split, i).title for i in range(600)} for split in ("train", "test", "caption")}
-    assert not splits["train"] & splits["test"]
-    assert not splits["train"] & splits["caption"]
-    assert not splits["test"] & splits["caption"]
+    splits = {split: {film_of(materials, split, i).title for i in range(600)} for split in SPLITS}
+    assert not any(splits[a] & splits[b] for a, b in combinations(SPLITS, 2))
     assert len(splits["train"]) == 600
 
 

@@ -41,11 +41,14 @@ class SamePadConv(nn.Conv2d):
     """Convolution with TensorFlow's SAME padding: the odd pixel goes to the right and the bottom."""
 
     def forward(self, x: Tensor) -> Tensor:
-        pads: list[int] = []
-        for size, kernel, stride in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
-            total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-            pads += [total // 2, total - total // 2]
-        return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        totals = [
+            max((-(-size // stride) - 1) * stride + kernel - size, 0)
+            for size, kernel, stride in zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
+        ]
+        if any(odd := [total % 2 for total in totals]):  # only then is a copy needed
+            x = F.pad(x, (0, odd[1], 0, odd[0]))
+        pads = [total // 2 for total in totals]
+        return F.conv2d(x, self.weight, self.bias, self.stride, pads, self.dilation, self.groups)
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -93,7 +96,8 @@ class EfficientNetLiteModel(PreTrainedModel):
 
     def feature_maps(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """Stride-16 map `[n, 112, S/16, S/16]` and head map `[n, 1280, S/32, S/32]`."""
-        hidden = F.relu6(self.stem(pixel_values))
+        # a third faster on CPUs; the numbers differ in their last digits
+        hidden = F.relu6(self.stem(pixel_values.contiguous(memory_format=torch.channels_last)))
         fine = hidden
         for index, block in enumerate(self.blocks):
             hidden = block(hidden)

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from coin_lightning.assets import BOKEH_SAMPLEDATA, EASY_VQA, OPENMOJI, SCIKIT_IMAGE, Wheel, cache_root, file_sha256
 from coin_lightning.benchmarks.drawing import Materials, drawing_tools
@@ -19,8 +20,9 @@ from coin_lightning.errors import DataError
 
 __all__ = ["CAPTIONS", "MANIFEST", "NOTICE", "TASKS", "VERSION", "Manifest", "Task", "build", "ensure"]
 
-VERSION = "2"  # counted up with every change of a byte, so that cached suites are built again
+VERSION = "3"  # counted up with every change of a byte, so that cached suites are built again
 MANIFEST = "manifest.json"
+HeldOut = Literal["test", "validation"]
 SEED = 2403
 NOTICE = "CoIN-mini is a miniature for development: composed pictures from real parts; no published number follows."
 _WHEELS: tuple[Wheel, ...] = (EASY_VQA, OPENMOJI, BOKEH_SAMPLEDATA, SCIKIT_IMAGE)
@@ -36,6 +38,7 @@ class Manifest:
     """What was built.
 
     Attributes:
+        held_out: which samples are evaluated: `test`, or `validation`, by which hyper-parameters are chosen.
         counts: task folder -> split -> {"rows", "pictures"}.
         files: path relative to the root -> sha256, for every JSON file.
         images: task folder -> one sha256 over the names and bytes of all its images, in drawing order.
@@ -45,6 +48,7 @@ class Manifest:
 
     version: str = VERSION
     seed: int = SEED
+    held_out: str = "test"
     notice: str = NOTICE
     counts: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
@@ -59,36 +63,37 @@ class Manifest:
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def ensure(root: Path | None = None) -> Path:
+def ensure(root: Path | None = None, held_out: HeldOut = "test") -> Path:
     """Give the folder of the full suite, building it the first time (about a minute); instant afterwards.
 
     Args:
         root: where; by default ``coin_mini`` in the cache.
+        held_out: see ``build``.
 
     Raises:
         AssetError: an image wheel is missing or altered.
         DataError: the folder exists but holds something else, or files of the suite were removed.
     """
     folder = cache_root() / "coin_mini" if root is None else Path(root)
-    if _is_current(folder):
+    if _is_current(folder, held_out):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        build(staging)
+        build(staging, held_out=held_out)
         staging.chmod(0o755)
-        _replace(folder, staging)
+        _replace(folder, staging, held_out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return folder
 
 
-def _is_current(folder: Path) -> bool:
+def _is_current(folder: Path, held_out: str) -> bool:
     if not folder.exists() or not any(folder.iterdir()):
         return False
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        version = manifest["version"]
+        version, holds = manifest["version"], manifest.get("held_out", "test")
         missing = [name for name in manifest["files"] if not (folder / name).is_file()]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -96,34 +101,44 @@ def _is_current(folder: Path) -> bool:
         ) from error
     if missing:
         raise DataError(f"{folder} lacks {missing[0]}: delete the folder and run again; it is then built afresh")
+    if holds != held_out:
+        raise DataError(f"{folder} is CoIN-mini with its {holds} samples, not {held_out}: name another folder")
     return bool(version == VERSION)
 
 
-def _replace(folder: Path, staging: Path) -> None:
-    if folder.exists() and not _is_current(folder):  # empty, or built by another version
+def _replace(folder: Path, staging: Path, held_out: str) -> None:
+    if folder.exists() and not _is_current(folder, held_out):  # empty, or built by another version
         shutil.rmtree(folder)
     try:
         staging.rename(folder)
     except OSError:  # another process was first: its content is the same
-        if not _is_current(folder):
+        if not _is_current(folder, held_out):
             raise
 
 
 def build(
-    root: Path, train_samples: int = 2000, test_samples: int = 400, seed: int = SEED, caption_samples: int = 3000
+    root: Path,
+    train_samples: int = 2000,
+    test_samples: int = 400,
+    seed: int = SEED,
+    caption_samples: int = 3000,
+    held_out: HeldOut = "test",
 ) -> Manifest:
     """Write the eight tasks, their ground-truth files, the caption data and ``manifest.json`` under ``root``.
+
+    With ``held_out="validation"`` the files of test samples hold others, drawn in the same way and in no other split:
+    hyper-parameters are chosen by them. The training samples are the same.
 
     Raises:
         AssetError: an image wheel is missing or altered.
     """
     root = Path(root)
     materials = Materials()
-    manifest = Manifest(seed=seed, materials=[*map(_terms, _WHEELS), _FONT_TERMS], tools=drawing_tools())
+    manifest = Manifest(seed=seed, held_out=held_out, materials=[*map(_terms, _WHEELS), _FONT_TERMS], tools=drawing_tools())
     plan: list[tuple[Task, dict[str, int]]] = [(task, {"train": train_samples, "test": test_samples}) for task in TASKS]
     plan.append((CAPTIONS, {"train": caption_samples}))
     for task, samples in plan:
-        written = write_task(root, task, samples, seed, materials)
+        written = write_task(root, task, samples, seed, materials, held_out)
         manifest.counts[task.folder] = written.counts
         manifest.images[task.folder] = written.images
     for path in sorted(root.rglob("*.json")):

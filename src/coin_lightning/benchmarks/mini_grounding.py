@@ -11,12 +11,12 @@ BOX_PROMPT = "Please provide the bounding box coordinate of the region this sent
 
 
 def grounding(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
-    """One to three large things, each asked for by name, by colour or, of two alike, by side."""
+    """One or two large things, each asked for by name, by colour or, of two alike, by side."""
     size = rng.choice(SIZES[:6])  # never square: the padded frame is to matter
-    count = rng.choice((1, 1, 2, 2, 2, 3))
+    count = rng.choice((1, 1, 2, 2, 2))
     twins = count == 2 and rng.random() < 0.35
     things = pick_things(rng, 1 if twins else count, rng.choice((0, 1)))
-    image, placed = compose(rng, materials, things * 2 if twins else things, (42, 62) if count < 3 else (36, 48), size)
+    image, placed = compose(rng, materials, things * 2 if twins else things, (50, 76) if count == 1 else (46, 66), size)
     if twins and abs(placed[0].centre[0] - placed[1].centre[0]) < 24:
         placed = []
     items = []

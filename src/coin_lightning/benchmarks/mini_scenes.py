@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from PIL import Image
+from PIL import Image, ImageOps
 
-from coin_lightning.benchmarks.drawing import Materials, paste
+from coin_lightning.benchmarks.drawing import Materials, paste, turned
 from coin_lightning.benchmarks.vocabulary import CLASSES, COLOURED, COUNTABLE, Thing
 
 Box = tuple[int, int, int, int]
@@ -26,13 +26,23 @@ class Placed:
 
 
 def compose(
-    rng: Random, materials: Materials, things: Sequence[Thing], shares: tuple[int, int], size: tuple[int, int]
+    rng: Random,
+    materials: Materials,
+    things: Sequence[Thing],
+    shares: tuple[int, int],
+    size: tuple[int, int],
+    tilt: int = 0,
 ) -> tuple[Image.Image, list[Placed]]:
-    """Put things side by side without overlap, ``shares`` percent of the short side long (less if they must)."""
+    """Put things side by side without overlap, ``shares`` percent of the short side long (less if they must).
+
+    With ``tilt`` each is turned by up to so many degrees and perhaps mirrored (but for books, which bear a number).
+    """
     image = materials.background(rng, size)
     for shrink in range(100, 20, -5):
         sides = [min(size) * rng.randint(*shares) * shrink // 10_000 for _ in things]
         glyphs = [materials.glyph(thing.char, side) for thing, side in zip(things, sides, strict=True)]
+        if tilt:
+            glyphs = [_tilted(rng, glyph, thing, tilt) for glyph, thing in zip(glyphs, things, strict=True)]
         boxes = _spread(rng, [glyph.size for glyph in glyphs], size)
         if boxes:
             placed = [Placed(thing, box) for thing, box in zip(things, boxes, strict=True)]
@@ -42,7 +52,14 @@ def compose(
     raise AssertionError(f"{len(things)} things do not fit into {size}")  # never: a fifth of the size always fits
 
 
+def _tilted(rng: Random, glyph: Image.Image, thing: Thing, tilt: int) -> Image.Image:
+    mirrored = rng.random() < 0.5 and thing.name != "book"
+    return turned(ImageOps.mirror(glyph) if mirrored else glyph, rng.randint(-tilt, tilt))
+
+
 def _spread(rng: Random, glyphs: Sequence[tuple[int, int]], size: tuple[int, int]) -> list[Box]:
+    if any(width + 4 > size[0] or height + 4 > size[1] for width, height in glyphs):
+        return []
     for _ in range(60):
         boxes: list[Box] = []
         for width, height in glyphs:

@@ -14,9 +14,13 @@ from coin_lightning.benchmarks.vocabulary import IN_PHOTOS, Thing, plural
 
 
 def vqav2(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
-    """Every other image is easy-VQA's (its split is kept), the others are for counting."""
+    """Every other image is easy-VQA's, the others are for counting.
+
+    The published split is kept; images for validation come from the end of the published training images.
+    """
     if index % 2 == 0:
-        return _published(rng, materials.easy_vqa / split, index // 2)
+        folder, place = materials.easy_vqa / ("test" if split == "test" else "train"), index // 2
+        return _published(rng, folder, -1 - place if split == "validation" else place)
     return _counting(rng, materials)
 
 

@@ -1,9 +1,12 @@
 """Draws the samples of one task and writes its images, instruction files and ground-truth files."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+
+from PIL import Image
 
 from coin_lightning.benchmarks.drawing import Materials
 from coin_lightning.benchmarks.layout import (
@@ -20,7 +23,8 @@ from coin_lightning.benchmarks.mini_scienceqa import problem
 from coin_lightning.benchmarks.mini_suite import Task
 from coin_lightning.benchmarks.mini_textvqa import textvqa_annotations
 
-_FIRST_NUMBER = {"train": 100_000, "test": 500_000}  # so that no id or file name is in both splits
+# So that no id or file name is in two splits.
+_FIRST_NUMBER = {"train": 100_000, "test": 500_000, "validation": 700_000}
 
 
 @dataclass
@@ -31,14 +35,22 @@ class Written:
     images: str
 
 
-def write_task(root: Path, task: Task, samples: dict[str, int], seed: int, materials: Materials) -> Written:
-    """Write one task with ``samples`` (split -> number of samples) under ``root``; no "test": only training."""
+def write_task(
+    root: Path, task: Task, samples: dict[str, int], seed: int, materials: Materials, held_out: str = "test"
+) -> Written:
+    """Write one task with ``samples`` (split -> number of samples) under ``root``; no "test": only training.
+
+    With ``held_out="validation"`` other samples, in neither split, stand where those of the test would.
+    """
     digest = hashlib.sha256()
     entries: dict[str, list[Entry]] = {}
     taken: set[str] = set()  # a question without image must not stand in both splits
     for split, count in samples.items():
-        entries[split] = _draw_split(root, task, split, count, seed, materials, digest, taken)
-        taken |= {entry.item.text for entry in entries[split] if entry.image is None}
+        drawn = held_out if split == "test" else split
+        entries[split] = _entries(task, drawn, count, seed, materials, taken, Images(root, digest))
+        taken |= _texts(entries[split])
+        if split == "train" and "test" in samples and held_out != "test":
+            taken |= _texts(_entries(task, "test", samples["test"], seed, materials, taken, Images()))
     write_json(instruction_path(root, task.folder, "train"), [train_sample(entry) for entry in entries["train"]])
     if "test" in entries:
         write_json(
@@ -53,15 +65,25 @@ def _images(entries: list[Entry]) -> int:
     return len({entry.image for entry in entries if entry.image})
 
 
-def _draw_split(
-    root: Path,
-    task: Task,
-    split: str,
-    count: int,
-    seed: int,
-    materials: Materials,
-    digest: "hashlib._Hash",
-    taken: set[str],
+def _texts(entries: Iterable[Entry]) -> set[str]:
+    return {entry.item.text for entry in entries if entry.image is None}
+
+
+class Images:
+    """Where images go: files below a root and into a digest, or nowhere."""
+
+    def __init__(self, root: Path | None = None, digest: "hashlib._Hash | None" = None) -> None:
+        self.root, self.digest = root, digest
+
+    def write(self, relative: str, image: Image.Image) -> None:
+        """Write one, and count its name and bytes in."""
+        if self.root is not None and self.digest is not None:
+            write_image(self.root, relative, image)
+            self.digest.update(relative.encode() + (self.root / IMAGES / relative).read_bytes())
+
+
+def _entries(
+    task: Task, split: str, count: int, seed: int, materials: Materials, taken: set[str], images: Images
 ) -> list[Entry]:
     entries: list[Entry] = []
     index = -1
@@ -75,8 +97,7 @@ def _draw_split(
         relative = None
         if sample.image is not None:
             relative = task.image_path(split, number)
-            write_image(root, relative, sample.image)
-            digest.update(relative.encode() + (root / IMAGES / relative).read_bytes())
+            images.write(relative, sample.image)
         entries += [Entry(_question_id(task, number, i, relative), relative, item) for i, item in enumerate(items)]
     Random(f"{seed}/{task.key}/{split}/order").shuffle(entries)
     return entries

@@ -6,7 +6,7 @@ from random import Random
 from PIL import Image, ImageDraw
 
 from coin_lightning.benchmarks.drawing import INK, PASTELS, SIZES, Materials, text_in_box
-from coin_lightning.benchmarks.mini_facts import Country, Element, elements
+from coin_lightning.benchmarks.mini_facts import Country, Element, common_elements
 from coin_lightning.benchmarks.mini_imagenet import one_object
 from coin_lightning.benchmarks.science_questions import (
     ANIMAL_GROUPS,
@@ -50,7 +50,7 @@ _ANIMAL_FOODS = ("egg", "milk", "cheese", "steak", "bacon", "honey")
 def _kind(rng: Random, materials: Materials) -> Question:
     thing = rng.choice([thing for thing in CLASSES if thing.kind in _KIND_PHRASES])
     others = [phrase for kind, phrase in _KIND_PHRASES.items() if kind != thing.kind]
-    choices = options(rng, _KIND_PHRASES[thing.kind], others, 3, 5)
+    choices = options(rng, _KIND_PHRASES[thing.kind], others)
     return Question(
         "Which of these is shown in the picture?",
         choices,
@@ -64,7 +64,7 @@ def _animal_class(rng: Random, materials: Materials) -> Question:
     kind = rng.choice(list(ANIMAL_GROUPS))
     name = rng.choice(ANIMAL_GROUPS[kind].split())
     others = [other for other in ANIMAL_GROUPS if other != kind]
-    choices = options(rng, kind, others, 2, 5)
+    choices = options(rng, kind, others)
     return Question(
         "To which group does this animal belong?", choices, NATURAL, "biology", image=_show(rng, materials, name)
     )
@@ -78,7 +78,7 @@ def _food_source(rng: Random, materials: Materials) -> Question:
 
 
 def _element_card(rng: Random, materials: Materials) -> Question:
-    known = elements(materials.facts)
+    known = common_elements(materials.facts)
     element = rng.choice(known)
     image = _card(rng, element)
     others = [other for other in known if other is not element]
@@ -90,7 +90,7 @@ def _element_card(rng: Random, materials: Materials) -> Question:
 
 
 def _bars(rng: Random, materials: Materials) -> Question:
-    shown = distinct_countries(rng, materials, rng.randint(3, 4))
+    shown = distinct_countries(rng, materials, rng.randint(2, 3))
     tallest = rng.random() < 0.5
     pick = max if tallest else min
     right = pick(shown, key=lambda country: country.population).name

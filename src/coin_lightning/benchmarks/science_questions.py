@@ -34,7 +34,7 @@ class Question:
 Maker = Callable[[Random, Materials], Question]
 
 
-def options(rng: Random, right: str, others: Sequence[str], low: int = 2, high: int = 4) -> list[str]:
+def options(rng: Random, right: str, others: Sequence[str], low: int = 2, high: int = 3) -> list[str]:
     """The right option and so many others that there are ``low`` to ``high`` in all."""
     return [right, *rng.sample(others, min(len(others), rng.randint(low, high) - 1))]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from random import Random
 
 from coin_lightning.benchmarks.drawing import Materials
-from coin_lightning.benchmarks.mini_facts import countries, elements
+from coin_lightning.benchmarks.mini_facts import common_elements, countries
 from coin_lightning.benchmarks.mini_textvqa import WORDS
 from coin_lightning.benchmarks.science_questions import (
     ANIMAL_GROUPS,
@@ -43,7 +43,7 @@ _ADJECTIVES = (
 
 
 def _symbol(rng: Random, materials: Materials) -> Question:
-    known = elements(materials.facts)
+    known = common_elements(materials.facts)
     element = rng.choice(known)
     if rng.random() < 0.5:
         others = [other.symbol for other in known if other is not element]
@@ -59,7 +59,7 @@ def _symbol(rng: Random, materials: Materials) -> Question:
 
 
 def _state(rng: Random, materials: Materials) -> Question:
-    known = elements(materials.facts)
+    known = common_elements(materials.facts)
     state = rng.choice(("gas", "solid"))
     right = rng.choice([element for element in known if element.state == state])
     others = [element.name for element in known if element.state != state]
@@ -68,7 +68,7 @@ def _state(rng: Random, materials: Materials) -> Question:
 
 
 def _metal(rng: Random, materials: Materials) -> Question:
-    element = rng.choice([element for element in elements(materials.facts) if element.metal is not None])
+    element = rng.choice([element for element in common_elements(materials.facts) if element.metal is not None])
     choices = ["a metal", "a nonmetal"] if element.metal else ["a nonmetal", "a metal"]
     hint = f"At room temperature {element.name.lower()} is a {element.state}."
     return Question(f"Is {element.name.lower()} a metal or a nonmetal?", choices, NATURAL, "chemistry", hint)
@@ -96,7 +96,7 @@ def _region(rng: Random, materials: Materials) -> Question:
 
 
 def _larger(rng: Random, materials: Materials) -> Question:
-    shown = distinct_countries(rng, materials, rng.randint(2, 4))
+    shown = distinct_countries(rng, materials, rng.randint(2, 3))
     right = max(shown, key=lambda country: country.population).name
     facts = [f"{country.name} had {max(1, round(country.population / 1_000_000))} million people" for country in shown]
     hint = f"In 2010, {', '.join(facts)}." if rng.random() < 0.5 else ""
@@ -105,7 +105,7 @@ def _larger(rng: Random, materials: Materials) -> Question:
 
 
 def _alphabet(rng: Random, materials: Materials) -> Question:
-    count = rng.randint(2, 4)
+    count = rng.randint(2, 3)
     words: list[str] = []
     while len(words) < count:
         word = rng.choice(WORDS)
