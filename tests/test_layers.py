@@ -11,7 +11,7 @@ import coin_lightning
 SOURCE = Path(coin_lightning.__file__).parent
 BASE = frozenset(
     {
-        "metrics", "errors", "assets", "seeding", "quiet", "schedules", "whole_files", "weight_files", "run_files",
+        "metrics", "errors", "assets", "seeding", "quiet", "schedules", "whole_files", "weight_files", "run_files", "manifest",
         "processes", "task_progress", "config_folder", "pixel_depth", "pillow_warnings", "json_files", "json_stream",
         "text_encodings", "sharding", "sharded_strategy", "zero_strategy", "quick_imports",
     }

@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from coin_lightning import assets
 from coin_lightning.backbones import llava_smol
+from coin_lightning.backbones.assembled import list_files
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.chat_templates import prompt_for
 from coin_lightning.backbones.prompts import Turn
@@ -23,7 +24,7 @@ def fake_assembly(folder: Path, cache: Path | None = None) -> None:
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"weights")
-    (folder / "assembled.json").write_text(json.dumps({"config.json": 2, "model.safetensors": 7}))
+    list_files(folder)
 
 
 @pytest.fixture
@@ -41,6 +42,14 @@ def test_the_checkpoint_is_put_together_once(built, tmp_path, monkeypatch):
 
     monkeypatch.setattr(llava_smol, "assemble", never)
     assert llava_smol.checkpoint(tmp_path) == built
+
+
+def test_a_folder_from_before_there_were_sha256_is_known_by_its_sizes(built, tmp_path):
+    (built / "assembled.json").write_text(json.dumps({"config.json": 2, "model.safetensors": 7}))
+    assert llava_smol.checkpoint(tmp_path) == built
+    (built / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(AssetError, match=r"damaged \(model.safetensors\)"):
+        llava_smol.checkpoint(tmp_path)
 
 
 def test_an_assembly_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -67,11 +76,12 @@ def test_a_quicker_process_wins(tmp_path, monkeypatch):
     ("spoil", "named"),
     [
         (lambda folder: (folder / "model.safetensors").write_bytes(b"weight"), "model.safetensors"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"weighur"), "model.safetensors"),
         (lambda folder: (folder / "config.json").unlink(), "config.json"),
         (lambda folder: (folder / "assembled.json").unlink(), "no readable assembled.json"),
         (lambda folder: (folder / "assembled.json").write_text("{"), "no readable assembled.json"),
     ],
-    ids=["cut", "missing", "no list", "broken list"],
+    ids=["cut", "altered", "missing", "no list", "broken list"],
 )
 def test_a_damaged_checkpoint_is_refused_with_the_remedy(built, tmp_path, spoil, named):
     spoil(built)

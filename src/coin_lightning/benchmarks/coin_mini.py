@@ -67,7 +67,7 @@ def ensure(root: Path | None = None) -> Path:
 
     Raises:
         AssetError: an image wheel is missing or altered.
-        DataError: the folder exists but holds something else, or files of the suite were removed.
+        DataError: the folder exists but holds something else, or files of the suite were removed or altered.
     """
     folder = cache_root() / "coin_mini" if root is None else Path(root)
     if _is_current(folder):
@@ -90,12 +90,20 @@ def _is_current(folder: Path) -> bool:
         manifest = json.loads((folder / MANIFEST).read_text())
         version = manifest["version"]
         missing = [name for name in manifest["files"] if not (folder / name).is_file()]
+        altered = [
+            name for name, known in manifest["files"].items() if name not in missing and file_sha256(folder / name) != known
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{folder} is no CoIN-mini ({MANIFEST}: {error}): move it away, or name another folder"
         ) from error
     if missing:
         raise DataError(f"{folder} lacks {missing[0]}: delete the folder and run again; it is then built afresh")
+    if altered:
+        raise DataError(
+            f"{folder / altered[0]}: is not what was built ({MANIFEST} has another sha256): damaged on disk or altered by "
+            "hand; delete the folder and run again, it is then built afresh, or name another folder for data of your own"
+        )
     return bool(version == VERSION)
 
 

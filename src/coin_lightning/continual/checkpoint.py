@@ -10,7 +10,9 @@ import torch
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.giving_way import LAST
 from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.manifest import announce, digest
 from coin_lightning.module import ContinualMLLM
+from coin_lightning.whole_files import flush
 
 
 class TaskCheckpoint(L.Callback):
@@ -69,6 +71,8 @@ class TaskCheckpoint(L.Callback):
         scratch = folder / f".{LAST}.tmp"
         trainer.save_checkpoint(scratch, weights_only=False)  # on all ranks
         if trainer.is_global_zero:
+            announce(folder, LAST, digest(scratch))
+            flush(scratch)
             os.replace(scratch, folder / LAST)
 
 

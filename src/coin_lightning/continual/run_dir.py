@@ -21,8 +21,9 @@ from coin_lightning.errors import RunError
 from coin_lightning.evaluation.judges.summary import judges_of, own_metrics
 from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.side_by_side import versions_of
+from coin_lightning.manifest import check, write_known_json, write_known_text
 from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json, positions, row_names
-from coin_lightning.run_files import read_config, read_json, remedy
+from coin_lightning.run_files import AGAIN, read_config, read_json, remedy
 from coin_lightning.whole_files import write_json, write_text
 
 PACKAGES = (
@@ -242,10 +243,12 @@ class RunDir:
         write_json(file, dict(subsets))
 
     def summary_is_current(self) -> bool:
-        """Whether `matrix.json` holds every row that has scores, and every judgement. A broken one does not."""
+        """Whether `matrix.json` holds every row that has scores, and every judgement, and the others are sound."""
         try:
             written = read_json(self.path / "matrix.json")
-        except RunError:  # missing or damaged: the other files of the run give all of it
+            for name in ("metrics.json", "matrix.csv"):
+                check(self.path / name, None, AGAIN)
+        except (RunError, FileNotFoundError):  # the other files of the run give all of it
             return False
         matrix = self.matrix()
         same_scores = written.get("scores") == matrix.to_json()["scores"]
@@ -314,9 +317,9 @@ class RunDir:
         computed = {"versions": self.versions(), "metrics": metrics, "cost": self.costs(), "judges": judges}
         computed |= variant_grids(self.tasks, self.scores(), self.training)
         computed["guesses"] = guesses_of(self.scores(), self.variant)
-        write_json(self.path / "metrics.json", metrics)
-        write_text(self.path / "matrix.csv", matrix.as_csv())
-        write_json(self.path / "matrix.json", {**matrix.to_json(), **computed, **facts})
+        write_known_json(self.path / "metrics.json", metrics)
+        write_known_text(self.path / "matrix.csv", matrix.as_csv())
+        write_known_json(self.path / "matrix.json", {**matrix.to_json(), **computed, **facts})
         return matrix
 
     def _with_current_bounds(self, facts: Mapping[str, Any]) -> dict[str, Any]:
