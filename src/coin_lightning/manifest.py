@@ -75,7 +75,7 @@ def check(file: Path, content: bytes | None, remedy: str, kind: type[CoinLightni
             found = digest(file) if content is None else hashlib.sha256(content).hexdigest()
             if found not in known:
                 raise kind(
-                    f"{file}: is not what was written ({NAME} beside it has another sha256): damaged on disk or altered "
+                    f"{file}: is not what was written ({NAME} has another sha256): damaged on disk or altered "
                     f"by hand; {remedy}"
                 )
             return
@@ -92,7 +92,7 @@ def check_mark(file: Path, content: Mapping[str, Any]) -> None:
     Raises:
         RunError: it is not.
     """
-    if content.get("manifest") is True and not any((folder / NAME).is_file() for folder in (file.parent, file.parent.parent)):
+    if content.get("manifest") is True and not (file.parent / NAME).is_file():
         raise RunError(
             f"{file.parent / NAME}: is missing, so nobody knows whether the files beside it are sound; restore it, or "
             "remove the folder and those of later tasks and give the same command again"

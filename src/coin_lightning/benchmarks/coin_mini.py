@@ -90,9 +90,8 @@ def _is_current(folder: Path) -> bool:
         manifest = json.loads((folder / MANIFEST).read_text())
         version = manifest["version"]
         missing = [name for name in manifest["files"] if not (folder / name).is_file()]
-        altered = [
-            name for name, known in manifest["files"].items() if name not in missing and file_sha256(folder / name) != known
-        ]
+        there = {name: known for name, known in manifest["files"].items() if name not in missing}
+        altered = [name for name, known in there.items() if file_sha256(folder / name) != known]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{folder} is no CoIN-mini ({MANIFEST}: {error}): move it away, or name another folder"
@@ -101,8 +100,8 @@ def _is_current(folder: Path) -> bool:
         raise DataError(f"{folder} lacks {missing[0]}: delete the folder and run again; it is then built afresh")
     if altered:
         raise DataError(
-            f"{folder / altered[0]}: is not what was built ({MANIFEST} has another sha256): damaged on disk or altered by "
-            "hand; delete the folder and run again, it is then built afresh, or name another folder for data of your own"
+            f"{folder / altered[0]}: is not what was built ({MANIFEST} has another sha256): damaged or altered by "
+            "hand; delete the folder and run again: it is built afresh. Data of your own belong into another folder"
         )
     return bool(version == VERSION)
 

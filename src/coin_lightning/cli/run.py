@@ -25,6 +25,7 @@ from coin_lightning.cli.trainers import accumulation, check_processes
 from coin_lightning.continual.bounds import find_bounds
 from coin_lightning.continual.devices import check_devices
 from coin_lightning.continual.interruption import Interruption
+from coin_lightning.continual.leftovers import remove_leftovers
 from coin_lightning.continual.loop import run_sequence
 from coin_lightning.continual.plan import make_plan
 from coin_lightning.continual.run_dir import RunDir
@@ -67,6 +68,7 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
     if not processes.decide(partial(_is_complete, run, resolved)):
         with run.working():
             processes.decide(partial(run.claim, resolved))
+            processes.decide(partial(remove_leftovers, run))
             processes.decide(partial(_check_devices, config, scenario, run))
             _continue(config, resolved, scenario, run, console, judge, interruption)
     elif processes.is_first() and _wanted(config):

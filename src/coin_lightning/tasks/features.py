@@ -1,9 +1,9 @@
 """Vision features of the frozen tower, computed once per image and read back through a memory map.
 
 A store is a folder named after tower and preprocessing, and the store's version. `features.bin` holds bfloat16 values,
-the tokens of an image behind those of the one before, as many as it has; `index.txt` one line per image: its sha256, its
-first token, its number of tokens, and a checksum of all that: of the line and of the values. Values are written before
-their lines, so a killed process leaves at most unused bytes; a line that was lost or altered takes nothing else along.
+the tokens of an image behind those of the one before, as many as it has; `index.txt` one line per image: its sha256,
+its first token, its number of tokens, and two checksums, of the values and of the line. Values are written before their
+lines, so a killed process leaves at most unused bytes; a line that was lost or altered takes nothing else along.
 """
 
 from collections.abc import Iterator, Sequence

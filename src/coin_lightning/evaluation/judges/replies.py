@@ -39,7 +39,7 @@ class Judged:
         """The line's content, or None when a kill cut it off, a bit of it has changed or it is something else."""
         try:
             data = json.loads(line)
-            if (checksum := data.pop("crc32", None)) not in (None, _checksum(data)):
+            if data.pop("crc32", None) not in (None, _checksum(data)):
                 return None
             key, question_id, reply = data["key"], data["question_id"], data["reply"]
         except (ValueError, KeyError, TypeError, AttributeError):
