@@ -32,7 +32,8 @@ ALLOWED = {
     "module": BASE | MODELS | MIDDLE | {"module_state"},
     "reporting": BASE | {"evaluation"},
     "continual": BASE | MODELS | MIDDLE | {"module"},
-    "cli": BASE | MODELS | MIDDLE | {"module", "continual", "reporting"},
+    "results": BASE | {"reporting", "continual"},
+    "cli": BASE | MODELS | MIDDLE | {"module", "continual", "reporting", "results"},
     "__init__": frozenset(),
     "__main__": frozenset({"cli"}),
 }

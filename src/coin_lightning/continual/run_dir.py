@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +17,7 @@ from coin_lightning import processes
 from coin_lightning.continual.free_keys import is_free
 from coin_lightning.continual.giving_way import FILE, LAST, Change, gives_way, notes, trains_otherwise
 from coin_lightning.continual.variant_grids import guesses_of, variant_grids
-from coin_lightning.errors import RunError
+from coin_lightning.errors import CoinLightningError, RunError
 from coin_lightning.evaluation.judges.summary import judges_of, own_metrics
 from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.side_by_side import versions_of
@@ -37,6 +37,10 @@ COMPUTED = (
 """Fields of `matrix.json` that the other files of a run give; what is left are facts that no file has."""
 
 
+COMMAND = "command.json"
+"""The arguments that the run was last started with, and the folder where."""
+FAILED = "failed.json"
+"""Why the last start of an unfinished run ended; not there when it was stopped from outside."""
 BATCHES = (
     "Batches of training may change in a run where protocol.global_batch sets the samples of a step and "
     "protocol.loss_weighting is exact."
@@ -103,6 +107,33 @@ class RunDir:
             yield
         finally:
             lock.release()
+
+    def is_held(self) -> bool:
+        """Whether a process is working in the folder now."""
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            return True
+        except OSError:  # nobody works where nothing can be written
+            return False
+        lock.release()
+        return False
+
+    @contextmanager
+    def noting_failure(self) -> Iterator[None]:
+        """Keep in `failed.json` why the work ended, for who looks at many runs; a new start forgets it."""
+        file = self.path / FAILED
+        if processes.is_first():
+            file.unlink(missing_ok=True)
+        try:
+            yield
+        except Exception as error:
+            kind = "" if isinstance(error, CoinLightningError) else f"{type(error).__name__}: "
+            with suppress(OSError):  # what cannot be written any more is told by the error itself
+                if processes.is_first():
+                    write_json(file, {"error": f"{kind}{error}"})
+            raise
 
     def _acquire(self, lock: FileLock) -> None:
         try:
