@@ -151,7 +151,12 @@ def differing(entries: Sequence[Entry]) -> list[str]:
     """Config keys by which the runs differ, seeds aside, in the order of the config."""
     keys = dict.fromkeys(key for entry in entries for key in entry.config if not key.startswith(NOT_TOLD))
     known = [entry.config for entry in entries if entry.config]
-    return [key for key in keys if len({repr(config.get(key)) for config in known}) > 1]
+    return [
+        key
+        for key in keys
+        if len({repr(config.get(key)) for config in known}) > 1
+        and not all(config.get(key) == config.get("seed") for config in known)
+    ]
 
 
 def load(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> "pd.DataFrame":

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from coin_lightning.cli.ending import ended
 from coin_lightning.cli.parsers import runs_parser
-from coin_lightning.cli.runs_table import runs_table
+from coin_lightning.cli.runs_table import show
 from coin_lightning.continual.run_dir import COMMAND, RunDir
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.reporting.names import bytes_size
-from coin_lightning.results import Entry, describe, differing, files_below, find_runs
+from coin_lightning.results import Entry, describe, files_below, find_runs
 from coin_lightning.run_files import read_json
 
 UNFINISHED = ("failed", "stopped")
@@ -42,15 +42,6 @@ def runs(folders: Sequence[Path], rerun: bool, prune: bool, yes: bool, console: 
     if prune:
         _prune(entries, yes, console)
     return _rerun(entries, console) if rerun else 0
-
-
-def show(entries: Sequence[Entry], console: Console) -> None:
-    """The table, and below it why runs failed."""
-    console.print(runs_table(entries, differing(entries)))
-    for entry in entries:
-        if entry.reason:
-            text = f"{entry.path}: {entry.reason}"
-            console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _rerun(entries: Sequence[Entry], console: Console) -> int:

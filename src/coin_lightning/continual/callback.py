@@ -152,9 +152,14 @@ class ContinualLoop(L.Callback):
         return sum(read_json(self.run.folder(done) / "train.json")["steps"] for done in trained)
 
     def catch_up(self) -> None:
-        """Write the summary that a run killed right behind its scores still owes. Only the main process does it."""
+        """Give what a run killed right behind its scores still owes: judgements, in the order in which they would have
+        come, and the summary. Only the main process does it; of several, judging is left to the end.
+        """
         done = self.run.scores()
-        if done and processes.is_first() and not self.run.summary_is_current():
+        if not done or not processes.is_first():
+            return
+        judged = processes.world_size() == 1 and self.judge.rest()
+        if judged or not self.run.summary_is_current():
             self.on_row(self.run.write_summary(self.facts), max(done))
 
     def finish(self) -> None:
