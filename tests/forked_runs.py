@@ -1,8 +1,9 @@
 """Many runs of the command line for one start-up: a server process imports everything once and forks for each run.
 
 A run is a process of its own, so it can be killed with SIGKILL, and nothing of it stays behind. Drawing pages would be
-most of its work: `PAGE=1` in its environment asks for them. Started as a script this is the server: a JSON line in
-(`jobs`: argv, env, output), a JSON line out (exit statuses, negative for signals).
+most of its work: `PAGE=1` in its environment asks for them. `FOLDER` there names the folder that it is started in.
+Started as a script this is the server: a JSON line in (`jobs`: argv, env, output), a JSON line out (exit statuses,
+negative for signals).
 """
 
 import gc
@@ -76,6 +77,7 @@ def _child(job: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.update(job["env"])
     sys.path[:0] = filter(None, job["env"].get("PYTHONPATH", "").split(os.pathsep))
+    os.chdir(job["env"].get("FOLDER", "."))
     sys.argv = ["coin_lightning", *job["argv"]]
     if "PAGE" not in job["env"]:
         run.write_report = _no_page

@@ -1,5 +1,6 @@
 """Callbacks that tests put into a run through its config: `+callbacks.probe._target_=probes.Recorder`."""
 
+import errno
 import hashlib
 import json
 import os
@@ -373,3 +374,23 @@ class Hungry(L.Callback):
         self.batches += 1
         if self.batches > self.step and (always or len(batch["ids"]) > self.rows):
             torch.empty(2**60, dtype=torch.uint8)
+
+
+class FullDisk(L.Callback):
+    """After so many openings of files for writing in the run folder every further one fails: there is no room left."""
+
+    def __init__(self, at: int) -> None:
+        self.left, self.folder = at, ""
+        sys.addaudithook(self._watch)
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """From here on it is known where the run lies."""
+        self.folder = self.folder or str(trainer.default_root_dir)
+
+    def _watch(self, event: str, given: tuple[Any, ...]) -> None:
+        if event != "open" or not self.folder or not (given[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+            return
+        if isinstance(given[0], str | os.PathLike) and os.fspath(given[0]).startswith(self.folder):
+            self.left -= 1
+            if self.left < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(given[0]))

@@ -12,8 +12,8 @@ SOURCE = Path(coin_lightning.__file__).parent
 BASE = frozenset(
     {
         "metrics", "errors", "assets", "seeding", "quiet", "schedules", "whole_files", "weight_files", "run_files",
-        "processes", "task_progress", "config_folder", "pixel_depth", "pillow_warnings", "json_files", "json_stream",
-        "text_encodings", "sharding", "sharded_strategy", "zero_strategy", "quick_imports",
+        "manifest", "processes", "task_progress", "config_folder", "pixel_depth", "pillow_warnings", "json_files",
+        "json_stream", "text_encodings", "sharding", "sharded_strategy", "zero_strategy", "quick_imports",
     }
 )  # fmt: skip
 MODELS = frozenset({"backbones", "adapters"})
@@ -32,7 +32,8 @@ ALLOWED = {
     "module": BASE | MODELS | MIDDLE | {"module_state"},
     "reporting": BASE | {"evaluation"},
     "continual": BASE | MODELS | MIDDLE | {"module"},
-    "cli": BASE | MODELS | MIDDLE | {"module", "continual", "reporting"},
+    "results": BASE | {"reporting", "continual"},
+    "cli": BASE | MODELS | MIDDLE | {"module", "continual", "reporting", "results"},
     "__init__": frozenset(),
     "__main__": frozenset({"cli"}),
 }

@@ -42,6 +42,7 @@ TRAINS = [line for line in COMMANDS if line.startswith("python -m coin_lightning
 REPORTS = [line for line in OTHERS if line.split()[3] == "report"]
 AFTERWARDS = [line for line in OTHERS if line.split()[3] in ("judge", "score", "evaluate")]
 DATA = [line for line in OTHERS if line.split()[3] == "data"]
+RUNS = [line for line in OTHERS if line.split()[3] == "runs"]
 CONVERTS = [line for line in OTHERS if line.split()[3] == "convert"]
 MAKES = [line for line in COMMANDS if line.startswith("make ")]
 TORCHRUNS = [line for line in COMMANDS if line.startswith("torchrun ")]
@@ -49,7 +50,7 @@ TORCHRUNS = [line for line in COMMANDS if line.startswith("torchrun ")]
 
 def test_every_command_is_covered_here() -> None:
     assert COMMANDS[:2] == ["make run", "make test"]  # the first lines
-    assert sorted([*TRAINS, *REPORTS, *AFTERWARDS, *DATA, *CONVERTS, *MAKES, *TORCHRUNS]) == sorted(COMMANDS)
+    assert sorted([*TRAINS, *REPORTS, *AFTERWARDS, *DATA, *RUNS, *CONVERTS, *MAKES, *TORCHRUNS]) == sorted(COMMANDS)
     assert len(TRAINS) >= 7
     assert TRAINS[0] == "python -m coin_lightning +experiment=moelora_llava"
     assert len(REPORTS) >= 2
@@ -163,6 +164,20 @@ def test_commands_on_a_finished_run(
     assert set(matrix["judges"]) == {"embedding", "hf_judge", "openai_judge"}
     assert all(cell is not None for row in matrix["scores"] for cell in row)
     assert (run / "rescored" / "reference" / "matrix.json").exists()
+
+
+def test_runs_commands_and_the_notebook(place: Any, first: Path, tmp_path: Path) -> None:
+    shutil.copytree(first, tmp_path / "runs" / "moelora_llava" / "seed_0")
+    assert len(RUNS) == 3
+    for line in RUNS:
+        status, text = place.runs.run(shlex.split(line)[3:], FOLDER=str(tmp_path))
+        assert status == 0, text
+        assert "finished" in text
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "moelora" in done.stdout
+    assert "forgetting" in done.stdout
 
 
 @pytest.mark.assets

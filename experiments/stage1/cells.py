@@ -141,7 +141,9 @@ def collect(backbone: Backbone, recipe: dict[str, Any], words: Words) -> tuple[T
 def fit(projector: nn.Module, features: Tensor, targets: Tensor, table: Tensor, recipe: dict[str, Any]) -> None:
     """Squared distance to the target in units of the table's variance, and telling it from the batch's other targets."""
     generator = torch.Generator().manual_seed(recipe["seed"])
-    optimizer = torch.optim.AdamW(projector.parameters(), lr=recipe["learning_rate"], weight_decay=recipe["weight_decay"])
+    optimizer = torch.optim.AdamW(
+        projector.parameters(), lr=recipe["learning_rate"], weight_decay=recipe["weight_decay"]
+    )
     size, epochs = recipe["batch_size"], recipe["epochs"]
     schedule = cosine(optimizer, epochs * (len(features) // size), 0.03)
     scale, unit, started = table.var(), F.normalize(table - table.mean(0), dim=-1), time.monotonic()
@@ -159,7 +161,10 @@ def fit(projector: nn.Module, features: Tensor, targets: Tensor, table: Tensor, 
             optimizer.step()
             schedule.step()
             total += loss.item()
-        print(f"epoch {epoch + 1}: loss {total / (len(order) // size):.3f}, {time.monotonic() - started:.0f} s", flush=True)
+        print(
+            f"epoch {epoch + 1}: loss {total / (len(order) // size):.3f}, {time.monotonic() - started:.0f} s",
+            flush=True,
+        )
 
 
 def learn(backbone: Backbone, projector: nn.Module, recipe: dict[str, Any]) -> float:

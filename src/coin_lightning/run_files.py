@@ -8,6 +8,7 @@ import yaml
 
 from coin_lightning.config_folder import load_yaml
 from coin_lightning.errors import RunError
+from coin_lightning.manifest import check, check_mark
 
 AGAIN = "give the command of the run again"
 REMEDIES = {
@@ -35,16 +36,19 @@ def read_json(file: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        RunError: the file is missing, is not JSON, or holds something other than an object.
+        RunError: the file is missing, is not what was written, is not JSON, or holds something other than an object.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        raw = file.read_bytes()
+        content = json.loads(raw.decode())
     except FileNotFoundError:
         raise RunError(f"{file}: is missing; {remedy(file).replace('remove it and ', '')}") from None
     except (OSError, ValueError) as error:  # broken UTF-8 and broken JSON are ValueErrors
         raise RunError(f"{file}: cannot be read as JSON ({error}); {remedy(file)}") from error
     if not isinstance(content, dict):
         raise RunError(f"{file}: holds a {type(content).__name__}, expected an object; {remedy(file)}")
+    check(file, raw, remedy(file))
+    check_mark(file, content)
     return content
 
 

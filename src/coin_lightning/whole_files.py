@@ -15,9 +15,26 @@ def taking_place_of(file: Path) -> Iterator[Path]:
     scratch = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         yield scratch
+        flush(scratch)
         os.replace(scratch, file)
+        flush_folder(file.parent)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def flush(file: Path) -> None:
+    """See a file's content onto the disk: what replaces another must not be empty after a loss of power."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_folder(folder: Path) -> None:
+    """See the names of a folder's files onto the disk, where the system has that."""
+    if os.name == "posix":
+        flush(folder)
 
 
 @contextmanager
@@ -45,7 +62,12 @@ def write_json(file: Path, data: Any) -> None:
     Raises:
         TypeError, ValueError: the data hold something that JSON cannot keep; the old file stays.
     """
-    write_text(file, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    write_text(file, json_text(data))
+
+
+def json_text(data: Any) -> str:
+    """JSON as `write_json` writes it; raises the same."""
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
 
 def unwritable(folder: Path) -> str | None:

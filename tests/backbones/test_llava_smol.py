@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from coin_lightning import assets
 from coin_lightning.backbones import llava_smol
+from coin_lightning.backbones.assembled import list_files
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.chat_templates import prompt_for
 from coin_lightning.backbones.prompts import Turn
@@ -18,12 +19,21 @@ from coin_lightning.errors import AssetError, ConfigError
 REPOSITORY = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module")
+def cells():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(REPOSITORY / "experiments" / "stage1"))
+        import cells
+
+        yield cells
+
+
 def fake_assembly(folder: Path, cache: Path | None = None) -> None:
     """In place of the conversion that takes a minute."""
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"weights")
-    (folder / "assembled.json").write_text(json.dumps({"config.json": 2, "model.safetensors": 7}))
+    list_files(folder)
 
 
 @pytest.fixture
@@ -41,6 +51,14 @@ def test_the_checkpoint_is_put_together_once(built, tmp_path, monkeypatch):
 
     monkeypatch.setattr(llava_smol, "assemble", never)
     assert llava_smol.checkpoint(tmp_path) == built
+
+
+def test_a_folder_from_before_there_were_sha256_is_known_by_its_sizes(built, tmp_path):
+    (built / "assembled.json").write_text(json.dumps({"config.json": 2, "model.safetensors": 7}))
+    assert llava_smol.checkpoint(tmp_path) == built
+    (built / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(AssetError, match=r"damaged \(model.safetensors\)"):
+        llava_smol.checkpoint(tmp_path)
 
 
 def test_an_assembly_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -67,11 +85,12 @@ def test_a_quicker_process_wins(tmp_path, monkeypatch):
     ("spoil", "named"),
     [
         (lambda folder: (folder / "model.safetensors").write_bytes(b"weight"), "model.safetensors"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"weighur"), "model.safetensors"),
         (lambda folder: (folder / "config.json").unlink(), "config.json"),
         (lambda folder: (folder / "assembled.json").unlink(), "no readable assembled.json"),
         (lambda folder: (folder / "assembled.json").write_text("{"), "no readable assembled.json"),
     ],
-    ids=["cut", "missing", "no list", "broken list"],
+    ids=["cut", "altered", "missing", "no list", "broken list"],
 )
 def test_a_damaged_checkpoint_is_refused_with_the_remedy(built, tmp_path, spoil, named):
     spoil(built)
@@ -92,7 +111,8 @@ def test_the_shipped_projector_names_its_recipe():
     }  # fmt: skip
     assert note["recipe"] == yaml.safe_load((REPOSITORY / "experiments/stage1/llava_smol.yaml").read_text())
     assert note["limit"] is None
-    assert note["held_out_loss_after"] < 0.6 * note["held_out_loss_before"]
+    assert note["held_out_loss"]["after"] < 0.6 * note["held_out_loss"]["before"]
+    assert note["cells_named_right"] > 0.4  # of some thousand names
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +128,12 @@ def test_the_recipes_hash_covers_its_values_and_the_captions():
     text = json.dumps(note["recipe"], sort_keys=True).encode()
     captions = (coin_mini.ensure() / note["recipe"]["data"]).read_bytes()
     assert hashlib.sha256(text + captions).hexdigest() == note["recipe_sha256"]
+
+
+@pytest.mark.assets
+def test_the_scenes_that_it_learned_from_are_those_that_are_drawn_today(cells):
+    note = json.loads(llava_smol.shipped_projector().with_suffix(".json").read_text())
+    assert cells.first_scenes_sha256(note["recipe"]["cells"]) == note["first_scenes_sha256"]
 
 
 @pytest.mark.assets

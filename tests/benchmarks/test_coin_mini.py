@@ -136,7 +136,14 @@ def test_ensure_builds_once_and_refuses_foreign_folders(tmp_path, monkeypatch):
     assert not (folder / "leftover").exists()
     with pytest.raises(DataError, match="with its test samples, not validation: name another folder"):
         ensure(folder, held_out="validation")
-    (folder / "Instructions_Original/GQA/train.json").unlink()
+    file = folder / "Instructions_Original/GQA/train.json"
+    sound = file.read_text()
+    file.write_text(sound.replace("Is ", "Was "))
+    with pytest.raises(DataError, match=r"GQA/train.json: is not what was built .* delete the folder and run again"):
+        ensure(folder)
+    file.write_text(sound)
+    assert ensure(folder) == folder
+    file.unlink()
     with pytest.raises(DataError, match=r"lacks Instructions_Original/GQA/train.json"):
         ensure(folder)
     shutil.rmtree(folder)

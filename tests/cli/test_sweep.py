@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from coin_lightning.cli.launch import torchrun_variables
+
 FAIL = "+callbacks.fail._target_=probes.FailAt"
 
 
@@ -19,15 +21,50 @@ def finished(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("behind", [False, True], ids=["flag first", "flag behind an override"])
-def test_an_impossible_member_is_reported_and_the_others_run(place, tmp_path: Path, behind: bool):
+def test_an_impossible_member_is_told_before_the_others_run(place, tmp_path: Path, behind: bool):
     words = members(place, tmp_path, "adapter.num_experts=3,4")
     status, text = place.runs.run([words[0], "-m", *words[1:]] if behind else ["-m", *words])
-    assert status == 1
-    assert "1 of 2 members of the sweep failed:" in text
-    assert "  adapter.num_experts=3: r=8 cannot be split evenly over num_experts=3" in text
+    assert status == 0, text
+    told, reason = (
+        "1 of 2 members cannot be run:",
+        "  adapter.num_experts=3: r=8 cannot be split evenly over num_experts=3",
+    )
+    assert 0 <= text.index(told) < text.index("member 2 of 2: adapter.num_experts=4") < text.index("run folder")
+    assert text.count(reason) == 2  # before, and again at the end
     assert "Traceback" not in text
     assert len(finished(tmp_path)) == 1
     assert "num_experts=4" in finished(tmp_path)[0]
+    page = (tmp_path / "swept" / "sweep_num_experts.html").read_text()
+    assert "1 of 2 runs are finished, 1 failed or cannot be run" in page
+    assert page.count("report.html") == 1
+
+
+def test_impossible_members_may_refuse_the_whole_sweep(place, tmp_path: Path):
+    status, text = place.runs.run(
+        ["-m", *members(place, tmp_path, "adapter.num_experts=4,3", "sweep.impossible=refuse")]
+    )
+    assert status == 1
+    assert "error: 1 of 2 members cannot be run:" in text
+    assert "leave these out with sweep.impossible=skip" in text
+    assert list(tmp_path.rglob("config.yaml")) == []
+
+
+def test_a_sweep_needs_no_place_for_its_runs(place, tmp_path: Path):
+    """It once ended in Hydra's `HydraConfig was not set`, and every test named `paths.runs`."""
+    words = [word for word in members(place, tmp_path, "seed=0,1", "scenario.train=false") if "paths.runs" not in word]
+    status, text = place.runs.run(["-m", *words], FOLDER=str(tmp_path))
+    assert status == 0, text
+    assert len(finished(tmp_path / "runs" / "swept")) == 2
+    assert (tmp_path / "runs" / "swept" / "sweep_seed.html").is_file()
+    assert "finished" in text.rpartition("disk")[2]  # the table of all runs
+
+
+def test_several_processes_and_a_sweep_do_not_go_together(place, tmp_path: Path):
+    words = members(place, tmp_path, "seed=0,1", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+    status, text = place.runs.run(["-m", *words], **torchrun_variables(2)[0])
+    assert status == 1
+    assert "each would run the whole sweep" in text
+    assert list(tmp_path.rglob("config.yaml")) == []
 
 
 def test_a_member_behind_one_that_failed_in_training_has_the_bits_it_has_alone(place, tmp_path: Path):

@@ -69,11 +69,13 @@ def test_an_unreadable_checkpoint_is_named_and_the_remedy_works(place):
     place.runs.run([*command, *place.kill(1, "train", 5)])
     file = place.folder / "ckpt_broken" / "task_01_imagenet" / "last.ckpt"
     sound = file.read_bytes()
-    for damaged in (b"", sound[: len(sound) // 2]):
+    flipped = bytearray(sound)
+    flipped[len(sound) // 2] ^= 1
+    for damaged in (b"", sound[: len(sound) // 2], flipped):
         file.write_bytes(damaged)
         status, text = place.runs.run(command)
         assert status == 1, text
-        assert f"error: {file}: cannot be read" in text
+        assert f"error: {file}: is not what was written" in text
         assert "remove it to learn the task from its beginning" in text
         assert "Traceback" not in text
     file.unlink()

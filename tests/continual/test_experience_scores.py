@@ -48,7 +48,7 @@ def test_two_parts_are_the_whole(tmp_path: Path):
 
 def test_without_a_router_there_is_no_file_of_it(tmp_path: Path):
     keep_scores(Experience(0, None, tmp_path), scored("gqa"), "corrected", 1.0, {}, ORDER)
-    assert [file.name for file in tmp_path.iterdir()] == ["scores.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["manifest.json", "scores.json"]
 
 
 def test_of_a_task_that_both_have_the_new_one_counts():

@@ -1,6 +1,7 @@
 import hashlib
 import multiprocessing
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -35,8 +36,10 @@ def again(store: FeatureStore) -> Path:
     return store.folder.with_name("store")
 
 
-def line(name: object, tokens: int = 2) -> str:
-    return f"{digest(name)} {tokens:6d}\n"
+def line(name: int, start: int) -> str:
+    """Of an image whose two tokens are `block(name)`."""
+    facts = f"{digest(name)} {start} 2 {crc32(block(name).view(torch.int16).numpy().tobytes()):08x}"
+    return f"{facts} {crc32(facts.encode()):08x}\n"
 
 
 def test_hash_of_a_file(tmp_path):
@@ -45,8 +48,8 @@ def test_hash_of_a_file(tmp_path):
 
 
 def test_the_files_are_what_the_module_says(store):
-    assert store.folder.name == "store-v2"
-    assert (store.folder / "index.txt").read_text() == line(0) + line(1)
+    assert store.folder.name == "store-v3"
+    assert (store.folder / "index.txt").read_text() == line(0, 0) + line(1, 2)
     raw = np.frombuffer((store.folder / "features.bin").read_bytes(), np.uint16).astype(np.uint32) << 16
     assert raw.view(np.float32).tolist() == [0.0] * 6 + [1.0] * 6  # bfloat16 is the upper half of float32
 
@@ -121,23 +124,57 @@ def test_a_kill_between_blocks_and_lines_leaves_bytes_that_are_overwritten(store
     assert [reopened.get(digest(at))[0, 0].item() for at in range(3)] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("kept", [0, 1, 64, 65, 71])
+@pytest.mark.parametrize("kept", [0, 1, 64, 65, 83, 86])
 def test_a_kill_within_a_line_loses_that_image_only(store, kept):
     index = store.folder / "index.txt"
-    index.write_text(line(0) + line(1)[:kept])
+    index.write_text(line(0, 0) + line(1, 2)[:kept])
     opened = FeatureStore(again(store), WIDTH)
     assert digest(0) in opened
     assert digest(1) not in opened
     opened.add([digest(5), digest(1)], torch.cat([block(5), block(1)]))
     reopened = FeatureStore(again(store), WIDTH)
-    assert index.read_text() == "".join(map(line, (0, 5, 1)))
+    assert index.read_text().endswith("\n" + line(5, 2) + line(1, 4))
     assert [reopened.get(digest(at))[0, 0].item() for at in (0, 5, 1)] == [0, 5, 1]
 
 
 def test_lines_without_blocks_are_refused_with_the_remedy(store):
     (store.folder / "features.bin").write_bytes(b"\0" * (BLOCK + 1))
-    with pytest.raises(DataError, match=r"holds 2 of 4 tokens; remove the folder .*store-v2 and run again"):
+    with pytest.raises(DataError, match=r"holds 2 of 4 tokens; remove the folder .*store-v3 and run again"):
         FeatureStore(again(store), WIDTH)
+
+
+@pytest.mark.parametrize("spoil", ["line end", "line", "digit of a place", "digit of a hash"])
+def test_a_damaged_index_never_gives_the_features_of_another_image(store, spoil):
+    """A lost line end once moved all later images on by one."""
+    store.add([digest(at) for at in range(2, 5)], torch.cat([block(at) for at in range(2, 5)]))
+    index = store.folder / "index.txt"
+    lines = index.read_text().splitlines(keepends=True)
+    lines[1] = {
+        "line end": lines[1].rstrip("\n"), "line": "", "digit of a place": lines[1].replace(" 2 2 ", " 4 2 "),
+        "digit of a hash": ("0" if lines[1][0] != "0" else "1") + lines[1][1:],
+    }[spoil]  # fmt: skip
+    index.write_text("".join(lines))
+    opened = FeatureStore(again(store), WIDTH)
+    lost = {1, 2} if spoil == "line end" else {1}
+    for at in range(5):
+        if at in lost:
+            assert digest(at) not in opened
+        else:
+            assert torch.equal(opened.get(digest(at)), block(at)[0])
+    opened.add([digest(at) for at in lost], torch.cat([block(at) for at in lost]))
+    reopened = FeatureStore(again(store), WIDTH)
+    assert all(torch.equal(reopened.get(digest(at)), block(at)[0]) for at in range(5))
+
+
+def test_one_flipped_bit_of_the_features_is_found(store):
+    data = store.folder / "features.bin"
+    raw = bytearray(data.read_bytes())
+    raw[BLOCK + 3] ^= 1
+    data.write_bytes(raw)
+    opened = FeatureStore(again(store), WIDTH)
+    assert torch.equal(opened.get(digest(0)), block(0)[0])
+    with pytest.raises(DataError, match=r"features.bin: the features of image .* are not what was written.*Remove the"):
+        opened.get(digest(1))
 
 
 def test_refresh_shows_what_another_store_has_added(store):

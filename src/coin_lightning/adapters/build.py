@@ -138,7 +138,7 @@ def load_adapter(model: PeftModel, folder: Path) -> None:
         RunError: a file is missing or damaged, or an adapter has another type, lacks a weight or has one too many.
     """
     for name in model.peft_config:
-        _load_one(model, name, folder if name == "default" else folder / name, _train_again(folder.parent))
+        _load_one(model, name, folder if name == "default" else folder / name, train_again(folder.parent))
 
 
 def _load_one(model: PeftModel, name: str, folder: Path, remedy: str) -> None:
@@ -168,7 +168,7 @@ def read_state(file: Path) -> dict[str, Tensor]:
     Raises:
         RunError: it is missing or damaged.
     """
-    return read_safetensors(file, "state of the method", _train_again(file.parent), RunError)
+    return read_safetensors(file, "state of the method", train_again(file.parent), RunError)
 
 
 def _saved_type(file: Path, remedy: str) -> str:
@@ -178,6 +178,6 @@ def _saved_type(file: Path, remedy: str) -> str:
         raise RunError(f"{file}: adapter cannot be read ({type(error).__name__}: {error}); {remedy}") from error
 
 
-def _train_again(task: Path) -> str:
+def train_again(task: Path) -> str:
     """The remedy for a file of a task; what came later was learned on top of it."""
     return f"remove the folder {task} and those of later tasks and give the same command again: it trains them again"

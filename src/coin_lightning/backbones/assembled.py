@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from coin_lightning.errors import AssetError
+from coin_lightning.manifest import digest
 from coin_lightning.weight_files import share
 
 MARKER = "assembled.json"
@@ -38,21 +39,24 @@ def assembled(folder: Path, assemble: Callable[[Path], None]) -> Path:
 
 
 def list_files(folder: Path) -> None:
-    """Write the sizes of all files, which say later that none is missing or cut off; let others read the weights."""
+    """Write the sha256 of all files, which say later that each is what it was; let others read the weights."""
     share(*folder.glob("*.safetensors"))
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    (folder / MARKER).write_text(json.dumps(sizes, indent=1))
+    known = {path.name: digest(path) for path in sorted(folder.iterdir())}
+    (folder / MARKER).write_text(json.dumps(known, indent=1))
+
+
+def _is_sound(file: Path, known: str | int) -> bool:
+    """Whether a file has its sha256; of folders from before there were such, its size."""
+    return file.is_file() and known == (file.stat().st_size if isinstance(known, int) else digest(file))
 
 
 def _check(folder: Path) -> None:
     try:
-        sizes = dict(json.loads((folder / MARKER).read_text()))
+        known = dict(json.loads((folder / MARKER).read_text()))
     except (OSError, ValueError, TypeError):
-        sizes = {}
-    wrong = [
-        name for name, size in sizes.items() if not (folder / name).is_file() or (folder / name).stat().st_size != size
-    ]
-    if wrong or not sizes:
+        known = {}
+    wrong = [name for name, content in known.items() if not _is_sound(folder / name, content)]
+    if wrong or not known:
         raise AssetError(
             f"{folder}: assembled model is damaged ({', '.join(wrong) or f'no readable {MARKER}'}); "
             "remove the folder and run again"

@@ -72,7 +72,7 @@ def ensure(root: Path | None = None, held_out: HeldOut = "test") -> Path:
 
     Raises:
         AssetError: an image wheel is missing or altered.
-        DataError: the folder exists but holds something else, or files of the suite were removed.
+        DataError: the folder exists but holds something else, or files of the suite were removed or altered.
     """
     folder = cache_root() / "coin_mini" if root is None else Path(root)
     if _is_current(folder, held_out):
@@ -95,6 +95,8 @@ def _is_current(folder: Path, held_out: str) -> bool:
         manifest = json.loads((folder / MANIFEST).read_text())
         version, holds = manifest["version"], manifest.get("held_out", "test")
         missing = [name for name in manifest["files"] if not (folder / name).is_file()]
+        there = {name: known for name, known in manifest["files"].items() if name not in missing}
+        altered = [name for name, known in there.items() if file_sha256(folder / name) != known]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{folder} is no CoIN-mini ({MANIFEST}: {error}): move it away, or name another folder"
@@ -103,6 +105,11 @@ def _is_current(folder: Path, held_out: str) -> bool:
         raise DataError(f"{folder} lacks {missing[0]}: delete the folder and run again; it is then built afresh")
     if holds != held_out:
         raise DataError(f"{folder} is CoIN-mini with its {holds} samples, not {held_out}: name another folder")
+    if altered:
+        raise DataError(
+            f"{folder / altered[0]}: is not what was built ({MANIFEST} has another sha256): damaged or altered by "
+            "hand; delete the folder and run again: it is built afresh. Data of your own belong into another folder"
+        )
     return bool(version == VERSION)
 
 
@@ -134,7 +141,9 @@ def build(
     """
     root = Path(root)
     materials = Materials()
-    manifest = Manifest(seed=seed, held_out=held_out, materials=[*map(_terms, _WHEELS), _FONT_TERMS], tools=drawing_tools())
+    manifest = Manifest(
+        seed=seed, held_out=held_out, materials=[*map(_terms, _WHEELS), _FONT_TERMS], tools=drawing_tools()
+    )
     plan: list[tuple[Task, dict[str, int]]] = [(task, {"train": train_samples, "test": test_samples}) for task in TASKS]
     plan.append((CAPTIONS, {"train": caption_samples}))
     for task, samples in plan:

@@ -19,6 +19,7 @@ COMMANDS = {
     "judge": "let a judge grade the kept answers of a run",
     "estimate": "say what a run would take: parameters and memory per device, without weights and data",
     "report": "make the page of a run again, or compare several",
+    "runs": "list the runs below some folders: how far they are, what differs, what they scored; start them again",
     "data": "build a data set from raw files, or verify one before a run uses it",
     "convert": "make a checkpoint that is published for code of its own one that runs without",
     "assets": "fetch and convert what the embedded default needs, once",

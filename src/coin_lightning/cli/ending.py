@@ -62,4 +62,4 @@ def deliberate(error: Exception) -> CoinLightningError | None:
     known = isinstance(error, HydraException | OmegaConfBaseException)
     if known or (isinstance(error, ValueError) and GROUP_VALUE in str(error)):
         return explain(error, conf_dir())
-    return unusable_place(error) if isinstance(error, OSError) else None  # last: some of Hydra's are OSErrors, too
+    return unusable_place(error)  # last: some of Hydra's are OSErrors, too

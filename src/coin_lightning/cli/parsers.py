@@ -57,6 +57,21 @@ def report_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def runs_parser() -> argparse.ArgumentParser:
+    """Of `runs [FOLDER ...]`."""
+    text = """List the runs below some folders: state, what differs between them, accuracy, backward transfer, time,
+        room on the disk. Reads artefacts only."""
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} runs", description=text)
+    parser.add_argument("folders", nargs="*", type=Path, default=[Path("runs")], metavar="FOLDER", help="default: runs")
+    again = "give the commands of failed and stopped runs again, one after the other; what was done is kept"
+    parser.add_argument("--rerun-failed", action="store_true", help=again)
+    prune = """say what nothing needs any more and what removing it would free: in finished runs the adapters and
+        states of all experiences but the last, without which evaluate cannot fill further cells; --yes removes it"""
+    parser.add_argument("--prune", action="store_true", help=prune)
+    parser.add_argument("--yes", action="store_true", help="with --prune: remove it")
+    return parser
+
+
 def convert_parser() -> argparse.ArgumentParser:
     """Of `convert qwen_vl|minigpt_v2 SRC OUT`."""
     text = """Make Qwen-VL, Qwen-VL-Chat or MiniGPT-v2, which are published for code of their own, into a folder for
@@ -108,6 +123,7 @@ PARSERS: Mapping[str, Callable[[], argparse.ArgumentParser]] = {
     "judge": judge_parser,
     "estimate": estimate_parser,
     "report": report_parser,
+    "runs": runs_parser,
     "convert": convert_parser,
     "assets": assets_parser,
 }

@@ -12,6 +12,7 @@ from typing import Any
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -25,9 +26,10 @@ from coin_lightning.cli.trainers import accumulation, check_processes
 from coin_lightning.continual.bounds import find_bounds
 from coin_lightning.continual.devices import check_devices
 from coin_lightning.continual.interruption import Interruption
+from coin_lightning.continual.leftovers import remove_leftovers
 from coin_lightning.continual.loop import run_sequence
 from coin_lightning.continual.plan import make_plan
-from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.continual.run_dir import COMMAND, RunDir
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.errors import JudgeError
@@ -67,8 +69,11 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
     if not processes.decide(partial(_is_complete, run, resolved)):
         with run.working():
             processes.decide(partial(run.claim, resolved))
-            processes.decide(partial(_check_devices, config, scenario, run))
-            _continue(config, resolved, scenario, run, console, judge, interruption)
+            processes.decide(partial(remove_leftovers, run))
+            processes.decide(partial(_keep_command, run))
+            with run.noting_failure():
+                processes.decide(partial(_check_devices, config, scenario, run))
+                _continue(config, resolved, scenario, run, console, judge, interruption)
     elif processes.is_first() and _wanted(config):
         add_bounds(run, _wanted(config))
     report = run.path / "report.html"
@@ -80,6 +85,13 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
             write_report(run.path)
         console.print(final_summary(run.path))
     return report
+
+
+def _keep_command(run: RunDir) -> None:
+    """Note what was typed, so that `runs --rerun-failed` can give it again."""
+    if HydraConfig.initialized():
+        given = HydraConfig.get().overrides
+        write_json(run.path / COMMAND, {"arguments": list(given.task), "folder": str(Path.cwd())})
 
 
 def _check_devices(config: DictConfig, scenario: Scenario, run: RunDir) -> None:

@@ -8,6 +8,7 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.pytorch.plugins import CheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from coin_lightning import processes
@@ -15,6 +16,7 @@ from coin_lightning.cli.build import build
 from coin_lightning.cli.launch import can_repeat, launch
 from coin_lightning.cli.strategies import check_accumulation, check_strategy
 from coin_lightning.continual.callback import ContinualLoop
+from coin_lightning.continual.checkpoint import InPlace
 from coin_lightning.continual.progress import SequenceProgress
 from coin_lightning.continual.protocol import Protocol
 from coin_lightning.continual.scenario import Experience
@@ -77,8 +79,10 @@ class TrainerFactory:
 
 def _trainer(config: DictConfig, **options: Any) -> L.Trainer:
     """The config's trainer, in the environment that `processes` speaks of, without what the run does for itself."""
-    if (environment := processes.cluster()) is not None:
-        options["plugins"] = [*build(config.trainer.get("plugins") or []), environment]
+    plugins = [*build(config.trainer.get("plugins") or []), processes.cluster()]
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        plugins.append(InPlace())
+    options["plugins"] = [plugin for plugin in plugins if plugin is not None]
     return build(
         config.trainer, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
         use_distributed_sampler=False, num_sanity_val_steps=0, limit_val_batches=0, **options,

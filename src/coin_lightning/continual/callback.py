@@ -7,13 +7,14 @@ a task (finished epochs, total steps, best scores) silently spoils the next.
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 
 from coin_lightning import processes
-from coin_lightning.adapters.build import gathered, load_adapter, read_state, save_adapter
+from coin_lightning.adapters.build import gathered, load_adapter, read_state, save_adapter, train_again
 from coin_lightning.continual.context import ExperienceContext
 from coin_lightning.continual.experience_scores import keep_scores
 from coin_lightning.continual.giving_way import LAST
@@ -29,6 +30,7 @@ from coin_lightning.errors import RunError
 from coin_lightning.evaluation.router_load import RouterMeter, mean_load
 from coin_lightning.evaluation.side_by_side import score_all
 from coin_lightning.evaluation.suite import AnswerWriter, Suite
+from coin_lightning.manifest import MARK, check, missing, record, write_known_json
 from coin_lightning.metrics.score_matrix import ScoreMatrix
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.run_files import read_json
@@ -43,6 +45,7 @@ from coin_lightning.zero_strategy import ZeroStrategy
 
 STATE = "method_state.safetensors"
 MEMORY = "memory.json"
+FROM_ITS_BEGINNING = "remove it to learn the task from its beginning"
 
 
 class ContinualLoop(L.Callback):
@@ -118,6 +121,8 @@ class ContinualLoop(L.Callback):
         if position is None:
             return None
         folder = self.run.folder(position)
+        if (folder / LAST).is_file():
+            check(folder / LAST, None, FROM_ITS_BEGINNING)
         trained = (folder / "train.json").exists()
         later = [self.run.folder(other) for other in self.run.positions if other > position]
         left = [str(other) for other in later if (other / "train.json").exists() or (other / LAST).exists()]
@@ -147,9 +152,14 @@ class ContinualLoop(L.Callback):
         return sum(read_json(self.run.folder(done) / "train.json")["steps"] for done in trained)
 
     def catch_up(self) -> None:
-        """Write the summary that a run killed right behind its scores still owes. Only the main process does it."""
+        """Give what a run killed right behind its scores still owes: judgements, in the order in which they would have
+        come, and the summary. Only the main process does it; of several, judging is left to the end.
+        """
         done = self.run.scores()
-        if done and processes.is_first() and not self.run.summary_is_current():
+        if not done or not processes.is_first():
+            return
+        judged = processes.world_size() == 1 and self.judge.rest()
+        if judged or not self.run.summary_is_current():
             self.on_row(self.run.write_summary(self.facts), max(done))
 
     def finish(self) -> None:
@@ -162,6 +172,7 @@ class ContinualLoop(L.Callback):
         if position < 1 or position == self._loaded:
             return
         folder = self.run.folder(position)
+        _check_weights(folder)
         module.restore(position)
         load_adapter(module.peft, folder / "adapter")
         state, memory = folder / STATE, folder / MEMORY
@@ -283,6 +294,7 @@ class ContinualLoop(L.Callback):
             {name: tensor.cpu().contiguous() for name, tensor in module.method_state().items()}, folder / STATE
         )
         write_json(folder / MEMORY, module.memory)
+        record(folder, _weight_files(folder))
         trained = {
             "experience": experience.position,
             "task": experience.name,
@@ -296,8 +308,9 @@ class ContinualLoop(L.Callback):
             "trainable_parameters": sum(module.learning().values()),
             "checkpoint_bytes": size,
             "peak_memory_bytes": processes.peak_memory(module.device),
+            **MARK,
         }
-        write_json(folder / "train.json", trained)  # last: its presence says that the weights are complete
+        write_known_json(folder / "train.json", trained)  # last: its presence says that the weights are complete
         (folder / LAST).unlink(missing_ok=True)
 
     # evaluation
@@ -374,6 +387,26 @@ class ContinualLoop(L.Callback):
         if self.experience is None:
             raise RunError("ContinualLoop has no experience yet: call next_experience before Trainer.fit")
         return self.experience
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """What `_load_weights` reads of an experience's folder."""
+    adapter = [file for file in (folder / "adapter").rglob("*") if file.suffix in (".safetensors", ".json")]
+    return [*sorted(adapter), folder / STATE, folder / MEMORY]
+
+
+def _check_weights(folder: Path) -> None:
+    """See that an experience's weights are those that were written, before one of them is used.
+
+    Raises:
+        RunError: a file is missing, or holds something else.
+    """
+    remedy = train_again(folder)
+    if gone := missing(folder, ("adapter", STATE, MEMORY)):
+        raise RunError(f"{folder / gone[0]}: is missing; restore it, or {remedy}")
+    for file in _weight_files(folder):
+        if file.is_file():  # older runs have no memory.json
+            check(file, None, f"restore it, or {remedy}")
 
 
 def _module(module: L.LightningModule) -> ContinualMLLM:

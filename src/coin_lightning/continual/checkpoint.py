@@ -6,11 +6,27 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.giving_way import LAST
 from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.manifest import announce, digest
 from coin_lightning.module import ContinualMLLM
+from coin_lightning.whole_files import flush
+
+
+class InPlace(TorchCheckpointIO):
+    """Writes a checkpoint straight into its file.
+
+    Lightning's own goes through memory and the folder for temporary files: where that is small it ends the run, and a
+    kill leaves checkpoints there that nobody removes.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """The caller sees to it that nobody reads a file that is half written."""
+        with open(path, "wb") as stream:  # torch's own stream does not say why it cannot write
+            torch.save(checkpoint, stream)
 
 
 class TaskCheckpoint(L.Callback):
@@ -69,6 +85,8 @@ class TaskCheckpoint(L.Callback):
         scratch = folder / f".{LAST}.tmp"
         trainer.save_checkpoint(scratch, weights_only=False)  # on all ranks
         if trainer.is_global_zero:
+            announce(folder, LAST, digest(scratch))
+            flush(scratch)
             os.replace(scratch, folder / LAST)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from coin_lightning.continual.scenario import Experience
 from coin_lightning.evaluation.side_by_side import CellScores, score_fields
+from coin_lightning.manifest import MARK, write_known_json
 from coin_lightning.run_files import read_json
-from coin_lightning.whole_files import write_json
 
 ADDED = ("seconds", "answers")
 """Fields of which the parts of an evaluation are added up."""
@@ -41,13 +41,14 @@ def keep_scores(
         **fields,
         "seconds": seconds,
         "answers": sum(fields["counts"].values()),
+        **MARK,
     }
     _fill(experience, "scores.json", scores, order)
 
 
 def _fill(experience: Experience, name: str, content: Mapping[str, Any], order: Sequence[str]) -> None:
     file = experience.folder / name
-    write_json(file, filled(read_json(file), content, order) if file.exists() else content)
+    write_known_json(file, filled(read_json(file), content, order) if file.exists() else content)
 
 
 def filled(old: Mapping[str, Any], new: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from coin_lightning.evaluation.records import AnswerRecord, read_records
 from coin_lightning.evaluation.run_scoring import config_of, newest_scoring, with_scoring
 from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.evaluation.side_by_side import CellScores, score_all, score_fields, variants_of, versions_of
+from coin_lightning.manifest import write_known_json
 from coin_lightning.metrics.score_matrix import metrics_to_json
 from coin_lightning.run_files import RECORDS
 from coin_lightning.whole_files import replacing, write_json, write_text
@@ -102,7 +103,7 @@ def rescore(
             write_text(run.path / "config.yaml", yaml.safe_dump(renewed, sort_keys=False, allow_unicode=True))
     for position in found:
         if fresh[position] != found[position]:
-            write_json(run.folder(position) / "scores.json", fresh[position])
+            write_known_json(run.folder(position) / "scores.json", fresh[position])
     return Rescored(fresh, nodes, changes)
 
 

@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,12 +17,13 @@ from coin_lightning import processes
 from coin_lightning.continual.free_keys import is_free
 from coin_lightning.continual.giving_way import FILE, LAST, Change, gives_way, notes, trains_otherwise
 from coin_lightning.continual.variant_grids import guesses_of, variant_grids
-from coin_lightning.errors import RunError
+from coin_lightning.errors import CoinLightningError, RunError
 from coin_lightning.evaluation.judges.summary import judges_of, own_metrics
 from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.side_by_side import versions_of
+from coin_lightning.manifest import check, write_known_json, write_known_text
 from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json, positions, row_names
-from coin_lightning.run_files import read_config, read_json, remedy
+from coin_lightning.run_files import AGAIN, read_config, read_json, remedy
 from coin_lightning.whole_files import write_json, write_text
 
 PACKAGES = (
@@ -36,6 +37,10 @@ COMPUTED = (
 """Fields of `matrix.json` that the other files of a run give; what is left are facts that no file has."""
 
 
+COMMAND = "command.json"
+"""The arguments that the run was last started with, and the folder where."""
+FAILED = "failed.json"
+"""Why the last start of an unfinished run ended; not there when it was stopped from outside."""
 BATCHES = (
     "Batches of training may change in a run where protocol.global_batch sets the samples of a step and "
     "protocol.loss_weighting is exact."
@@ -102,6 +107,33 @@ class RunDir:
             yield
         finally:
             lock.release()
+
+    def is_held(self) -> bool:
+        """Whether a process is working in the folder now."""
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            return True
+        except OSError:  # nobody works where nothing can be written
+            return False
+        lock.release()
+        return False
+
+    @contextmanager
+    def noting_failure(self) -> Iterator[None]:
+        """Keep in `failed.json` why the work ended, for who looks at many runs; a new start forgets it."""
+        file = self.path / FAILED
+        if processes.is_first():
+            file.unlink(missing_ok=True)
+        try:
+            yield
+        except Exception as error:
+            kind = "" if isinstance(error, CoinLightningError) else f"{type(error).__name__}: "
+            with suppress(OSError):  # what cannot be written any more is told by the error itself
+                if processes.is_first():
+                    write_json(file, {"error": f"{kind}{error}"})
+            raise
 
     def _acquire(self, lock: FileLock) -> None:
         try:
@@ -242,10 +274,12 @@ class RunDir:
         write_json(file, dict(subsets))
 
     def summary_is_current(self) -> bool:
-        """Whether `matrix.json` holds every row that has scores, and every judgement. A broken one does not."""
+        """Whether `matrix.json` holds every row that has scores, and every judgement, and the others are sound."""
         try:
             written = read_json(self.path / "matrix.json")
-        except RunError:  # missing or damaged: the other files of the run give all of it
+            for name in ("metrics.json", "matrix.csv"):
+                check(self.path / name, None, AGAIN)
+        except (RunError, FileNotFoundError):  # the other files of the run give all of it
             return False
         matrix = self.matrix()
         same_scores = written.get("scores") == matrix.to_json()["scores"]
@@ -314,9 +348,9 @@ class RunDir:
         computed = {"versions": self.versions(), "metrics": metrics, "cost": self.costs(), "judges": judges}
         computed |= variant_grids(self.tasks, self.scores(), self.training)
         computed["guesses"] = guesses_of(self.scores(), self.variant)
-        write_json(self.path / "metrics.json", metrics)
-        write_text(self.path / "matrix.csv", matrix.as_csv())
-        write_json(self.path / "matrix.json", {**matrix.to_json(), **computed, **facts})
+        write_known_json(self.path / "metrics.json", metrics)
+        write_known_text(self.path / "matrix.csv", matrix.as_csv())
+        write_known_json(self.path / "matrix.json", {**matrix.to_json(), **computed, **facts})
         return matrix
 
     def _with_current_bounds(self, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import DataError
+from coin_lightning.manifest import check
 from coin_lightning.run_files import RECORDS
 from coin_lightning.whole_files import replacing
 
@@ -87,12 +88,13 @@ def read_records(path: str | Path) -> list[AnswerRecord]:
     """Read a JSONL file in its order; blank lines are skipped.
 
     Raises:
-        DataError: the file is absent or not UTF-8, or lines are malformed; all of them are listed with file and line
-            number.
+        DataError: the file is absent, not UTF-8 or not what was written, or lines are malformed; all of them are listed
+            with file and line number.
     """
     source = Path(path)
     try:
-        text = source.read_text(encoding="utf-8")
+        raw = source.read_bytes()
+        text = raw.decode()
     except FileNotFoundError as error:
         raise DataError(f"{source}: is missing; {RECORDS}") from error
     except UnicodeDecodeError as error:
@@ -109,6 +111,7 @@ def read_records(path: str | Path) -> list[AnswerRecord]:
             problems.append(f"{source}:{number}: {error}")
     if problems:
         raise DataError([*problems[:-1], f"{problems[-1]}; {RECORDS}"])
+    check(source, raw, RECORDS, DataError)
     return records
 
 

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from coin_lightning.errors import ConfigError
 from coin_lightning.evaluation.records import AnswerRecord, merge_records, write_records
 from coin_lightning.evaluation.scorer import DEFAULT
+from coin_lightning.manifest import record
 from coin_lightning.metrics.score_matrix import CELLS
 from coin_lightning.tasks.base import InstructionTask
 
@@ -81,7 +82,7 @@ class AnswerWriter(BasePredictionWriter):
             stream.write(("\n" if cut else "") + line + "\n")
 
     def collect(self, task: InstructionTask) -> list[AnswerRecord]:
-        """All answers of a task as records in the data set's order, written to `<task>.jsonl`.
+        """All answers of a task as records in the data set's order, written to `<task>.jsonl` and into the manifest.
 
         Raises:
             DataError: a question was not answered, or has two different answers.
@@ -96,7 +97,9 @@ class AnswerWriter(BasePredictionWriter):
             for rank in self.batches(task.name)
         ]  # fmt: skip
         records = merge_records(groups, order=list(samples))
-        write_records(self.folder.parent / f"{task.name}.jsonl", records)
+        file = self.folder.parent / f"{task.name}.jsonl"
+        write_records(file, records)
+        record(file.parent.parent, [file])
         return records
 
     def clear(self) -> None:

@@ -1,13 +1,14 @@
 """Vision features of the frozen tower, computed once per image and read back through a memory map.
 
 A store is a folder named after tower and preprocessing, and the store's version. `features.bin` holds bfloat16 values,
-the tokens of an image behind those of the one before, as many as it has; `index.txt` one line per image: its sha256 and
-its number of tokens. Values are written before their lines, so a killed process leaves at most unused bytes.
+the tokens of an image behind those of the one before, as many as it has; `index.txt` one line per image: its sha256,
+its first token, its number of tokens, and two checksums, of the values and of the line. Values are written before their
+lines, so a killed process leaves at most unused bytes; a line that was lost or altered takes nothing else along.
 """
 
-from collections.abc import Sequence
-from itertools import takewhile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -15,11 +16,10 @@ from filelock import FileLock
 from torch import Tensor
 
 from coin_lightning.errors import DataError
+from coin_lightning.whole_files import flush
 
-VERSION = 2
-"""Of the files; 1 had float16 and the same number of tokens for every image, in folders without a version."""
-LINE = 64 + 8
-"""Characters of a line: the hash, and the tokens with blank and line break."""
+VERSION = 3
+"""Of the files; 1 had float16 and no version in the folder's name, 2 neither first tokens nor checksums."""
 BYTES = 2
 """Of a value."""
 
@@ -36,7 +36,7 @@ class FeatureStore:
         self.folder, self.width = folder.with_name(f"{folder.name}-v{VERSION}"), width
         self.folder.mkdir(parents=True, exist_ok=True)
         self._index, self._data = self.folder / "index.txt", self.folder / "features.bin"
-        self._places: dict[str, tuple[int, int]] = {}  # first token and the one behind the last
+        self._places: dict[str, tuple[int, int, int]] = {}  # first token, number of tokens, checksum
         self._tokens: np.ndarray | None = None
         self.refresh()
 
@@ -50,18 +50,25 @@ class FeatureStore:
         Raises:
             DataError: the index names more tokens than the file holds.
         """
-        text = self._index.read_text() if self._index.exists() else ""
-        lines = takewhile(lambda line: len(line) == LINE, text.splitlines(keepends=True))  # the last may be cut
-        self._places, end = {}, 0
-        for digest, tokens in map(str.split, lines):
-            self._places[digest] = end, end + int(tokens)
-            end += int(tokens)
+        self._places = {digest: place for digest, *place in self._lines()}  # type: ignore[misc]
+        end = self._end()
         held = self._data.stat().st_size // (self.width * BYTES) if self._data.exists() else 0
         if end > held:
             raise DataError(
                 f"{self._data}: holds {held} of {end} tokens; remove the folder {self.folder} and run again"
             )
         self._tokens = np.memmap(self._data, np.int16, "r", shape=(held, self.width)) if held else None
+
+    def _lines(self) -> Iterator[tuple[str, int, int, int]]:
+        """Sound lines of the index; others, the last that a kill cut off among them, are as if they were not there."""
+        for line in self._index.read_text(errors="replace").split("\n")[:-1] if self._index.exists() else ():
+            facts, _, own = line.rpartition(" ")
+            if own == f"{crc32(facts.encode()):08x}":
+                digest, start, tokens, checksum = facts.split()
+                yield digest, int(start), int(tokens), int(checksum, 16)
+
+    def _end(self) -> int:
+        return max((start + tokens for start, tokens, _ in self._places.values()), default=0)
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._places
@@ -81,15 +88,20 @@ class FeatureStore:
                 f"{self.folder}: features of shape {list(wrong[0].shape)} in a store of width {self.width}; remove the "
                 "folder and run again"
             )
-        end = max((end for _, end in self._places.values()), default=0)
+        start = self._end()
+        lines = []
         with self._data.open("r+b" if self._data.exists() else "w+b") as data:
-            data.seek(end * self.width * BYTES)
-            for part in fresh.values():
-                data.write(part.to(torch.bfloat16).cpu().contiguous().view(torch.int16).numpy().tobytes())
-        with self._index.open("r+" if self._index.exists() else "w+") as index:
-            index.seek(len(self._places) * LINE)
-            index.truncate()
-            index.writelines(f"{digest} {len(part):6d}\n" for digest, part in fresh.items())
+            data.seek(start * self.width * BYTES)
+            for digest, part in fresh.items():
+                values = part.to(torch.bfloat16).cpu().contiguous().view(torch.int16).numpy().tobytes()
+                data.write(values)
+                facts = f"{digest} {start} {len(part)} {crc32(values):08x}"
+                lines.append(f"{facts} {crc32(facts.encode()):08x}\n")
+                start += len(part)
+        flush(self._data)
+        cut = self._index.exists() and not self._index.read_bytes().endswith(b"\n")
+        with self._index.open("a") as index:
+            index.write(("\n" if cut else "") + "".join(lines))
         self.refresh()
 
     def get(self, digest: str) -> Tensor:
@@ -97,9 +109,16 @@ class FeatureStore:
 
         Raises:
             KeyError: nobody has computed them.
+            DataError: they are not what was written.
         """
         if digest not in self._places:
             self.refresh()
-        start, end = self._places[digest]
+        start, tokens, checksum = self._places[digest]
         assert self._tokens is not None  # there is an image, so there is a file
-        return torch.from_numpy(np.array(self._tokens[start:end])).view(torch.bfloat16)
+        values = np.array(self._tokens[start : start + tokens])
+        if crc32(values.tobytes()) != checksum:
+            raise DataError(
+                f"{self._data}: the features of image {digest[:12]}... are not what was written; the file is damaged. "
+                f"Remove the folder {self.folder} and run again: features are computed anew"
+            )
+        return torch.from_numpy(values).view(torch.bfloat16)

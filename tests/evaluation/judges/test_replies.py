@@ -1,6 +1,7 @@
 """The reply file: lines, keys, and what a kill leaves of it."""
 
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -22,7 +23,9 @@ def test_lines_come_back_as_they_went(tmp_path: Path):
     write(file, FIRST, ODD)
     assert list(read_replies(file)) == [FIRST, ODD]
     assert file.read_bytes().count(b"\n") == 2
-    assert file.read_text().splitlines()[0] == '{"key": "k1", "question_id": "q1", "reply": "8", "score": 8.0}'
+    fields = '"key": "k1", "question_id": "q1", "reply": "8", "score": 8.0'
+    checksum = crc32(f"{{{fields}}}".encode())
+    assert file.read_text().splitlines()[0] == f'{{{fields}, "crc32": {checksum}}}'
 
 
 def test_a_file_grows_and_nothing_is_written_without_a_line(tmp_path: Path):
@@ -45,6 +48,21 @@ def test_a_line_that_a_kill_cut_off_is_passed_over(tmp_path: Path, cut: int):
     assert kept == ([FIRST, ODD] if cut == 1 else [FIRST])  # only the end of line is missing
     write(file, FIRST)
     assert list(read_replies(file)) == [*kept, FIRST]
+
+
+@pytest.mark.parametrize(("old", "new"), [('"8"', '"9"'), ("8.0", "9.0"), ('"q1"', '"q3"'), ('"k1"', '"k3"')])
+def test_a_line_of_which_a_bit_has_changed_is_passed_over(tmp_path: Path, old: str, new: str):
+    file = tmp_path / "gqa.jsonl"
+    write(file, FIRST, ODD)
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    assert list(read_replies(file)) == [ODD]
+
+
+def test_lines_from_before_there_were_checksums_count(tmp_path: Path):
+    file = tmp_path / "gqa.jsonl"
+    file.write_text('{"key": "k1", "question_id": "q1", "reply": "8", "score": 8.0}\n')
+    assert list(read_replies(file)) == [FIRST]
 
 
 @pytest.mark.parametrize("line", ["", "{}", "[]", "8", "null", '{"key": 1, "question_id": "q", "reply": "8"}', "{"])

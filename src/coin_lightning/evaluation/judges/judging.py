@@ -14,8 +14,8 @@ from coin_lightning.evaluation.judges.base import PROTOCOL, Judge
 from coin_lightning.evaluation.judges.summary import join_versions
 from coin_lightning.evaluation.judges.task_judging import KnownReplies, TaskJudgement, TaskJudging
 from coin_lightning.evaluation.records import read_records
+from coin_lightning.manifest import write_known_json
 from coin_lightning.run_files import read_json
-from coin_lightning.whole_files import write_json
 
 OnProgress = Callable[[str, int, int], None]
 """(task, judged answers, all answers), called whenever a reply is on disk."""
@@ -98,7 +98,7 @@ def _summarise(file: Path, identity: dict[str, Any], done: dict[str, TaskJudgeme
         return old
     summary["seconds"] = old.get("seconds", 0.0) + seconds
     if done:
-        write_json(file, summary)
+        write_known_json(file, summary, file.parent.parent)
     return summary
 
 

@@ -1,7 +1,7 @@
 """The file that keeps a judge's replies: `judged/<judge>/<task>.jsonl`, only ever appended to.
 
-A line is `{"key", "question_id", "reply", "score"}`, and `version` where a server states one. The key says what was
-asked of whom, so that a reply is used again wherever the same would be asked.
+A line is `{"key", "question_id", "reply", "score"}`, `version` where a server states one, and `crc32`, the checksum of
+these. The key says what was asked of whom, so that a reply is used again wherever the same would be asked.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 NOT_ASKED = ("variant", "prompt_sha")
 """Fields of an identity that do not change a reply: how it is read afterwards, and the wording that the key's content
@@ -30,19 +31,27 @@ class Judged:
     def to_line(self) -> str:
         """JSON with its end of line; the version only where there is one."""
         fields = {"key": self.key, "question_id": self.question_id, "reply": self.reply, "score": self.score}
-        return json.dumps(fields | ({"version": self.version} if self.version else {}), ensure_ascii=False) + "\n"
+        fields |= {"version": self.version} if self.version else {}
+        return json.dumps(fields | {"crc32": _checksum(fields)}, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_line(cls, line: str) -> "Judged | None":
-        """The line's content, or None when a kill cut it off or it is something else."""
+        """The line's content, or None when a kill cut it off, a bit of it has changed or it is something else."""
         try:
             data = json.loads(line)
+            if data.pop("crc32", None) not in (None, _checksum(data)):
+                return None
             key, question_id, reply = data["key"], data["question_id"], data["reply"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
         if not all(isinstance(each, str) for each in (key, question_id, reply)):
             return None
         return cls(key, question_id, reply, data.get("score"), str(data.get("version", "")))
+
+
+def _checksum(fields: Mapping[str, Any]) -> int:
+    """Of a line's fields as pure ASCII, in which a lone surrogate is the same before and after it was written."""
+    return crc32(json.dumps(fields).encode())
 
 
 def request_key(identity: Mapping[str, Any], content: Any) -> str:

@@ -1,0 +1,84 @@
+"""`python -m coin_lightning runs [FOLDER ...]`: what lies there, how far it is, and what it found."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from coin_lightning.cli.ending import ended
+from coin_lightning.cli.parsers import runs_parser
+from coin_lightning.cli.runs_table import show
+from coin_lightning.continual.run_dir import COMMAND, RunDir
+from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.reporting.names import bytes_size
+from coin_lightning.results import Entry, describe, files_below, find_runs
+from coin_lightning.run_files import read_json
+
+UNFINISHED = ("failed", "stopped")
+WEIGHTS = ("adapter", "method_state.safetensors")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status, 1 where a folder does not exist or a run that was started again failed."""
+    options = runs_parser().parse_args(arguments)
+    console = Console()
+    return ended(lambda interruption: runs(options.folders, options.rerun_failed, options.prune, options.yes, console))
+
+
+def runs(folders: Sequence[Path], rerun: bool, prune: bool, yes: bool, console: Console) -> int:
+    """Show the table; then start runs again, or remove what nothing needs.
+
+    Raises:
+        RunError: a folder does not exist. ConfigError: `yes` without `prune`.
+    """
+    if yes and not prune:
+        raise ConfigError("--yes goes with --prune")
+    entries = [describe(run) for run in find_runs(folders)]
+    if not entries:
+        raise RunError(f"{', '.join(map(str, folders))}: there is no run below")
+    show(entries, console)
+    if prune:
+        _prune(entries, yes, console)
+    return _rerun(entries, console) if rerun else 0
+
+
+def _rerun(entries: Sequence[Entry], console: Console) -> int:
+    status = 0
+    for entry in (entry for entry in entries if entry.state in UNFINISHED):
+        kept = read_json(entry.path / COMMAND) if (entry.path / COMMAND).is_file() else None
+        if kept is None:
+            told = f"{entry.path}: nobody knows its command ({COMMAND} is missing); give it by hand"
+            console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            status = 1
+            continue
+        console.print(f"again: {entry.path}", markup=False, highlight=False, soft_wrap=True)
+        words = [sys.executable, "-m", "coin_lightning", *kept["arguments"]]
+        status = max(status, min(1, abs(subprocess.run(words, cwd=kept["folder"], check=False).returncode)))
+    return status
+
+
+def _prune(entries: Sequence[Entry], yes: bool, console: Console) -> None:
+    freed = 0
+    for entry in (entry for entry in entries if entry.state == "finished" and entry.path.is_dir()):
+        files = list(unneeded(entry))
+        size = sum(file.stat().st_size for file in files)
+        freed += size
+        if files:
+            what = f"{entry.path}: {bytes_size(size)} of adapters and states of all experiences but the last"
+            console.print(what, markup=False, highlight=False, soft_wrap=True)
+        for file in files if yes else ():
+            file.unlink()
+    told = f"{bytes_size(freed)} {'freed' if yes else 'would be freed; add --yes to remove it'}"
+    console.print(told if freed else "nothing to remove", markup=False, highlight=False)
+
+
+def unneeded(entry: Entry) -> Iterator[Path]:
+    """Files of a finished run that neither its results nor further training need."""
+    assert entry.matrix is not None
+    run = RunDir(entry.path, entry.matrix.tasks, entry.matrix.training)
+    for position in run.positions[:-1]:
+        for name in WEIGHTS:
+            if (run.folder(position) / name).exists():
+                yield from files_below(run.folder(position) / name)

@@ -1,0 +1,62 @@
+"""What a sweep has found so far: the table in the terminal, and its page."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from coin_lightning.cli.runs_table import short_keys, show
+from coin_lightning.cli.sweep_plan import SweepPlan
+from coin_lightning.reporting.sweep_page import Member, write_sweep
+from coin_lightning.results import describe
+
+SEED = "seed"
+LONGEST = 80
+"""Characters of the page's name."""
+
+
+def show_table(folders: Sequence[Path]) -> None:
+    """All members one below the other."""
+    entries = [describe(folder) for folder in folders if folder.is_dir()]
+    if entries:
+        show(entries, Console())
+
+
+def write_page(
+    place: Path, folders: Mapping[tuple[str, ...], Path], plan: SweepPlan, failed: Mapping[tuple[str, ...], str]
+) -> Path:
+    """Write the sweep's page beside its runs, named after what is swept.
+
+    Args:
+        place: folder of the sweep.
+        folders: of the members that have run, by their overrides.
+        plan: all members.
+        failed: why some failed, by their overrides.
+    """
+    swept = list(dict.fromkeys(_key(word) for words in plan.members for word in plan.own(words)))
+    names = dict(zip(swept, short_keys(swept), strict=True))
+    members = [
+        _member(words, folders.get(words), plan, names, place, plan.impossible.get(words) or failed.get(words, ""))
+        for words in plan.members
+        if words in folders or words in plan.impossible
+    ]
+    title = ", ".join(names.values())
+    file = place / f"sweep_{title.replace(', ', '_').replace('/', '-')[:LONGEST]}.html"
+    write_sweep(title, members, plan.count, file)
+    return file
+
+
+def _member(
+    words: tuple[str, ...], folder: Path | None, plan: SweepPlan, names: Mapping[str, str], place: Path, reason: str
+) -> Member:
+    values = {names[_key(word)]: word.partition("=")[2] for word in plan.own(words) if _key(word) != SEED}
+    if folder is None or not folder.is_dir():
+        return Member(values, "impossible" if words in plan.impossible else "failed", reason=reason)
+    entry, page = describe(folder), folder / "report.html"
+    href = Path(os.path.relpath(page, place)).as_posix() if page.is_file() else ""
+    return Member(values, "failed" if reason else entry.state, entry.matrix, href, reason or entry.reason)
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]

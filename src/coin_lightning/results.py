@@ -1,0 +1,244 @@
+"""The runs below some folders, as tables: for notebooks, for `python -m coin_lightning runs`, and for sweeps.
+
+Reads artefacts only: no model, no data set and no GPU is needed.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coin_lightning.continual.free_keys import is_free
+from coin_lightning.continual.giving_way import LAST
+from coin_lightning.continual.run_dir import FAILED, RunDir
+from coin_lightning.errors import RunError
+from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
+from coin_lightning.run_files import read_config, read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATES = ("finished", "working", "stopped", "failed", "foreign")
+"""`working`: a process holds the folder; `foreign`: it is no run, or one whose files cannot be read."""
+NOT_TOLD = ("seed", "experiment_name", "scenario.tasks.", "scenario.notes", "num_threads")
+"""Keys, or their beginnings, that do not tell runs apart: each seed has its column, tasks take over what groups say."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run folder.
+
+    Attributes:
+        path: the folder, or a `matrix.json` by itself.
+        state: one of `STATES`.
+        done: experiences that have scores, zero-shot among them; of: all.
+        where: the experience it stands at, `in` it where it was stopped in its middle; empty when it is finished.
+        matrix: what it has scored; None before the first scores.
+        reason: why it failed, or is foreign.
+    """
+
+    path: Path
+    state: str
+    done: int = 0
+    of: int = 0
+    where: str = ""
+    matrix: RunMatrix | None = None
+    reason: str = ""
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Values by dotted key, but for those that change no result; empty where there is no config."""
+        try:
+            return dict(_flat(read_config(self.path)))
+        except RunError:
+            return {}
+
+    @cached_property
+    def bytes(self) -> int:
+        """What it takes on the disk."""
+        return sum(file.stat().st_size for file in files_below(self.path))
+
+    @property
+    def seconds(self) -> float:
+        """Of training and evaluation."""
+        cost = {} if self.matrix is None else self.matrix.cost
+        return float(cost.get("train_seconds", 0.0) + cost.get("evaluation_seconds", 0.0))
+
+    def metric(self, key: str) -> float | None:
+        """A metric of `metrics.json`; None where the matrix does not define it yet."""
+        return None if self.matrix is None else self.matrix.metrics.get(key)
+
+
+def files_below(path: Path) -> Iterator[Path]:
+    """All files below a folder, or the file itself."""
+    return (file for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
+
+
+def find_runs(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Run folders among and below the given folders, each once, in order; a `matrix.json` stands for itself.
+
+    Raises:
+        RunError: a path does not exist.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if not path.exists():
+            raise RunError(f"{path}: no such folder; name run folders, or folders that hold some")
+        found |= dict.fromkeys([path] if path.is_file() else _below(path))
+    return list(found)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    if (folder / "config.yaml").is_file() or (folder / "matrix.json").is_file():
+        yield folder
+        return
+    for child in sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")):
+        yield from _below(child)
+
+
+def describe(path: Path) -> Entry:
+    """How far a run is and what it has found; a folder that cannot be read is told as `foreign`, with the reason."""
+    try:
+        if path.is_file():
+            matrix = load_matrix(path)
+            return Entry(path, "finished" if matrix.is_complete else "stopped", matrix=matrix)
+        return _described(path)
+    except RunError as error:
+        return Entry(path, "foreign", reason=str(error).splitlines()[0])
+
+
+def _described(path: Path) -> Entry:
+    matrix = load_matrix(path) if (path / "matrix.json").is_file() else None
+    tasks, training = (matrix.tasks, matrix.training) if matrix is not None else _planned(read_config(path))
+    run = RunDir(path, tasks, training)
+    scored = run.scores()
+    left = [position for position in run.positions if position not in scored]
+    numbers: dict[str, Any] = {"done": len(scored), "of": len(run.positions), "matrix": matrix}
+    if not left:
+        return Entry(path, "finished", **numbers)
+    folder = run.folder(left[0])
+    numbers["where"] = f"in {folder.name}" if (folder / LAST).exists() else folder.name
+    if run.is_held():
+        return Entry(path, "working", **numbers)
+    if (path / FAILED).is_file():
+        return Entry(path, "failed", **numbers, reason=str(read_json(path / FAILED).get("error", "")))
+    return Entry(path, "stopped", **numbers)
+
+
+def _planned(config: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Tasks in their order, and the kind of training, of a run that has no scores yet."""
+    scenario = config.get("scenario") or {}
+    nodes = scenario.get("tasks") or {}
+    order = scenario.get("order")
+    names = order if isinstance(order, list) else [node.get("name", key) for key, node in nodes.items()]
+    training = "joint" if scenario.get("joint") else "sequence" if scenario.get("train", True) else "nothing"
+    if not names:
+        raise RunError("config.yaml names no tasks: this is no run, or one of a version that nobody knows")
+    return list(map(str, names)), training
+
+
+def _flat(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping) and node:
+        for name, value in node.items():
+            yield from _flat(value, f"{key}.{name}" if key else str(name))
+    elif not is_free(key):
+        yield key, node
+
+
+def differing(entries: Sequence[Entry]) -> list[str]:
+    """Config keys by which the runs differ, seeds aside, in the order of the config."""
+    keys = dict.fromkeys(key for entry in entries for key in entry.config if not key.startswith(NOT_TOLD))
+    known = [entry.config for entry in entries if entry.config]
+    return [
+        key
+        for key in keys
+        if len({repr(config.get(key)) for config in known}) > 1
+        and not all(config.get(key) == config.get("seed") for config in known)
+    ]
+
+
+def load(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> "pd.DataFrame":
+    """Every score of the runs among and below `paths`: a record for each run, position and task.
+
+    Args:
+        paths: one or several folders, or files of `matrix.json`.
+
+    Returns:
+        a frame with the index `run`, `position` (0 is zero-shot, k is after the k-th experience) and `task`, so that
+        `.to_xarray()` is a cube. Columns, scores in percent and differences in points: `experiment`, `method`,
+        `backbone`, `seed`, `training`, the config keys by which the runs differ; `after` (what was learned last),
+        `score`, `count` (answers), `zero_shot`, `own` (right after the task's own training), `change` (below the
+        diagonal against `own`, else against `zero_shot`), `guess` (best answer without looking), and `judge/<name>`.
+
+    Raises:
+        RunError: a path does not exist, or there is no run with scores; or a file of one cannot be read.
+    """
+    import pandas as pd
+
+    entries = _scored(paths)
+    keys = differing(entries)
+    records = [record for entry in entries for record in _records(entry, keys)]
+    return pd.DataFrame(records).set_index(["run", "position", "task"])
+
+
+def load_metrics(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> "pd.DataFrame":
+    """A record for each run: its facts as in `load`, its metrics as in `metrics.json`, `seconds` and `bytes`.
+
+    Raises:
+        RunError: as `load`.
+    """
+    import pandas as pd
+
+    entries = _scored(paths)
+    keys = differing(entries)
+    records = []
+    for entry in entries:
+        assert entry.matrix is not None
+        cost = {"seconds": entry.seconds, "bytes": entry.bytes}
+        records.append({**_facts(entry, keys), "state": entry.state, **entry.matrix.metrics, **cost})
+    return pd.DataFrame(records).set_index("run")
+
+
+def _scored(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Entry]:
+    """Runs with scores; an unreadable one is an error here: a table without it would say nothing of it."""
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    entries = [describe(run) for run in find_runs(given)]
+    if foreign := [entry for entry in entries if entry.state == "foreign"]:
+        raise RunError("\n".join(entry.reason for entry in foreign))
+    scored = [entry for entry in entries if entry.matrix is not None]
+    if not scored:
+        raise RunError(f"{', '.join(map(str, given))}: no run that has been evaluated; name folders of runs")
+    return scored
+
+
+def _facts(entry: Entry, keys: Sequence[str]) -> dict[str, Any]:
+    matrix = entry.matrix
+    assert matrix is not None
+    names = {"experiment": matrix.experiment, "method": matrix.method, "backbone": matrix.backbone, "seed": matrix.seed}
+    values = {key: entry.config.get(key) for key in keys}
+    told = {key: str(value) if isinstance(value, list | dict) else value for key, value in values.items()}
+    return {"run": str(entry.path), **names, "training": matrix.training, **told}
+
+
+def _records(entry: Entry, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+    matrix = entry.matrix
+    assert matrix is not None
+    change, facts = matrix.change(), _facts(entry, keys)
+    for position in matrix.filled:
+        for column, task in enumerate(matrix.tasks):
+            if matrix.counts[position, column]:
+                yield {
+                    **facts,
+                    "position": position,
+                    "task": task,
+                    "after": matrix.rows[position],
+                    "score": matrix.scores[position, column],
+                    "count": int(matrix.counts[position, column]),
+                    "zero_shot": matrix.zero_shot[column],
+                    "own": matrix.immediate[column],
+                    "change": change[position, column],
+                    "guess": matrix.guess(task),
+                    **{f"judge/{name}": judge.scores[position, column] for name, judge in matrix.judges.items()},
+                }

@@ -1,0 +1,103 @@
+"""Runs below folders as tables, on run folders as the training command leaves them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from coin_lightning.errors import RunError
+from coin_lightning.results import describe, differing, find_runs, load, load_metrics
+from reporting.fake_run import build_run
+
+TASKS = ("imagenet", "gqa", "vizwiz")
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Path:
+    """Two ranks with two seeds each, the last one not finished."""
+    for rank in (8, 16):
+        for seed in (1, 2):
+            run = build_run(
+                tmp_path / "grid" / f"rank={rank}" / f"seed_{seed}", TASKS, seed=seed, answers=20,
+                finished=1 if (rank, seed) == (16, 2) else None, images=False,
+            )  # fmt: skip
+            tasks = {task: {"name": task, "batches": {"size": rank}} for task in TASKS}
+            scenario = {"tasks": tasks, "order": list(TASKS), "order_seed": seed}
+            config = {"adapter": {"rank": rank, "dropout": 0.0}, "seed": seed, "scenario": scenario}
+            (run / "config.yaml").write_text(yaml.safe_dump(config | {"paths": {"runs": f"/{rank}"}}))
+    return tmp_path / "grid"
+
+
+def test_runs_are_found_once_wherever_they_lie(grid: Path):
+    runs = find_runs([grid])
+    assert [str(run.relative_to(grid)) for run in runs] == [
+        "rank=16/seed_1", "rank=16/seed_2", "rank=8/seed_1", "rank=8/seed_2",
+    ]  # fmt: skip
+    assert find_runs([grid / "rank=8", grid, runs[2]]) == [runs[2], runs[3], runs[0], runs[1]]
+    assert find_runs([runs[0] / "matrix.json"]) == [runs[0] / "matrix.json"]
+    with pytest.raises(RunError, match="nowhere: no such folder; name run folders"):
+        find_runs([grid / "nowhere"])
+
+
+def test_what_differs_is_neither_the_seed_nor_what_follows_from_it_nor_a_place(grid: Path):
+    entries = [describe(run) for run in find_runs([grid])]
+    assert differing(entries) == ["adapter.rank"]
+    assert [entry.config["adapter.rank"] for entry in entries] == [16, 16, 8, 8]
+
+
+def test_states(grid: Path):
+    whole, half = describe(grid / "rank=8/seed_1"), describe(grid / "rank=16/seed_2")
+    assert (whole.state, whole.done, whole.of, whole.where) == ("finished", 4, 4, "")
+    assert (half.state, half.done, half.of, half.where) == ("stopped", 2, 4, "task_02_gqa")
+    folder = grid / "rank=16/seed_2" / "task_02_gqa"
+    folder.mkdir()
+    (folder / "last.ckpt").touch()
+    assert describe(half.path).where == "in task_02_gqa"
+    (half.path / "failed.json").write_text(json.dumps({"error": "the disk is full"}))
+    assert (describe(half.path).state, describe(half.path).reason) == ("failed", "the disk is full")
+    (half.path / "matrix.json").write_text("[]")
+    assert describe(half.path).state == "foreign"
+    assert "holds a list" in describe(half.path).reason
+
+
+def test_a_frame_holds_every_cell_with_what_it_is_compared_with(grid: Path):
+    frame = load(grid)
+    assert list(frame.index.names) == ["run", "position", "task"]
+    run = str(grid / "rank=8" / "seed_1")
+    matrix = json.loads((Path(run) / "matrix.json").read_text())
+    cells = [(k, t) for k, row in enumerate(matrix["scores"]) for t, score in enumerate(row) if score is not None]
+    assert len(frame.loc[run]) == len(cells) == 3 + 1 + 2 + 3
+    for k, t in cells:
+        record = frame.loc[(run, k, TASKS[t])]
+        assert record["score"] == matrix["scores"][k][t]
+        assert record["count"] == 20
+        assert record["zero_shot"] == matrix["scores"][0][t]
+        assert record["own"] == matrix["scores"][t + 1][t]
+        expected = np.nan if k == 0 else record["score"] - (record["own"] if k > t + 1 else record["zero_shot"])
+        np.testing.assert_equal(record["change"], expected)
+    assert set(frame["adapter.rank"]) == {8, 16}
+    assert frame.loc[(run, 2, "gqa"), "after"] == "gqa"
+    assert frame.loc[(run, 0, "gqa"), "after"] == "zero_shot"
+
+
+def test_metrics_are_those_of_the_files(grid: Path):
+    frame = load_metrics([grid / "rank=8", grid / "rank=16" / "seed_1" / "matrix.json"])
+    assert len(frame) == 3
+    run = grid / "rank=8" / "seed_2"
+    matrix = json.loads((run / "matrix.json").read_text())
+    assert frame.loc[str(run), "acc"] == matrix["metrics"]["acc"]
+    assert frame.loc[str(run), "seconds"] == matrix["cost"]["train_seconds"] + matrix["cost"]["evaluation_seconds"]
+    assert frame.loc[str(run), "bytes"] == sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
+
+
+def test_a_run_that_cannot_be_read_is_an_error_and_not_left_out(grid: Path):
+    (grid / "rank=8" / "seed_1" / "matrix.json").write_text("{")
+    with pytest.raises(RunError, match=r"seed_1/matrix.json: cannot be read as JSON"):
+        load(grid)
+
+
+def test_folders_without_scores_are_an_error(tmp_path: Path):
+    with pytest.raises(RunError, match="no run that has been evaluated"):
+        load(tmp_path)
