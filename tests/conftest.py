@@ -7,6 +7,8 @@ import sys
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: threads of two would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.setdefault("COIN_LIGHTNING_TRUST", "probes")  # the helper of that name, which configs of test runs name
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Align the projector of `llava_smol`: `python experiments/stage1/align.py [--limit N]`.
 
-First it learns to name what each cell of an image shows (`cells.py`), then, through the frozen language model, captions.
-Writes the weights that the package ships, with the recipe's hash in their metadata and beside them as JSON.
+First it learns to name what each cell of an image shows (`cells.py`), then, through the frozen language model,
+captions. Writes the weights that the package ships, with the recipe's hash in their metadata and beside them as JSON.
 """
 
 import argparse

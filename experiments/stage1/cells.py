@@ -119,7 +119,7 @@ class Words:
 
 
 def collect(backbone: Backbone, recipe: dict[str, Any], words: Words) -> tuple[Tensor, Tensor]:
-    """Features `[n, width]` and target rows `[n]` of all labelled cells and as many empty ones as an image has things."""
+    """Features `[n, width]` and target rows `[n]` of all labelled cells, and of some that show nothing."""
     materials, features, targets = Materials(), list[Tensor](), list[Tensor]()
     empty = words.place("background")
     for part in chunks(range(recipe["scenes"]), 32):
@@ -139,7 +139,7 @@ def collect(backbone: Backbone, recipe: dict[str, Any], words: Words) -> tuple[T
 
 
 def fit(projector: nn.Module, features: Tensor, targets: Tensor, table: Tensor, recipe: dict[str, Any]) -> None:
-    """Squared distance to the target in units of the table's variance, and telling it from the batch's other targets."""
+    """Squared distance to the target, in units of the table's variance, and telling it from the batch's others."""
     generator = torch.Generator().manual_seed(recipe["seed"])
     optimizer = torch.optim.AdamW(
         projector.parameters(), lr=recipe["learning_rate"], weight_decay=recipe["weight_decay"]

@@ -1,6 +1,7 @@
 """Reading the JSON files of a run; of a damaged one the message has the remedy that works for just this file."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import yaml
 from coin_lightning.config_folder import load_yaml
 from coin_lightning.errors import RunError
 from coin_lightning.manifest import check, check_mark
+from coin_lightning.trust import sign
+from coin_lightning.whole_files import write_text
 
 AGAIN = "give the command of the run again"
 REMEDIES = {
@@ -50,6 +53,13 @@ def read_json(file: Path) -> dict[str, Any]:
     check(file, raw, remedy(file))
     check_mark(file, content)
     return content
+
+
+def write_config(run: Path, config: Mapping[str, Any]) -> None:
+    """Write `config.yaml`, signed: it is of this user's making."""
+    file = run / "config.yaml"
+    write_text(file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    sign(file)
 
 
 def read_config(run: Path) -> dict[str, Any]:

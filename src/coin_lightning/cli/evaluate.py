@@ -33,13 +33,13 @@ from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.evaluation.judges.base import Judge
 from coin_lightning.evaluation.judges.judging import check_judge
+from coin_lightning.evaluation.run_scoring import config_of
 from coin_lightning.evaluation.suite import Suite
 from coin_lightning.metrics.score_matrix import CELLS, ScoreMatrix, row_names
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.reporting.html import write_report
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import matrix_table
-from coin_lightning.run_files import read_config
 
 NO_JUDGE = {"_target_": "coin_lightning.evaluation.judges.base.no_judge"}
 OLDER = {"published": None, "judge": NO_JUDGE, "bounds": {"individual": None, "joint": None}}
@@ -104,7 +104,7 @@ def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[i
 
 
 def _stored(run: Path) -> DictConfig:
-    config = read_config(run)
+    config = config_of(run)
     if "evaluation" not in config:
         raise RunError(f"{run / 'config.yaml'}: says nothing of evaluation, so it is no config of a run; restore it")
     stored = OmegaConf.create({**OLDER, **config})

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import yaml
-
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.variant_grids import guesses_of, variant_matrix
 from coin_lightning.errors import DataError, RunError
@@ -17,8 +15,8 @@ from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.evaluation.side_by_side import CellScores, score_all, score_fields, variants_of, versions_of
 from coin_lightning.manifest import write_known_json
 from coin_lightning.metrics.score_matrix import metrics_to_json
-from coin_lightning.run_files import RECORDS
-from coin_lightning.whole_files import replacing, write_json, write_text
+from coin_lightning.run_files import RECORDS, write_config
+from coin_lightning.whole_files import replacing, write_json
 
 FOLDER = "rescored"
 CHANGES = "changes.jsonl"
@@ -100,7 +98,7 @@ def rescore(
     if config := config_of(run.path):
         renewed = with_scoring(config, nodes)
         if renewed != config:
-            write_text(run.path / "config.yaml", yaml.safe_dump(renewed, sort_keys=False, allow_unicode=True))
+            write_config(run.path, renewed)
     for position in found:
         if fresh[position] != found[position]:
             write_known_json(run.folder(position) / "scores.json", fresh[position])

@@ -10,7 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from coin_lightning import processes
@@ -23,8 +22,8 @@ from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.side_by_side import versions_of
 from coin_lightning.manifest import check, write_known_json, write_known_text
 from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json, positions, row_names
-from coin_lightning.run_files import AGAIN, read_config, read_json, remedy
-from coin_lightning.whole_files import write_json, write_text
+from coin_lightning.run_files import AGAIN, read_config, read_json, remedy, write_config
+from coin_lightning.whole_files import write_json
 
 PACKAGES = (
     "coin-lightning", "torch", "lightning", "transformers", "peft", "hydra-core", "omegaconf", "datasets", "wandb",
@@ -162,14 +161,11 @@ class RunDir:
         """
         if not self.started():
             self._refuse_foreign()
-            self._write_config(config)
+            write_config(self.path, config)
         elif (found := self.compare(config)) and not self.finished():
             done = self.scores()
             self.note(found, self.folder(next(each for each in self.positions if each not in done)).name)
-            self._write_config(config)
-
-    def _write_config(self, config: Mapping[str, Any]) -> None:
-        write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+            write_config(self.path, config)
 
     def compare(self, config: Mapping[str, Any]) -> list[Change]:
         """What has changed since the run was started, and may; writes nothing.

@@ -7,6 +7,7 @@ from typing import Any
 from coin_lightning.config_folder import conf_dir, task_nodes
 from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.run_files import read_config
+from coin_lightning.trust import check_targets
 
 FIELDS = ("title", "short", "version", "scorers", "parts")
 """What a task's yaml says beside the data: nothing that is learned or answered depends on it."""
@@ -55,9 +56,12 @@ def config_of(run: Path) -> dict[str, Any]:
     """Content of `config.yaml`; empty when there is none, as in folders from before it was kept.
 
     Raises:
-        RunError: it cannot be read.
+        RunError: it cannot be read, or names code that it may not (`trust`).
     """
-    return read_config(run) if (run / "config.yaml").is_file() else {}
+    file = run / "config.yaml"
+    config = read_config(run) if file.is_file() else {}
+    check_targets(config, file)
+    return config
 
 
 def _task_in(config: Mapping[str, Any], task: str) -> Mapping[str, Any]:

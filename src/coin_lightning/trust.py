@@ -1,0 +1,105 @@
+"""What the config of a run folder may name to be called: a folder from a stranger must not run code of its choice.
+
+A config that was written here is signed with a key of the user's own (`trust.key` in the cache) and may name anything.
+Of others, allowed is what the package's own yaml files name, its methods, scorers and the like, optimizers of torch,
+callbacks and loggers of Lightning, and modules that the user names in `COIN_LIGHTNING_TRUST`.
+"""
+
+import hmac
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from coin_lightning.assets import cache_root
+from coin_lightning.config_folder import conf_dir
+from coin_lightning.errors import RunError
+from coin_lightning.whole_files import taking_place_of, write_text
+
+TARGET = "_target_"
+VARIABLE = "COIN_LIGHTNING_TRUST"
+"""Modules, separated by commas: what is in them may be called."""
+IN_YAML = re.compile(rf"{TARGET}:\s*([\w.]+)")
+CLASSES = re.compile(
+    r"(torch\.optim|lightning\.pytorch\.(callbacks|loggers|strategies)"
+    r"|coin_lightning\.(evaluation|methods|plugins|objectives)\.[\w.]+)\.[A-Z]\w*"
+)
+KEY = "trust.key"
+SIGNATURE = ".config.sha256"
+"""Beside `config.yaml`: its HMAC."""
+
+
+def sign(file: Path) -> None:
+    """Say that a config was composed by this user on this machine. Where the cache has no room for a key, it is not."""
+    with suppress(OSError, RuntimeError):
+        if (key := _key(make=True)) is not None:
+            write_text(file.with_name(SIGNATURE), _signature(key, file))
+
+
+def is_signed(file: Path) -> bool:
+    """Whether the config is one that was signed here, to the byte."""
+    try:
+        key, told = _key(), file.with_name(SIGNATURE).read_text(encoding="utf-8")
+        return key is not None and hmac.compare_digest(told, _signature(key, file))
+    except (OSError, ValueError, RuntimeError, TypeError):
+        return False
+
+
+def _signature(key: bytes, file: Path) -> str:
+    return hmac.new(key, file.read_bytes(), "sha256").hexdigest()
+
+
+def _key(make: bool = False) -> bytes | None:
+    file = cache_root() / KEY
+    if make and not file.exists():
+        with taking_place_of(file) as scratch:
+            scratch.touch(0o600)
+            scratch.write_bytes(secrets.token_bytes(32))
+    return file.read_bytes() if file.exists() else None
+
+
+def check_targets(config: Mapping[str, Any], file: Path) -> None:
+    """See that a config that was read from a run folder names nothing that it may not.
+
+    Raises:
+        RunError: it does; nothing of it has been imported.
+    """
+    if is_signed(file):
+        return
+    trusted = tuple(name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip())
+    known = _in_package()
+    foreign = sorted(
+        name
+        for name in set(targets(config))
+        if name not in known
+        and not CLASSES.fullmatch(name)
+        and not any(name == module or name.startswith(f"{module}.") for module in trusted)
+    )
+    if foreign:
+        modules = ",".join(sorted({name.rpartition(".")[0] or name for name in foreign}))
+        raise RunError(
+            f"{file}: asks for code that is not of this package: {', '.join(foreign)}. If you know where this run "
+            f"comes from and want that code to run, set {VARIABLE}={modules}"
+        )
+
+
+def targets(node: Any) -> Iterator[str]:
+    """Every `_target_` in a nested config."""
+    if isinstance(node, Mapping):
+        if node.get(TARGET) is not None:
+            yield str(node[TARGET])
+        for value in node.values():
+            yield from targets(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from targets(value)
+
+
+@cache
+def _in_package() -> frozenset[str]:
+    files = sorted(conf_dir().rglob("*.yaml"))
+    return frozenset(name for file in files for name in IN_YAML.findall(file.read_text(encoding="utf-8")))
