@@ -19,7 +19,10 @@ def test_page_and_one_figure_per_task_order(tmp_path: Path) -> None:
     ]
     assert [len(members) for members in split_by_tasks(runs)] == [2, 1]
     files = write_comparison(runs, tmp_path / "out")
-    assert [file.name for file in files] == ["comparison.html", "comparison.png", "comparison_2.png"]
+    stems = ("comparison", "comparison_2")
+    made = [f"{stem}.{kind}" for stem in stems for kind in ("png", "md", "tex", "csv")]
+    assert [file.name for file in files] == ["comparison.html", *made]
+    assert "LoRA (2 seeds)" in (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
     text = files[0].read_text(encoding="utf-8")
     assert "53.3 ±0.0" in text
     assert "LoRA (2 seeds)" in text

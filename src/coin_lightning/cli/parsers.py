@@ -51,9 +51,8 @@ def report_parser() -> argparse.ArgumentParser:
     runs = """run folder (or its matrix.json); of one also bounds.individual=RUNS, single-task runs or a pattern of
         their folders, for intransigence, and bounds.joint=RUN, a joint run, for retention"""
     parser.add_argument("runs", nargs="+", metavar="RUN", help=runs)
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("comparison"), help="folder for comparison.html and its figures"
-    )
+    output = "folder for comparison.html, its figures and its tables"
+    parser.add_argument("-o", "--output", type=Path, default=Path("comparison"), help=output)
     return parser
 
 

@@ -8,13 +8,15 @@ from coin_lightning.errors import RunError
 from coin_lightning.reporting.glossary import explain
 from coin_lightning.reporting.html import template
 from coin_lightning.reporting.overview import forgetting_overview, group_by_method, metric_keys, metric_text
+from coin_lightning.reporting.paper_tables import write_tables
 from coin_lightning.reporting.rendering import save_png, svg
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.whole_files import write_text
 
 
 def write_comparison(runs: Sequence[RunMatrix], folder: Path | str) -> list[Path]:
-    """Write the page and one ``comparison.png`` per task order (``comparison_2.png`` ...) into ``folder``.
+    """Write the page, and per task order a figure and tables, ``comparison.png``, ``.md``, ``.tex`` and ``.csv``
+    (``comparison_2.png`` ...), into ``folder``.
 
     Returns:
         The files, the page first.
@@ -30,8 +32,8 @@ def write_comparison(runs: Sequence[RunMatrix], folder: Path | str) -> list[Path
     files = [folder / "comparison.html"]
     shown = []
     for number, members in enumerate(scenarios, start=1):
-        figure = forgetting_overview(members)
-        files.append(save_png(figure, folder / f"comparison{'' if number == 1 else f'_{number}'}.png"))
+        figure, stem = forgetting_overview(members), folder / f"comparison{'' if number == 1 else f'_{number}'}"
+        files += [save_png(figure, stem.with_name(f"{stem.name}.png")), *write_tables(members, stem)]
         shown.append(_scenario(members, svg(figure)))
     page = template("comparison.html.j2").render(
         count=len(runs),
