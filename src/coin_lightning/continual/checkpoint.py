@@ -85,8 +85,9 @@ class TaskCheckpoint(L.Callback):
         scratch = folder / f".{LAST}.tmp"
         trainer.save_checkpoint(scratch, weights_only=False)  # on all ranks
         if trainer.is_global_zero:
-            announce(folder, LAST, digest(scratch))
-            flush(scratch)
+            if scratch.is_file():  # DeepSpeed's is a folder
+                announce(folder, LAST, digest(scratch))
+                flush(scratch)
             os.replace(scratch, folder / LAST)
 
 

@@ -32,7 +32,7 @@ def _outlived(run: RunDir) -> Iterator[Path]:
     scores = run.scores()
     for position in run.positions:
         folder = run.folder(position)
-        if (folder / "train.json").exists() and (folder / LAST).exists():
+        if (folder / "train.json").exists() and (folder / LAST).is_file():
             yield folder / LAST
         for task in scores.get(position, {}).get("scores", ()):
             yield from (folder / "records" / ".partial").glob(f"{task}.*.jsonl")
