@@ -1,7 +1,7 @@
-"""Align the projector of `llava_smol`: `python experiments/stage1/align.py [--limit N]`.
+"""Align the projector of `llava_smol`: `python experiments/stage1/align.py [--recipe FILE] [--limit N]`.
 
-First it learns to name what each cell of an image shows (`cells.py`), then, through the frozen language model,
-captions. Writes the weights that the package ships, with the recipe's hash in their metadata and beside them as JSON.
+Where the recipe has `cells`, it first learns to name what each cell of an image shows (`cells.py`); then, through the
+frozen language model, captions. Writes weights with the recipe's hash in their metadata and beside them as JSON.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def align(recipe: dict[str, Any], limit: int | None) -> tuple[dict[str, Tensor],
     projector = backbone.core.multi_modal_projector.float().requires_grad_(True)
     seed_everything(recipe["seed"])
     before = evaluate(backbone, encoder, held_out)
-    named = cells.learn(backbone, projector, recipe["cells"])
+    named = cells.learn(backbone, projector, recipe["cells"]) if "cells" in recipe else None
     rates = {"lr": recipe["learning_rate"], "weight_decay": recipe["weight_decay"]}
     optimizer = torch.optim.AdamW(projector.parameters(), **rates)
     lengths = [len(encoder.prompt(row)) for row in rows]
@@ -115,16 +115,17 @@ def evaluate(backbone: Backbone, encoder: Encoder, rows: list[TrainSample]) -> f
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="default: that of the shipped weights")
     parser.add_argument("--limit", type=int, help="use only the first N captions (a trial, not the shipped recipe)")
     parser.add_argument("--out", type=Path, default=llava_smol.shipped_projector())
     options = parser.parse_args()
-    recipe = yaml.safe_load(RECIPE.read_text())
+    recipe = yaml.safe_load(options.recipe.read_text())
     weights, measured = align(recipe, options.limit)
     digest = recipe_hash(recipe, coin_mini.ensure() / recipe["data"])
     save_file(weights, options.out, metadata={"recipe": digest, "format": "pt"})
-    scenes = cells.first_scenes_sha256(recipe["cells"])
-    note = {"recipe_sha256": digest, "recipe": recipe, "first_scenes_sha256": scenes, "limit": options.limit}
-    note |= {"machine": machine(), **measured}
+    note = {"recipe_sha256": digest, "recipe": recipe, "limit": options.limit, "machine": machine(), **measured}
+    if "cells" in recipe:
+        note["first_scenes_sha256"] = cells.first_scenes_sha256(recipe["cells"])
     options.out.with_suffix(".json").write_text(json.dumps(note, indent=1) + "\n")
     print(json.dumps(measured))
 

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from coin_lightning.errors import RunError
+from results import without_manifests
 
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
 
@@ -92,6 +93,7 @@ def test_differences_are_those_of_the_matrices(collected, runs):
 
 def test_runs_with_other_test_samples_are_not_paired(collecting, runs, tmp_path):
     shutil.copytree(runs, tmp_path / "runs")
+    without_manifests(tmp_path / "runs/lora_coin")
     file = tmp_path / "runs/lora_coin/task_02_textvqa/records/textvqa.jsonl"
     first, *others = file.read_text().splitlines(keepends=True)
     file.write_text("".join([*others, first]))
@@ -105,6 +107,7 @@ def test_two_runs_of_one_name_and_unfinished_ones_are_refused(collecting, runs, 
         shutil.copytree(runs / "lora_coin", tmp_path / "twice" / name)
     with pytest.raises(RunError, match=r"b and .*a are both lora_seed_0; remove one"):
         collecting.collect(tmp_path / "twice", tmp_path / "out")
+    without_manifests(tmp_path / "twice" / "b")
     file = tmp_path / "twice" / "b" / "matrix.json"
     content = json.loads(file.read_text())
     content["scores"][-1] = [None, None]

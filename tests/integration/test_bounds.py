@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from results import without_manifests
+
 TASKS = ("scienceqa", "textvqa")
 
 
@@ -128,9 +130,11 @@ def test_other_samples_data_or_scorers_are_no_bound(runs, report, tmp_path, file
         (copy / name).write_bytes((runs["jointly"] / name).read_bytes())
     (copy / "task_00_zero_shot").mkdir()
     zero = json.loads((runs["jointly"] / "task_00_zero_shot/scores.json").read_text())
+    del zero["manifest"]
     if file.endswith("scores.json"):
         zero["versions"]["textvqa"] = 2
     (copy / "task_00_zero_shot/scores.json").write_text(json.dumps(zero))
+    without_manifests(copy)
     content = read(copy / file)
     change(content)
     (copy / file).write_text(json.dumps(content))

@@ -6,6 +6,8 @@ import pytest
 
 from small_coin import overrides
 
+LEFT = {"last.ckpt", "manifest.json"}
+
 
 @pytest.mark.parametrize("every", [1, 100])
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_samples(place, tmp_path: Path, every: int):
@@ -19,7 +21,10 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_samples(place, tmp
         assert "error: training diverged" in text
         assert "Lower optimizer.lr" in text
         assert "Traceback" not in text
-        assert {file.name for file in (run / "task_01_imagenet").rglob("*") if file.is_file()} <= {"last.ckpt"}
+        assert {file.name for file in (run / "task_01_imagenet").rglob("*") if file.is_file()} <= {
+            "last.ckpt",
+            "manifest.json",
+        }
     status, text = place.runs.run(
         [*overrides(place.suite, place.cache, run, *few, tasks="imagenet"), "optimizer.lr=1e-3"]
     )

@@ -112,4 +112,6 @@ def test_changed_data_are_refused_in_the_middle_of_a_run(place, tmp_path: Path):
     status, text = place.runs.run(command)
     assert status == 1
     assert "the data of gqa changed since this run was started" in text
+    assert "the data of gqa changed" in (run / "failed.json").read_text()  # for `runs`; all else is as it was
+    (run / "failed.json").unlink()
     assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before

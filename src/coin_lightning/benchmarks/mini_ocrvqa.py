@@ -90,9 +90,9 @@ def _plain(title: str, director: str | None) -> bool:
 
 
 def film_of(materials: Materials, split: str, index: int) -> Film:
-    """Genres take turns; of each genre a fifth of the films is the test's, a tenth each stage 1's and validation's."""
+    """Genres take turns; of each genre a fifth of the films each is the test's and stage 1's, a tenth validation's."""
     listed = films(materials.films_database)[GENRES[index % len(GENRES)]]
-    turns = {"test": (0, 5), "caption": (1,), "validation": (6,)}.get(split, (2, 3, 4, 7, 8, 9))
+    turns = {"test": (0, 5), "caption": (1, 6), "validation": (9,)}.get(split, (2, 3, 4, 7, 8))
     mine = tuple(film for place, film in enumerate(listed) if place % 10 in turns)
     # A stride coprime with the length visits all before any comes again.
     return mine[(index // len(GENRES)) * 7 % len(mine) if len(mine) % 7 else index // len(GENRES) % len(mine)]

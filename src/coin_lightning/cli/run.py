@@ -42,6 +42,7 @@ from coin_lightning.reporting.html import write_report
 from coin_lightning.reporting.plan_table import run_plan
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import final_summary, matrix_table, run_header
+from coin_lightning.run_files import read_json
 from coin_lightning.whole_files import write_json
 
 
@@ -70,7 +71,7 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
         with run.working():
             processes.decide(partial(run.claim, resolved))
             processes.decide(partial(remove_leftovers, run))
-            processes.decide(partial(_keep_command, run))
+            processes.decide(partial(_keep_command, run, False))
             with run.noting_failure():
                 processes.decide(partial(_check_devices, config, scenario, run))
                 _continue(config, resolved, scenario, run, console, judge, interruption)
@@ -87,11 +88,15 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
     return report
 
 
-def _keep_command(run: RunDir) -> None:
-    """Note what was typed, so that `runs --rerun-failed` can give it again."""
-    if HydraConfig.initialized():
-        given = HydraConfig.get().overrides
-        write_json(run.path / COMMAND, {"arguments": list(given.task), "folder": str(Path.cwd())})
+def _keep_command(run: RunDir, works: bool) -> None:
+    """Note what was typed, so that `runs --rerun-failed` can give it again: the first command, and then every one that
+    got as far as to work.
+    """
+    file = run.path / COMMAND
+    if HydraConfig.initialized() and (works or not file.is_file()):
+        typed = {"arguments": list(HydraConfig.get().overrides.task), "folder": str(Path.cwd())}
+        if not file.is_file() or read_json(file) != typed:
+            write_json(file, typed)
 
 
 def _check_devices(config: DictConfig, scenario: Scenario, run: RunDir) -> None:
@@ -166,6 +171,7 @@ def _continue(
         write_report(run.path, figures=run.finished())
 
     parts.loop.on_row = on_row
+    processes.decide(partial(_keep_command, run, True))
     try:
         run_sequence(parts.loop, parts.module, parts.make)
     finally:
