@@ -56,6 +56,35 @@ def test_a_kill_between_the_announcement_and_the_writing_leaves_a_sound_file(tmp
         check(file, None, "")
 
 
+def test_two_kills_in_a_row_leave_a_sound_file_too(tmp_path: Path):
+    file = tmp_path / "scores.json"
+    write_known_json(file, {"a": 1})
+    for other in ("second", "third", "fourth"):
+        announce(tmp_path, "scores.json", hashlib.sha256(other.encode()).hexdigest())
+        check(file, None, "")
+
+
+def test_an_altered_file_does_not_become_right_by_the_next_announcement(tmp_path: Path):
+    file = tmp_path / "scores.json"
+    write_known_json(file, {"a": 1})
+    file.write_text("altered")
+    announce(tmp_path, "scores.json", hashlib.sha256(b"second").hexdigest())
+    with pytest.raises(RunError):
+        check(file, None, "")
+
+
+def test_files_in_folders_below_and_manifests_of_others(tmp_path: Path):
+    deep = tmp_path / "adapter" / "second" / "w"
+    deep.parent.mkdir(parents=True)
+    deep.write_bytes(b"weights")
+    record(tmp_path, [deep])
+    (tmp_path / "adapter" / "manifest.json").write_text('{"name": "of a web page"}')
+    check(deep, None, "")
+    deep.write_bytes(b"weighus")
+    with pytest.raises(RunError, match="adapter/second/w: is not what was written"):
+        check(deep, None, "")
+
+
 def test_what_is_gone_is_known(folder: Path):
     assert missing(folder, ["adapter"]) == []
     (folder / "adapter" / "w").unlink()
@@ -71,7 +100,7 @@ def test_a_lost_manifest_is_missed(folder: Path):
         check_mark(folder / "train.json", {**MARK, "steps": 3})
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"sha256": {"adapter/w": "abc"}}', "\xff"])
+@pytest.mark.parametrize("content", ["", "[]", '{"sha256": {"adapter/w": "abc"}}', "\xff"])
 def test_a_broken_manifest_is_told(folder: Path, content: str):
     (folder / "manifest.json").write_text(content, encoding="latin-1")
     with pytest.raises(RunError, match=r"manifest.json: cannot be read .* restore it, or remove the folder"):

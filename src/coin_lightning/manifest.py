@@ -14,6 +14,8 @@ from coin_lightning.errors import CoinLightningError, RunError
 from coin_lightning.whole_files import flush, json_text, write_json, write_text
 
 NAME = "manifest.json"
+ABOVE = 3
+"""Folders in which the manifest of a file is looked for: `adapter/<name>/...` is the deepest."""
 MARK = {"manifest": True}
 """What a JSON file says that counts on a manifest beside it: one that was lost is missed."""
 
@@ -25,10 +27,11 @@ def digest(file: Path) -> str:
 
 
 def announce(folder: Path, name: str, sha256: str) -> None:
-    """Say what a file is going to hold, before it is written. What it holds now stays right until the next time."""
-    files = _read(folder)
-    before = [known for known in files.get(name, ()) if known != sha256]
-    _write(folder, {**files, name: [*before[-1:], sha256]})
+    """Say what a file is going to hold, before it is written. What it holds now, if that is right, stays so."""
+    files, file = _read(folder), folder / name
+    now = digest(file) if name in files and file.is_file() else None
+    before = [now] if now is not None and now in files[name] and now != sha256 else []
+    _write(folder, {**files, name: [*before, sha256]})
 
 
 def record(folder: Path, files: Iterable[Path]) -> None:
@@ -57,7 +60,7 @@ def write_known_json(file: Path, data: Any, folder: Path | None = None) -> None:
 
 
 def check(file: Path, content: bytes | None, remedy: str, kind: type[CoinLightningError] = RunError) -> None:
-    """Compare a file with the manifest of its folder, or of a folder above; where none names it, all is well.
+    """Compare a file with the manifest of its folder, or of one of the two above; where none names it, all is well.
 
     Args:
         file: that is going to be used.
@@ -69,8 +72,8 @@ def check(file: Path, content: bytes | None, remedy: str, kind: type[CoinLightni
         CoinLightningError: of class `kind`; the file holds something else than was written.
         FileNotFoundError: there is no such file although a manifest names it.
     """
-    for folder in (file.parent, file.parent.parent):
-        known = _read(folder).get(file.relative_to(folder).as_posix())
+    for folder in file.absolute().parents[:ABOVE]:
+        known = _read(folder).get(file.absolute().relative_to(folder).as_posix())
         if known is not None:
             found = digest(file) if content is None else hashlib.sha256(content).hexdigest()
             if found not in known:
@@ -102,7 +105,8 @@ def check_mark(file: Path, content: Mapping[str, Any]) -> None:
 def _read(folder: Path) -> dict[str, list[str]]:
     file = folder / NAME
     try:
-        files = json.loads(file.read_text(encoding="utf-8"))["sha256"]
+        content = json.loads(file.read_text(encoding="utf-8"))
+        files = content.get("sha256", {})  # another program's manifest says nothing of ours
         if not all(isinstance(known, list) for known in files.values()):
             raise TypeError("a file has no list of sha256")
         return dict(files)
