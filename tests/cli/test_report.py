@@ -31,7 +31,8 @@ def test_several_runs_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "2 seeds" in printed
     assert "MoELoRA" in printed
     assert "±" in printed
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"comparison.html", "comparison.png"}
+    made = {f"comparison.{kind}" for kind in ("html", "png", "md", "tex", "csv")}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == made
 
 
 def test_damage_is_one_line_and_status_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,16 +23,16 @@ def chaos():
 
 
 @pytest.mark.assets
-def test_killed_runs_end_with_the_same_bits(tmp_path: Path):
+def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path):
     out = tmp_path / "chaos.json"
-    words = [sys.executable, str(SCRIPT), "--kills", "2", "--seed", "3", "--out", str(out)]
+    words = [sys.executable, str(SCRIPT), "--kills", "1", "--seed", "3", "--out", str(out)]
     done = subprocess.run(
         words, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "bit-equal: random 2 of 2" in done.stdout
+    assert "bit-equal: random 1 of 1" in done.stdout
     found = json.loads(out.read_text())
-    assert [each["equal"] for each in found["random"]] == [True, True]
+    assert [each["equal"] for each in found["random"]] == [True]
     assert found["seed"] == 3
 
 

@@ -14,7 +14,7 @@ from coin_lightning.cli.config_errors import hint, missing_groups, unread_keys
 from coin_lightning.cli.own_keys import environment_problems, ranges_of, set_by_the_run
 from coin_lightning.cli.signatures import Signature, imported_signature
 from coin_lightning.cli.source_signatures import source_signature
-from coin_lightning.cli.value_types import BoundKeys, RunKeys, Text, checked
+from coin_lightning.cli.value_types import BoundKeys, RunKeys, SweepKeys, Text, checked
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.protocol import Protocol
 from coin_lightning.errors import CoinLightningError, ConfigError
@@ -140,7 +140,7 @@ def _protocol(config: DictConfig) -> None:
 def _group_problems(config: DictConfig) -> list[str]:
     """Of the groups that are no call, and of the keys beside the groups."""
     hints = {"": get_type_hints(RunKeys, include_extras=True), "protocol": get_type_hints(Protocol)}
-    hints["bounds"] = get_type_hints(BoundKeys, include_extras=True)
+    hints |= {"bounds": get_type_hints(BoundKeys, include_extras=True), "sweep": get_type_hints(SweepKeys)}
     hints["paths"] = {str(key): Text for key in config.paths}
     nodes = {path: config[path] if path else config for path in hints}
     lines = [line for path, node in nodes.items() for line in checked(node, path, hints[path])]

@@ -42,7 +42,12 @@ from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import matrix_table
 
 NO_JUDGE = {"_target_": "coin_lightning.evaluation.judges.base.no_judge"}
-OLDER = {"published": None, "judge": NO_JUDGE, "bounds": {"individual": None, "joint": None}}
+OLDER = {
+    "published": None,
+    "judge": NO_JUDGE,
+    "bounds": {"individual": None, "joint": None},
+    "sweep": {"impossible": "skip"},
+}
 """What configs of older runs say nothing of."""
 ANSWERS = "answers.batch_size"
 OWN = ("evaluation", "experience", ANSWERS)

@@ -53,7 +53,9 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
 
 
 def _number(error: BaseException) -> int | None:
-    found = RUST.search(str(error)) if type(error).__name__ == "SafetensorError" else None
+    from safetensors import SafetensorError  # only where something went wrong
+
+    found = RUST.search(str(error)) if isinstance(error, SafetensorError) else None
     number = int(found.group(1)) if found else getattr(error, "errno", None)
     return number if number in FULL else None
 

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
@@ -31,6 +31,12 @@ class BoundKeys:
 
     individual: Text | list[Text] | None
     joint: Text | None
+
+
+class SweepKeys:
+    """The `sweep` of `train.yaml`."""
+
+    impossible: Literal["skip", "refuse"]
 
 
 def checked(node: DictConfig, path: str, hints: Mapping[str, Any]) -> Iterator[str]:
