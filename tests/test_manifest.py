@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from coin_lightning.assets import file_sha256
 from coin_lightning.errors import DataError, RunError
-from coin_lightning.manifest import MARK, announce, check, check_mark, digest, missing, record, write_known_json
+from coin_lightning.manifest import MARK, announce, check, check_mark, missing, record, write_known_json
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 def test_it_holds_the_sha256_of_the_bytes(folder: Path):
     known = json.loads((folder / "manifest.json").read_text())["sha256"]
     assert known == {"adapter/w": [hashlib.sha256(b"weights").hexdigest()]}
-    assert digest(folder / "adapter" / "w") == known["adapter/w"][0]
+    assert file_sha256(folder / "adapter" / "w") == known["adapter/w"][0]
 
 
 def test_a_changed_file_is_told_with_the_remedy_and_in_the_class_that_is_asked_for(folder: Path):

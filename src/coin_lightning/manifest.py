@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from coin_lightning.assets import file_sha256
 from coin_lightning.errors import CoinLightningError, RunError
 from coin_lightning.whole_files import flush, json_text, write_json, write_text
 
@@ -20,16 +21,10 @@ MARK = {"manifest": True}
 """What a JSON file says that counts on a manifest beside it: one that was lost is missed."""
 
 
-def digest(file: Path) -> str:
-    """sha256 of a file's bytes."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def announce(folder: Path, name: str, sha256: str) -> None:
     """Say what a file is going to hold, before it is written. What it holds now, if that is right, stays so."""
     files, file = _read(folder), folder / name
-    now = digest(file) if name in files and file.is_file() else None
+    now = file_sha256(file) if name in files and file.is_file() else None
     before = [now] if now is not None and now in files[name] and now != sha256 else []
     _write(folder, {**files, name: [*before, sha256]})
 
@@ -39,7 +34,7 @@ def record(folder: Path, files: Iterable[Path]) -> None:
     found = {}
     for file in files:
         flush(file)
-        found[file.relative_to(folder).as_posix()] = [digest(file)]
+        found[file.relative_to(folder).as_posix()] = [file_sha256(file)]
     _write(folder, {**_read(folder), **found})
 
 
@@ -75,7 +70,7 @@ def check(file: Path, content: bytes | None, remedy: str, kind: type[CoinLightni
     for folder in file.absolute().parents[:ABOVE]:
         known = _read(folder).get(file.absolute().relative_to(folder).as_posix())
         if known is not None:
-            found = digest(file) if content is None else hashlib.sha256(content).hexdigest()
+            found = file_sha256(file) if content is None else hashlib.sha256(content).hexdigest()
             if found not in known:
                 raise kind(
                     f"{file}: is not what was written ({NAME} has another sha256): damaged on disk or altered "

@@ -5,8 +5,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from coin_lightning.assets import file_sha256
 from coin_lightning.errors import AssetError
-from coin_lightning.manifest import digest
 from coin_lightning.weight_files import share
 
 MARKER = "assembled.json"
@@ -41,13 +41,13 @@ def assembled(folder: Path, assemble: Callable[[Path], None]) -> Path:
 def list_files(folder: Path) -> None:
     """Write the sha256 of all files, which say later that each is what it was; let others read the weights."""
     share(*folder.glob("*.safetensors"))
-    known = {path.name: digest(path) for path in sorted(folder.iterdir())}
+    known = {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
     (folder / MARKER).write_text(json.dumps(known, indent=1))
 
 
 def _is_sound(file: Path, known: str | int) -> bool:
     """Whether a file has its sha256; of folders from before there were such, its size."""
-    return file.is_file() and known == (file.stat().st_size if isinstance(known, int) else digest(file))
+    return file.is_file() and known == (file.stat().st_size if isinstance(known, int) else file_sha256(file))
 
 
 def _check(folder: Path) -> None:

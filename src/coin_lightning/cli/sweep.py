@@ -28,7 +28,6 @@ from coin_lightning.errors import CoinLightningError, ConfigError
 from coin_lightning.reporting.names import duration
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-IMPOSSIBLE = "impossible"
 RECOGNISED = 3.0
 """Seconds: a member that takes less was finished before, and says nothing of the time that others take."""
 DIES_WITH_PARENT = 1
@@ -62,7 +61,7 @@ class Sweep:
             self.plan = SweepPlan.of(sys.argv[1:])
             self.plan.announce(Console(stderr=True), refuse=config.sweep.impossible == "refuse")
         if reason := self.plan.impossible.get(tuple(words)):
-            self.members.append((words, f"{IMPOSSIBLE}: {reason}"))
+            self.members.append((words, reason))
             return
         self._say(words)
         started = time.monotonic()
@@ -119,8 +118,8 @@ class Sweep:
 
             self._write_page()
             show_table(list(self.folders.values()))
-        skipped = [(words, reason) for words, reason in self._failed() if reason.startswith(IMPOSSIBLE)]
-        failed = [each for each in self._failed() if each not in skipped]
+        skipped = [each for each in self._failed() if each[0] in self.plan.impossible]
+        failed = [each for each in self._failed() if each[0] not in self.plan.impossible]
         self._list(
             console, f"{len(skipped)} of {len(self.members)} members could not be run and were skipped:", skipped
         )
@@ -129,8 +128,7 @@ class Sweep:
 
     def _list(self, console: Console, head: str, members: Sequence[tuple[Sequence[str], str]]) -> None:
         assert self.plan is not None
-        told = [(words, reason.removeprefix(f"{IMPOSSIBLE}: ")) for words, reason in members]
-        lines = [f"  {' '.join(self.plan.own(words))}: {reason}" for words, reason in told]
+        lines = [f"  {' '.join(self.plan.own(words))}: {reason}" for words, reason in members]
         if lines:
             console.print("\n".join([head, *lines]), style="red", markup=False, soft_wrap=True, highlight=False)
 

@@ -8,10 +8,11 @@ import lightning as L
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
+from coin_lightning.assets import file_sha256
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.giving_way import LAST
 from coin_lightning.errors import ConfigError, RunError
-from coin_lightning.manifest import announce, digest
+from coin_lightning.manifest import announce
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.whole_files import flush
 
@@ -86,7 +87,7 @@ class TaskCheckpoint(L.Callback):
         trainer.save_checkpoint(scratch, weights_only=False)  # on all ranks
         if trainer.is_global_zero:
             if scratch.is_file():  # DeepSpeed's is a folder
-                announce(folder, LAST, digest(scratch))
+                announce(folder, LAST, file_sha256(scratch))
                 flush(scratch)
             os.replace(scratch, folder / LAST)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from coin_lightning.reporting.glossary import explain
 from coin_lightning.reporting.names import MISSING
-from coin_lightning.reporting.overview import MethodGroup, group_by_method, metric_keys
+from coin_lightning.reporting.overview import MethodGroup, group_by_method, mean_and_spread, metric_keys
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.whole_files import write_text
 
@@ -89,8 +89,8 @@ def _cell(values: np.ndarray) -> Cell:
     known = values[~np.isnan(values)]
     if len(known) < len(values):  # a mean over some of the seeds would not say so
         return Cell(np.nan, np.nan, len(known), MISSING)
-    deviation = float(known.std(ddof=1)) if len(known) > 1 else np.nan
-    return Cell(float(known.mean()), deviation, len(known), f"{known.mean():.1f}")
+    (mean,), (deviation,) = mean_and_spread(known[:, None])
+    return Cell(float(mean), float(deviation), len(known), f"{mean:.1f}")
 
 
 def as_markdown(tables: Sequence[PaperTable]) -> str:
