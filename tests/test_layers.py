@@ -33,8 +33,9 @@ ALLOWED = {
     "module": BASE | MODELS | MIDDLE | {"module_state"},
     "reporting": BASE | {"evaluation"},
     "continual": BASE | MODELS | MIDDLE | {"module"},
+    "imports": BASE | MODELS | MIDDLE | {"continual"},
     "results": BASE | {"reporting", "continual"},
-    "cli": BASE | MODELS | MIDDLE | {"module", "continual", "reporting", "results"},
+    "cli": BASE | MODELS | MIDDLE | {"module", "continual", "imports", "reporting", "results"},
     "__init__": frozenset(),
     "__main__": frozenset({"cli"}),
 }

@@ -43,6 +43,12 @@ def _tasks(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield key, node
 
 
+def coin_order() -> list[str]:
+    """Names of CoIN's eight tasks in its order."""
+    defaults = _content(conf_dir() / "scenario" / "_coin_tasks.yaml")["defaults"]
+    return next(list(each["/task@tasks"]) for each in defaults if isinstance(each, dict) and "/task@tasks" in each)
+
+
 def title_in_yaml(group: str, name: str) -> str | None:
     """Title of an option of the package's config group `method` or `plugin`; None where its yaml has none."""
     file = conf_dir() / group / f"{name}.yaml"

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from coin_lightning.continual.free_keys import is_free
 from coin_lightning.continual.giving_way import LAST
 from coin_lightning.continual.run_dir import FAILED, RunDir
@@ -20,8 +22,9 @@ from coin_lightning.run_files import read_config, read_json
 if TYPE_CHECKING:
     import pandas as pd
 
-STATES = ("finished", "working", "stopped", "failed", "foreign")
-"""`working`: a process holds the folder; `foreign`: it is no run, or one whose files cannot be read."""
+STATES = ("finished", "working", "stopped", "failed", "imported", "foreign")
+"""`working`: a process holds the folder; `imported`: made from another program's results (`import`); `foreign`: it is no
+run, or one whose files cannot be read."""
 NOT_TOLD = ("seed", "experiment_name", "scenario.tasks.", "scenario.notes", "num_threads")
 """Keys, or their beginnings, that do not tell runs apart: each seed has its column, tasks take over what groups say."""
 
@@ -103,7 +106,8 @@ def describe(path: Path) -> Entry:
     try:
         if path.is_file():
             matrix = load_matrix(path)
-            return Entry(path, "finished" if matrix.is_complete else "stopped", matrix=matrix)
+            state = "imported" if matrix.imported else "finished" if matrix.is_complete else "stopped"
+            return Entry(path, state, matrix=matrix)
         return _described(path)
     except RunError as error:
         return Entry(path, "foreign", reason=str(error).splitlines()[0])
@@ -116,6 +120,8 @@ def _described(path: Path) -> Entry:
     scored = run.scores()
     left = [position for position in run.positions if position not in scored]
     numbers: dict[str, Any] = {"done": len(scored), "of": len(run.positions), "matrix": matrix}
+    if run.is_imported:
+        return Entry(path, "imported", **numbers)
     if not left:
         return Entry(path, "finished", **numbers)
     folder = run.folder(left[0])
@@ -171,6 +177,7 @@ def load(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> "p
         `backbone`, `seed`, `training`, the config keys by which the runs differ; `after` (what was learned last),
         `score`, `count` (answers), `zero_shot`, `own` (right after the task's own training), `change` (below the
         diagonal against `own`, else against `zero_shot`), `guess` (best answer without looking), and `judge/<name>`.
+        Of imported runs `seed` and `count` may be missing, and a cell that only a judge has scored has no `score`.
 
     Raises:
         RunError: a path does not exist, or there is no run with scores; or a file of one cannot be read.
@@ -196,7 +203,8 @@ def load_metrics(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]
     records = []
     for entry in entries:
         assert entry.matrix is not None
-        cost = {"seconds": entry.seconds, "bytes": entry.bytes}
+        seconds = None if entry.state == "imported" else entry.seconds
+        cost = {"seconds": seconds, "bytes": entry.bytes}
         records.append({**_facts(entry, keys), "state": entry.state, **entry.matrix.metrics, **cost})
     return pd.DataFrame(records).set_index("run")
 
@@ -226,19 +234,20 @@ def _records(entry: Entry, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
     matrix = entry.matrix
     assert matrix is not None
     change, facts = matrix.change(), _facts(entry, keys)
-    for position in matrix.filled:
+    for position in range(len(matrix.rows)):
         for column, task in enumerate(matrix.tasks):
-            if matrix.counts[position, column]:
+            judged = {f"judge/{name}": judge.scores[position, column] for name, judge in matrix.judges.items()}
+            if not np.isnan([matrix.scores[position, column], *judged.values()]).all():
                 yield {
                     **facts,
                     "position": position,
                     "task": task,
                     "after": matrix.rows[position],
                     "score": matrix.scores[position, column],
-                    "count": int(matrix.counts[position, column]),
+                    "count": int(matrix.counts[position, column]) or None,
                     "zero_shot": matrix.zero_shot[column],
                     "own": matrix.immediate[column],
                     "change": change[position, column],
                     "guess": matrix.guess(task),
-                    **{f"judge/{name}": judge.scores[position, column] for name, judge in matrix.judges.items()},
+                    **judged,
                 }

@@ -27,6 +27,8 @@ REMEDIES = {
 }
 """Name of a file -> what to do when it cannot be read."""
 JUDGED = f"remove it and judge again ({AGAIN}, or coin_lightning judge): replies are kept, nothing is asked twice"
+IMPORTED = "imported.json"
+"""In a run folder that was made from another program's results: where they lay, their sha256, what is not known."""
 RECORDS = f"restore it, or remove scores.json of its experience and {AGAIN}: the questions are answered again"
 
 

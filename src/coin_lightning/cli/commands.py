@@ -19,12 +19,14 @@ COMMANDS = {
     "judge": "let a judge grade the kept answers of a run",
     "estimate": "say what a run would take: parameters and memory per device, without weights and data",
     "report": "make the page of a run again, or compare several",
+    "import": "make runs of this project out of result folders that CoIN's code or a fork of it has written",
     "runs": "list the runs below some folders: how far they are, what differs, what they scored; start them again",
     "data": "build a data set from raw files, or verify one before a run uses it",
     "convert": "make a checkpoint that is published for code of its own one that runs without",
     "assets": "fetch and convert what the embedded default needs, once",
 }
-"""Command -> what it does. The module of the same name has its `main`."""
+"""Command -> what it does. The module of the same name has its `main`, but for a name that Python keeps for itself."""
+MODULES = {"import": "import_runs"}
 HELP = ("-h", "--help")
 BARE_WORD = re.compile(r"[A-Za-z]\w*")
 """No override: these have an equals sign, or a tilde in front."""
@@ -56,7 +58,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     if command in PARSERS:
         PARSERS[command]().parse_args(arguments)
     with importing():
-        module = import_module(f"coin_lightning.cli.{command}")
+        module = import_module(f"coin_lightning.cli.{MODULES.get(command, command)}")
     status: int = module.main(arguments)
     return status
 

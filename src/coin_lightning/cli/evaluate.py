@@ -63,6 +63,7 @@ def evaluate(path: Path, overrides: Sequence[str], interruption: Interruption | 
     quiet_libraries()
     console = Console(quiet=not processes.is_first())  # of several processes one speaks
     run = RunDir.open(path)
+    run.refuse_imported()
     config, positions = run_config(path, overrides)
     check_processes(config)
     processes.connect()

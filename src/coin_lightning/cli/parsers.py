@@ -56,6 +56,29 @@ def report_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def import_parser() -> argparse.ArgumentParser:
+    """Of `import coin FOLDER --out RUNS`."""
+    text = """Make runs of this project out of results that CoIN's code or a fork of it has written: every folder below
+        FOLDER that holds <Task>/<Stage>/ with merge.jsonl, Result.text, output_result.jsonl or Prompt_Result.text
+        becomes a run folder with matrix, metrics and page, and with --data records and all variants of the rules.
+        Answers are joined with their truth by id. What is missing is told and stays empty; such a run cannot be
+        continued."""
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} import", description=text)
+    parser.add_argument("kind", choices=("coin",), help="layout of the results")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="with the results of one or many runs")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUNS", help="folder for the run folders")
+    data = "ground truth: data root in CoIN's layout, as paths.coin; images need not be there"
+    parser.add_argument("--data", type=Path, metavar="ROOT", help=data)
+    instructions = "folder in ROOT with the questions that were asked (default: %(default)s)"
+    parser.add_argument("--instructions", default="Instructions_Original", metavar="NAME", help=instructions)
+    order = """tasks as they were learned: coin, alphabetical, reversed or task,task,... (default: coin, or alphabetical
+        where the stages fit only that)"""
+    parser.add_argument("--order", help=order)
+    where = "config folder with the yaml of tasks of your own"
+    parser.add_argument("--config-dir", "-cd", dest="folders", action="append", type=Path, default=[], help=where)
+    return parser
+
+
 def runs_parser() -> argparse.ArgumentParser:
     """Of `runs [FOLDER ...]`."""
     text = """List the runs below some folders: state, what differs between them, accuracy, backward transfer, time,
@@ -122,6 +145,7 @@ PARSERS: Mapping[str, Callable[[], argparse.ArgumentParser]] = {
     "judge": judge_parser,
     "estimate": estimate_parser,
     "report": report_parser,
+    "import": import_parser,
     "runs": runs_parser,
     "convert": convert_parser,
     "assets": assets_parser,

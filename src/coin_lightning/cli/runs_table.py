@@ -11,7 +11,9 @@ from coin_lightning.reporting.glossary import explain
 from coin_lightning.reporting.names import MISSING, bytes_size, duration
 from coin_lightning.results import Entry, differing
 
-STYLES = {"finished": "green", "failed": "red", "foreign": "red", "working": "cyan", "stopped": "yellow"}
+STYLES = {
+    "finished": "green", "failed": "red", "foreign": "red", "working": "cyan", "stopped": "yellow", "imported": "blue",
+}  # fmt: skip
 METRICS = {"acc": "ACC", "bwt": "BWT", "forgetting": "forgot"}
 SHOWN = 24
 """Characters of a value."""
@@ -66,7 +68,7 @@ def _cells(row: Entry, keys: Sequence[str]) -> list[str]:
     )
     values = [_value(row.config[key]) if key in row.config else MISSING for key in keys]
     metrics = [explain(key).show(row.metric(key)) for key in METRICS]
-    seed = MISSING if row.matrix is None else str(row.matrix.seed)
+    seed = MISSING if row.matrix is None or row.matrix.seed is None else str(row.matrix.seed)
     time = duration(row.seconds) if row.seconds else MISSING
     return [f"[{STYLES[row.state]}]{state}[/]", seed, *values, *metrics, time, bytes_size(row.bytes)]
 

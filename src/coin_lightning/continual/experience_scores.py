@@ -4,12 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coin_lightning.continual.scenario import Experience
-from coin_lightning.evaluation.side_by_side import CellScores, score_fields
+from coin_lightning.evaluation.side_by_side import CellScores, filled, score_fields
 from coin_lightning.manifest import MARK, write_known_json
 from coin_lightning.run_files import read_json
-
-ADDED = ("seconds", "answers")
-"""Fields of which the parts of an evaluation are added up."""
 
 
 def keep_scores(
@@ -49,23 +46,3 @@ def keep_scores(
 def _fill(experience: Experience, name: str, content: Mapping[str, Any], order: Sequence[str]) -> None:
     file = experience.folder / name
     write_known_json(file, filled(read_json(file), content, order) if file.exists() else content)
-
-
-def filled(old: Mapping[str, Any], new: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
-    """The old content with the tasks of the new one; of a task that both have, the new one counts.
-
-    Objects are joined key by key, with tasks in the given order; numbers of `ADDED` are added up.
-    """
-    joined = {key: _joined(key, old.get(key), new.get(key), order) for key in {**old, **new}}
-    places = {task: at for at, task in enumerate(order)}
-    if not set(joined) <= set(places):
-        return joined
-    return {task: joined[task] for task in sorted(joined, key=places.__getitem__)}
-
-
-def _joined(key: str, old: Any, new: Any, order: Sequence[str]) -> Any:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        return dict(new) if {"score", "count"} <= set(new) else filled(old, new, order)
-    if key in ADDED and old is not None and new is not None:
-        return old + new
-    return old if new is None else new

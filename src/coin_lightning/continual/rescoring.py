@@ -12,7 +12,16 @@ from coin_lightning.errors import DataError, RunError
 from coin_lightning.evaluation.records import AnswerRecord, read_records
 from coin_lightning.evaluation.run_scoring import config_of, newest_scoring, with_scoring
 from coin_lightning.evaluation.scorers import Scoring
-from coin_lightning.evaluation.side_by_side import CellScores, score_all, score_fields, variants_of, versions_of
+from coin_lightning.evaluation.side_by_side import (
+    WITHOUT_ANSWERS,
+    CellScores,
+    answered,
+    filled,
+    score_all,
+    score_fields,
+    variants_of,
+    versions_of,
+)
 from coin_lightning.manifest import write_known_json
 from coin_lightning.metrics.score_matrix import metrics_to_json
 from coin_lightning.run_files import RECORDS, write_config
@@ -83,7 +92,7 @@ def rescore(
     results: dict[int, dict[str, CellScores]] = {position: {} for position in found}
     problems: list[str] = []
     for position, old in found.items():
-        for task in [task for task in run.tasks if task in old["scores"]]:
+        for task in [task for task in run.tasks if task in answered(old)]:
             try:
                 records = _kept(run.folder(position), task, old["counts"].get(task))
                 results[position][task] = score_all(records, scoring[task], guesses=position == 0)
@@ -92,7 +101,7 @@ def rescore(
                 problems += error.problems
     if problems:
         raise DataError(problems)
-    fresh = {position: {**old, **score_fields(results[position], run.variant)} for position, old in found.items()}
+    fresh = {position: _fresh(old, results[position], run) for position, old in found.items()}
     changes = [change for position in found for change in _changes(position, found[position], fresh[position])]
     _append(run.path / FOLDER / CHANGES, changes)
     if config := config_of(run.path):
@@ -103,6 +112,14 @@ def rescore(
         if fresh[position] != found[position]:
             write_known_json(run.folder(position) / "scores.json", fresh[position])
     return Rescored(fresh, nodes, changes)
+
+
+def _fresh(old: Mapping[str, Any], results: Mapping[str, CellScores], run: RunDir) -> dict[str, Any]:
+    """A `scores.json` with new numbers; those of imported scores without answers stay."""
+    if not results:
+        return dict(old)
+    fields = score_fields(results, run.variant)
+    return filled(old, fields, run.tasks) if old.get(WITHOUT_ANSWERS) else {**old, **fields}
 
 
 def _kept(folder: Path, task: str, count: int | None) -> list[AnswerRecord]:

@@ -22,7 +22,7 @@ from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.side_by_side import versions_of
 from coin_lightning.manifest import check, write_known_json, write_known_text
 from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json, positions, row_names
-from coin_lightning.run_files import AGAIN, read_config, read_json, remedy, write_config
+from coin_lightning.run_files import AGAIN, IMPORTED, read_config, read_json, remedy, write_config
 from coin_lightning.whole_files import write_json
 
 PACKAGES = (
@@ -219,8 +219,28 @@ class RunDir:
                     "(with --config-dir as the run has it)"
                 )
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether the folder was made from another program's results."""
+        return (self.path / IMPORTED).is_file()
+
+    def refuse_imported(self) -> None:
+        """See that the run was trained here.
+
+        Raises:
+            RunError: it was imported, so there are no weights to go on from.
+        """
+        if self.is_imported:
+            raise RunError(
+                f"{self.path}: was imported from results of another program ({IMPORTED}); there is nothing to train or "
+                "evaluate it with. report, score, judge and runs read it; for a run of your own choose another folder "
+                "with experiment_name=..."
+            )
+
     def _refuse_foreign(self) -> None:
-        """Lightning loads its own requeueing checkpoint into every training and every evaluation that finds one."""
+        """Imported runs are none to continue, and Lightning loads its own requeueing checkpoint into every training and
+        every evaluation that finds one."""
+        self.refuse_imported()
         for file in sorted(self.path.glob("hpc_ckpt_*")):
             raise RunError(
                 f"{file}: a requeueing checkpoint of another program; Lightning would load it into every "
@@ -319,7 +339,9 @@ class RunDir:
         return matrix
 
     def costs(self) -> dict[str, Any]:
-        """Sums over `train.json` and `scores.json`."""
+        """Sums over `train.json` and `scores.json`; empty for an imported run, of which nobody knows them."""
+        if self.is_imported:
+            return {}
         trained = [self.folder(position) / "train.json" for position in self.positions[1:]]
         tasks = [read_json(file) for file in trained if file.exists()]
         return {

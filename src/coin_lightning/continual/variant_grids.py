@@ -15,7 +15,9 @@ def variant_matrix(tasks: Sequence[str], scores: Scores, variant: str, training:
     matrix = ScoreMatrix.empty(tasks, training)
     for position, row in scores.items():
         cells = variants_of(row).get(variant, {})
-        matrix = matrix.with_row(position, cells, {task: row["counts"][task] for task in cells})
+        matrix = matrix.with_row(
+            position, cells, {task: row["counts"][task] for task in cells if task in row["counts"]}
+        )
     return matrix
 
 

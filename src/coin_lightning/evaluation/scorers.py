@@ -55,7 +55,7 @@ class Scoring:
         if not node.get("scorers"):
             node = _in_folders(task, folders)
         scorers = {str(name): _scorer(task, str(name), each) for name, each in node["scorers"].items()}
-        parts = None if node.get("parts") is None else _built(f"{task}.parts", node["parts"])
+        parts = None if node.get("parts") is None else built(f"{task}.parts", node["parts"])
         return cls(task, scorers, int(node.get("version", 1)), parts)
 
     def scorer(self, variant: str) -> Scorer:
@@ -104,7 +104,7 @@ def _in_folders(task: str, folders: Sequence[Path]) -> Mapping[str, Any]:
 
 def _scorer(task: str, variant: str, entry: Any) -> Scorer:
     """A rule becomes a `RuleScorer`; what can score records is taken as it is."""
-    made = _built(f"{task}.scorers.{variant}", entry)
+    made = built(f"{task}.scorers.{variant}", entry)
     if hasattr(made, "score"):
         return made
     if callable(made):
@@ -115,11 +115,15 @@ def _scorer(task: str, variant: str, entry: Any) -> Scorer:
     )
 
 
-def _built(key: str, entry: Any) -> Any:
-    """What a `_target_` stands for, as Hydra would build it; anything else as it is."""
+def built(key: str, entry: Any) -> Any:
+    """What a `_target_` of a task's yaml stands for, as Hydra would build it; anything else as it is.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
     if not (isinstance(entry, Mapping) and "_target_" in entry):
         return entry
-    options = {name: _built(f"{key}.{name}", each) for name, each in entry.items() if not str(name).startswith("_")}
+    options = {name: built(f"{key}.{name}", each) for name, each in entry.items() if not str(name).startswith("_")}
     try:
         target = resolve_name(str(entry["_target_"]))
     except (ImportError, AttributeError, ValueError) as error:

@@ -12,6 +12,11 @@ from coin_lightning.evaluation.records import AnswerRecord
 from coin_lightning.evaluation.scorer import DEFAULT, Reference, TaskScore
 from coin_lightning.evaluation.scorers import Scoring
 
+ADDED = ("seconds", "answers")
+"""Fields of a `scores.json` of which the parts of an evaluation are added up."""
+WITHOUT_ANSWERS = "without_answers"
+"""Field of a `scores.json` of an imported run: tasks of which only the score was kept."""
+
 
 @dataclass(frozen=True)
 class SampleDifference:
@@ -153,6 +158,11 @@ def versions_of(scores: Mapping[str, Any]) -> dict[str, int]:
     return dict.fromkeys(scores.get("scores", {}), 1) | dict(scores.get("versions", {}))
 
 
+def answered(scores: Mapping[str, Any]) -> list[str]:
+    """Tasks of a `scores.json` whose answers were kept."""
+    return [task for task in scores["scores"] if task not in scores.get(WITHOUT_ANSWERS, ())]
+
+
 @dataclass(frozen=True)
 class TaskVariants:
     """A task in a table of all variants; percent by variant, None where it was not scored by that variant."""
@@ -184,3 +194,23 @@ def variant_table(scores: Mapping[str, Any], tasks: Sequence[str]) -> list[TaskV
         for task in tasks
         if any(task in column for column in found.values())
     ]
+
+
+def filled(old: Mapping[str, Any], new: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
+    """The old content with the tasks of the new one; of a task that both have, the new one counts.
+
+    Objects are joined key by key, with tasks in the given order; numbers of `ADDED` are added up.
+    """
+    joined = {key: _joined(key, old.get(key), new.get(key), order) for key in {**old, **new}}
+    places = {task: at for at, task in enumerate(order)}
+    if not set(joined) <= set(places):
+        return joined
+    return {task: joined[task] for task in sorted(joined, key=places.__getitem__)}
+
+
+def _joined(key: str, old: Any, new: Any, order: Sequence[str]) -> Any:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return dict(new) if {"score", "count"} <= set(new) else filled(old, new, order)
+    if key in ADDED and old is not None and new is not None:
+        return old + new
+    return old if new is None else new

@@ -58,13 +58,14 @@ def collect_examples(run: RunArtifacts, task: str, limit: int = 10) -> TaskExamp
     in the last one only.
 
     Returns:
-        None when the task has not been trained yet, or its metric exists over all answers only.
+        None when the task has not been trained yet, or its metric exists over all answers only, or an imported run has
+        no answers to it.
 
     Raises:
         RunError: records are missing or garbled.
     """
     row = run.matrix.tasks.index(task) + 1 if run.matrix.training == "sequence" else max(run.matrix.last, 0)
-    if row > run.matrix.last:
+    if row > run.matrix.last or not all(run.has_answers(each, task) for each in (row, run.matrix.last)):
         return None
     later = {str(record["question_id"]): record for record in run.records(run.matrix.last, task)}
     pairs = [(record, later[key]) for record in run.records(row, task) if (key := str(record["question_id"])) in later]

@@ -88,7 +88,7 @@ def draw_curve(panel: Panel, matrix: RunMatrix, task: int) -> None:
     steps = range(len(scores))
     known = [step for step in steps[: own + 1] if not np.isnan(scores[step])]
     panel.level(scores[0])
-    if len(known) <= own:
+    if 1 < len(known) <= own:
         panel.drawing.add(Shape([panel.at(step, scores[step]) for step in known], MUTED, 1, dashed=True))
     panel.curve(steps[: own + 1], scores[: own + 1], MUTED, 1.2, 1.7)
     panel.curve(steps[own:], scores[own:], BLUE)

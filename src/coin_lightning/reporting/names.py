@@ -67,3 +67,8 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes_left = divmod(minutes, 60)
     return f"{hours} h {minutes_left} min" if hours else f"{minutes} min {rest} s"
+
+
+def seed_text(seed: int | None) -> str:
+    """A seed, or that nobody knows it."""
+    return "unknown" if seed is None else str(seed)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from coin_lightning.errors import DataError
+from coin_lightning.evaluation.judges.base import PRINTED
 from coin_lightning.evaluation.judges.summary import identity_text
 from coin_lightning.evaluation.records import read_records
 from coin_lightning.evaluation.side_by_side import SampleDifference, TaskVariants, score_all, variant_table
@@ -86,6 +87,8 @@ def judge_sections(matrix: RunMatrix) -> list[JudgeSection]:
 
 def unparsed_text(matrix: RunMatrix, judge: JudgeScores) -> str:
     """How many replies could not be read, and where: never silently part of a score."""
+    if judge.protocol.get("judge") == PRINTED:
+        return "how many replies could not be read is not known"
     total, lost = int(judge.counts.sum()), int(judge.unparsed.sum())
     if not lost:
         return f"all {total} replies could be read"

@@ -12,6 +12,7 @@ from coin_lightning.errors import RunError
 from coin_lightning.evaluation.run_scoring import config_of, scoring_in
 from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.scorers import Scoring
+from coin_lightning.evaluation.side_by_side import answered
 from coin_lightning.reporting.json_fields import field, read_json_lines
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 from coin_lightning.run_files import read_json
@@ -85,21 +86,23 @@ class RunArtifacts:
 
     @cached_property
     def training(self) -> dict[int, TrainCost]:
-        """Row -> training cost, for every finished experience.
+        """Row -> training cost, for every finished experience; nobody knows that of an imported run.
 
         Raises:
             RunError: a ``train.json`` is missing or garbled.
         """
-        return {k: _cost(TrainCost, self.folder(k) / "train.json") for k in self.finished if k > 0}
+        rows = [] if self.matrix.imported else self.finished
+        return {k: _cost(TrainCost, self.folder(k) / "train.json") for k in rows if k > 0}
 
     @cached_property
     def evaluation(self) -> dict[int, EvaluationCost]:
-        """Row -> evaluation cost, zero-shot included.
+        """Row -> evaluation cost, zero-shot included; nobody knows that of an imported run.
 
         Raises:
             RunError: a ``scores.json`` is missing or garbled.
         """
-        return {k: _cost(EvaluationCost, self.folder(k) / "scores.json") for k in self.finished}
+        rows = [] if self.matrix.imported else self.finished
+        return {k: _cost(EvaluationCost, self.folder(k) / "scores.json") for k in rows}
 
     @cached_property
     def router(self) -> RouterLoad | None:
@@ -119,7 +122,10 @@ class RunArtifacts:
     @property
     def scorer(self) -> str:
         """Variant of the tasks' scorers that fills the matrix."""
-        return self.evaluation[self.matrix.last].scorer if self.matrix.last >= 0 else DEFAULT
+        if self.matrix.last < 0:
+            return DEFAULT
+        file = self.folder(self.matrix.last) / "scores.json"
+        return str(field(read_json(file), file, "scorer", str))
 
     def scoring(self, task: str) -> Scoring:
         """How answers to ``task`` are scored.
@@ -141,6 +147,12 @@ class RunArtifacts:
     def folder(self, row: int) -> Path:
         """Folder of one experience, e.g. ``task_01_scienceqa``."""
         return self.path / f"task_{row:02d}_{self.task(row)}"
+
+    def has_answers(self, row: int, task: str) -> bool:
+        """Whether the answers of a cell should be there: of an imported run there may be the score alone."""
+        if not self.matrix.imported:
+            return True
+        return row in self.finished and task in answered(read_json(self.folder(row) / "scores.json"))
 
     def records(self, row: int, task: str) -> list[dict[str, Any]]:
         """Answers on ``task`` after experience ``row``, in file order.

@@ -41,6 +41,8 @@ class RunMatrix:
         published: key of the published row that the experiment reproduces.
         titles, shorts: of the tasks, and of the method, for readers, as their yaml had them.
         versions: of the scorers of each task.
+        seed: None where it is not known, as of imported runs.
+        imported: of a run that was made from another program's results, where they came from and what is not known.
         guesses: by task what its questions give without looking: `answer` (the best constant one), `score`, `chance`.
         bounds: by kind (`individual`, `joint`) scores by task, and the runs that they are from.
         training: ``sequence``, ``joint`` or ``nothing``; see ``ScoreMatrix``.
@@ -55,7 +57,7 @@ class RunMatrix:
     experiment: str
     method: str
     backbone: str
-    seed: int
+    seed: int | None
     notes: tuple[str, ...]
     variants: Mapping[str, VariantScores] = field_of(default_factory=dict)
     differing: np.ndarray = field_of(default_factory=lambda: np.empty((0, 0)))
@@ -68,6 +70,7 @@ class RunMatrix:
     versions: Mapping[str, int] = field_of(default_factory=dict)
     bounds: Mapping[str, Any] = field_of(default_factory=dict)
     guesses: Mapping[str, Mapping[str, Any]] = field_of(default_factory=dict)
+    imported: Mapping[str, Any] = field_of(default_factory=dict)
 
     def title(self, name: str) -> str:
         """A row or task as readers know it; of a run that kept no titles, as the package's yaml has it."""
@@ -203,6 +206,7 @@ def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json")
     training = data.get("training", data.get("learned", "sequence"))
     if training not in TRAININGS:
         raise RunError(f"{path}: field 'training' is {training!r}, expected one of {', '.join(TRAININGS)}.")
+    imported = dict(data.get("imported") or {})
     return RunMatrix(
         tasks=tuple(tasks),
         scores=grid(data, path, "scores", tasks),
@@ -213,7 +217,7 @@ def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json")
         experiment=field(data, path, "experiment", str),
         method=field(data, path, "method", str),
         backbone=field(data, path, "backbone", str),
-        seed=field(data, path, "seed", int),
+        seed=None if imported and data.get("seed") is None else field(data, path, "seed", int),
         notes=tuple(str(note) for note in field(data, path, "notes", list)),
         variants=variants_in(data, path, tasks),
         differing=differing_in(data, path, tasks),
@@ -225,5 +229,6 @@ def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json")
         method_title=data.get("method_title") or method_title(field(data, path, "method", str)),
         bounds=dict(data.get("bounds") or {}),
         guesses=dict(data.get("guesses") or {}),
+        imported=imported,
         versions=dict.fromkeys(tasks, 1) | dict(data.get("versions") or {}),
     )

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coin_lightning.reporting.glossary import JUDGE, paired
-from coin_lightning.reporting.names import duration, percent, signed
+from coin_lightning.reporting.names import duration, percent, seed_text, signed
 from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.reporting.run_matrix import RunMatrix
 
@@ -79,7 +79,7 @@ def run_header(
     experiment: str,
     method: str,
     backbone: str,
-    seed: int,
+    seed: int | None,
     tasks: tuple[str, ...] | list[str],
     run_dir: Path | str,
     notes: tuple[str, ...] | list[str] = (),
@@ -92,7 +92,7 @@ def run_header(
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("experiment", Text(f"{experiment}: {method} on {backbone}, seed {seed}", style="bold"))
+    table.add_row("experiment", Text(f"{experiment}: {method} on {backbone}, seed {seed_text(seed)}", style="bold"))
     table.add_row("tasks", Text(BETWEEN[training].join(tasks)))
     table.add_row("run folder", Text(str(run_dir)))
     for note in notes:
@@ -114,7 +114,8 @@ def final_summary(run_dir: Path | str) -> RenderableType:
     lines = Table.grid(padding=(0, 2))
     lines.add_column(style="dim", no_wrap=True)
     lines.add_column(overflow="fold")
-    lines.add_row("time", f"training {duration(training)}, evaluation {duration(evaluation)}")
+    if not matrix.imported:
+        lines.add_row("time", f"training {duration(training)}, evaluation {duration(evaluation)}")
     lines.add_row("report", Text(str(report), style=f"bold link file://{report.resolve()}"))
     lines.add_row("matrix", Text(str(run.path / "matrix.json")))
     names = matrix.experiment, matrix.method, matrix.backbone

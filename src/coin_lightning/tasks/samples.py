@@ -59,9 +59,9 @@ def read_train(
 
 
 def read_test(
-    source: Path | RawSamples, images: Path, task: str = "", cache: Path | None = None
+    source: Path | RawSamples, images: Path | None, task: str = "", cache: Path | None = None
 ) -> Samples[TestSample]:
-    """Samples of a `test.json` or `val.json`; raises as `read_train`."""
+    """Samples of a `test.json` or `val.json`; raises as `read_train`. Without an image root, images are not looked for."""
     return _without_problems(*scan_test(source, images, task, cache))
 
 
@@ -81,7 +81,7 @@ def scan_train(
 
 
 def scan_test(
-    source: Path | RawSamples, images: Path, task: str = "", cache: Path | None = None
+    source: Path | RawSamples, images: Path | None, task: str = "", cache: Path | None = None
 ) -> tuple[SampleFile[TestSample], Problems]:
     """As `scan_train`."""
     return _scan(source, images, ASK, False, task, cache)
@@ -99,7 +99,7 @@ def _without_problems(file: SampleFile[Sample], problems: Problems) -> Samples[S
 
 
 def _scan(
-    source: Path | RawSamples, images: Path, kind: Kind[Sample], repeat: bool, task: str, cache: Path | None
+    source: Path | RawSamples, images: Path | None, kind: Kind[Sample], repeat: bool, task: str, cache: Path | None
 ) -> tuple[SampleFile[Sample], Problems]:
     raw = JsonFile(source) if isinstance(source, Path) else source
     table, problems = sample_table(raw, kind, cache)
@@ -137,10 +137,12 @@ def _again(ids: Sequence[str | None]) -> Iterator[tuple[int, int]]:
             yield number, first[id_]
 
 
-def _found(written: list[str], images: Path) -> tuple[list[str], np.ndarray, dict[int, str]]:
+def _found(written: list[str], images: Path | None) -> tuple[list[str], np.ndarray, dict[int, str]]:
     """Paths below the image root, each once; the place among them of each path as samples write it; what is wrong with
     some of those, by number.
     """
+    if images is None:
+        return written, np.arange(len(written)), {}
     places, problems = dict[str, int](), {}
     numbers = np.zeros(len(written), dtype=np.int64)
     for number, text in enumerate(written):

@@ -11,6 +11,8 @@ from coin_lightning.evaluation.judges.parsing import parser
 from coin_lightning.evaluation.judges.prompts import Message, prompt_sha
 from coin_lightning.evaluation.records import AnswerRecord
 
+PRINTED = "printed"
+"""Name and kind of the judge of an imported run: whoever it was, only the score is known that a script has printed."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 PROTOCOL = ("judge", "model", "version", "temperature", "seed", "variant", "prompt_sha", "settings")
 """Fields of an identity, in the order in which they are shown."""

@@ -14,6 +14,7 @@ from coin_lightning.evaluation.judges.base import PROTOCOL, Judge
 from coin_lightning.evaluation.judges.summary import join_versions
 from coin_lightning.evaluation.judges.task_judging import KnownReplies, TaskJudgement, TaskJudging
 from coin_lightning.evaluation.records import read_records
+from coin_lightning.evaluation.side_by_side import answered
 from coin_lightning.manifest import write_known_json
 from coin_lightning.run_files import read_json
 
@@ -115,7 +116,7 @@ def judge_run(run: Path, judge: Judge, on_progress: OnProgress = silent) -> list
     known = KnownReplies(run)
     try:
         for folder in folders:
-            judge_experience(folder, list(read_json(folder / "scores.json")["scores"]), judge, on_progress, known)
+            judge_experience(folder, answered(read_json(folder / "scores.json")), judge, on_progress, known)
     finally:
         judge.close()
     return folders
@@ -127,9 +128,9 @@ def evaluated(run: Path) -> list[Path]:
     Raises:
         RunError: there is none.
     """
-    folders = sorted(file.parent for file in run.glob("task_*/scores.json"))
+    files = sorted(run.glob("task_*/scores.json"))
+    folders = [file.parent for file in files if answered(read_json(file))]
     if not folders:
-        raise RunError(
-            f"{run}: nothing to judge, no task_*/scores.json; give the folder of a run that has been evaluated"
-        )
+        what = "only scores, no answers" if files else "no task_*/scores.json"
+        raise RunError(f"{run}: nothing to judge, {what}; give the folder of a run that has been evaluated")
     return folders

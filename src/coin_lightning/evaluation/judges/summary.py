@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from coin_lightning.evaluation.judges.base import PROTOCOL
+from coin_lightning.evaluation.judges.base import PRINTED, PROTOCOL
 from coin_lightning.metrics.score_matrix import JOINT, TRAININGS, ScoreMatrix, metrics_to_json
 from coin_lightning.run_files import read_json
 
@@ -60,6 +60,8 @@ def join_versions(versions: Iterable[str]) -> str | None:
 
 def identity_text(protocol: Mapping[str, Any]) -> str:
     """A judge's identity in one line, to stand beside its numbers."""
+    if protocol.get("judge") == PRINTED:
+        return "scores as its script printed them, whole percents; model, temperature and seed unknown"
     version = protocol.get("version") or "version not stated"
     temperature = "none" if protocol.get("temperature") is None else f"{protocol['temperature']:g}"
     seed = "none" if protocol.get("seed") is None else protocol["seed"]

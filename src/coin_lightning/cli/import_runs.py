@@ -1,0 +1,119 @@
+"""`python -m coin_lightning import coin FOLDER --out RUNS [--data ROOT]`: the runs that one has, as runs of ours.
+
+Reads results of CoIN's code and its forks; needs no model and no GPU. Nothing is written before all of it was read.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from coin_lightning.cli.ending import ended, tell
+from coin_lightning.cli.parsers import import_parser
+from coin_lightning.errors import RunError
+from coin_lightning.evaluation.scorer import DEFAULT
+from coin_lightning.imports.coin import ImportedRun, read_results
+from coin_lightning.imports.run_folder import write_run
+from coin_lightning.reporting.html import write_report
+from coin_lightning.reporting.names import MISSING
+from coin_lightning.reporting.run_matrix import load_matrix
+from coin_lightning.reporting.terminal import matrix_table
+
+COLUMNS = (
+    "", "answers", "reference", "label but for capitals", "corrected", "right to wrong", "of these but for capitals",
+    "wrong to right", "judge",
+)  # fmt: skip
+
+
+def import_coin(
+    folder: Path,
+    out: Path,
+    data: Path | None,
+    instructions: str,
+    order: str | Sequence[str] | None,
+    folders: Sequence[Path],
+    console: Console,
+) -> int:
+    """Import every run below a folder and say what was found, and what was not.
+
+    Args:
+        folder: with the results. out: for the run folders.
+        data, instructions, order, folders: see `read_results`.
+        console: for what is told.
+
+    Returns:
+        exit status, 1 where a run could not be imported; the others are.
+
+    Raises:
+        CoinLightningError: there is nothing that could be.
+    """
+    found = read_results(folder, data, instructions, order, folders)
+    refused = list(found.refused)
+    for run in found.runs:
+        try:
+            path, is_new = write_run(run, out)
+        except RunError as error:
+            refused.append(error)
+            continue
+        if is_new:
+            write_report(path)
+        _tell(run, path, is_new, console)
+    for each in found.left_out:
+        _line(f"{each}: means no known task and stage, left out", console, "yellow")
+    for reason in refused:
+        tell(reason)
+    return 1 if refused else 0
+
+
+def _tell(run: ImportedRun, path: Path, is_new: bool, console: Console) -> None:
+    scored = sum(cell.is_scored for cell in run.cells.values())
+    answers = sum(cell.scores is not None for cell in run.cells.values())
+    what = f"{scored} cells, {answers} of them with their answers" + ("" if is_new else "; was there already")
+    _line(f"\n{path}: {what}", console, "bold")
+    console.print(matrix_table(load_matrix(path)))
+    for line in run.findings:
+        _line(line, console, "yellow")
+    if any(each.capitals for each in run.hidden):
+        told = "wrong by the reference rule, and the label but for capital letters; flips since the task's own training"
+        _line(told, console, "bold")
+        console.print(_table(run))
+    _line(f"report {path / 'report.html'}", console)
+
+
+def _table(run: ImportedRun) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in COLUMNS:
+        table.add_column(column, justify="right" if column else "left")
+    for each in run.hidden:
+        cell = run.cells[each.position, each.task]
+        flips = [MISSING if flip is None else str(flip) for flip in (each.lost, each.lost_in_capitals, each.won)]
+        score = each.percent(each.samples - each.wrong)
+        table.add_row(
+            run.where(each.position, each.task),
+            str(each.samples),
+            f"{score:.2f}",
+            f"{each.percent(each.capitals):+.2f}",
+            f"\u2264 {score + each.percent(each.corrected):.2f}"
+            if cell.scores is None
+            else f"{cell.scores.by_variant[DEFAULT].score:.2f}",
+            *flips,
+            MISSING if cell.judged is None else f"{cell.judged:.0f}",
+        )
+    return table
+
+
+def _line(text: str, console: Console, style: str = "") -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status, 1 with an explanation when nothing could be imported."""
+    options = import_parser().parse_args(arguments)
+    order = options.order.split(",") if options.order and "," in options.order else options.order
+    return ended(
+        lambda interruption: import_coin(
+            options.folder, options.out, options.data, options.instructions, order, options.folders, Console()
+        )
+    )

@@ -1,0 +1,1 @@
+"""Results of other programs as run folders of this project."""
