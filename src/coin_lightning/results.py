@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATES = ("finished", "working", "stopped", "failed", "imported", "foreign")
-"""`working`: a process holds the folder; `imported`: made from another program's results (`import`); `foreign`: it is no
-run, or one whose files cannot be read."""
+"""`working`: a process holds the folder; `imported`: made from another program's results (`import`); `foreign`: it is
+no run, or one whose files cannot be read."""
 NOT_TOLD = ("seed", "experiment_name", "scenario.tasks.", "scenario.notes", "num_threads")
 """Keys, or their beginnings, that do not tell runs apart: each seed has its column, tasks take over what groups say."""
 

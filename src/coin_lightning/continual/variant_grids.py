@@ -15,9 +15,8 @@ def variant_matrix(tasks: Sequence[str], scores: Scores, variant: str, training:
     matrix = ScoreMatrix.empty(tasks, training)
     for position, row in scores.items():
         cells = variants_of(row).get(variant, {})
-        matrix = matrix.with_row(
-            position, cells, {task: row["counts"][task] for task in cells if task in row["counts"]}
-        )
+        counts = {task: count for task, count in row["counts"].items() if task in cells}  # a printed score may lack it
+        matrix = matrix.with_row(position, cells, counts)
     return matrix
 
 

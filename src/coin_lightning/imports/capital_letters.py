@@ -29,8 +29,9 @@ class Hidden:
         position, task: of the cell. samples: all answers. wrong: those that are wrong by the reference rule.
         capitals: of these, the ones that are the label but for capital letters.
         corrected: of these, the ones that the corrected rule counts as right.
-        lost, lost_in_capitals, won: against the task's own row: answers that were right and are wrong, those of them
-            that are the label but for capital letters, and answers that were wrong and are right. None where that row is not known.
+        lost, lost_in_capitals, won: since the task's own training: answers that were right and are wrong, those of them
+            that are the label but for capital letters, and answers that were wrong and are right. None where its own
+            row is not known.
     """
 
     position: int
@@ -91,11 +92,7 @@ def _counted(position: int, cell: Cell, wrong: Sequence[Wrong], scoring: Scoring
     """The counts of a cell, and ids of the answers that are wrong for their capital letters only."""
     capitals = {each.question_id for each in wrong if each.text.strip().lower() == each.truth.strip().lower()}
     rule: Any = scoring.scorer(DEFAULT)
-    answers = (
-        {"question_id": each.question_id, "prediction": each.text, "reference": {"answer": each.truth}}
-        for each in wrong
-    )
-    mended = sum(rule(answer) >= RIGHT for answer in answers)
+    mended = sum(rule({"prediction": each.text, "reference": {"answer": each.truth}}) >= RIGHT for each in wrong)
     return Hidden(position, cell.place.task, _samples(cell), len(wrong), len(capitals), mended), capitals
 
 

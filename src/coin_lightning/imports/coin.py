@@ -57,11 +57,8 @@ class ImportedRun:
     def where(self, position: int, task: str) -> str:
         """A cell in words: `ImageNet after GQA`."""
         column, row = self.title(task), self.title(self.rows[position])
-        return (
-            f"{column} after joint training"
-            if row == JOINT
-            else f"{column} {f'after {row}' if position else 'zero-shot'}"
-        )
+        after = "joint training" if row == JOINT else row
+        return f"{column} after {after}" if position else f"{column} zero-shot"
 
 
 def read_results(

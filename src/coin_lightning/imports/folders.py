@@ -10,7 +10,7 @@ from coin_lightning.imports.spellings import JOINT, ZERO_SHOT, Nodes, Stage, pos
 
 ANSWERS, PRINTED, OPTIONS, JUDGED = "merge.jsonl", "Result.text", "output_result.jsonl", "Prompt_Result.text"
 FILES = (ANSWERS, PRINTED, OPTIONS, JUDGED)
-"""Answers; what the scoring script printed; ScienceQA's answers with their accuracy; what the judge's script printed."""
+"""Answers; what the scoring script printed; ScienceQA's answers and accuracy; what the judge's script printed."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def order_of(run: FoundRun, names: Sequence[str], given: Sequence[str] | None) -
             return order
     shown = ", ".join(f"{place.folder.parent.name}/{place.folder.name}" for place in against[:3])
     raise ConfigError(
-        f"{run.folder}: its stages fit neither CoIN's order of tasks nor the alphabetical one (in which {shown} would be "
-        "before the task's own training); import it by itself and say in which order they were learned: --order "
+        f"{run.folder}: its stages fit neither CoIN's order of tasks nor the alphabetical one (in which {shown} would "
+        "be before the task's own training); import it by itself and say in which order they were learned: --order "
         "alphabetical or task,task,..."
     )
 

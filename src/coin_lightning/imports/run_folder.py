@@ -167,8 +167,8 @@ def _facts(run: ImportedRun, variant: str, source: Mapping[str, Any]) -> dict[st
 
 def _notes(run: ImportedRun, variant: str, source: Mapping[str, Any]) -> list[str]:
     notes = [
-        f"Imported from {len(source['files'])} result files in the layout of CoIN's code ({IMPORTED} has their sha256): "
-        "this was not trained here. Nobody knows its method, backbone, seed and protocol."
+        f"Imported from {len(source['files'])} result files in the layout of CoIN's code ({IMPORTED} has their "
+        "sha256): this was not trained here. Nobody knows its method, backbone, seed and protocol."
     ]
     if variant == REFERENCE and any(cell.is_scored for cell in run.cells.values()):
         notes.append(

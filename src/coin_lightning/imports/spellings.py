@@ -1,4 +1,4 @@
-"""Which task and which stage the folders of CoIN's result trees mean: the published code and its forks spell them freely.
+"""Which task and which stage a folder of CoIN's results means: the published code and its forks have several spellings.
 
 Seen in the history of CoIN's repository and in forks of its scripts: `Finetune` (right after the task's own training),
 the name of a later task, `Zero_shot` and `Zero_Shot`, `Multitask`, and `HiDe-task3` (after the third task).

@@ -61,7 +61,7 @@ def read_train(
 def read_test(
     source: Path | RawSamples, images: Path | None, task: str = "", cache: Path | None = None
 ) -> Samples[TestSample]:
-    """Samples of a `test.json` or `val.json`; raises as `read_train`. Without an image root, images are not looked for."""
+    """Samples of a `test.json` or `val.json`; raises as `read_train`. Without `images` nobody looks for them."""
     return _without_problems(*scan_test(source, images, task, cache))
 
 
