@@ -21,10 +21,11 @@ from coin_lightning.reporting.names import MISSING
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import matrix_table
 
-COLUMNS = (
-    "", "answers", "reference", "label but for capitals", "corrected", "right to wrong", "of these but for capitals",
-    "wrong to right", "judge",
-)  # fmt: skip
+COLUMNS = ("", "reference", "capitals", "corrected", "lost", "by capitals", "won", "judge")
+LEGEND = (
+    "reference: score by the published rule; capitals: points of answers that are the label but for capital letters; "
+    "lost, won: answers that became wrong or right since the task's own training"
+)
 
 
 def import_coin(
@@ -75,24 +76,22 @@ def _tell(run: ImportedRun, path: Path, is_new: bool, console: Console) -> None:
     console.print(matrix_table(load_matrix(path)))
     for line in run.findings:
         _line(line, console, "yellow")
-    if any(each.capitals for each in run.hidden):
-        told = "wrong by the reference rule, and the label but for capital letters; flips since the task's own training"
-        _line(told, console, "bold")
+    if run.hidden:
         console.print(_table(run))
+        _line(LEGEND, console, "dim")
     _line(f"report {path / 'report.html'}", console)
 
 
 def _table(run: ImportedRun) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in COLUMNS:
-        table.add_column(column, justify="right" if column else "left")
+        table.add_column(column, justify="right" if column else "left", no_wrap=not column)
     for each in run.hidden:
         cell = run.cells[each.position, each.task]
         flips = [MISSING if flip is None else str(flip) for flip in (each.lost, each.lost_in_capitals, each.won)]
         score = each.percent(each.samples - each.wrong)
         table.add_row(
             run.where(each.position, each.task),
-            str(each.samples),
             f"{score:.2f}",
             f"{each.percent(each.capitals):+.2f}",
             f"\u2264 {score + each.percent(each.corrected):.2f}"

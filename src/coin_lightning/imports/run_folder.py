@@ -28,6 +28,8 @@ NOT_KNOWN = (
     "decoding",
 )  # fmt: skip
 """What a run of this project says of itself, and result files do not."""
+FIELDS = ("scores", "counts", "versions", "unparsable", "blank", "variants", "differing", "breakdown")
+"""Of a `scores.json`, by task."""
 SAME_SOURCE = ("kind", "run", "order", "files", "data")
 """Fields of `imported.json` that say what was imported."""
 
@@ -124,7 +126,7 @@ def _scores(cells: Mapping[str, Cell], variant: str, order: Sequence[str]) -> di
     scored = {task: cell.scores for task, cell in cells.items() if cell.scores is not None}
     printed = {task: cell.printed for task, cell in cells.items() if cell.printed is not None}
     alone = [task for task in printed if task not in scored]
-    fields = score_fields(scored, variant) if scored else {}
+    fields = score_fields(scored, variant) if scored else {name: {} for name in FIELDS}
     found = {task: printed[task].score for task in alone}
     counts = {task: samples for task in alone if (samples := printed[task].samples) is not None}
     own = {"scores": found, "counts": counts, "variants": {REFERENCE: {"scores": found}}}
