@@ -24,14 +24,16 @@ from raw_mini import both_splits, write_raw
 
 from coin_lightning.benchmarks import coin_mini
 from coin_lightning.cli import convert, data, evaluate, judge, report, score
+from coin_results import numbered, write_answers, write_judged, write_printed
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+RULES = (ROOT / "docs" / "what_the_rules_hide.md").read_text()
 
 
-def commands() -> list[str]:
-    """Lines of the fenced bash blocks, without comments."""
-    blocks = re.findall(r"```bash\n(.*?)```", README, re.S)
+def commands(page: str = README) -> list[str]:
+    """Lines of the fenced bash blocks of a page, without comments."""
+    blocks = re.findall(r"```bash\n(.*?)```", page, re.S)
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if line]
 
@@ -199,6 +201,33 @@ def test_data_commands(models: dict[str, Path], tmp_path: Path) -> None:
     assert list((tmp_path / "coin").rglob("*.html"))
 
 
+@pytest.mark.assets
+def test_commands_of_the_page_on_rules(place: Any, tmp_path: Path) -> None:
+    """`docs/what_the_rules_hide.md`, on small results in the layout of those that it takes out of a history."""
+    published = tmp_path / "CoIN" / "results" / "CoIN_Chatv2" / "Qwen" / "ImageNet"
+    write_printed(published / "Finetune", 75, wrong=[("a", "a hog", "Piggy bank")])
+    write_printed(published / "VizWiz", 50, wrong=[("a", "piggy bank", "Piggy bank"), ("b", "desk", "Desk")])
+    write_judged(published / "VizWiz", 74)
+    for name in ("lora", "moelora"):
+        write_answers(tmp_path / "results" / name / "ImageNet" / "Finetune", numbered("c", "c", "c", "x"))
+        write_answers(tmp_path / "results" / name / "ImageNet" / "GQA", numbered("C", "c", "x", "x"))
+    lines = commands(RULES)
+    assert len(lines) == 7
+    told = {}
+    for line in lines:
+        words = replaced(shlex.split(line)[3:], {"/data/coin": place.suite})
+        status, told[line] = place.runs.run(words, FOLDER=str(tmp_path), COLUMNS="120")
+        assert status == 0, told[line]
+    assert "ImageNet after VizWiz 50.00 +50.00 ≤ 100.00 1 1 0 74" in " ".join(told[lines[0]].split())
+    assert told[lines[-1]].count("imported, ") == 3
+    matrix = json.loads((tmp_path / "runs" / "mine" / "lora" / "matrix.json").read_text())
+    assert matrix["variants"]["corrected"]["scores"][4][2] == 50
+    assert matrix["variants"]["reference"]["scores"][4][2] == 25
+    assert set(matrix["judges"]) == {"embedding"}
+    differing = (tmp_path / "runs" / "mine" / "lora" / "rescored" / "reference" / "differences.jsonl").read_text()
+    assert [json.loads(line)["prediction"] for line in differing.splitlines()] == ["C"]
+
+
 @pytest.mark.parametrize("line", MAKES)
 def test_make_commands(line: str) -> None:
     """What make would run; the tests themselves are run by `make test`, so it is not called from here."""
@@ -230,7 +259,13 @@ def test_torchrun_command(place: Any, models: dict[str, Path]) -> None:
 
 
 def test_images_and_links_exist() -> None:
-    targets = re.findall(r"\]\(([^)#]+)\)", README)
-    local = [target for target in targets if not target.startswith("http")]
+    local = links(README)
     assert local
     assert [target for target in local if not (ROOT / target).exists()] == []
+    assert [target for target in links(RULES) if not (ROOT / "docs" / target).exists()] == []
+
+
+def links(page: str) -> list[str]:
+    """Targets of a page's links that are files."""
+    targets = re.findall(r"\]\(([^)#]+)\)", page)
+    return [target for target in targets if not target.startswith("http")]

@@ -40,6 +40,7 @@ def command(*words: object, folder: Path, **env: str) -> tuple[int, str, list[st
         (["score", "--help"], "evaluation.scorers"),
         (["judge", "--help"], "judge=embedding"),
         (["report", "--help"], "comparison.html"),
+        (["import", "--help"], "Prompt_Result.text"),
         (["assets", "--help"], "needs a network"),
         (["data", "--help"], "verify"),
         (["data", "build", "--help"], "task=NAME"),
