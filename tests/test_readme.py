@@ -218,7 +218,7 @@ def test_commands_of_the_page_on_rules(place: Any, tmp_path: Path) -> None:
         words = replaced(shlex.split(line)[3:], {"/data/coin": place.suite})
         status, told[line] = place.runs.run(words, FOLDER=str(tmp_path), COLUMNS="120")
         assert status == 0, told[line]
-    assert "ImageNet after VizWiz 50.00 +50.00 ≤ 100.00 1 1 0 74" in " ".join(told[lines[0]].split())
+    assert "VizWiz 50.00 +50.00 ≤ 100.00 1 1 0 74" in " ".join(told[lines[0]].split())
     assert told[lines[-1]].count("imported, ") == 3
     matrix = json.loads((tmp_path / "runs" / "mine" / "lora" / "matrix.json").read_text())
     assert matrix["variants"]["corrected"]["scores"][4][2] == 50

@@ -39,17 +39,18 @@ def test_the_order_of_lines_does_not_matter(tmp_path: Path, questions: dict[str,
     assert shuffled.scores is not None
     for variant, score in {"corrected": 75, "reference": 50}.items():
         assert cell.scores.by_variant[variant].score == shuffled.scores.by_variant[variant].score == score
-    assert lines == ["prompts that are not the text of their question (other instructions? --instructions): here (4)"]
+    assert lines == []
 
 
 def test_prompts_are_the_questions_own_whatever_stands_around_them(tmp_path: Path, questions: dict[str, Questions]):
     text = questions["imagenet"].texts["1000"]
-    cell, _ = read(
+    cell, lines = read(
         write_answers(tmp_path, numbered("c", "c"), f"System: <img>x</img>{text} Assistant:"), questions["imagenet"]
     )
     assert cell.records is not None
     assert cell.records[0].prompt == text
     assert cell.records[1].prompt.startswith("System")  # of another question
+    assert lines[1] == "prompts that are not the text of their question (other instructions? --instructions): here (1)"
 
 
 def test_what_does_not_fit_is_counted_and_said(tmp_path: Path, questions: dict[str, Questions]):

@@ -22,7 +22,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """`write_results`, imported: by name."""
     root = tmp_path_factory.mktemp("imports")
     data = write_suite(root / "data", train=1)
-    found = read_results(write_results(root / "results"), data, order=ORDER)
+    found = read_results(write_results(root / "results"), data, order=",".join(ORDER))
     assert (found.refused, found.left_out) == ([], [])
     return {run.found.name: write_run(run, root / "runs")[0] for run in found.runs}
 

@@ -21,10 +21,11 @@ from coin_lightning.reporting.names import MISSING
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import matrix_table
 
-COLUMNS = ("", "reference", "capitals", "corrected", "lost", "by capitals", "won", "judge")
+COLUMNS = ("reference", "capitals", "corrected", "lost", "so lost", "won", "judge")
 LEGEND = (
     "reference: score by the published rule; capitals: points of answers that are the label but for capital letters; "
-    "lost, won: answers that became wrong or right since the task's own training"
+    "lost: answers that became wrong since the task's own training, so lost: of these by capital letters; won: the "
+    "other way"
 )
 
 
@@ -33,7 +34,7 @@ def import_coin(
     out: Path,
     data: Path | None,
     instructions: str,
-    order: str | Sequence[str] | None,
+    order: str | None,
     folders: Sequence[Path],
     console: Console,
 ) -> int:
@@ -58,7 +59,7 @@ def import_coin(
         except RunError as error:
             refused.append(error)
             continue
-        if is_new:
+        if is_new or not (path / "report.html").is_file():
             write_report(path)
         _tell(run, path, is_new, console)
     for each in found.left_out:
@@ -76,22 +77,24 @@ def _tell(run: ImportedRun, path: Path, is_new: bool, console: Console) -> None:
     console.print(matrix_table(load_matrix(path)))
     for line in run.findings:
         _line(line, console, "yellow")
+    for task in dict.fromkeys(each.task for each in run.hidden):
+        console.print(_table(run, task))
     if run.hidden:
-        console.print(_table(run))
         _line(LEGEND, console, "dim")
     _line(f"report {path / 'report.html'}", console)
 
 
-def _table(run: ImportedRun) -> Table:
+def _table(run: ImportedRun, task: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column(f"{run.title(task)} after", no_wrap=True)
     for column in COLUMNS:
-        table.add_column(column, justify="right" if column else "left", no_wrap=not column)
-    for each in run.hidden:
+        table.add_column(column, justify="right", no_wrap=True)
+    for each in (each for each in run.hidden if each.task == task):
         cell = run.cells[each.position, each.task]
         flips = [MISSING if flip is None else str(flip) for flip in (each.lost, each.lost_in_capitals, each.won)]
         score = each.percent(each.samples - each.wrong)
         table.add_row(
-            run.where(each.position, each.task),
+            run.title(run.rows[each.position]),
             f"{score:.2f}",
             f"{each.percent(each.capitals):+.2f}",
             f"\u2264 {score + each.percent(each.corrected):.2f}"
@@ -110,9 +113,8 @@ def _line(text: str, console: Console, style: str = "") -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status, 1 with an explanation when nothing could be imported."""
     options = import_parser().parse_args(arguments)
-    order = options.order.split(",") if options.order and "," in options.order else options.order
     return ended(
         lambda interruption: import_coin(
-            options.folder, options.out, options.data, options.instructions, order, options.folders, Console()
+            options.folder, options.out, options.data, options.instructions, options.order, options.folders, Console()
         )
     )

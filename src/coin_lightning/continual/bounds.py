@@ -79,6 +79,8 @@ def _bound(run: RunDir, kind: str, runs: Sequence[RunDir], facts: Mapping[str, A
 
 def _check_kind(run: RunDir, kind: str, other: RunDir) -> None:
     where = f"bounds.{kind}: {other.path}"
+    if imported := [each.path for each in (run, other) if each.is_imported]:
+        raise RunError(f"{where}: nobody knows whether the runs are alike, since {imported[0]} was imported")
     if kind == "joint" and other.training != "joint":
         raise RunError(f"{where} is no joint run; make one with scenario.joint=true")
     if kind == "individual" and (other.training != "sequence" or len(other.tasks) != 1):

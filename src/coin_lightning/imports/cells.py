@@ -119,8 +119,8 @@ def _joined(
 
 
 def _asks(answer: Answer, questions: Questions) -> bool:
-    """Whether a prompt holds the question's text, in whatever its model puts around it."""
-    return answer.prompt is None or questions.texts[answer.question_id].strip() in answer.prompt
+    """Whether a prompt, where the file has it, holds the question's text, in whatever its model puts around it."""
+    return not answer.prompt or questions.texts[answer.question_id].strip() in answer.prompt
 
 
 def _once(answers: Sequence[Answer], where: str, findings: Findings) -> list[Answer] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from coin_lightning.config_folder import coin_order, conf_dir, task_nodes
 from coin_lightning.continual.scenario import ordered
-from coin_lightning.errors import CoinLightningError, DataError
+from coin_lightning.errors import CoinLightningError, ConfigError, DataError
 from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.imports.capital_letters import Hidden, hidden_in
 from coin_lightning.imports.cells import Cell, read_cell
@@ -15,6 +15,8 @@ from coin_lightning.imports.folders import ANSWERS, OPTIONS, FoundRun, cells_of,
 from coin_lightning.imports.questions import Questions, read_questions
 from coin_lightning.imports.spellings import Nodes
 from coin_lightning.metrics.score_matrix import JOINT, row_names
+
+ORDERS = ("coin", "alphabetical", "reversed")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class ImportedRun:
 
     def title(self, name: str) -> str:
         """Of a task; the name of another row as it is."""
-        return str(self.nodes.get(name, {}).get("title", name))
+        return str(self.nodes.get(name, {}).get("title", name.replace("_", "-")))
 
     def where(self, position: int, task: str) -> str:
         """A cell in words: `ImageNet after GQA`."""
@@ -65,7 +67,7 @@ def read_results(
     root: Path,
     data: Path | None = None,
     instructions: str = "Instructions_Original",
-    order: str | Sequence[str] | None = None,
+    order: str | None = None,
     folders: Sequence[Path] = (),
 ) -> "Results":
     """All runs below a folder.
@@ -74,8 +76,8 @@ def read_results(
         root: the folder.
         data: data root in CoIN's layout, for the ground truth.
         instructions: type of the instructions whose questions were asked.
-        order: in which the tasks were learned, see `scenario.ordered`; default: CoIN's, or the alphabetical one where
-            the stages say so.
+        order: in which the tasks were learned: one of `ORDERS` or names with commas; default: CoIN's, or the
+            alphabetical one where the stages say so.
         folders: config folders with yaml of further tasks.
 
     Returns:
@@ -85,7 +87,7 @@ def read_results(
         CoinLightningError: there is nothing to import, or the order names no tasks.
     """
     nodes = {name: node for folder in (conf_dir(), *folders) for name, node in task_nodes(folder).items()}
-    given = None if order is None else ordered(coin_order() if isinstance(order, str) else list(nodes), order, 0)
+    given = None if order is None else _ordered(order, nodes)
     runs, left_out = find_runs(root, nodes)
     truths = Truths(data, instructions, nodes)
     read, refused = list[ImportedRun](), list[CoinLightningError]()
@@ -108,6 +110,17 @@ class Results:
     runs: Sequence[ImportedRun]
     refused: Sequence[CoinLightningError]
     left_out: Sequence[Path]
+
+
+def _ordered(order: str, nodes: Nodes) -> list[str]:
+    if order in ORDERS:
+        return ordered(coin_order(), order, 0)
+    try:
+        return ordered(list(nodes), order.split(","), 0)
+    except ConfigError:
+        raise ConfigError(
+            f"--order {order}: use {', '.join(ORDERS)}, or names with commas, each once, out of {', '.join(nodes)}"
+        ) from None
 
 
 class Truths:

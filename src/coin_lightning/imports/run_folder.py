@@ -77,7 +77,7 @@ def _source(run: ImportedRun) -> dict[str, Any]:
         "kind": "coin",
         "importer": f"coin-lightning {version('coin-lightning')}",
         "run": run.found.name,
-        "folder": str(run.found.folder),
+        "folder": str(run.found.folder.resolve()),
         "order": list(run.order),
         "files": {file.relative_to(run.found.folder).as_posix(): file_sha256(file) for file in sorted(files)},
         "data": {task: {each.file.name: each.sha256} for task, each in run.questions.items()},
@@ -136,7 +136,11 @@ def _scores(cells: Mapping[str, Cell], variant: str, order: Sequence[str]) -> di
 
 def _data(run: ImportedRun) -> dict[str, Any]:
     return {
-        task: {"test": len(each.references), "sha256": {each.file.name: each.sha256}, "folder": str(each.images)}
+        task: {
+            "test": len(each.references),
+            "sha256": {each.file.name: each.sha256},
+            "folder": str(each.images.resolve()),
+        }
         for task, each in run.questions.items()
     }
 

@@ -81,7 +81,7 @@ def template(name: str) -> Template:
 
 
 def headline(matrix: RunMatrix) -> list[tuple[str, str, str]]:
-    """(number, unit, caption) of the numbers to remember, over the tasks trained so far."""
+    """(number, unit, caption) of the numbers to remember, over the tasks trained so far, as far as they are known."""
     if matrix.training != "sequence":
         return _headline_of_the_end(matrix)
     seen = [task for task in range(len(matrix.tasks)) if task < matrix.last]
@@ -100,7 +100,7 @@ def headline(matrix: RunMatrix) -> list[tuple[str, str, str]]:
         mean = float(earlier.sum()) / (len(seen) if as_coin else len(earlier))
         over = ", over T as CoIN prints it" if as_coin else ""
         tiles.append((names.signed(mean), "points", f"mean change of the earlier tasks {end} (BWT{over})"))
-    return tiles
+    return [tile for tile in tiles if tile[0] != names.MISSING]
 
 
 def _headline_of_the_end(matrix: RunMatrix) -> list[tuple[str, str, str]]:
