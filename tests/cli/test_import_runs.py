@@ -41,6 +41,7 @@ def test_the_command_tells_what_it_found_and_what_not(place, tmp_path: Path, cap
     page = (tmp_path / "runs" / "lora" / "report.html").read_text()
     assert "this was not trained here" in page
     assert "seed <b>unknown</b>" in page
+    assert "What capital letters hide" in page
     assert "<h2>Cost</h2>" not in page
     assert "The same command continues it" not in page
 

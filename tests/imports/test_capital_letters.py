@@ -28,10 +28,11 @@ def test_counts_and_flips():
         (2, "imagenet"): cell("gqa", {"1": "piggy bank", "2": "tub", "3": "dog", "4": "desk."}),
     }
     own, later = hidden_in(cells, ORDER, SCORING, Findings())
-    assert (own.wrong, own.capitals, own.corrected, own.lost, own.won) == (2, 0, 0, None, None)
+    assert (own.wrong, own.capitals, own.mended, own.lost, own.won) == (2, 0, 0, None, None)
     assert (later.samples, later.wrong) == (10, 4)
     assert later.capitals == 2  # piggy bank, tub
-    assert later.corrected == 3  # and the desk with its point
+    assert later.mended == 3  # and the desk with its point
+    assert (later.reference, later.corrected, later.at_most) == (60, 90, True)
     assert (later.lost, later.lost_in_capitals, later.won) == (
         3,
         1,

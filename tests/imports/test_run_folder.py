@@ -69,7 +69,11 @@ def test_the_run_says_where_it_is_from_and_what_nobody_knows(runs: dict[str, Pat
     assert (matrix.seed, matrix.backbone, matrix.method, matrix.cost) == (None, "unknown", "unknown", {})
     assert "this was not trained here" in matrix.notes[0]
     assert any("cells without a file, which stay empty: textvqa after gqa" in note.lower() for note in matrix.notes)
-    assert any("ImageNet after GQA: of 3 answers that count as wrong, 2 are the label" in note for note in matrix.notes)
+    cells = {(cell["position"], cell["task"]): cell for cell in matrix.imported["capital_letters"]}
+    after = cells[3, "imagenet"]
+    assert {name: after[name] for name in ("samples", "wrong", "capitals", "corrected", "at_most", "lost", "won")} == {
+        "samples": 4, "wrong": 3, "capitals": 2, "corrected": 75, "at_most": False, "lost": 3, "won": 0,
+    }  # fmt: skip
     assert not (runs["lora"] / "config.yaml").exists()
     assert "machine" not in json.loads((runs["lora"] / "environment.json").read_text())
 

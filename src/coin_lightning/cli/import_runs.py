@@ -13,7 +13,6 @@ from rich.table import Table
 from coin_lightning.cli.ending import ended, tell
 from coin_lightning.cli.parsers import import_parser
 from coin_lightning.errors import RunError
-from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.imports.coin import ImportedRun, read_results
 from coin_lightning.imports.run_folder import write_run
 from coin_lightning.reporting.html import write_report
@@ -22,6 +21,7 @@ from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import matrix_table
 
 COLUMNS = ("reference", "capitals", "corrected", "lost", "so lost", "won", "judge")
+AT_MOST = "\u2264 "
 LEGEND = (
     "reference: score by the published rule; capitals: points of answers that are the label but for capital letters; "
     "lost: answers that became wrong since the task's own training, so lost: of these by capital letters; won: the "
@@ -90,18 +90,14 @@ def _table(run: ImportedRun, task: str) -> Table:
     for column in COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
     for each in (each for each in run.hidden if each.task == task):
-        cell = run.cells[each.position, each.task]
         flips = [MISSING if flip is None else str(flip) for flip in (each.lost, each.lost_in_capitals, each.won)]
-        score = each.percent(each.samples - each.wrong)
         table.add_row(
             run.title(run.rows[each.position]),
-            f"{score:.2f}",
+            f"{each.reference:.2f}",
             f"{each.percent(each.capitals):+.2f}",
-            f"\u2264 {score + each.percent(each.corrected):.2f}"
-            if cell.scores is None
-            else f"{cell.scores.by_variant[DEFAULT].score:.2f}",
+            f"{AT_MOST * each.at_most}{each.corrected:.2f}",
             *flips,
-            MISSING if cell.judged is None else f"{cell.judged:.0f}",
+            MISSING if each.judged is None else f"{each.judged:.0f}",
         )
     return table
 

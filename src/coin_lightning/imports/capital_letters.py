@@ -28,10 +28,12 @@ class Hidden:
     Attributes:
         position, task: of the cell. samples: all answers. wrong: those that are wrong by the reference rule.
         capitals: of these, the ones that are the label but for capital letters.
-        corrected: of these, the ones that the corrected rule counts as right.
+        mended: of these, the ones that the corrected rule counts as right.
+        corrected: score by the corrected rule in percent; `at_most` where only the wrong answers are known.
         lost, lost_in_capitals, won: since the task's own training: answers that were right and are wrong, those of them
             that are the label but for capital letters, and answers that were wrong and are right. None where its own
             row is not known.
+        judged: the judge's score in percent.
     """
 
     position: int
@@ -39,10 +41,18 @@ class Hidden:
     samples: int
     wrong: int
     capitals: int
-    corrected: int
+    mended: int
+    corrected: float
+    at_most: bool
     lost: int | None = None
     lost_in_capitals: int | None = None
     won: int | None = None
+    judged: float | None = None
+
+    @property
+    def reference(self) -> float:
+        """Score by the reference rule in percent."""
+        return self.percent(self.samples - self.wrong)
 
     def percent(self, count: int) -> float:
         """Answers as a share of all, in percent."""
@@ -93,7 +103,11 @@ def _counted(position: int, cell: Cell, wrong: Sequence[Wrong], scoring: Scoring
     capitals = {each.question_id for each in wrong if each.text.strip().lower() == each.truth.strip().lower()}
     rule: Any = scoring.scorer(DEFAULT)
     mended = sum(rule({"prediction": each.text, "reference": {"answer": each.truth}}) >= RIGHT for each in wrong)
-    return Hidden(position, cell.place.task, _samples(cell), len(wrong), len(capitals), mended), capitals
+    samples, task = _samples(cell), cell.place.task
+    exact = None if cell.scores is None else cell.scores.by_variant[DEFAULT].score
+    corrected = 100.0 * (samples - len(wrong) + mended) / samples if exact is None else exact
+    counts = (samples, len(wrong), len(capitals), mended)
+    return Hidden(position, task, *counts, corrected, exact is None, judged=cell.judged), capitals
 
 
 def _samples(cell: Cell) -> int:

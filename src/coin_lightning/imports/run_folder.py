@@ -167,7 +167,7 @@ def _facts(run: ImportedRun, variant: str, source: Mapping[str, Any]) -> dict[st
         "published": None,
         "protocol": {**known, **protocol},
         "notes": _notes(run, variant, source),
-        "imported": {"kind": "coin", "run": run.found.name, "files": len(source["files"]), "unknown": list(NOT_KNOWN)},
+        "imported": {name: source[name] for name in ("kind", "run", "unknown", "capital_letters")},
     }
 
 
@@ -181,10 +181,4 @@ def _notes(run: ImportedRun, variant: str, source: Mapping[str, Any]) -> list[st
             "Of some or all cells only the printed score is there, by the rules of the published code; so the matrix "
             "shows these rules everywhere."
         )
-    notes += [f"{line[0].upper()}{line[1:]}." for line in run.findings]
-    return notes + [
-        f"{run.where(each.position, each.task)}: of {each.wrong} answers that count as wrong, {each.capitals} are the "
-        f"label but for capital letters ({each.percent(each.capitals):+.2f} points)."
-        for each in run.hidden
-        if each.capitals
-    ]
+    return notes + [f"{line[0].upper()}{line[1:]}." for line in run.findings]
