@@ -8,7 +8,7 @@ import pytest
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.records import read_records
-from coin_lightning.imports.coin import read_results
+from coin_lightning.imports.coin import ImportedRun, Results
 from coin_lightning.imports.run_folder import write_run
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_results import write_judged, write_printed, write_results
@@ -22,9 +22,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """`write_results`, imported: by name."""
     root = tmp_path_factory.mktemp("imports")
     data = write_suite(root / "data", train=1)
-    found = read_results(write_results(root / "results"), data, order=",".join(ORDER))
-    assert (found.refused, found.left_out) == ([], [])
-    return {run.found.name: write_run(run, root / "runs")[0] for run in found.runs}
+    found = Results(write_results(root / "results"), data, order=",".join(ORDER))
+    assert found.left_out == []
+    return {run.name: write_run(found.read(run), root / "runs")[0] for run in found.runs}
+
+
+def only(root: Path) -> ImportedRun:
+    """The one run below a folder."""
+    results = Results(root)
+    (found,) = results.runs
+    return results.read(found)
 
 
 def grid(values) -> list[list[float | None]]:
@@ -89,8 +96,7 @@ def test_the_same_import_again_changes_nothing_and_another_one_is_refused(tmp_pa
     results, out = write_printed(tmp_path / "r" / "a" / "GQA" / "Finetune", 40), tmp_path / "out"
 
     def write() -> tuple[Path, bool]:
-        (run,) = read_results(tmp_path / "r").runs
-        return write_run(run, out)
+        return write_run(only(tmp_path / "r"), out)
 
     path, is_new = write()
     before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
@@ -106,7 +112,7 @@ def test_the_same_import_again_changes_nothing_and_another_one_is_refused(tmp_pa
 def test_multitask_and_judge_alone(tmp_path: Path):
     write_printed(tmp_path / "r" / "GQA" / "Multitask", 56.65)
     write_judged(tmp_path / "r" / "ScienceQA" / "Multitask", 82)
-    (run,) = read_results(tmp_path / "r").runs
+    run = only(tmp_path / "r")
     matrix = load_matrix(write_run(run, tmp_path / "out")[0])
     assert (matrix.training, matrix.rows[-1], matrix.scores[8, 3], matrix.counts[8, 3]) == ("joint", "joint", 56.65, 4)
     assert matrix.judges["printed"].scores[8, 0] == 82

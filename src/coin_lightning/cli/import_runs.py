@@ -1,6 +1,6 @@
 """`python -m coin_lightning import coin FOLDER --out RUNS [--data ROOT]`: the runs that one has, as runs of ours.
 
-Reads results of CoIN's code and its forks; needs no model and no GPU. Nothing is written before all of it was read.
+Reads results of CoIN's code and its forks; needs no model and no GPU. Each run is read whole before it is written.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from rich.table import Table
 
 from coin_lightning.cli.ending import ended, tell
 from coin_lightning.cli.parsers import import_parser
-from coin_lightning.errors import RunError
-from coin_lightning.imports.coin import ImportedRun, read_results
+from coin_lightning.errors import CoinLightningError
+from coin_lightning.imports.coin import ImportedRun, Results
 from coin_lightning.imports.run_folder import write_run
 from coin_lightning.reporting.html import write_report
 from coin_lightning.reporting.names import MISSING
@@ -42,7 +42,7 @@ def import_coin(
 
     Args:
         folder: with the results. out: for the run folders.
-        data, instructions, order, folders: see `read_results`.
+        data, instructions, order, folders: see `Results`.
         console: for what is told.
 
     Returns:
@@ -51,18 +51,19 @@ def import_coin(
     Raises:
         CoinLightningError: there is nothing that could be.
     """
-    found = read_results(folder, data, instructions, order, folders)
-    refused = list(found.refused)
-    for run in found.runs:
+    results = Results(folder, data, instructions, order, folders)
+    refused = list[CoinLightningError]()
+    for found in results.runs:
         try:
+            run = results.read(found)
             path, is_new = write_run(run, out)
-        except RunError as error:
+        except CoinLightningError as error:
             refused.append(error)
             continue
         if is_new or not (path / "report.html").is_file():
             write_report(path)
         _tell(run, path, is_new, console)
-    for each in found.left_out:
+    for each in results.left_out:
         _line(f"{each}: means no known task and stage, left out", console, "yellow")
     for reason in refused:
         tell(reason)

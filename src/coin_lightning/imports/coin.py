@@ -1,17 +1,18 @@
-"""Result folders of CoIN's code and its forks, read whole before anything is written."""
+"""Result folders of CoIN's code and its forks: each run is read whole before anything of it is written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from coin_lightning.config_folder import coin_order, conf_dir, task_nodes
 from coin_lightning.continual.scenario import ordered
-from coin_lightning.errors import CoinLightningError, ConfigError, DataError
+from coin_lightning.errors import ConfigError, DataError
+from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.imports.capital_letters import Hidden, hidden_in
-from coin_lightning.imports.cells import Cell, read_cell
+from coin_lightning.imports.cells import REFERENCE, Cell, read_cell
 from coin_lightning.imports.findings import Findings
-from coin_lightning.imports.folders import ANSWERS, OPTIONS, FoundRun, cells_of, early, find_runs, order_of
+from coin_lightning.imports.folders import ANSWERS, OPTIONS, FoundRun, Place, cells_of, early, find_runs, order_of
 from coin_lightning.imports.questions import Questions, read_questions
 from coin_lightning.imports.spellings import Nodes
 from coin_lightning.metrics.score_matrix import JOINT, row_names
@@ -26,9 +27,9 @@ class ImportedRun:
     Attributes:
         found: where it lies.
         order: tasks as they were learned. nodes: what their yaml says.
-        cells: by row and task of the score matrix.
-        questions: by task, as far as there is ground truth.
         instructions: type of the instructions that the questions are from.
+        cells: by row and task of the score matrix.
+        questions: by task, as far as there is ground truth for answers.
         hidden: what capital letters make of it.
         findings: sentences about what is missing or wrong.
     """
@@ -36,11 +37,16 @@ class ImportedRun:
     found: FoundRun
     order: Sequence[str]
     nodes: Nodes
-    cells: Mapping[tuple[int, str], Cell]
-    questions: Mapping[str, Questions]
     instructions: str
-    hidden: Sequence[Hidden]
-    findings: Sequence[str]
+    cells: dict[tuple[int, str], Cell] = field(default_factory=dict)
+    questions: dict[str, Questions] = field(default_factory=dict)
+    hidden: list[Hidden] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+
+    @property
+    def variant(self) -> str:
+        """The variant that fills the matrix: `corrected`, but `reference` where of some cell only that one is known."""
+        return DEFAULT if all(cell.scores is not None for cell in self.cells.values() if cell.is_scored) else REFERENCE
 
     @property
     def training(self) -> str:
@@ -63,14 +69,8 @@ class ImportedRun:
         return f"{column} after {after}" if position else f"{column} zero-shot"
 
 
-def read_results(
-    root: Path,
-    data: Path | None = None,
-    instructions: str = "Instructions_Original",
-    order: str | None = None,
-    folders: Sequence[Path] = (),
-) -> "Results":
-    """All runs below a folder.
+class Results:
+    """What lies below a folder; its runs are read one by one, so that memory holds one.
 
     Args:
         root: the folder.
@@ -80,36 +80,69 @@ def read_results(
             alphabetical one where the stages say so.
         folders: config folders with yaml of further tasks.
 
-    Returns:
-        see `Results`.
+    Attributes:
+        runs: found. left_out: folders with results that belong to none.
 
     Raises:
         CoinLightningError: there is nothing to import, or the order names no tasks.
     """
-    nodes = {name: node for folder in (conf_dir(), *folders) for name, node in task_nodes(folder).items()}
-    given = None if order is None else _ordered(order, nodes)
-    runs, left_out = find_runs(root, nodes)
-    truths = Truths(data, instructions, nodes)
-    read, refused = list[ImportedRun](), list[CoinLightningError]()
-    for run in runs:
-        try:
-            read.append(_read(run, order_of(run, coin_order(), given), truths))
-        except CoinLightningError as error:
-            refused.append(error)
-    return Results(read, refused, left_out)
 
+    def __init__(
+        self,
+        root: Path,
+        data: Path | None = None,
+        instructions: str = "Instructions_Original",
+        order: str | None = None,
+        folders: Sequence[Path] = (),
+    ) -> None:
+        self.nodes = {name: node for folder in (conf_dir(), *folders) for name, node in task_nodes(folder).items()}
+        self.order = None if order is None else _ordered(order, self.nodes)
+        self.data, self.instructions = data, instructions
+        self.runs, self.left_out = find_runs(root, self.nodes)
+        self._known: dict[str, Questions] = {}
 
-@dataclass(frozen=True)
-class Results:
-    """What lies below a folder: runs, why others cannot be imported, and folders with results that belong to none.
+    def questions(self, task: str) -> Questions | None:
+        """Questions of a task with their truth, read when they are first needed; None without a data root.
 
-    A run is refused when files of it cannot be read (all of them are listed), two folders stand for one cell, its order
-    of tasks is not clear, or the ground truth is not sound.
-    """
+        Raises:
+            DataError: they are not sound.
+        """
+        if self.data is not None and task not in self._known:
+            self._known[task] = read_questions(self.data, self.instructions, task, self.nodes[task])
+        return self._known.get(task)
 
-    runs: Sequence[ImportedRun]
-    refused: Sequence[CoinLightningError]
-    left_out: Sequence[Path]
+    def read(self, run: FoundRun) -> ImportedRun:
+        """One of `runs`, whole.
+
+        Raises:
+            DataError: files of it cannot be read (all of them are listed), or the ground truth is not sound.
+            RunError: two folders stand for one cell, or a stage for none.
+            ConfigError: its order is not clear, or a task lacks the rules that its cells need.
+        """
+        order, findings = order_of(run, coin_order(), self.order), Findings()
+        read = ImportedRun(run, order, {task: self.nodes[task] for task in order}, self.instructions)
+        scoring = {task: Scoring.of(task, node) for task, node in read.nodes.items()}
+        places = cells_of(run, order)
+        _note_missing(read, places, findings)
+        problems: list[str] = []
+        for (position, task), place in sorted(places.items()):
+            try:
+                asked = self.questions(task) if place.file(ANSWERS) or place.file(OPTIONS) else None
+                where = read.where(position, task)
+                read.cells[position, task] = read_cell(place, where, asked, scoring[task], position == 0, findings)
+            except DataError as error:
+                problems += [line for line in error.problems if line not in problems]
+        if problems:
+            raise DataError(problems)
+        for (position, task), cell in read.cells.items():
+            if cell.records is not None:
+                scoring[task].scorer(read.variant)
+                read.questions[task] = self._known[task]
+            if not cell.is_scored:
+                findings.add("cells without a score by a rule", read.where(position, task))
+        read.hidden.extend(hidden_in(read.cells, order, scoring, findings))
+        read.findings.extend(findings.lines())
+        return read
 
 
 def _ordered(order: str, nodes: Nodes) -> list[str]:
@@ -123,34 +156,9 @@ def _ordered(order: str, nodes: Nodes) -> list[str]:
         ) from None
 
 
-class Truths:
-    """Questions of the tasks with their truth, each read when it is first needed.
-
-    Args:
-        data: data root; None: there are none.
-        instructions: see `read_results`.
-        nodes: what the tasks' yaml says.
-    """
-
-    def __init__(self, data: Path | None, instructions: str, nodes: Nodes) -> None:
-        self.data, self.instructions, self.nodes = data, instructions, nodes
-        self._known: dict[str, Questions | None] = {}
-
-    def of(self, task: str) -> Questions | None:
-        """Those of a task; None where there are none.
-
-        Raises:
-            DataError: they are not sound.
-        """
-        if self.data is not None and task not in self._known:
-            self._known[task] = read_questions(self.data, self.instructions, task, self.nodes[task])
-        return self._known.get(task)
-
-
-def _read(run: FoundRun, order: Sequence[str], truths: Truths) -> ImportedRun:
-    findings, nodes = Findings(), truths.nodes
-    places = cells_of(run, order)
-    made = ImportedRun(run, order, {task: nodes[task] for task in order}, {}, {}, truths.instructions, (), ())
+def _note_missing(read: ImportedRun, places: Mapping[tuple[int, str], Place], findings: Findings) -> None:
+    """Say what the folders of a run lack of the lower triangle, and what of them belongs to no cell of it."""
+    run, order = read.found, read.order
     for leaf in run.unknown:
         findings.add("folders that mean no known task or stage, left out", leaf.relative_to(run.folder).as_posix())
     for place in early(run, order):
@@ -160,28 +168,7 @@ def _read(run: FoundRun, order: Sequence[str], truths: Truths) -> ImportedRun:
         rows = [len(order)] if run.joint else range(order.index(task) + 1, len(order) + 1)
         missing = [position for position in rows if (position, task) not in places]
         every = len(missing) == len(rows) > 1
-        for name in [f"{made.title(task)} at every stage"] if every else [made.where(row, task) for row in missing]:
+        for name in [f"{read.title(task)} at every stage"] if every else [read.where(row, task) for row in missing]:
             findings.add("cells without a file, which stay empty", name)
-    cells: dict[tuple[int, str], Cell] = {}
-    scoring = {task: Scoring.of(task, nodes[task]) for task in order}
-    problems: list[str] = []
-    for (position, task), place in sorted(places.items()):
-        try:
-            asked = truths.of(task) if place.file(ANSWERS) or place.file(OPTIONS) else None
-            where = made.where(position, task)
-            cells[position, task] = read_cell(place, where, asked, scoring[task], position == 0, findings)
-        except DataError as error:
-            problems += [line for line in error.problems if line not in problems]
-    if problems:
-        raise DataError(problems)
-    for position, task in (key for key, cell in cells.items() if not cell.is_scored):
-        findings.add("cells without a score by a rule", made.where(position, task))
-    if not any(position == 0 for position, _ in cells):
+    if not any(position == 0 for position, _ in places):
         findings.add("no zero-shot scores")
-    questions = {task: asked for task in order if (asked := truths.of(task) if task in _used(cells) else None)}
-    hidden = hidden_in(cells, order, scoring, findings)
-    return ImportedRun(run, order, made.nodes, cells, questions, truths.instructions, hidden, findings.lines())
-
-
-def _used(cells: Mapping[tuple[int, str], Cell]) -> set[str]:
-    return {task for (_, task), cell in cells.items() if cell.records is not None}

@@ -12,7 +12,6 @@ from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.judges.base import PRINTED, PROTOCOL
 from coin_lightning.evaluation.records import write_records
-from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.side_by_side import WITHOUT_ANSWERS, filled, score_fields
 from coin_lightning.imports.cells import REFERENCE, Cell
 from coin_lightning.imports.coin import ImportedRun
@@ -88,24 +87,16 @@ def _source(run: ImportedRun) -> dict[str, Any]:
 
 
 def _fill(folder: RunDir, run: ImportedRun, source: Mapping[str, Any]) -> None:
-    variant = variant_of(run)
     for position in folder.positions:
         cells = {task: run.cells[position, task] for task in run.order if (position, task) in run.cells}
-        _write_row(folder, position, run.rows[position], cells, variant, run.order)
+        _write_row(folder, position, cells, run)
     write_json(folder.path / "environment.json", {"data": _data(run)})
     write_json(folder.path / IMPORTED, source)
-    folder.write_summary(_facts(run, variant, source))
+    folder.write_summary(_facts(run, source))
 
 
-def variant_of(run: ImportedRun) -> str:
-    """The variant that fills the matrix: `corrected`, but `reference` where of some cell only that one is known."""
-    return DEFAULT if all(cell.scores is not None for cell in run.cells.values() if cell.is_scored) else REFERENCE
-
-
-def _write_row(
-    run: RunDir, position: int, row: str, cells: Mapping[str, Cell], variant: str, order: Sequence[str]
-) -> None:
-    folder = run.folder(position)
+def _write_row(target: RunDir, position: int, cells: Mapping[str, Cell], run: ImportedRun) -> None:
+    folder = target.folder(position)
     for task, cell in cells.items():
         if cell.records is not None:
             file = folder / "records" / f"{task}.jsonl"
@@ -117,8 +108,9 @@ def _write_row(
         summary = {**identity, "scores": judged, "counts": {}, "unparsed": {}}
         write_known_json(folder / "judged" / f"{PRINTED}.json", summary, folder)
     if any(cell.is_scored for cell in cells.values()):
-        scores = {"experience": position, "task": row, "scorer": variant, "unit": "percent"}
-        write_known_json(folder / "scores.json", {**scores, **_scores(cells, variant, order), **MARK})
+        scores = {"experience": position, "task": run.rows[position], "scorer": run.variant, "unit": "percent"}
+        fields = _scores(cells, run.variant, run.order)
+        write_known_json(folder / "scores.json", {**scores, **fields, **MARK})
 
 
 def _scores(cells: Mapping[str, Cell], variant: str, order: Sequence[str]) -> dict[str, Any]:
@@ -145,14 +137,14 @@ def _data(run: ImportedRun) -> dict[str, Any]:
     }
 
 
-def _facts(run: ImportedRun, variant: str, source: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(run: ImportedRun, source: Mapping[str, Any]) -> dict[str, Any]:
     """What `matrix.json` says beside the scores."""
     judge = PRINTED if any(cell.judged is not None for cell in run.cells.values()) else None
     known = {
         "name": UNKNOWN,
         "order": "joint" if run.found.joint else ", ".join(run.order),
         "instructions": run.instructions if run.questions else UNKNOWN,
-        "scorers": variant,
+        "scorers": run.variant,
         "judge": judge,
     }
     protocol = dict.fromkeys((key for key in NOT_KNOWN if key not in ("method", "backbone", "seed")), UNKNOWN)
@@ -166,17 +158,17 @@ def _facts(run: ImportedRun, variant: str, source: Mapping[str, Any]) -> dict[st
         "seed": None,
         "published": None,
         "protocol": {**known, **protocol},
-        "notes": _notes(run, variant, source),
+        "notes": _notes(run, source),
         "imported": {name: source[name] for name in ("kind", "run", "unknown", "capital_letters")},
     }
 
 
-def _notes(run: ImportedRun, variant: str, source: Mapping[str, Any]) -> list[str]:
+def _notes(run: ImportedRun, source: Mapping[str, Any]) -> list[str]:
     notes = [
         f"Imported from {len(source['files'])} result files in the layout of CoIN's code ({IMPORTED} has their "
         "sha256): this was not trained here. Nobody knows its method, backbone, seed and protocol."
     ]
-    if variant == REFERENCE and any(cell.is_scored for cell in run.cells.values()):
+    if run.variant == REFERENCE:
         notes.append(
             "Of some or all cells only the printed score is there, by the rules of the published code; so the matrix "
             "shows these rules everywhere."
