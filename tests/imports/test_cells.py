@@ -70,6 +70,7 @@ def test_what_does_not_fit_is_counted_and_said(tmp_path: Path, questions: dict[s
 @pytest.mark.parametrize(
     ("answers", "line"),
     [
+        ([], "files without an answer: here"),
         (
             [("1000", "c"), ("1000", "x")],
             "questions with two different answers, so that the answers are not used: here (1, e.g. 1000)",

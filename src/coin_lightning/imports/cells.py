@@ -124,7 +124,7 @@ def _asks(answer: Answer, questions: Questions) -> bool:
 
 
 def _once(answers: Sequence[Answer], where: str, findings: Findings) -> list[Answer] | None:
-    """Each question's answer once; None where a question has two different ones."""
+    """Each question's answer once; None where there are none, or a question has two different ones."""
     first: dict[str, Answer] = {}
     unlike = [answer for answer in answers if first.setdefault(answer.question_id, answer).text != answer.text]
     if unlike:
@@ -135,7 +135,7 @@ def _once(answers: Sequence[Answer], where: str, findings: Findings) -> list[Ans
         findings.add("answers that stand there more than once, used once", f"{where} ({repeated})")
     if not first:
         findings.add("files without an answer", where)
-    return list(first.values())
+    return list(first.values()) or None
 
 
 def _compare(scores: CellScores, printed: Printed | None, where: str, findings: Findings) -> None:
