@@ -14,11 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from coin_lightning.benchmarks.mini_suite import TASKS
-from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import RunError
-from coin_lightning.evaluation.records import AnswerRecord, read_records
-from coin_lightning.evaluation.run_scoring import config_of, scoring_in
-from coin_lightning.metrics.paired import PairedDifference, paired_difference
+from coin_lightning.metrics.paired import PairedDifference
 from coin_lightning.reporting.glossary import explain
 from coin_lightning.reporting.overview import (
     MethodGroup,
@@ -28,8 +25,10 @@ from coin_lightning.reporting.overview import (
     metric_keys,
     metric_text,
 )
+from coin_lightning.reporting.paired_runs import paired_runs
 from coin_lightning.reporting.rendering import save_png
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
+from coin_lightning.reporting.sample_scores import SampleReader
 
 OURS, THEIRS = "moelora", "lora"
 """The difference between these two is shown: ours minus theirs."""
@@ -71,25 +70,6 @@ class Run:
         parts = {"sequence": [] if self.order == "coin" else [self.order], "alone": ["alone", self.order]}
         return "_".join([self.matrix.method, *parts.get(self.kind, [self.kind]), f"seed_{self.matrix.seed}"])
 
-    def row(self, task: str, when: str) -> int:
-        """The row of a task's score `immediate`, right after its training, or at the `end`."""
-        return self.matrix.tasks.index(task) + 1 if when == "immediate" else len(self.matrix.tasks)
-
-    def answers(self, row: int, task: str) -> tuple[list[float], list[str]]:
-        """Score of each test sample in percent, and the image it shows; a sample without one stands for itself."""
-        run = RunDir.open(self.folder)
-        records = read_records(run.folder(row) / "records" / f"{task}.jsonl")
-        each = scoring_in(config_of(self.folder), task).scorer(run.variant).score(records).each
-        if each is None:
-            raise RunError(
-                f"{self.folder}: {task} has no scores of single samples; two methods cannot be compared on it"
-            )
-        return [100 * (score or 0.0) for score in each], [_image(record) for record in records]
-
-
-def _image(record: AnswerRecord) -> str:
-    return str(record.reference.get("image") or record.question_id)
-
 
 def collect(runs: Path, folder: Path) -> list[Run]:
     """Copy the matrices of finished runs.
@@ -110,26 +90,11 @@ def collect(runs: Path, folder: Path) -> list[Run]:
     return list(found.values())
 
 
-def paired(runs: Sequence[Run], when: str) -> PairedDifference | None:
+def paired(runs: Sequence[Run], quantity: str) -> PairedDifference | None:
     """Ours minus theirs over all sequences of the same seed and order; None without a pair."""
-    by_key = {(run.matrix.method, run.order, run.matrix.seed): run for run in runs if run.kind == "sequence"}
-    pairs = [
-        (ours, theirs)
-        for (method, order, seed), ours in sorted(by_key.items())
-        if method == OURS and (theirs := by_key.get((THEIRS, order, seed)))
-    ]
-    if not pairs:
-        return None
-    scores: list[dict[str, np.ndarray]] = [{}, {}]
-    images: dict[str, list[str]] = {}
-    for task in pairs[0][0].matrix.tasks:
-        listed = [[run.answers(run.row(task, when), task) for run in pair] for pair in pairs]
-        images[task] = listed[0][0][1]
-        if any(shown != images[task] for pair in listed for _, shown in pair):
-            raise RunError(f"{task}: the runs have other test samples; only runs with the same ones are paired")
-        for side, found in enumerate(scores):
-            found[task] = np.array([pair[side][0] for pair in listed])
-    return paired_difference(*scores, images)
+    sides = [[run.matrix for run in runs if (run.kind, run.matrix.method) == ("sequence", method)]
+             for method in (OURS, THEIRS)]  # fmt: skip
+    return paired_runs(*sides, quantity, SampleReader())
 
 
 def summary(groups: list[MethodGroup], keys: list[str]) -> dict[str, object]:
@@ -218,15 +183,16 @@ def main(folder_of_runs: Path, folder: Path) -> None:
     """What the command does."""
     runs = collect(folder_of_runs, folder)
     coin = [run.matrix for run in runs if run.kind == "sequence" and run.order == "coin"]
-    groups, keys = group_by_method(coin), metric_keys(coin)
-    moments = {"right after each task's training": "immediate", "at the end of the sequence": "end"}
-    differences = {label: found for label, when in moments.items() if (found := paired(runs, when)) is not None}
+    groups = group_by_method(coin)
+    keys = metric_keys(groups)
+    moments = {"right after each task's training": "learning_accuracy", "at the end of the sequence": "acc"}
+    differences = {label: found for label, key in moments.items() if (found := paired(runs, key)) is not None}
     tables = [methods_table(groups, keys), tasks_table(groups, runs), orders_table(runs)]
     text = "\n\n".join([*tables, *([paired_table(differences)] if differences else [])]) + "\n"
     content = {**summary(groups, keys), "paired": {label: asdict(each) for label, each in differences.items()}}
     (folder / "summary.json").write_text(json.dumps(content, indent=1) + "\n")
     (folder / "summary.md").write_text(text)
-    save_png(forgetting_overview(coin), folder / "forgetting.png")
+    save_png(forgetting_overview(groups), folder / "forgetting.png")
     print(text)
 
 

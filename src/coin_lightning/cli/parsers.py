@@ -52,7 +52,15 @@ def report_parser() -> argparse.ArgumentParser:
         their folders, for intransigence, and bounds.joint=RUN, a joint run, for retention"""
     parser.add_argument("runs", nargs="+", metavar="RUN", help=runs)
     output = "folder for comparison.html, its figures and its tables"
-    parser.add_argument("-o", "--output", type=Path, default=Path("comparison"), help=output)
+    parser.add_argument("-o", "--output", "--out", type=Path, default=Path("comparison"), metavar="DIR", help=output)
+    baseline = """test all others against this one, named as in the table or by its method: paired by seed, order of
+        tasks and test sample, with Holm's correction"""
+    parser.add_argument("--baseline", metavar="NAME", help=baseline)
+    allow = """fields in which runs may differ and be averaged all the same: of the protocol (epochs), keys of the
+        config or a part of one (optimizer.weight_decay), data, test_samples"""
+    parser.add_argument("--allow", default="", metavar="FIELD[,FIELD]", help=allow)
+    records = "read scores only, not the answers: faster for very many runs, without tests, intervals and flips"
+    parser.add_argument("--no-records", dest="records", action="store_false", help=records)
     return parser
 
 

@@ -1,24 +1,28 @@
-"""``python -m coin_lightning report RUN [RUN ...] [bounds.joint=RUN]``: re-make the page of a run, or compare several.
+"""``python -m coin_lightning report RUN [RUN ...] [bounds.joint=RUN] [--baseline NAME]``: re-make the page of a run, or
+compare several.
 
 Reads artefacts only: no model, no data set and no GPU is needed.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
 
+from coin_lightning.cli.averaging import check_averages
 from coin_lightning.cli.ending import ended
 from coin_lightning.cli.pairs import pairs
 from coin_lightning.cli.parsers import report_parser
 from coin_lightning.continual.bounds import find_bounds
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import ConfigError
-from coin_lightning.reporting.comparison import split_by_tasks, write_comparison
+from coin_lightning.reporting.comparison import compare, same_tasks, write_comparison
+from coin_lightning.reporting.comparison_words import comparison_words
 from coin_lightning.reporting.html import write_report
-from coin_lightning.reporting.overview import comparison_table
+from coin_lightning.reporting.overview import comparison_table, group_by_method, in_order
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 from coin_lightning.reporting.terminal import final_summary
 
@@ -28,7 +32,20 @@ BOUNDS = "bounds."
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status, 1 with an explanation when a run cannot be read."""
     options = report_parser().parse_args(arguments)
-    return ended(lambda interruption: report(*split(options.runs), options.output, Console()))
+    allowed = tuple(filter(None, (name.strip() for name in options.allow.split(","))))
+    how = Comparing(options.output, options.baseline, allowed, options.records)
+    return ended(lambda interruption: report(*split(options.runs), how, Console()))
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """How runs are compared: into which folder, against which baseline, over which differences they are averaged all
+    the same, and whether their answers are read."""
+
+    folder: Path
+    baseline: str | None = None
+    allowed: tuple[str, ...] = ()
+    records: bool = True
 
 
 def split(words: Sequence[str]) -> tuple[list[Path], dict[str, Any]]:
@@ -38,13 +55,13 @@ def split(words: Sequence[str]) -> tuple[list[Path], dict[str, Any]]:
     return [Path(word) for word in words if not word.startswith(BOUNDS)], bounds
 
 
-def report(runs: Sequence[Path], bounds: Mapping[str, Any], folder: Path, console: Console) -> None:
-    """Make the page of one run, or a comparison of several in `folder`.
+def report(runs: Sequence[Path], bounds: Mapping[str, Any], how: Comparing, console: Console) -> None:
+    """Make the page of one run, or a comparison of several.
 
     Args:
         runs: folders.
         bounds: by kind the folders of runs that bound the one run; see `find_bounds`.
-        folder: of the comparison.
+        how: several are compared.
         console: for the tables.
 
     Raises:
@@ -52,12 +69,14 @@ def report(runs: Sequence[Path], bounds: Mapping[str, Any], folder: Path, consol
     """
     if bounds and len(runs) != 1:
         raise ConfigError(f"{BOUNDS}*: {len(runs)} runs are given; bounds are those of one run")
+    if len(runs) == 1 and (how.baseline is not None or how.allowed):
+        raise ConfigError("--baseline and --allow compare runs; one is given")
     if bounds:
         add_bounds(RunDir.open(runs[0]), bounds)
     if len(runs) == 1:
         _report(console, runs[0])
     else:
-        _compare(console, [load_matrix(run) for run in runs], folder)
+        _compare(console, [load_matrix(run) for run in runs], how)
 
 
 def add_bounds(run: RunDir, bounds: Mapping[str, Any]) -> None:
@@ -75,9 +94,17 @@ def _report(console: Console, run: Path) -> None:
     console.print(final_summary(run))
 
 
-def _compare(console: Console, runs: Sequence[RunMatrix], folder: Path) -> None:
-    for members in split_by_tasks(runs):
-        console.print(" > ".join(members[0].title(task) for task in members[0].tasks), style="bold")
-        console.print(comparison_table(members))
-    for file in write_comparison(runs, folder):
+def _compare(console: Console, runs: Sequence[RunMatrix], how: Comparing) -> None:
+    for members in same_tasks(runs):
+        check_averages(group_by_method(members, how.allowed), how.allowed)
+    compared = compare(runs, how.baseline, how.allowed, how.records)
+    files = write_comparison(compared, how.folder)
+    for each in compared:
+        for order in each.orders:
+            groups = in_order(each.groups, order)
+            console.print(" > ".join(groups[0].runs[0].title(task) for task in order), style="bold")
+            console.print(comparison_table(groups))
+        for line in comparison_words(each):
+            console.print(line)
+    for file in files:
         console.print(str(file), soft_wrap=True)

@@ -7,14 +7,11 @@ an interval of its own, and they are not to be mixed up: many samples say nothin
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
 from coin_lightning.errors import DataError
-
-DRAWS = 10_000
-LEVEL = 0.95
+from coin_lightning.metrics.image_clusters import LEVEL, ends, redrawn_means, standard_error
 
 
 @dataclass(frozen=True)
@@ -25,13 +22,15 @@ class PairedDifference:
         mean: over tasks, of the mean over runs and samples.
         images: interval of 95 % over other test images, for these runs (percentile bootstrap, images drawn whole).
         runs: the difference of each pair of runs.
-        p: of a two-sided exact sign-flip test over the runs; 2 / 2**R is the least that R pairs can give.
+        p: of a two-sided exact sign-flip test over the runs; see `least_p`.
+        error: standard error of the mean over other test images, for these runs.
     """
 
     mean: float
     images: tuple[float, float]
     runs: tuple[float, ...]
     p: float
+    error: float
 
 
 def paired_difference(
@@ -55,25 +54,60 @@ def paired_difference(
     gaps = {task: np.asarray(ours[task], float) - np.asarray(theirs[task], float) for task in ours}
     runs = np.mean([gap.mean(axis=1) for gap in gaps.values()], axis=0)
     rng = np.random.default_rng(seed)
-    drawn = np.mean([_resampled(gap.mean(axis=0), images[task], rng) for task, gap in gaps.items()], axis=0)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return PairedDifference(float(runs.mean()), (float(low), float(high)), tuple(runs.tolist()), sign_flip(runs))
+    over_runs = {task: gap.mean(axis=0) for task, gap in gaps.items()}
+    drawn = np.mean([redrawn_means(gap[None], images[task], rng)[:, 0] for task, gap in over_runs.items()], axis=0)
+    error = np.sqrt(sum(standard_error(gap, images[task]) ** 2 for task, gap in over_runs.items())) / len(gaps)
+    return PairedDifference(float(runs.mean()), ends(drawn), tuple(runs.tolist()), sign_flip(runs), float(error))
 
 
 def sign_flip(differences: np.ndarray) -> float:
-    """Two-sided p of the mean of `differences` [R] when each could as well have had the other sign; exact, all 2**R."""
-    signs = np.array(list(product((1.0, -1.0), repeat=len(differences))))
-    means = np.abs(signs @ differences)
-    return float((means >= means[0] * (1 - 1e-12)).mean())
+    """Two-sided p of the mean of `differences` [R] when each could as well have had the other sign; exact, all 2**R.
+
+    The sums of the two halves are counted against each other, so that memory goes with 2**(R/2).
+    """
+    middle = len(differences) // 2
+    left, right = (_signed_sums(half) for half in (differences[:middle], differences[middle:]))
+    least = abs(left[0] + right[0]) - 1e-12 * np.abs(differences).sum()  # rounding must not tell equal sums apart
+    if least <= 0:
+        return 1.0
+    right.sort()
+    above = len(right) - np.searchsorted(right, least - left, side="left")
+    below = np.searchsorted(right, -least - left, side="right")
+    return float((above.sum() + below.sum()) / 2.0 ** len(differences))
 
 
-def _resampled(gap: np.ndarray, images: Sequence[Hashable], rng: np.random.Generator) -> np.ndarray:
-    """[DRAWS] means of `gap` [N] over images drawn with replacement, each with all its samples."""
-    places: dict[Hashable, int] = {}
-    groups = np.array([places.setdefault(image, len(places)) for image in images])
-    sums, counts = (np.bincount(groups, weights=each, minlength=len(places)) for each in (gap, np.ones(len(gap))))
-    times = rng.multinomial(len(places), np.full(len(places), 1 / len(places)), size=DRAWS)
-    return np.asarray((times @ sums) / (times @ counts))
+def _signed_sums(values: np.ndarray) -> np.ndarray:
+    """[2**R] sums of `values` [R] under every choice of signs, that of all plus first."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjusted p of several comparisons, in their order: to call those at or below 5 % significant errs in any of them
+    with at most 5 % (Holm 1979, A simple sequentially rejective multiple test procedure).
+
+    The k-th smallest of m is multiplied by m - k + 1; none is below a smaller one's, or above 1.
+    """
+    adjusted, highest = [0.0] * len(p), 0.0
+    for place, at in enumerate(sorted(range(len(p)), key=lambda at: p[at])):
+        highest = max(highest, min(1.0, (len(p) - place) * p[at]))
+        adjusted[at] = highest
+    return adjusted
+
+
+def least_p(pairs: int) -> float:
+    """The least two-sided p that sign flips of so many pairs of runs can give: 2 / 2**R, whatever the difference."""
+    return min(1.0, 2 / 2**pairs)
+
+
+def pairs_needed(comparisons: int) -> int:
+    """The fewest pairs of runs with which the first of so many comparisons can be significant after `holm`."""
+    pairs = 1
+    while comparisons * least_p(pairs) > 1 - LEVEL + 1e-12:
+        pairs += 1
+    return pairs
 
 
 def _check(

@@ -1,48 +1,219 @@
-"""``comparison.html`` and PNG figures about several runs."""
+"""``comparison.html``, figures and tables about several runs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coin_lightning.errors import RunError
+from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.reporting.flip_tables import flip_tables
 from coin_lightning.reporting.glossary import explain
+from coin_lightning.reporting.group_facts import averaged_over, cost_lines, kept_apart, order_table, router_lines
 from coin_lightning.reporting.html import template
-from coin_lightning.reporting.overview import forgetting_overview, group_by_method, metric_keys, metric_text
-from coin_lightning.reporting.paper_tables import write_tables
+from coin_lightning.reporting.interval_table import interval_table
+from coin_lightning.reporting.long_table import write_parquet
+from coin_lightning.reporting.overview import (
+    MethodGroup,
+    forgetting_overview,
+    group_by_method,
+    in_order,
+    metric_keys,
+    metric_text,
+)
+from coin_lightning.reporting.paired_tests import Tests, as_tables, find_baseline, paired_tests, power_line
+from coin_lightning.reporting.paper_tables import PaperTable, paper_tables, write_tables
+from coin_lightning.reporting.plane_figure import plane_figure
+from coin_lightning.reporting.published_comparison import group_comparisons
 from coin_lightning.reporting.rendering import save_png, svg
+from coin_lightning.reporting.router_figures import router_load_figure
 from coin_lightning.reporting.run_matrix import RunMatrix
+from coin_lightning.reporting.sample_scores import SampleReader, with_records
 from coin_lightning.whole_files import write_text
 
+MOST_CURVES = 6
+"""Groups whose curves one figure tells apart by colour; more get several figures."""
 
-def write_comparison(runs: Sequence[RunMatrix], folder: Path | str) -> list[Path]:
-    """Write the page, and per task order a figure and tables, ``comparison.png``, ``.md``, ``.tex`` and ``.csv``
-    (``comparison_2.png`` ...), into ``folder``.
+
+@dataclass(frozen=True)
+class Compared:
+    """Runs of the same tasks, in whatever order.
+
+    Attributes:
+        groups: what is averaged, over all orders. orders: of the tasks, in order of first appearance.
+        read: of the records; None where they are not all there, or are not to be read. samples: the same for what needs
+            scores of single answers in every task; None where one has none.
+        tests: of all groups against the baseline; empty without one.
+        power: what the test sets can tell apart, in a sentence.
+        notes: what readers must know of the averages.
+        apart: in what groups of one method differ.
+    """
+
+    groups: list[MethodGroup]
+    orders: list[tuple[str, ...]]
+    read: SampleReader | None
+    samples: SampleReader | None
+    tests: list[Tests]
+    power: str
+    notes: list[str]
+    apart: list[str]
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one order."""
+        return len(self.orders) > 1
+
+
+def compare(
+    runs: Sequence[RunMatrix], baseline: str | None = None, allowed: Collection[str] = (), records: bool = True
+) -> list[Compared]:
+    """Group runs and test them; nothing is written.
+
+    Args:
+        runs: of any methods, orders and seeds.
+        baseline: name of the group that all others are tested against, see `find_baseline`.
+        allowed: fields over which runs may be averaged, see `group_by_method`.
+        records: read the answers of the runs; without them there are no tests, intervals and flips.
+
+    Returns:
+        one for each set of tasks.
+
+    Raises:
+        RunError: no runs; scored by unlike versions; two runs of a group have one seed and order; records that are
+            missing or do not belong together.
+        ConfigError: `baseline` names no group, several, or cannot be tested against.
+    """
+    if not runs:
+        raise RunError("No runs given; name at least two run folders.")
+    check_versions(runs)
+    return [_compared(members, baseline, allowed, records) for members in same_tasks(runs)]
+
+
+def same_tasks(runs: Sequence[RunMatrix]) -> list[list[RunMatrix]]:
+    """Runs with the same tasks in whatever order together, in order of first appearance."""
+    sets: dict[frozenset[str], list[RunMatrix]] = {}
+    for run in runs:
+        sets.setdefault(frozenset(run.tasks), []).append(run)
+    return list(sets.values())
+
+
+def _compared(runs: list[RunMatrix], baseline: str | None, allowed: Collection[str], records: bool) -> Compared:
+    groups = group_by_method(runs, allowed)
+    missing = [run for run in runs if not with_records(run)]
+    read = SampleReader() if records and not missing else None
+    notes = averaged_over(groups, allowed)
+    if records and missing:
+        notes.append(
+            f"The answers of {len(missing)} of {len(runs)} runs are not there (records/ in their folders), first of "
+            f"{_name(missing[0])}: no tests, no intervals and no flips."
+        )
+    reference = groups[0] if baseline is None else find_baseline(groups, baseline)
+    corpus = [] if read is None else _without_samples(runs, read)
+    if corpus:
+        notes.append(f"{', '.join(corpus)}: scored over all answers together: no tests and no intervals.")
+    samples = None if corpus else read
+    if baseline is not None and samples is None:
+        why = " ".join(notes) or "leave out --no-records"
+        raise ConfigError(f"--baseline {baseline!r}: tests need scores of all single answers. {why}")
+    tests = [] if baseline is None or samples is None else paired_tests(groups, reference, samples)
+    power = "" if samples is None else power_line(groups, reference, samples)
+    orders = list(dict.fromkeys(run.tasks for run in runs))
+    return Compared(groups, orders, read, samples, tests, power, notes, kept_apart(groups, allowed))
+
+
+def _without_samples(runs: Sequence[RunMatrix], read: SampleReader) -> list[str]:
+    """Titles of tasks that have a score over all answers only."""
+    found = {task: run for run in runs for task in run.tasks if read(run, run.last, task) is None}
+    return [run.title(task) for task, run in found.items()]
+
+
+def _name(run: RunMatrix) -> str:
+    return f"{run.experiment} ({run.method_title}, seed {run.seed})"
+
+
+def write_comparison(compared: Sequence[Compared], folder: Path | str) -> list[Path]:
+    """Write the page, for each task order a figure and tables, ``comparison.png``, ``.md``, ``.tex`` and ``.csv``
+    (``comparison_2.png`` ...), for each set of tasks the plane of plasticity and stability, ``plane.png``, and all
+    values as ``comparison.parquet``, into ``folder``.
 
     Returns:
         The files, the page first.
 
     Raises:
-        RunError: no runs given.
+        RunError, DataError: as `compare`.
     """
-    if not runs:
-        raise RunError("No runs given; name at least two run folders.")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    scenarios = split_by_tasks(runs)
+    shown = [_shown(each) for each in compared]
     files = [folder / "comparison.html"]
-    shown = []
-    for number, members in enumerate(scenarios, start=1):
-        figure, stem = forgetting_overview(members), folder / f"comparison{'' if number == 1 else f'_{number}'}"
-        files += [save_png(figure, stem.with_name(f"{stem.name}.png")), *write_tables(members, stem)]
-        shown.append(_scenario(members, svg(figure)))
+    for number, order in enumerate((order for content in shown for order in content["orders"]), start=1):
+        stem = folder / f"comparison{_number(number)}"
+        for place, drawing in enumerate(order["drawings"], start=1):
+            ending = "" if place == 1 else f"_curves_{place}"
+            files.append(save_png(drawing, stem.with_name(f"{stem.name}{ending}.png")))
+        files += write_tables(order["tables"], stem)
+    for number, content in enumerate(shown, start=1):
+        if content["plane"] is not None:
+            files.append(save_png(content["plane"], folder / f"plane{_number(number)}.png"))
+    for number, each in enumerate(compared, start=1):
+        files.append(write_parquet(each.groups, each.read, folder / f"comparison{_number(number)}.parquet"))
+    runs = [run for each in compared for group in each.groups for run in group.runs]
+    keys = dict.fromkeys(key for each in compared for key in metric_keys(each.groups))
     page = template("comparison.html.j2").render(
         count=len(runs),
         notes=list(dict.fromkeys(note for run in runs for note in run.notes)),
-        scenarios=shown,
-        glossary=[(key, explain(key)) for key in metric_keys(runs)],
+        sets=shown,
+        svg=svg,
+        glossary=[(key, explain(key)) for key in keys],
     )
     write_text(files[0], page)
     return files
+
+
+def _number(number: int) -> str:
+    return "" if number == 1 else f"_{number}"
+
+
+def _shown(compared: Compared) -> dict[str, Any]:
+    """What the page shows of one set of tasks."""
+    groups = compared.groups
+    router = router_lines(groups)
+    overall = _overall_tables(compared)
+    orders = [_order(compared, number, overall if number == 1 else []) for number in range(1, len(compared.orders) + 1)]
+    return {
+        "compared": compared,
+        "orders": orders,
+        "title": groups[0].runs[0].title,
+        "overall": overall,
+        "plane": plane_figure(groups),
+        "cost": cost_lines(groups),
+        "router": router,
+        "router_figures": [(line.label, router_load_figure(line.load)) for line in router],
+        "published": group_comparisons(groups),
+    }
+
+
+def _overall_tables(compared: Compared) -> list[PaperTable]:
+    """Tables over all orders: intervals, tests, order sensitivity."""
+    found = [None if compared.samples is None else interval_table(compared.groups, compared.samples)]
+    found += [*as_tables(compared.tests), order_table(compared.groups, compared.orders)]
+    return [table for table in found if table is not None]
+
+
+def _order(compared: Compared, number: int, more: Sequence[PaperTable]) -> dict[str, Any]:
+    """One order of the tasks, counted from 1; `more` are tables that its files have as well."""
+    tasks = compared.orders[number - 1]
+    groups = in_order(compared.groups, tasks)
+    flips = [] if compared.read is None else flip_tables(groups, compared.read)
+    parts = [groups[start : start + MOST_CURVES] for start in range(0, len(groups), MOST_CURVES)]
+    return {
+        "number": number,
+        "tasks": tasks,
+        "methods": [(group.label, group.seeds) for group in groups],
+        "rows": [(explain(key), [metric_text(group, key) for group in groups]) for key in metric_keys(groups)],
+        "drawings": [forgetting_overview(part) for part in parts],
+        "flips": flips,
+        "tables": [*paper_tables(groups), *flips, *more],
+    }
 
 
 def split_by_tasks(runs: Sequence[RunMatrix]) -> list[list[RunMatrix]]:
@@ -51,15 +222,19 @@ def split_by_tasks(runs: Sequence[RunMatrix]) -> list[list[RunMatrix]]:
     Raises:
         RunError: two runs were scored by unlike versions of a task's scorers.
     """
-    _check_versions(runs)
+    check_versions(runs)
     found: dict[tuple[str, ...], list[RunMatrix]] = {}
     for run in runs:
         found.setdefault(run.tasks, []).append(run)
     return list(found.values())
 
 
-def _check_versions(runs: Sequence[RunMatrix]) -> None:
-    """Scores by unlike versions of a task's scorers are not put beside each other."""
+def check_versions(runs: Sequence[RunMatrix]) -> None:
+    """Scores by unlike versions of a task's scorers are not put beside each other.
+
+    Raises:
+        RunError: two runs have some.
+    """
     first: dict[str, RunMatrix] = {}
     for run in runs:
         for task, version in run.versions.items():
@@ -70,10 +245,3 @@ def _check_versions(runs: Sequence[RunMatrix]) -> None:
                     f"{other.experiment} (seed {other.seed}) by {other.versions[task]}; score the older one again: "
                     "python -m coin_lightning score RUN"
                 )
-
-
-def _scenario(runs: Sequence[RunMatrix], figure: str) -> dict[str, Any]:
-    groups = group_by_method(runs)
-    rows = [(explain(key), [metric_text(group, key) for group in groups]) for key in metric_keys(runs)]
-    methods = [(group.label, len(group.runs)) for group in groups]
-    return {"tasks": runs[0].tasks, "title": runs[0].title, "methods": methods, "rows": rows, "figure": figure}

@@ -13,13 +13,14 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from coin_lightning.evaluation.records import AnswerRecord
+from coin_lightning.metrics import flips
 from coin_lightning.pillow_warnings import listening
 from coin_lightning.pixel_depth import as_rgb
 from coin_lightning.reporting.run_artifacts import RunArtifacts
 
 _Pair = tuple[dict[str, Any], dict[str, Any], float, float]  # first and last record, their scores
 GROUPS = ("forgotten", "gained", "kept", "wrong both times")
-RIGHT = 0.5  # soft VQA scores count as right from here on
+RIGHT = flips.RIGHT / 100
 THUMBNAIL = 112  # pixels
 HOW_CHOSEN = (
     "Up to half of the examples changed between right and wrong, the rest did not; within each half both kinds take "

@@ -7,9 +7,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from coin_lightning.errors import DataError, RunError
 from coin_lightning.reporting import names
 from coin_lightning.reporting.examples import HOW_CHOSEN, collect_examples
 from coin_lightning.reporting.figures import bars_figure, curve_figure, save_figures
+from coin_lightning.reporting.flip_tables import RunFlips, run_flips
 from coin_lightning.reporting.glossary import explain, paired
 from coin_lightning.reporting.judge_figures import both_ways_figure
 from coin_lightning.reporting.page_sections import judge_sections, matrix_cells, scoring_section
@@ -18,6 +20,7 @@ from coin_lightning.reporting.rendering import svg
 from coin_lightning.reporting.router_figures import router_layers_figure, router_load_figure
 from coin_lightning.reporting.run_artifacts import RunArtifacts, load_run
 from coin_lightning.reporting.run_matrix import RunMatrix
+from coin_lightning.reporting.sample_scores import SampleReader
 from coin_lightning.whole_files import write_text
 
 
@@ -49,6 +52,7 @@ def render_report(run: RunArtifacts) -> str:
         RunError: an artefact is missing or garbled.
     """
     found = [collect_examples(run, task) for task in run.matrix.tasks]
+    flips, missing = _flips(run.matrix)
     return template("report.html.j2").render(
         run=run,
         matrix=run.matrix,
@@ -58,12 +62,22 @@ def render_report(run: RunArtifacts) -> str:
         judged=judge_sections(run.matrix),
         scoring=scoring_section(run),
         comparisons=comparisons(run.matrix),
+        flips=flips,
+        flips_missing=missing,
         metrics=paired(run.matrix.metrics),
         figures=_inline_figures(run),
         examples=[item for item in found if item is not None],
         how_chosen=HOW_CHOSEN,
         environment=_environment_rows(run),
     )
+
+
+def _flips(matrix: RunMatrix) -> tuple[RunFlips, str]:
+    """Flips of the run, or why there are none: the page of a run with older rules can do without."""
+    try:
+        return run_flips(matrix, SampleReader()), ""
+    except (RunError, DataError) as error:
+        return RunFlips({}, {}), str(error)
 
 
 @cache  # compiling it takes longer than writing a page

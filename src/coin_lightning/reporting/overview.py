@@ -1,6 +1,6 @@
 """Several runs side by side: mean and spread over seeds per method, as figure and as table."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +17,21 @@ from coin_lightning.reporting.run_matrix import RunMatrix
 
 @dataclass(frozen=True)
 class MethodGroup:
-    """Runs that differ only in their seed."""
+    """Runs that differ only in seed and order of tasks."""
 
     label: str
     runs: tuple[RunMatrix, ...]
 
     @property
     def scores(self) -> np.ndarray:
-        """``[S, T + 1, T]`` scores of all seeds."""
+        """``[S, T + 1, T]`` scores of all seeds; only of runs in one order."""
         return np.stack([run.scores for run in self.runs])
+
+    @property
+    def seeds(self) -> str:
+        """How many runs there are, as ``3 seeds``; ``6 runs`` where they have several orders."""
+        orders = len({run.tasks for run in self.runs})
+        return f"{len(self.runs)} {'seed' if orders == 1 else 'run'}{'s' if len(self.runs) > 1 else ''}"
 
     def metric(self, key: str) -> tuple[float, float, int]:
         """(mean, standard deviation with n - 1, seeds that have it); NaN mean without any, NaN deviation for one."""
@@ -41,32 +47,46 @@ def mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(axis=0), values.std(axis=0, ddof=1)
 
 
-def group_by_method(runs: Sequence[RunMatrix]) -> list[MethodGroup]:
-    """Runs that differ only in their seed together, in order of first appearance.
+def group_by_method(runs: Sequence[RunMatrix], allowed: Collection[str] = ()) -> list[MethodGroup]:
+    """Runs that differ only in seed and order of tasks together, in order of first appearance.
 
     Runs of one method with another backbone, experiment or protocol field (rank, learning rate, ...) stay apart, so
     that a sweep is never averaged as if it were seeds. The label is the method and whatever tells the groups apart.
 
+    Args:
+        runs: of the same tasks.
+        allowed: fields in which the runs of a group may differ, too.
+
     Raises:
-        RunError: two runs of a group have one seed.
+        RunError: two runs of a group have one seed and one order.
     """
     found: dict[tuple[tuple[str, str], ...], list[RunMatrix]] = {}
     for run in runs:
-        found.setdefault(tuple(_identity(run).items()), []).append(run)
+        found.setdefault(tuple(identity(run, allowed).items()), []).append(run)
     for members in found.values():
-        seeds = [run.seed for run in members]
+        seeds = [(run.seed, run.tasks) for run in members]
         if len(set(seeds)) < len(seeds):
-            raise RunError(f"{members[0].experiment}: seeds {seeds} of equal runs; name each run once.")
+            raise RunError(
+                f"{members[0].experiment}: seeds {[seed for seed, _ in seeds]} of equal runs; name each run once."
+            )
     keys = [dict(key) for key in found]
     return [MethodGroup(_label(key, keys), tuple(members)) for key, members in zip(keys, found.values(), strict=True)]
 
 
-def _identity(run: RunMatrix) -> dict[str, str]:
+def in_order(groups: Sequence[MethodGroup], tasks: tuple[str, ...]) -> list[MethodGroup]:
+    """The groups with their runs in one order of tasks, without those that have none."""
+    found = [MethodGroup(group.label, tuple(run for run in group.runs if run.tasks == tasks)) for group in groups]
+    return [group for group in found if group.runs]
+
+
+def identity(run: RunMatrix, allowed: Collection[str] = ()) -> dict[str, str]:
+    """What runs must share to be averaged, by field: all but seed, order, and what is `allowed` to differ."""
     names = {"method": run.method_title, "backbone": run.backbone, "experiment": run.experiment}
-    return names | {name: str(value) for name, value in run.protocol.items()}
+    fields = names | {"training": run.training} | {name: str(value) for name, value in run.protocol.items()}
+    return {name: value for name, value in fields.items() if name not in {"order", *allowed}}
 
 
-def forgetting_overview(runs: Sequence[RunMatrix]) -> Drawing:
+def forgetting_overview(groups: Sequence[MethodGroup]) -> Drawing:
     """All forgetting curves of several runs: a panel per task, and one for the mean over the tasks seen.
 
     Lines are means over seeds, bands one standard deviation to each side, dots mark the task's own training, the dashed
@@ -75,11 +95,12 @@ def forgetting_overview(runs: Sequence[RunMatrix]) -> Drawing:
     Raises:
         RunError: no runs, or runs with different tasks or orders.
     """
-    tasks, groups = _common_tasks(runs), group_by_method(runs)
+    runs = [run for group in groups for run in group.runs]
+    tasks = _common_tasks(runs)
     colors = [CYCLE[index % len(CYCLE)] for index in range(len(groups))]
     heads = [*(runs[0].title(task) for task in tasks), "Mean of the tasks seen"]
     ceiling = score_ceiling(np.stack([run.scores for run in runs]))
-    keys = [(f"{group.label} ({_seeds(group)})", color, 10.0) for group, color in zip(groups, colors, strict=True)]
+    keys = [(f"{group.label} ({group.seeds})", color, 10.0) for group, color in zip(groups, colors, strict=True)]
     keys.append(("zero-shot", MUTED, 0))
     drawing, panels = small_multiples("Forgetting curves per method", heads, len(tasks), ceiling, keys)
     for group, color in zip(groups, colors, strict=True):
@@ -91,22 +112,21 @@ def forgetting_overview(runs: Sequence[RunMatrix]) -> Drawing:
     return drawing
 
 
-def comparison_table(runs: Sequence[RunMatrix]) -> Table:
+def comparison_table(groups: Sequence[MethodGroup]) -> Table:
     """Rich table: a row per metric that some run defines, a column per method, mean ± standard deviation over seeds."""
-    groups = group_by_method(runs)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("metric")
     for group in groups:
-        table.add_column(f"{group.label}\n{_seeds(group)}", justify="right", no_wrap=True)
-    for key in metric_keys(runs):
+        table.add_column(f"{group.label}\n{group.seeds}", justify="right", no_wrap=True)
+    for key in metric_keys(groups):
         table.add_row(explain(key).label, *(metric_text(group, key) for group in groups))
     return table
 
 
-def metric_keys(runs: Sequence[RunMatrix]) -> list[str]:
+def metric_keys(groups: Sequence[MethodGroup]) -> list[str]:
     """Metrics that at least one run defines, in the order of the glossary."""
     merged: dict[str, float | None] = {}
-    for run in runs:
+    for run in (run for group in groups for run in group.runs):
         merged |= {key: value for key, value in run.metrics.items() if value is not None}
     return [key for key, _, _ in ordered(merged)]
 
@@ -128,10 +148,6 @@ def _line(panel: Panel, values: np.ndarray, start: int, color: str) -> None:
         panel.drawing.add(Shape(band, color, opacity=0.18))
     panel.curve(range(start, len(mean)), mean[start:], color, 1.9)
     panel.curve([start], mean[[start]], color, radius=3.8)
-
-
-def _seeds(group: MethodGroup) -> str:
-    return f"{len(group.runs)} seed{'s' if len(group.runs) > 1 else ''}"
 
 
 def _common_tasks(runs: Sequence[RunMatrix]) -> tuple[str, ...]:

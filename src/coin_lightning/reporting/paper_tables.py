@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from coin_lightning.reporting.glossary import explain
-from coin_lightning.reporting.names import MISSING
-from coin_lightning.reporting.overview import MethodGroup, group_by_method, mean_and_spread, metric_keys
+from coin_lightning.reporting.names import MINUS, MISSING
+from coin_lightning.reporting.overview import MethodGroup, mean_and_spread, metric_keys
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.whole_files import write_text
 
@@ -18,16 +18,31 @@ SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasc
     sign: f"\\{sign}" for sign in "&%$#_{}"
 }
 """Characters that mean something to LaTeX."""
+PLUS_MINUS = r"\pm "
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean over seeds, standard deviation (n - 1; NaN for one seed) and seeds; `text` of the mean as people read it."""
+    """Mean over seeds, standard deviation (n - 1; NaN for one seed) and seeds; `text` of the mean as people read it.
+
+    `low` and `high` are the ends of an interval, where there is one.
+    """
 
     mean: float
     deviation: float
     seeds: int
     text: str
+    low: float = np.nan
+    high: float = np.nan
+
+    @property
+    def shown(self) -> str:
+        """Mean with its deviation or its interval."""
+        if self.text == MISSING:
+            return MISSING
+        if not np.isnan(self.low):
+            return f"{self.text} [{plain(self.low)}, {plain(self.high)}]"
+        return self.text if np.isnan(self.deviation) else f"{self.text} ±{self.deviation:.1f}"
 
 
 @dataclass(frozen=True)
@@ -44,19 +59,15 @@ class PaperTable:
     rows: list[tuple[str, list[Cell]]]
 
 
-def paper_tables(runs: Sequence[RunMatrix]) -> list[PaperTable]:
+def paper_tables(groups: Sequence[MethodGroup]) -> list[PaperTable]:
     """Metrics by method; score of each task right after its own training; and at the end.
 
     Args:
-        runs: of the same tasks in the same order.
-
-    Raises:
-        RunError: two runs of a method have one seed.
+        groups: runs of the same tasks in the same order.
     """
-    groups, tasks = group_by_method(runs), runs[0].tasks
-    keys = metric_keys(runs)
-    names = [runs[0].title(task) for task in tasks]
-    metrics = [(_label(group), [_metric(group, key) for key in keys]) for group in groups]
+    first = groups[0].runs[0]
+    keys, names = metric_keys(groups), [first.title(task) for task in first.tasks]
+    metrics = [(label(group), [_metric(group, key) for key in keys]) for group in groups]
     return [
         PaperTable("Metrics", ["method", *(explain(key).label for key in keys)], metrics),
         _scores("Score right after its own training", groups, names, lambda run: run.immediate),
@@ -64,9 +75,14 @@ def paper_tables(runs: Sequence[RunMatrix]) -> list[PaperTable]:
     ]
 
 
-def _label(group: MethodGroup) -> str:
-    seeds = len(group.runs)
-    return f"{group.label} ({seeds} seed{'s' if seeds > 1 else ''})"
+def label(group: MethodGroup) -> str:
+    """Name of the row of a group."""
+    return f"{group.label} ({group.seeds})"
+
+
+def plain(value: float) -> str:
+    """One decimal, a true minus, nothing below zero that is zero."""
+    return f"{round(value, 1) + 0.0:.1f}".replace("-", MINUS)
 
 
 def _metric(group: MethodGroup, key: str) -> Cell:
@@ -81,16 +97,17 @@ def _scores(
     for group in groups:
         scores = np.stack([of(run) for run in group.runs])  # [S, T]
         scores = np.column_stack([scores, scores.mean(axis=1)])
-        rows.append((_label(group), [_cell(column) for column in scores.T]))
+        rows.append((label(group), [cell(column) for column in scores.T]))
     return PaperTable(title, ["method", *names, "Mean"], rows)
 
 
-def _cell(values: np.ndarray) -> Cell:
+def cell(values: np.ndarray) -> Cell:
+    """Mean and deviation of values [S] over seeds; none where one of them is NaN."""
     known = values[~np.isnan(values)]
     if len(known) < len(values):  # a mean over some of the seeds would not say so
         return Cell(np.nan, np.nan, len(known), MISSING)
     (mean,), (deviation,) = mean_and_spread(known[:, None])
-    return Cell(float(mean), float(deviation), len(known), f"{mean:.1f}")
+    return Cell(float(mean), float(deviation), len(known), plain(mean))
 
 
 def as_markdown(tables: Sequence[PaperTable]) -> str:
@@ -100,7 +117,7 @@ def as_markdown(tables: Sequence[PaperTable]) -> str:
 
 def _markdown(table: PaperTable) -> list[str]:
     rule = "|".join(["", "---", *["---:"] * (len(table.heads) - 1), ""])
-    rows = [[label, *(_spread(cell, " ±") for cell in cells)] for label, cells in table.rows]
+    rows = [[name, *(each.shown for each in cells)] for name, cells in table.rows]
     lines = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in [table.heads, *rows]]
     return [f"**{table.title}**", "", lines[0], rule, *lines[1:], ""]
 
@@ -113,8 +130,7 @@ def as_latex(tables: Sequence[PaperTable]) -> str:
 def _latex(table: PaperTable) -> list[str]:
     heads = " & ".join(map(escaped, table.heads))
     rows = [
-        " & ".join([escaped(label), *(_in_math(_spread(cell, r" \pm ")) for cell in cells)]) + r" \\"
-        for label, cells in table.rows
+        " & ".join([escaped(name), *(_in_math(each.shown) for each in cells)]) + r" \\" for name, cells in table.rows
     ]
     columns = "l" + "r" * (len(table.heads) - 1)
     return [
@@ -129,33 +145,26 @@ def escaped(text: str) -> str:
 
 
 def _in_math(text: str) -> str:
-    return "--" if text == MISSING else f"${text.replace(chr(0x2212), '-')}$"
-
-
-def _spread(cell: Cell, sign: str) -> str:
-    return cell.text if np.isnan(cell.deviation) or cell.text == MISSING else f"{cell.text}{sign}{cell.deviation:.1f}"
+    return "--" if text == MISSING else f"${text.replace(MINUS, '-').replace('±', PLUS_MINUS)}$"
 
 
 def as_csv(tables: Sequence[PaperTable]) -> str:
-    """A line per cell: table, method, column, mean, deviation, seeds; full precision, empty where there is none."""
+    """A line per cell: table, method, column, mean, deviation, seeds, ends of the interval; full precision, empty where
+    there is none."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["table", "method", "column", "mean", "standard_deviation", "seeds"])
+    writer.writerow(["table", "method", "column", "mean", "standard_deviation", "seeds", "low", "high"])
     for table in tables:
-        for label, cells in table.rows:
-            for head, cell in zip(table.heads[1:], cells, strict=True):
-                numbers = ["" if np.isnan(number) else repr(float(number)) for number in (cell.mean, cell.deviation)]
-                writer.writerow([table.title, label, head, *numbers, cell.seeds])
+        for name, cells in table.rows:
+            for head, each in zip(table.heads[1:], cells, strict=True):
+                numbers = (each.mean, each.deviation, each.low, each.high)
+                mean, deviation, *interval = ["" if np.isnan(value) else repr(float(value)) for value in numbers]
+                writer.writerow([table.title, name, head, mean, deviation, each.seeds, *interval])
     return stream.getvalue()
 
 
-def write_tables(runs: Sequence[RunMatrix], stem: Path) -> list[Path]:
-    """Write `<stem>.md`, `<stem>.tex` and `<stem>.csv`; returns them.
-
-    Raises:
-        RunError: as `paper_tables`.
-    """
-    tables = paper_tables(runs)
+def write_tables(tables: Sequence[PaperTable], stem: Path) -> list[Path]:
+    """Write `<stem>.md`, `<stem>.tex` and `<stem>.csv`; returns them."""
     made = {".md": as_markdown(tables), ".tex": as_latex(tables), ".csv": as_csv(tables)}
     files = [stem.with_name(stem.name + ending) for ending in made]
     for file, text in zip(files, made.values(), strict=True):

@@ -157,9 +157,26 @@ SWITCHES = (
 """Fields that a published row should speak about."""
 
 
-def comparable(matrix: RunMatrix) -> dict[str, Any]:
-    """All of a run that a published row may speak about: its protocol, and who learned on what."""
-    return {**matrix.protocol, "method": matrix.method, "backbone": matrix.backbone, "seed": matrix.seed}
+SCENARIO = "coin"
+"""The data that all tables are about."""
+
+
+def comparable(matrix: RunMatrix, seeds: str = "") -> dict[str, Any]:
+    """All of a run that a published row may speak about: its protocol, and who learned on what; `seeds` are those of a
+    mean over several runs."""
+    return {**matrix.protocol, "method": matrix.method, "backbone": matrix.backbone, "seed": seeds or matrix.seed}
+
+
+def evidence(ours: Mapping[str, Any], differences: Sequence[str]) -> str:
+    """How far a published number can be compared: `same protocol`, `partly` or `development data`.
+
+    Args:
+        ours: see `comparable`.
+        differences: see `protocol_differences`.
+    """
+    if ours.get("scenario", SCENARIO) != SCENARIO:
+        return "development data"
+    return "partly" if differences else "same protocol"
 
 
 def text(value: Any) -> str:

@@ -144,6 +144,18 @@ class RunArtifacts:
         """Name of the row: ``zero_shot`` or a task."""
         return self.matrix.rows[row]
 
+    @classmethod
+    def of(cls, matrix: RunMatrix) -> "RunArtifacts":
+        """The other files of a run whose matrix is there already.
+
+        Raises:
+            RunError: it is a matrix by itself, or ``environment.json`` is garbled.
+        """
+        if matrix.folder is None:
+            raise RunError(f"{matrix.experiment} (seed {matrix.seed}): a matrix.json by itself; name the run folder.")
+        environment = matrix.folder / "environment.json"  # missing after a repair: pages then say less
+        return cls(matrix.folder, matrix, read_json(environment) if environment.exists() else {})
+
     def folder(self, row: int) -> Path:
         """Folder of one experience, e.g. ``task_01_scienceqa``."""
         return self.path / f"task_{row:02d}_{self.task(row)}"
@@ -185,8 +197,7 @@ def load_run(run_dir: Path | str) -> RunArtifacts:
     path = Path(run_dir)
     if not path.is_dir():
         raise RunError(f"{path}: no such run folder; give the folder that holds matrix.json.")
-    environment = path / "environment.json"  # missing after a repair: the page then says less
-    return RunArtifacts(path, load_matrix(path), read_json(environment) if environment.exists() else {})
+    return RunArtifacts.of(load_matrix(path))
 
 
 def _cost(kind: type[Cost], path: Path) -> Cost:

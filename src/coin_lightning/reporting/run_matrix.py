@@ -46,6 +46,7 @@ class RunMatrix:
         guesses: by task what its questions give without looking: `answer` (the best constant one), `score`, `chance`.
         bounds: by kind (`individual`, `joint`) scores by task, and the runs that they are from.
         training: ``sequence``, ``joint`` or ``nothing``; see ``ScoreMatrix``.
+        folder: of the run, with its records; None for a matrix by itself.
     """
 
     tasks: tuple[str, ...]
@@ -71,6 +72,7 @@ class RunMatrix:
     bounds: Mapping[str, Any] = field_of(default_factory=dict)
     guesses: Mapping[str, Mapping[str, Any]] = field_of(default_factory=dict)
     imported: Mapping[str, Any] = field_of(default_factory=dict)
+    folder: Path | None = None
 
     def title(self, name: str) -> str:
         """A row or task as readers know it; of a run that kept no titles, as the package's yaml has it."""
@@ -186,7 +188,8 @@ def load_matrix(path: Path | str) -> RunMatrix:
     """
     path = Path(path)
     file = path / "matrix.json" if path.is_dir() or not path.suffix else path
-    return parse_matrix(read_json(file), file)
+    matrix, folder = parse_matrix(read_json(file), file), file.parent
+    return replace(matrix, folder=folder) if file.name == "matrix.json" else matrix
 
 
 def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json") -> RunMatrix:

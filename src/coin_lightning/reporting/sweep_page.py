@@ -148,7 +148,8 @@ def write_sweep(title: str, members: Sequence[Member], total: int, file: Path) -
         for member in members
         if member.matrix is not None and member.matrix.is_complete
     ]
-    figures = [svg(forgetting_overview(runs)) for runs in split_by_tasks(matrices) if _few(runs)] if matrices else []
+    orders = [group_by_method(runs) for runs in split_by_tasks(matrices)]
+    figures = [svg(forgetting_overview(groups)) for groups in orders if len(groups) <= MOST_CURVES]
     page = template("sweep.html.j2").render(
         title=title,
         total=total,
@@ -162,7 +163,3 @@ def write_sweep(title: str, members: Sequence[Member], total: int, file: Path) -
         notes=list(dict.fromkeys(note for matrix in matrices for note in matrix.notes)),
     )
     write_text(file, page)
-
-
-def _few(runs: Sequence[RunMatrix]) -> bool:
-    return len(group_by_method(runs)) <= MOST_CURVES

@@ -1,0 +1,93 @@
+"""Questions on one image are not independent: bootstrap, standard error and power with whole images as units.
+
+All is about other test images for the same trained models; another training run is another matter (`paired`).
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+DRAWS = 10_000
+LEVEL = 0.95
+POWER = 0.8
+BLOCK = 4_000_000
+"""Numbers of one block of draws in memory."""
+Interval = tuple[float, float, float]
+"""Mean, lower and upper end."""
+
+
+def redrawn_means(values: np.ndarray, images: Sequence[Hashable], rng: np.random.Generator) -> np.ndarray:
+    """[DRAWS, K] means of the rows of `values` [K, N] over images drawn with replacement, each with all its samples.
+
+    All rows see the same draws, so that differences between them are those on the same images.
+    """
+    groups, count = _groups(images)
+    sums = np.stack([np.bincount(groups, weights=row, minlength=count) for row in values], axis=1)
+    sizes = np.bincount(groups, minlength=count)
+    step = max(1, BLOCK // count)
+    blocks = []
+    for start in range(0, DRAWS, step):
+        times = rng.multinomial(count, np.full(count, 1 / count), size=min(step, DRAWS - start))
+        blocks.append((times @ sums) / (times @ sizes)[:, None])
+    return np.concatenate(blocks)
+
+
+def ends(means: np.ndarray) -> tuple[float, float]:
+    """Ends of the percentile interval of `LEVEL` of redrawn means [DRAWS]."""
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def image_intervals(
+    scores: Mapping[str, np.ndarray], images: Mapping[str, Sequence[Hashable]], seed: int = 0
+) -> list[list[Interval]]:
+    """Percentile bootstrap intervals of K methods on each task, and on the average of the tasks.
+
+    Args:
+        scores: by task, [K, N] mean score of K methods on each of N test samples.
+        images: by task the image of each sample; a sample without one is an image of its own.
+        seed: of the bootstrap.
+
+    Returns:
+        for each method one interval per task in the order of `scores`, and that of the average behind them.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [redrawn_means(each, images[task], rng) for task, each in scores.items()]
+    means = [each.mean(axis=1) for each in scores.values()]
+    drawn.append(np.mean(drawn, axis=0))
+    means.append(np.mean(means, axis=0))
+    methods = range(len(means[0]))
+    return [[(float(m[k]), *ends(d[:, k])) for m, d in zip(means, drawn, strict=True)] for k in methods]
+
+
+def standard_error(values: np.ndarray, images: Sequence[Hashable]) -> float:
+    """Standard error of the mean of `values` [N], whose images were drawn with all their samples; NaN for one image.
+
+    sqrt(C / (C - 1) * sum_c (sum_{i in c} (v_i - mean))^2) / N over C images: the clustered standard error of Miller
+    2024 (arXiv 2411.00640, section 2.2) with the factor for few clusters.
+    """
+    groups, count = _groups(images)
+    if count < 2:
+        return float("nan")
+    residuals = np.bincount(groups, weights=values - values.mean(), minlength=count)
+    return float(np.sqrt(count / (count - 1) * np.square(residuals).sum()) / len(values))
+
+
+def detectable(error: float) -> float:
+    """The smallest true difference that a two-sided test at 1 - `LEVEL` finds with probability `POWER`.
+
+    (z_{1-alpha/2} + z_{power}) * error = 2.80 * error, the power formula of a z-test, as in Miller 2024 (arXiv
+    2411.00640, section 5) solved for the difference; the chance to be significant on the wrong side is left out.
+
+    Args:
+        error: standard error of the paired difference, in the unit of the scores.
+    """
+    normal = NormalDist()
+    return (normal.inv_cdf((1 + LEVEL) / 2) + normal.inv_cdf(POWER)) * error
+
+
+def _groups(images: Sequence[Hashable]) -> tuple[np.ndarray, int]:
+    """Number of the image of each sample, and of images, in order of first appearance."""
+    places: dict[Hashable, int] = {}
+    return np.array([places.setdefault(image, len(places)) for image in images]), len(places)

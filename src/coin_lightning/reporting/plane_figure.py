@@ -1,0 +1,73 @@
+"""Plasticity against stability: how well methods learn, and how well they keep it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from coin_lightning.reporting.drawing import CYCLE, INK, MUTED, WIDTH, Dot, Drawing, Shape, Text
+from coin_lightning.reporting.overview import MethodGroup
+from coin_lightning.reporting.panel import Panel, round_values
+
+HEIGHT, LINE = 380.0, 19.0
+
+
+def pareto_front(points: np.ndarray) -> list[int]:
+    """Which of `points` [N, 2], larger being better in both, no other beats in one without losing in the other; by the
+    first coordinate."""
+    beaten = [
+        any((other >= point).all() and (other > point).any() for other in points if not np.isnan(other).any())
+        for point in points
+    ]
+    kept = [at for at in range(len(points)) if not beaten[at] and not np.isnan(points[at]).any()]
+    return sorted(kept, key=lambda at: (points[at][0], -points[at][1]))
+
+
+def plane_figure(groups: Sequence[MethodGroup]) -> Drawing | None:
+    """Learning accuracy to the right, backward transfer upwards; a small dot for a run, a large one for the mean of a
+    group, a dashed line for the Pareto front of the means. None where fewer than two groups have both.
+
+    Groups are numbered, so that any number of them can be told apart.
+    """
+    runs = [_points(group) for group in groups]
+    shown = [at for at, points in enumerate(runs) if len(points)]
+    if len(shown) < 2:
+        return None
+    means = np.array([points.mean(axis=0) if len(points) else (np.nan, np.nan) for points in runs])
+    front, every = pareto_front(means), np.concatenate([runs[at] for at in shown])
+    columns = 2 if len(shown) > 3 else 1
+    rows = -(-len(shown) // columns)
+    numbers = "; ".join(f"{groups[at].label}: {means[at][0]:.1f} %, {means[at][1]:+.1f} points" for at in shown)
+    head = "Plasticity and stability"
+    drawing = Drawing(WIDTH, HEIGHT + rows * LINE + 8, head, f"Learning accuracy and backward transfer. {numbers}.")
+    panel = Panel(drawing, 56, 14, WIDTH - 72, HEIGHT - 66, _span(every[:, 0]), _span(every[:, 1]))
+    panel.y_values(round_values(*panel.y))
+    panel.x_values(round_values(*panel.x, 7), grid=True)
+    drawing.add(
+        Text(panel.left + panel.width / 2, HEIGHT - 22, "learning accuracy (%): learns better →", color=MUTED),
+        Text(panel.left + 6, panel.top + 8, "↑ backward transfer (points): keeps more", "start", color=MUTED),
+    )
+    if len(front) > 1:
+        drawing.add(Shape([panel.at(*means[at]) for at in front], MUTED, 1.4, dashed=True))
+    for at in shown:
+        color = CYCLE[at % len(CYCLE)]
+        drawing.add(*(Dot(panel.at(*point), color, 2.6) for point in runs[at]))
+        x, y = panel.at(*means[at])
+        drawing.add(Dot((x, y), color, 6.5), Text(x + 10, y - 9, str(at + 1), "start", 12, bold=True))
+    for place, at in enumerate(shown):
+        x, y = 56 + place // rows * (WIDTH - 56) / columns, HEIGHT + place % rows * LINE
+        name = f"{at + 1}  {groups[at].label} ({groups[at].seeds}){', on the front' if at in front else ''}"
+        drawing.add(Dot((x, y), CYCLE[at % len(CYCLE)], 5), Text(x + 11, y, name, "start", color=INK))
+    return drawing
+
+
+def _points(group: MethodGroup) -> np.ndarray:
+    """[R, 2] learning accuracy and backward transfer of the runs that have both."""
+    pairs = [(run.metrics.get("learning_accuracy"), run.metrics.get("bwt")) for run in group.runs]
+    return np.array([pair for pair in pairs if None not in pair], dtype=float).reshape(-1, 2)
+
+
+def _span(values: np.ndarray) -> tuple[float, float]:
+    """Ends of an axis with room around the values."""
+    low, high = float(values.min()), float(values.max())
+    room = max(0.12 * (high - low), 0.5)
+    return low - room, high + room
