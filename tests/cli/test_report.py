@@ -31,7 +31,7 @@ def test_several_runs_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "2 seeds" in printed
     assert "MoELoRA" in printed
     assert "±" in printed
-    made = {f"comparison.{kind}" for kind in ("html", "png", "md", "tex", "csv")}
+    made = {f"comparison.{kind}" for kind in ("html", "png", "md", "tex", "csv", "parquet")} | {"plane.png"}
     assert {file.name for file in (tmp_path / "out").iterdir()} == made
 
 
@@ -41,3 +41,59 @@ def test_damage_is_one_line_and_status_one(tmp_path: Path, capsys: pytest.Captur
     assert main([str(run)]) == 1
     assert "matrix.json: field 'tasks' is None" in capsys.readouterr().err
     assert not (run / "report.html").exists()
+
+
+def build_methods(folder: Path) -> list[str]:
+    return [
+        str(build_run(folder / f"{method}{seed}", tasks=("scienceqa", "gqa"), method=method, seed=seed, keep=keep,
+                      answers=20, images=False, router=False))
+        for method, keep in (("lora", 0.3), ("moelora", 0.9)) for seed in (1, 2)
+    ]  # fmt: skip
+
+
+def test_a_baseline_is_tested_against_in_all_outputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs, out = build_methods(tmp_path), tmp_path / "out"
+    assert main([*runs, "--out", str(out), "--baseline", "lora"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Final accuracy (ACC) against LoRA, runs paired by seed and order: MoELoRA: +" in printed
+    assert "With 2 pairs of runs the least possible p is 0.5: no difference could come out significant" in printed
+    assert "These test sets can tell" in printed
+    page = (out / "comparison.html").read_text(encoding="utf-8")
+    tables = [(out / f"comparison.{kind}").read_text(encoding="utf-8") for kind in ("md", "tex", "csv")]
+    assert all("Final accuracy (ACC) minus that of LoRA, paired" in text for text in tables)
+    for words in ("What is sure, and what is not", "Plasticity and stability", "Single answers that turned", "Cost"):
+        assert words in page
+    assert "ScienceQA: right → wrong" in page
+    assert all(run not in page for run in runs), "the page may be handed on: no folder of the machine in it"
+
+
+def test_without_records_only_matrices_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs, out = build_methods(tmp_path), tmp_path / "out"
+    for file in tmp_path.rglob("*.jsonl"):
+        file.write_text("not JSON")
+    assert main([*runs, "--out", str(out), "--no-records"]) == 0
+    assert "Single answers" not in (out / "comparison.html").read_text(encoding="utf-8")
+    assert main([*runs, "--out", str(out)]) == 1
+    assert "not JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--baseline", "olora"], "--baseline 'olora' is none of the compared groups"),
+        (["--allow", "nothing"], "--allow nothing: no field of these runs"),
+        (["--baseline", "lora", "--no-records"], "tests need scores of all single answers. leave out --no-records"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main([*build_methods(tmp_path), "--out", str(tmp_path / "out"), *options]) == 1
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_baseline_for_one_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = build_run(tmp_path / "run", finished=1, answers=4)
+    assert main([str(run), "--baseline", "lora"]) == 1
+    assert "--baseline and --allow compare runs; one is given" in capsys.readouterr().err

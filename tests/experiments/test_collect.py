@@ -99,7 +99,7 @@ def test_runs_with_other_test_samples_are_not_paired(collecting, runs, tmp_path)
     file.write_text("".join([*others, first]))
     found = collecting.collect(tmp_path / "runs", tmp_path / "out")
     with pytest.raises(RunError, match="textvqa: the runs have other test samples"):
-        collecting.paired(found, "end")
+        collecting.paired(found, "acc")
 
 
 def test_two_runs_of_one_name_and_unfinished_ones_are_refused(collecting, runs, tmp_path):

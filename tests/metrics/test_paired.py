@@ -1,9 +1,12 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
 from coin_lightning.errors import DataError
-from coin_lightning.metrics import paired
-from coin_lightning.metrics.paired import paired_difference, sign_flip
+from coin_lightning.metrics import image_clusters
+from coin_lightning.metrics.image_clusters import standard_error
+from coin_lightning.metrics.paired import holm, least_p, paired_difference, pairs_needed, sign_flip
 
 
 def test_a_difference_by_hand():
@@ -22,6 +25,39 @@ def test_sign_flips_are_counted_exactly():
     assert sign_flip(np.array([1.0, 2.0, -3.0])) == 1
     assert sign_flip(np.array([3.0, 3.0, -1.0])) == 4 / 8  # sums 5, 7 and their opposites of eight
     assert sign_flip(np.full(5, 0.1)) == 2 / 32
+
+
+def test_sign_flips_against_all_of_them_one_by_one():
+    rng = np.random.default_rng(0)
+    for count in range(1, 9):
+        values = rng.integers(-4, 5, size=count) / 10  # small steps: many sums are equal
+        sums = [abs(sum(s * v for s, v in zip(signs, values, strict=True))) for signs in product((1, -1), repeat=count)]
+        assert sign_flip(values) == np.mean([each >= abs(values.sum()) - 1e-9 for each in sums])
+    assert sign_flip(np.full(40, 0.3)) == 2 / 2**40
+
+
+def test_holm_by_hand():
+    # by size .005, .01, .03, .04: times 4, 3, 2, 1 give .02, .03, .06, .04, and none below the one before
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+def test_what_few_pairs_of_runs_can_give():
+    assert [least_p(pairs) for pairs in (1, 2, 3, 6)] == [1.0, 0.5, 0.25, 0.03125]
+    assert [pairs_needed(groups) for groups in (1, 2, 3, 4)] == [6, 7, 7, 8]  # 4 * 2 / 2**7 = 0.0625
+
+
+def test_the_error_of_an_average_is_that_of_its_tasks():
+    rng = np.random.default_rng(4)
+    ours, images = (
+        {"a": rng.normal(size=(2, 30)), "b": rng.normal(size=(2, 20))},
+        {"a": [*range(30)], "b": [*range(20)]},
+    )
+    found = paired_difference(ours, {task: np.zeros_like(each) for task, each in ours.items()}, images)
+    each = [standard_error(ours[task].mean(axis=0), images[task]) for task in "ab"]
+    assert found.error == pytest.approx((each[0] ** 2 + each[1] ** 2) ** 0.5 / 2)
 
 
 def test_the_interval_is_that_of_a_mean_of_independent_images():
@@ -48,7 +84,7 @@ def test_questions_on_one_image_count_as_one():
 
 def test_the_interval_covers_the_truth_as_often_as_it_says(monkeypatch):
     """Two tasks, six questions an image that share a part of their error; true difference 1."""
-    monkeypatch.setattr(paired, "DRAWS", 1000)
+    monkeypatch.setattr(image_clusters, "DRAWS", 1000)
     covered, trials = 0, 200
     for trial in range(trials):
         rng = np.random.default_rng(trial)

@@ -100,6 +100,8 @@ def _record(task: str, number: int, is_right: bool, row: int) -> dict[str, Any]:
     if task == "grounding":
         reference = {"answer_bbox": "[0.25,0.30,0.60,0.70]", "size": [160, 120], "image": reference["image"]}
     wrong = "[0.50,0.20,0.90,0.60]" if task == "grounding" else ["blue", "Unanswerable", HOSTILE][number % 3]
+    if task == "scienceqa" and number % 2 == 0:  # every second wrong answer names an option
+        wrong = "ABCD"[(number + 1) % 4]
     prompt = f"<image>\nWhat is shown in image {number}?\nAnswer the question using a single word or phrase."
     prediction = _expected(reference) if is_right else wrong
     identity = {"task": task, "question_id": f"{task}-{number}", "prompt": prompt}

@@ -15,7 +15,7 @@ def heights(drawing: Drawing, pixels: list[float]) -> np.ndarray:
     """Values at vertical places, by the first two numbers that stand at a grid line."""
     lines = {mark.points[0][1] for mark in drawing.marks if isinstance(mark, Shape) and mark.color == GRID}
     numbers = [mark for mark in drawing.marks if isinstance(mark, Text) and mark.color == MUTED and mark.y in lines]
-    (y1, first), (y2, second) = [(mark.y, float(mark.text)) for mark in numbers[:2]]
+    (y1, first), (y2, second) = [(mark.y, float(mark.text.replace("\u2212", "-"))) for mark in numbers[:2]]
     return first + (np.array(pixels) - y1) * (second - first) / (y2 - y1)
 
 

@@ -1,13 +1,18 @@
 """comparison.html and its figures."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 from small_matrix import matrix
 
-from coin_lightning.errors import RunError
-from coin_lightning.reporting.comparison import split_by_tasks, write_comparison
+from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.evaluation.cider import CIDErD
+from coin_lightning.evaluation.scorer import TaskScore
+from coin_lightning.reporting.comparison import compare, split_by_tasks, write_comparison
+from coin_lightning.reporting.run_matrix import load_matrix
 
 
 def test_page_and_one_figure_per_task_order(tmp_path: Path) -> None:
@@ -18,20 +23,55 @@ def test_page_and_one_figure_per_task_order(tmp_path: Path) -> None:
         dataclasses.replace(first, tasks=("b", "a", "c"), notes=("<note>",)),
     ]
     assert [len(members) for members in split_by_tasks(runs)] == [2, 1]
-    files = write_comparison(runs, tmp_path / "out")
+    files = write_comparison(compare(runs), tmp_path / "out")
     stems = ("comparison", "comparison_2")
     made = [f"{stem}.{kind}" for stem in stems for kind in ("png", "md", "tex", "csv")]
-    assert [file.name for file in files] == ["comparison.html", *made]
+    assert [file.name for file in files] == ["comparison.html", *made, "comparison.parquet"]
     assert "LoRA (2 seeds)" in (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
     text = files[0].read_text(encoding="utf-8")
     assert "53.3 ±0.0" in text
     assert "LoRA (2 seeds)" in text
     assert "&lt;note&gt;" in text
     assert text.count("<svg") == 2
+    assert "The answers of 3 of 3 runs are not there" in text
+    assert "Order 2: b → a → c" in " ".join(text.split())
     assert 'src="http' not in text
     assert 'href="http' not in text
 
 
-def test_nothing_to_compare(tmp_path: Path) -> None:
+def test_nothing_to_compare() -> None:
     with pytest.raises(RunError, match="No runs given"):
-        write_comparison([], tmp_path)
+        compare([])
+
+
+def test_tests_without_answers_are_refused() -> None:
+    first = matrix()
+    other = dataclasses.replace(first, method="moelora", method_title="MoELoRA")
+    with pytest.raises(ConfigError, match=r"tests need scores of all single answers.*are not there"):
+        compare([first, other], baseline="lora")
+
+
+def test_scores_over_all_answers_leave_out_tests_but_no_page(make_run, tmp_path: Path, monkeypatch) -> None:
+    """A task whose scorer says nothing of single answers."""
+    monkeypatch.setattr(CIDErD, "score", lambda scorer, records: TaskScore(50.0, len(records)))
+    node = {"scorers": {"corrected": {"_target_": "coin_lightning.evaluation.cider.CIDErD"}}}
+    options = {"tasks": ("gqa", "vqav2"), "answers": 6, "images": False}
+    runs = [make_run(method, method=method, **options) for method in ("lora", "olora")]
+    for run in runs:
+        (run / "config.yaml").write_text(yaml.safe_dump({"seed": 1, "scenario": {"tasks": {"gqa": node}}}))
+        content = json.loads((run / "matrix.json").read_text())
+        content["scores"] = [[50.0, row[1]] for row in content["scores"]]
+        (run / "matrix.json").write_text(json.dumps(content))
+    (compared,) = compare([load_matrix(run) for run in runs])
+    assert compared.notes == ["GQA: scored over all answers together: no tests and no intervals."]
+    assert compared.power == ""
+    files = write_comparison([compared], tmp_path / "out")
+    assert "scored over all answers together" in files[0].read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match="GQA: scored over all answers together"):
+        compare([load_matrix(run) for run in runs], baseline="lora")
+
+
+def test_more_groups_than_colours_get_several_figures(tmp_path: Path) -> None:
+    runs = [dataclasses.replace(matrix(), protocol={"rank": rank}) for rank in range(8)]
+    names = [file.name for file in write_comparison(compare(runs), tmp_path)]
+    assert {"comparison.png", "comparison_curves_2.png"} <= set(names)

@@ -64,7 +64,7 @@ def test_the_same_run_twice_is_refused() -> None:
 
 
 def test_curves_are_means_over_seeds() -> None:
-    drawing = forgetting_overview(RUNS)
+    drawing = forgetting_overview(group_by_method(RUNS))
     assert texts(drawing, bold=True) == ["a", "b", "c", "Mean of the tasks seen"]
     assert texts(drawing)[:3] == ["LoRA (2 seeds)", "MoELoRA (1 seed)", "zero-shot"]
     means = heights(drawing, dots(drawing, BLUE))
@@ -78,13 +78,13 @@ def test_curves_are_means_over_seeds() -> None:
 
 def test_other_task_order_is_refused() -> None:
     with pytest.raises(RunError, match="put only runs with one order"):
-        forgetting_overview([matrix(), dataclasses.replace(matrix(), tasks=("b", "a", "c"))])
+        forgetting_overview(group_by_method([matrix(), dataclasses.replace(matrix(), tasks=("b", "a", "c"))]))
     with pytest.raises(RunError, match="No runs"):
         forgetting_overview([])
 
 
 def test_table_has_a_column_per_method() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(comparison_table(RUNS))
+    console.print(comparison_table(group_by_method(RUNS)))
     lines = [line.split() for line in console.export_text().splitlines()]
     assert ["Final", "accuracy", "(ACC)", "23.0", "±4.2", "40.0"] in lines

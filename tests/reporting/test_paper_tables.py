@@ -8,10 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from coin_lightning.reporting.overview import MethodGroup, group_by_method
 from coin_lightning.reporting.paper_tables import as_csv, as_latex, as_markdown, escaped, paper_tables, write_tables
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 
 TASKS = ("imagenet", "gqa")
+
+
+@pytest.fixture
+def groups(runs) -> list[MethodGroup]:
+    return group_by_method(runs)
 
 
 @pytest.fixture
@@ -22,8 +28,8 @@ def runs(make_run) -> list[RunMatrix]:
     return [load_matrix(run) for run in made]
 
 
-def test_cells_are_means_and_deviations_over_seeds(runs):
-    metrics, own, final = paper_tables(runs)
+def test_cells_are_means_and_deviations_over_seeds(runs, groups):
+    metrics, own, final = paper_tables(groups)
     pair = np.array([run.metrics["acc"] for run in runs[:2]])
     (first, cells), (second, others) = metrics.rows
     assert (first, second) == ("MoELoRA (2 seeds)", "LoRA (1 seed)")
@@ -39,12 +45,12 @@ def test_cells_are_means_and_deviations_over_seeds(runs):
 
 def test_a_mean_over_some_of_the_seeds_is_none(make_run, runs):
     half = load_matrix(make_run("half", tasks=TASKS, seed=3, finished=1, images=False))
-    _, own, _ = paper_tables([*runs[:2], half])
+    _, own, _ = paper_tables(group_by_method([*runs[:2], half]))
     assert [cell.text for cell in own.rows[0][1]] == [f"{own.rows[0][1][0].mean:.1f}", "\u2013", "\u2013"]
 
 
-def test_markdown(runs):
-    text = as_markdown(paper_tables(runs))
+def test_markdown(runs, groups):
+    text = as_markdown(paper_tables(groups))
     lines = text.splitlines()
     start = lines.index("**Score at the end**")
     assert lines[start + 2 : start + 4] == ["| method | ImageNet | GQA | Mean |", "|---|---:|---:|---:|"]
@@ -53,8 +59,8 @@ def test_markdown(runs):
     assert " ±" in lines[start + 4]
 
 
-def test_latex_escapes_names_and_sets_numbers_as_such(runs):
-    text = as_latex(paper_tables(runs))
+def test_latex_escapes_names_and_sets_numbers_as_such(groups):
+    text = as_latex(paper_tables(groups))
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule") == 3
     assert "\u2212" not in text  # a true minus is no minus to LaTeX
     assert r" \pm " in text
@@ -64,16 +70,16 @@ def test_latex_escapes_names_and_sets_numbers_as_such(runs):
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
-def test_latex_is_set(runs, tmp_path: Path):
-    body = as_latex(paper_tables(runs))
+def test_latex_is_set(groups, tmp_path: Path):
+    body = as_latex(paper_tables(groups))
     head = r"\documentclass{article}\usepackage{booktabs}\begin{document}"
     (tmp_path / "t.tex").write_text(f"{head}\n{body}\n\\end{{document}}\n")
     words = ["pdflatex", "-halt-on-error", "t.tex"]
     assert subprocess.run(words, cwd=tmp_path, capture_output=True, check=False).returncode == 0
 
 
-def test_csv_has_every_number_in_full(runs):
-    tables = paper_tables(runs)
+def test_csv_has_every_number_in_full(runs, groups):
+    tables = paper_tables(groups)
     rows = list(csv.DictReader(as_csv(tables).splitlines()))
     assert len(rows) == sum(len(cells) for table in tables for _, cells in table.rows)
     row = next(row for row in rows if (row["table"], row["method"], row["column"]) == (
@@ -84,7 +90,7 @@ def test_csv_has_every_number_in_full(runs):
     assert alone["standard_deviation"] == ""
 
 
-def test_files(runs, tmp_path: Path):
-    files = write_tables(runs, tmp_path / "comparison_2")
+def test_files(groups, tmp_path: Path):
+    files = write_tables(paper_tables(groups), tmp_path / "comparison_2")
     assert [file.name for file in files] == ["comparison_2.md", "comparison_2.tex", "comparison_2.csv"]
     assert all(file.stat().st_size > 200 for file in files)

@@ -8,9 +8,13 @@ import pytest
 
 from coin_lightning.errors import DataError
 from coin_lightning.metrics.continual import summarize
+from coin_lightning.reporting.comparison import compare, write_comparison
+from coin_lightning.reporting.html import write_report
+from coin_lightning.reporting.overview import group_by_method
 from coin_lightning.reporting.published import (
     PublishedRow,
     comparable,
+    evidence,
     protocol_differences,
     published_dir,
     published_row,
@@ -18,6 +22,7 @@ from coin_lightning.reporting.published import (
     same_run,
     text,
 )
+from coin_lightning.reporting.published_comparison import group_comparisons
 from coin_lightning.reporting.run_matrix import load_matrix
 
 ROWS = published_rows()
@@ -216,3 +221,39 @@ def test_a_garbled_table_is_refused_with_file_and_row(tmp_path: Path, changes, m
 def test_the_folder_is_that_of_the_checkout():
     assert published_dir().name == "published"
     assert (published_dir() / "coin_radar.json").is_file()
+
+
+def published_run(make_run, name: str, seed: int, scenario: str = "coin"):
+    run = make_run(name, seed=seed, images=False, answers=8, router=False)
+    content = json.loads((run / "matrix.json").read_text())
+    content |= {"published": "coin_truth_alignment/llava_7b_moelora_e8"}
+    content["protocol"] |= {"scenario": scenario}
+    (run / "matrix.json").write_text(json.dumps(content))
+    return load_matrix(run)
+
+
+def test_groups_stand_beside_their_row_as_means(make_run):
+    runs = [published_run(make_run, f"r{seed}", seed) for seed in (1, 2)]
+    (found,) = group_comparisons(group_by_method(runs))
+    assert found.ours == "MoELoRA (2 seeds)"
+    assert found.evidence == "partly"
+    acc = next(line for line in found.metrics if line.key == "acc")
+    assert acc.ours == pytest.approx(np.mean([run.metrics["acc"] for run in runs]))
+    assert acc.published == 37.13
+    last = next(line for line in found.final if line.key == "gqa")
+    assert last.ours == np.mean([run.scores[8, 3] for run in runs])
+    assert "seed: ours 1, 2, published unknown" in found.differences
+
+
+def test_evidence_is_one_of_three():
+    assert evidence({"scenario": "coin"}, []) == "same protocol"
+    assert evidence({"scenario": "coin"}, ["seed: ours 1, published unknown"]) == "partly"
+    assert evidence({"scenario": "coin_mini"}, []) == "development data"
+
+
+def test_development_data_are_called_so_on_both_pages(make_run, tmp_path: Path):
+    runs = [published_run(make_run, f"r{seed}", seed, "coin_mini") for seed in (1, 2)]
+    pages = [write_report(runs[0].folder, figures=False), write_comparison(compare(runs), tmp_path / "out")[0]]
+    for page in pages:
+        assert '<span class="tag">development data</span>' in page.read_text(encoding="utf-8")
+    assert "MoELoRA (2 seeds) beside" in pages[1].read_text(encoding="utf-8")

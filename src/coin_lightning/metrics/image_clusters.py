@@ -8,7 +8,11 @@ from statistics import NormalDist
 
 import numpy as np
 
-DRAWS = 10_000
+DRAWS, FEWEST = 10_000, 1000
+"""Draws of a bootstrap; fewer, down to the second number, where images are so many that it would take minutes: their
+interval is narrow, and so is what the choice of draws changes."""
+EFFORT = 20_000_000
+"""Draws times images that a bootstrap may take, some seconds."""
 LEVEL = 0.95
 POWER = 0.8
 BLOCK = 4_000_000
@@ -17,8 +21,13 @@ Interval = tuple[float, float, float]
 """Mean, lower and upper end."""
 
 
-def redrawn_means(values: np.ndarray, images: Sequence[Hashable], rng: np.random.Generator) -> np.ndarray:
-    """[DRAWS, K] means of the rows of `values` [K, N] over images drawn with replacement, each with all its samples.
+def number_of_draws(images: Mapping[str, Sequence[Hashable]]) -> int:
+    """How often to draw the images of all tasks."""
+    return int(np.clip(EFFORT // sum(len(set(each)) for each in images.values()), FEWEST, DRAWS))
+
+
+def redrawn_means(values: np.ndarray, images: Sequence[Hashable], draws: int, rng: np.random.Generator) -> np.ndarray:
+    """[draws, K] means of the rows of `values` [K, N] over images drawn with replacement, each with all its samples.
 
     All rows see the same draws, so that differences between them are those on the same images.
     """
@@ -27,14 +36,14 @@ def redrawn_means(values: np.ndarray, images: Sequence[Hashable], rng: np.random
     sizes = np.bincount(groups, minlength=count)
     step = max(1, BLOCK // count)
     blocks = []
-    for start in range(0, DRAWS, step):
-        times = rng.multinomial(count, np.full(count, 1 / count), size=min(step, DRAWS - start))
+    for start in range(0, draws, step):
+        times = rng.multinomial(count, np.full(count, 1 / count), size=min(step, draws - start))
         blocks.append((times @ sums) / (times @ sizes)[:, None])
     return np.concatenate(blocks)
 
 
 def ends(means: np.ndarray) -> tuple[float, float]:
-    """Ends of the percentile interval of `LEVEL` of redrawn means [DRAWS]."""
+    """Ends of the percentile interval of `LEVEL` of redrawn means [draws]."""
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
@@ -52,8 +61,8 @@ def image_intervals(
     Returns:
         for each method one interval per task in the order of `scores`, and that of the average behind them.
     """
-    rng = np.random.default_rng(seed)
-    drawn = [redrawn_means(each, images[task], rng) for task, each in scores.items()]
+    rng, draws = np.random.default_rng(seed), number_of_draws(images)
+    drawn = [redrawn_means(each, images[task], draws, rng) for task, each in scores.items()]
     means = [each.mean(axis=1) for each in scores.values()]
     drawn.append(np.mean(drawn, axis=0))
     means.append(np.mean(means, axis=0))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from coin_lightning.errors import DataError
-from coin_lightning.metrics.image_clusters import LEVEL, ends, redrawn_means, standard_error
+from coin_lightning.metrics.image_clusters import LEVEL, ends, number_of_draws, redrawn_means, standard_error
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,10 @@ def paired_difference(
     _check(ours, theirs, images)
     gaps = {task: np.asarray(ours[task], float) - np.asarray(theirs[task], float) for task in ours}
     runs = np.mean([gap.mean(axis=1) for gap in gaps.values()], axis=0)
-    rng = np.random.default_rng(seed)
+    rng, draws = np.random.default_rng(seed), number_of_draws(images)
     over_runs = {task: gap.mean(axis=0) for task, gap in gaps.items()}
-    drawn = np.mean([redrawn_means(gap[None], images[task], rng)[:, 0] for task, gap in over_runs.items()], axis=0)
+    redrawn = [redrawn_means(gap[None], images[task], draws, rng)[:, 0] for task, gap in over_runs.items()]
+    drawn = np.mean(redrawn, axis=0)
     error = np.sqrt(sum(standard_error(gap, images[task]) ** 2 for task, gap in over_runs.items())) / len(gaps)
     return PairedDifference(float(runs.mean()), ends(drawn), tuple(runs.tolist()), sign_flip(runs), float(error))
 

@@ -178,7 +178,8 @@ def _shown(compared: Compared) -> dict[str, Any]:
     groups = compared.groups
     router = router_lines(groups)
     overall = _overall_tables(compared)
-    orders = [_order(compared, number, overall if number == 1 else []) for number in range(1, len(compared.orders) + 1)]
+    more = [*overall, *as_tables(compared.tests)]
+    orders = [_order(compared, number, more if number == 1 else []) for number in range(1, len(compared.orders) + 1)]
     return {
         "compared": compared,
         "orders": orders,
@@ -193,9 +194,9 @@ def _shown(compared: Compared) -> dict[str, Any]:
 
 
 def _overall_tables(compared: Compared) -> list[PaperTable]:
-    """Tables over all orders: intervals, tests, order sensitivity."""
+    """Tables over all orders: intervals and order sensitivity."""
     found = [None if compared.samples is None else interval_table(compared.groups, compared.samples)]
-    found += [*as_tables(compared.tests), order_table(compared.groups, compared.orders)]
+    found.append(order_table(compared.groups, compared.orders))
     return [table for table in found if table is not None]
 
 

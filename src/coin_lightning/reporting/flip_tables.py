@@ -13,7 +13,7 @@ from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.reporting.sample_scores import SampleReader
 
 Of = Callable[[Flips], float]
-WAYS: dict[str, Of] = {"right → wrong": lambda each: each.lost, "wrong → right": lambda each: each.gained}
+WAYS: dict[str, Of] = {"Right → wrong": lambda each: each.lost, "Wrong → right": lambda each: each.gained}
 BEYOND: tuple[Of, Of] = (lambda each: each.lost_beyond_chance, lambda each: each.gained_beyond_chance)
 
 
@@ -28,6 +28,11 @@ class RunFlips:
 
     steps: dict[tuple[int, int], Flips]
     whole: dict[int, Flips]
+
+    def steps_of(self, column: int, rows: int, of: Of) -> np.ndarray:
+        """[rows - column - 1] flips of one task by row, from the second after it was learned; NaN for a missing one."""
+        steps = [self.steps.get((row, column)) for row in range(column + 2, rows + 1)]
+        return np.array([np.nan if each is None else of(each) for each in steps])
 
     def step_means(self, rows: int, of: Of) -> np.ndarray:
         """[rows - 1] by row from 2 on, the mean over the tasks learned before; NaN where one is missing."""
@@ -84,15 +89,19 @@ def flip_tables(groups: Sequence[MethodGroup], read: SampleReader) -> list[Paper
         for name, of in WAYS.items()
     ]
     if choices:
-        heads = [f"{titles[column]}: {name}" for column in choices for name in WAYS]
+        heads = [f"{titles[column]}: {name.lower()}" for column in choices for name in WAYS]
         rows = [(name, [each for column in choices for each in _beyond(runs, column)]) for name, runs in found]
-        tables.append(PaperTable(f"The same, minus chance ({percent})", ["method", *heads], rows))
-    after = [f"after {title}" for title in titles[1:]]
-    at = "at each experience (% of the test samples of earlier tasks)"
-    return tables + [
+        tables.append(PaperTable(f"Flips {since}, minus chance ({percent})", ["method", *heads], rows))
+    after, at = titles[1:], "at each experience (% of the test samples of earlier tasks)"
+    tables += [
         _table(f"{name} {at}", after, found, partial(RunFlips.step_means, rows=len(titles), of=of))
         for name, of in WAYS.items()
     ]
+    return tables + [
+        _table(f"{titles[column]}: {name.lower()} at each experience, minus chance ({percent})", after[column:], found,
+               partial(RunFlips.steps_of, column=column, rows=len(titles), of=of))
+        for column in choices for name, of in zip(WAYS, BEYOND, strict=True)
+    ]  # fmt: skip
 
 
 def _table(

@@ -52,7 +52,7 @@ def render_report(run: RunArtifacts) -> str:
         RunError: an artefact is missing or garbled.
     """
     found = [collect_examples(run, task) for task in run.matrix.tasks]
-    flips, missing = _flips(run.matrix)
+    flips, missing = _flips(run)
     return template("report.html.j2").render(
         run=run,
         matrix=run.matrix,
@@ -72,12 +72,12 @@ def render_report(run: RunArtifacts) -> str:
     )
 
 
-def _flips(matrix: RunMatrix) -> tuple[RunFlips, str]:
+def _flips(run: RunArtifacts) -> tuple[RunFlips, str]:
     """Flips of the run, or why there are none: the page of a run with older rules can do without."""
     try:
-        return run_flips(matrix, SampleReader()), ""
+        return run_flips(run.matrix, SampleReader.of(run)), ""
     except (RunError, DataError) as error:
-        return RunFlips({}, {}), str(error)
+        return RunFlips({}, {}), str(error).replace(str(run.path), "RUN")  # the page may be handed on
 
 
 @cache  # compiling it takes longer than writing a page

@@ -64,7 +64,7 @@ def find_baseline(groups: Sequence[MethodGroup], name: str) -> MethodGroup:
                 + ", ".join(repr(group.label) for group in found)
             )
     known = [group.label for group in groups]
-    hint = did_you_mean(name, known)
+    hint = did_you_mean(name, [*known, *(group.runs[0].method for group in groups)])
     raise ConfigError(f"--baseline {name!r} is none of the compared groups{hint and '; ' + hint}; there are "
                       + ", ".join(map(repr, known)))  # fmt: skip
 

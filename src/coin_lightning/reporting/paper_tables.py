@@ -14,7 +14,7 @@ from coin_lightning.reporting.overview import MethodGroup, mean_and_spread, metr
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.whole_files import write_text
 
-SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
+SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "→": r"$\to$"} | {
     sign: f"\\{sign}" for sign in "&%$#_{}"
 }
 """Characters that mean something to LaTeX."""
@@ -36,12 +36,17 @@ class Cell:
     high: float = np.nan
 
     @property
+    def interval(self) -> str:
+        """Ends of the interval in brackets; empty without one."""
+        return "" if np.isnan(self.low) else f"[{plain(self.low)}, {plain(self.high)}]"
+
+    @property
     def shown(self) -> str:
         """Mean with its deviation or its interval."""
         if self.text == MISSING:
             return MISSING
-        if not np.isnan(self.low):
-            return f"{self.text} [{plain(self.low)}, {plain(self.high)}]"
+        if self.interval:
+            return f"{self.text} {self.interval}"
         return self.text if np.isnan(self.deviation) else f"{self.text} ±{self.deviation:.1f}"
 
 

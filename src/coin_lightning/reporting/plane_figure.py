@@ -9,6 +9,8 @@ from coin_lightning.reporting.overview import MethodGroup
 from coin_lightning.reporting.panel import Panel, round_values
 
 HEIGHT, LINE = 380.0, 19.0
+LEAST = 4.0
+"""Points; a difference of less is not blown up to the whole width."""
 
 
 def pareto_front(points: np.ndarray) -> list[int]:
@@ -39,12 +41,12 @@ def plane_figure(groups: Sequence[MethodGroup]) -> Drawing | None:
     numbers = "; ".join(f"{groups[at].label}: {means[at][0]:.1f} %, {means[at][1]:+.1f} points" for at in shown)
     head = "Plasticity and stability"
     drawing = Drawing(WIDTH, HEIGHT + rows * LINE + 8, head, f"Learning accuracy and backward transfer. {numbers}.")
-    panel = Panel(drawing, 56, 14, WIDTH - 72, HEIGHT - 66, _span(every[:, 0]), _span(every[:, 1]))
+    panel = Panel(drawing, 56, 30, WIDTH - 72, HEIGHT - 82, _span(every[:, 0]), _span(every[:, 1]))
     panel.y_values(round_values(*panel.y))
     panel.x_values(round_values(*panel.x, 7), grid=True)
     drawing.add(
         Text(panel.left + panel.width / 2, HEIGHT - 22, "learning accuracy (%): learns better →", color=MUTED),
-        Text(panel.left + 6, panel.top + 8, "↑ backward transfer (points): keeps more", "start", color=MUTED),
+        Text(panel.left - 30, 10, "↑ backward transfer (points): keeps more", "start", color=MUTED),
     )
     if len(front) > 1:
         drawing.add(Shape([panel.at(*means[at]) for at in front], MUTED, 1.4, dashed=True))
@@ -67,7 +69,7 @@ def _points(group: MethodGroup) -> np.ndarray:
 
 
 def _span(values: np.ndarray) -> tuple[float, float]:
-    """Ends of an axis with room around the values."""
+    """Ends of an axis with room around the values, and at least `LEAST` long."""
     low, high = float(values.min()), float(values.max())
-    room = max(0.12 * (high - low), 0.5)
+    room = max(0.12 * (high - low), (LEAST - high + low) / 2)
     return low - room, high + room

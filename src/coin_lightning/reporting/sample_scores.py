@@ -31,10 +31,12 @@ class Questions:
 
 @dataclass(frozen=True)
 class SampleScores:
-    """Answers to a task after one experience: its questions, and `scores` [N] in percent."""
+    """Answers to a task after one experience: its questions, `scores` [N] in percent, and which answers [N] the rule
+    could read: others name no option, or no box."""
 
     questions: Questions
     scores: np.ndarray
+    readable: np.ndarray
 
 
 @dataclass
@@ -44,6 +46,11 @@ class SampleReader:
     _runs: dict[int, tuple[RunMatrix, RunArtifacts]] = field(default_factory=dict)
     _cells: dict[tuple[int, int, str], SampleScores | None] = field(default_factory=dict)
     _questions: dict[Questions, Questions] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: RunArtifacts) -> "SampleReader":
+        """A reader that knows a run already, so that its config is read once."""
+        return cls({id(run.matrix): (run.matrix, run)})
 
     def __call__(self, run: RunMatrix, row: int, task: str) -> SampleScores | None:
         """Scores after experience `row` by the run's own rules; None for a metric that exists over all answers only.
@@ -73,9 +80,9 @@ class SampleReader:
                 f"{expected:.2f}; score the run again: python -m coin_lightning score {run.path}"
             )
         questions = _questions(records, (variant, run.matrix.versions.get(task, 1)))
-        return SampleScores(
-            self._questions.setdefault(questions, questions), np.array([100 * (score or 0.0) for score in found.each])
-        )
+        scores = np.array([100 * (score or 0.0) for score in found.each])
+        readable = np.array([score is not None for score in found.each])
+        return SampleScores(self._questions.setdefault(questions, questions), scores, readable)
 
     def flips(self, run: RunMatrix, task: str, before: int, after: int) -> Flips | None:
         """Flips on a task between two experiences; None where a cell is missing or has no scores of single samples.
@@ -91,7 +98,7 @@ class SampleReader:
         if first.questions != later.questions:
             raise RunError(f"{run.folder}: {task} has other questions after {run.rows[after]} than after "
                            f"{run.rows[before]}; restore the records, or evaluate again")  # fmt: skip
-        return flips(first.scores, later.scores, first.questions.options)
+        return flips(first.scores, later.scores, first.questions.options, first.readable & later.readable)
 
 
 def _questions(records: list[AnswerRecord], rule: tuple[str, int]) -> Questions:

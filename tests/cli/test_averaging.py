@@ -1,0 +1,81 @@
+"""What is not averaged, and what the message says of it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "reporting"))
+
+from fake_run import build_run
+
+from coin_lightning.cli.averaging import check_averages
+from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.reporting.overview import group_by_method
+from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
+
+CONFIG = {"seed": 1, "optimizer": {"weight_decay": 0.0}, "trainer": {"precision": "32"}, "scenario": {"order": "coin"}}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Path]:
+    """Two seeds, with their configs."""
+    made = []
+    for seed in (1, 2):
+        run = build_run(tmp_path / f"r{seed}", tasks=("gqa",), seed=seed, answers=4, images=False, router=False)
+        (run / "config.yaml").write_text(yaml.safe_dump({**CONFIG, "seed": seed}))
+        made.append(run)
+    return made
+
+
+def check(runs: list[Path], *allowed: str) -> None:
+    read: list[RunMatrix] = [load_matrix(run) for run in runs]
+    check_averages(group_by_method(read, allowed), allowed)
+
+
+def test_seeds_and_orders_are_averaged(runs):
+    (runs[1] / "config.yaml").write_text(yaml.safe_dump({**CONFIG, "seed": 2, "scenario": {"order": "alphabetical"}}))
+    check(runs)
+
+
+def test_another_value_in_the_config_is_refused_with_both(runs):
+    (runs[1] / "config.yaml").write_text(yaml.safe_dump({**CONFIG, "seed": 2, "optimizer": {"weight_decay": 0.1}}))
+    with pytest.raises(RunError) as caught:
+        check(runs)
+    text = str(caught.value)
+    assert f"MoELoRA: optimizer.weight_decay is 0.0 in {runs[0]} (seed 1) and 0.1 in {runs[1]} (seed 2)" in text
+    assert "--allow optimizer.weight_decay" in text
+    for name in ("optimizer.weight_decay", "weight_decay", "optimizer"):
+        check(runs, name)
+
+
+def test_other_data_or_another_number_of_samples_is_refused(runs):
+    file = runs[1] / "environment.json"
+    content = json.loads(file.read_text())
+    content["data"]["gqa"]["sha256"] = {"train.json": "cd" * 32}
+    file.write_text(json.dumps(content))
+    with pytest.raises(RunError, match=r"data\.gqa is \{'train.json': 'abab.* and \{'train.json': 'cdcd"):
+        check(runs)
+    check(runs, "data")
+    matrix = json.loads((runs[1] / "matrix.json").read_text())
+    matrix["counts"] = [[8], [8]]
+    (runs[1] / "matrix.json").write_text(json.dumps(matrix))
+    with pytest.raises(RunError, match=r"test_samples\.gqa is 4 in .* and 8 in"):
+        check(runs, "data")
+    check(runs, "data", "test_samples")
+
+
+def test_a_protocol_field_keeps_runs_apart_unless_allowed(runs):
+    matrix = json.loads((runs[1] / "matrix.json").read_text())
+    matrix["protocol"]["epochs"] = 2
+    (runs[1] / "matrix.json").write_text(json.dumps(matrix))
+    assert len(group_by_method([load_matrix(run) for run in runs])) == 2
+    check(runs)  # nothing is averaged
+    check(runs, "epochs")
+
+
+def test_a_name_that_is_no_field_is_refused(runs):
+    with pytest.raises(ConfigError, match="--allow epoch: no field of these runs; did you mean epochs"):
+        check(runs, "epoch")
