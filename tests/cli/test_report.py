@@ -1,5 +1,6 @@
 """``python -m coin_lightning report`` on one run, several, and damaged ones."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -97,3 +98,16 @@ def test_a_baseline_for_one_run_is_refused(tmp_path: Path, capsys: pytest.Captur
     run = build_run(tmp_path / "run", finished=1, answers=4)
     assert main([str(run), "--baseline", "lora"]) == 1
     assert "--baseline and --allow compare runs; one is given" in capsys.readouterr().err
+
+
+def test_two_seeds_of_a_real_run_are_one_method(place, short: Path, tmp_path: Path, capsys) -> None:
+    """What the seed brings into config, data and environment keeps nobody from averaging."""
+    status, text = place.runs.run(place.short("short_seed_1", "seed=1"))
+    assert status == 0, text
+    assert main([str(short), str(place.folder / "short_seed_1"), "--out", str(tmp_path / "out")]) == 0
+    assert "2 seeds" in capsys.readouterr().out
+    rows = (tmp_path / "out" / "comparison.csv").read_text().splitlines()
+    finals = [json.loads((run / "matrix.json").read_text())["metrics"]["acc"]
+              for run in (short, place.folder / "short_seed_1")]  # fmt: skip
+    (mean,) = [row.split(",")[-5] for row in rows if "Final accuracy (ACC)" in row and row.startswith("Metrics")]
+    assert float(mean) == pytest.approx(sum(finals) / 2)
