@@ -1,5 +1,6 @@
 """``python -m coin_lightning report`` on one run, several, and damaged ones."""
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -100,14 +101,16 @@ def test_a_baseline_for_one_run_is_refused(tmp_path: Path, capsys: pytest.Captur
     assert "--baseline and --allow compare runs; one is given" in capsys.readouterr().err
 
 
-def test_two_seeds_of_a_real_run_are_one_method(place, short: Path, tmp_path: Path, capsys) -> None:
-    """What the seed brings into config, data and environment keeps nobody from averaging."""
-    status, text = place.runs.run(place.short("short_seed_1", "seed=1"))
+def test_real_runs_of_other_seed_and_order_are_one_method(place, short: Path, tmp_path: Path, capsys) -> None:
+    """What seed and order bring into config, data and environment keeps nobody from averaging."""
+    other = place.folder / "short_other"
+    command = place.command("short_other", "data.limit_test=2", "seed=1", tasks="textvqa,scienceqa")
+    status, text = place.runs.run(command)
     assert status == 0, text
-    assert main([str(short), str(place.folder / "short_seed_1"), "--out", str(tmp_path / "out")]) == 0
-    assert "2 seeds" in capsys.readouterr().out
-    rows = (tmp_path / "out" / "comparison.csv").read_text().splitlines()
-    finals = [json.loads((run / "matrix.json").read_text())["metrics"]["acc"]
-              for run in (short, place.folder / "short_seed_1")]  # fmt: skip
-    (mean,) = [row.split(",")[-5] for row in rows if "Final accuracy (ACC)" in row and row.startswith("Metrics")]
-    assert float(mean) == pytest.approx(sum(finals) / 2)
+    assert main([str(short), str(other), "--out", str(tmp_path / "out")]) == 0
+    assert "not averaged" not in capsys.readouterr().out
+    finals = [json.loads((run / "matrix.json").read_text())["metrics"]["acc"] for run in (short, other)]
+    rows = list(csv.DictReader((tmp_path / "out" / "comparison.csv").open()))
+    spread = [row for row in rows if row["table"] == "Final accuracy by order of tasks"]
+    assert [float(row["mean"]) for row in spread[:2]] == pytest.approx(finals)
+    assert spread[0]["method"].endswith("(2 runs)")

@@ -75,3 +75,22 @@ def test_more_groups_than_colours_get_several_figures(tmp_path: Path) -> None:
     runs = [dataclasses.replace(matrix(), protocol={"rank": rank}) for rank in range(8)]
     names = [file.name for file in write_comparison(compare(runs), tmp_path)]
     assert {"comparison.png", "comparison_curves_2.png"} <= set(names)
+
+
+def test_intervals_are_of_one_order_and_unlike_orders_are_said(make_run, tmp_path: Path) -> None:
+    options = {"answers": 8, "images": False, "router": False}
+    given = [("lora", ("gqa", "vqav2")), ("lora", ("vqav2", "gqa")), ("olora", ("gqa", "vqav2"))]
+    runs = [load_matrix(make_run(f"{m}{t[0]}", method=m, tasks=t, **options)) for m, t in given]
+    (compared,) = compare(runs)
+    assert any("Not every method was run in every order" in note for note in compared.notes)
+    files = {file.name: file for file in write_comparison([compared], tmp_path / "out")}
+    first, second = (files[name].read_text(encoding="utf-8") for name in ("comparison.md", "comparison_2.md"))
+    assert "Final accuracy by order of tasks" in first
+    head = "**Score at the end with its 95 % interval over other test images**"
+    lines = first.split(head)[1].splitlines()
+    assert [line.split("|")[1].strip() for line in lines[4:6]] == ["LoRA (1 seed)", "O-LoRA (1 seed)"]
+    assert f"| LoRA (1 seed) | {runs[0].scores[2, 0]:.1f} [" in first
+    assert f"| LoRA (1 seed) | {runs[1].scores[2, 0]:.1f} [" in second.split(head)[1]
+    page = files["comparison.html"].read_text(encoding="utf-8")
+    assert "Single answers that turned, order 2" in page
+    assert [note for note in compare(runs[::2])[0].notes if "order" in note] == []

@@ -10,7 +10,7 @@ from rich.console import Console
 from small_matrix import SCORES, content, matrix
 
 from coin_lightning.errors import RunError
-from coin_lightning.reporting.drawing import BLUE, ORANGE, Shape
+from coin_lightning.reporting.drawing import BLUE, ORANGE, Shape, Text
 from coin_lightning.reporting.overview import (
     comparison_table,
     forgetting_overview,
@@ -88,3 +88,14 @@ def test_table_has_a_column_per_method() -> None:
     console.print(comparison_table(group_by_method(RUNS)))
     lines = [line.split() for line in console.export_text().splitlines()]
     assert ["Final", "accuracy", "(ACC)", "23.0", "±4.2", "40.0"] in lines
+
+
+def test_a_long_legend_goes_on_in_further_lines() -> None:
+    runs = [dataclasses.replace(RUNS[0], protocol={"adapter": f"rank {rank}, experts {rank}"}) for rank in range(6)]
+    drawing = forgetting_overview(group_by_method(runs))
+    labels = [mark for mark in drawing.marks if isinstance(mark, Text) and "seed" in mark.text]
+    assert len(labels) == 6
+    assert len({mark.y for mark in labels}) > 1
+    assert all(mark.x > 0 and mark.x + 6.1 * len(mark.text) < drawing.width for mark in labels)
+    first_heading = next(mark for mark in drawing.marks if isinstance(mark, Text) and mark.bold)
+    assert max(mark.y for mark in labels) + 8 < first_heading.y

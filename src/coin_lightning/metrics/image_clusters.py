@@ -1,6 +1,7 @@
 """Questions on one image are not independent: bootstrap, standard error and power with whole images as units.
 
-All is about other test images for the same trained models; another training run is another matter (`paired`).
+All is about other test images for the same trained models; another training run is another matter (`paired`). The
+images of each task are drawn by themselves: an image that two tasks share counts as two.
 """
 
 from collections.abc import Hashable, Mapping, Sequence

@@ -20,7 +20,7 @@ from coin_lightning.reporting.overview import (
     metric_keys,
     metric_text,
 )
-from coin_lightning.reporting.paired_tests import Tests, as_tables, find_baseline, paired_tests, power_line
+from coin_lightning.reporting.paired_tests import Tests, as_tables, find_baseline, paired_tests, power_line, power_of
 from coin_lightning.reporting.paper_tables import PaperTable, paper_tables, write_tables
 from coin_lightning.reporting.plane_figure import plane_figure
 from coin_lightning.reporting.published_comparison import group_comparisons
@@ -101,6 +101,11 @@ def _compared(runs: list[RunMatrix], baseline: str | None, allowed: Collection[s
     missing = [run for run in runs if not with_records(run)]
     read = SampleReader() if records and not missing else None
     notes = averaged_over(groups, allowed)
+    if len({frozenset(run.tasks for run in group.runs) for group in groups}) > 1:
+        notes.append(
+            "Not every method was run in every order of the tasks: means over all runs (the plane, cost) are of unlike "
+            "orders. Tables of one order and paired tests are not touched by that."
+        )
     if records and missing:
         notes.append(
             f"The answers of {len(missing)} of {len(runs)} runs are not there (records/ in their folders), first of "
@@ -115,9 +120,15 @@ def _compared(runs: list[RunMatrix], baseline: str | None, allowed: Collection[s
         why = " ".join(notes) or "leave out --no-records"
         raise ConfigError(f"--baseline {baseline!r}: tests need scores of all single answers. {why}")
     tests = [] if baseline is None or samples is None else paired_tests(groups, reference, samples)
-    power = "" if samples is None else power_line(groups, reference, samples)
+    power = "" if samples is None else _power(groups, reference, tests, samples)
     orders = list(dict.fromkeys(run.tasks for run in runs))
     return Compared(groups, orders, read, samples, tests, power, notes, kept_apart(groups, allowed))
+
+
+def _power(groups: list[MethodGroup], reference: MethodGroup, tests: list[Tests], read: SampleReader) -> str:
+    if not tests:
+        return power_line(groups, reference, read)
+    return power_of(reference.label, [line.difference for line in tests[0].lines if line.difference is not None])
 
 
 def _without_samples(runs: Sequence[RunMatrix], read: SampleReader) -> list[str]:
@@ -177,14 +188,14 @@ def _shown(compared: Compared) -> dict[str, Any]:
     """What the page shows of one set of tasks."""
     groups = compared.groups
     router = router_lines(groups)
-    overall = _overall_tables(compared)
-    more = [*overall, *as_tables(compared.tests)]
+    sensitivity = order_table(groups, compared.orders)
+    more = [*as_tables(compared.tests), *([] if sensitivity is None else [sensitivity])]
     orders = [_order(compared, number, more if number == 1 else []) for number in range(1, len(compared.orders) + 1)]
     return {
         "compared": compared,
         "orders": orders,
         "title": groups[0].runs[0].title,
-        "overall": overall,
+        "sensitivity": sensitivity,
         "plane": plane_figure(groups),
         "cost": cost_lines(groups),
         "router": router,
@@ -193,17 +204,11 @@ def _shown(compared: Compared) -> dict[str, Any]:
     }
 
 
-def _overall_tables(compared: Compared) -> list[PaperTable]:
-    """Tables over all orders: intervals and order sensitivity."""
-    found = [None if compared.samples is None else interval_table(compared.groups, compared.samples)]
-    found.append(order_table(compared.groups, compared.orders))
-    return [table for table in found if table is not None]
-
-
 def _order(compared: Compared, number: int, more: Sequence[PaperTable]) -> dict[str, Any]:
     """One order of the tasks, counted from 1; `more` are tables that its files have as well."""
     tasks = compared.orders[number - 1]
     groups = in_order(compared.groups, tasks)
+    intervals = None if compared.samples is None else interval_table(groups, compared.samples)
     flips = [] if compared.read is None else flip_tables(groups, compared.read)
     parts = [groups[start : start + MOST_CURVES] for start in range(0, len(groups), MOST_CURVES)]
     return {
@@ -212,8 +217,9 @@ def _order(compared: Compared, number: int, more: Sequence[PaperTable]) -> dict[
         "methods": [(group.label, group.seeds) for group in groups],
         "rows": [(explain(key), [metric_text(group, key) for group in groups]) for key in metric_keys(groups)],
         "drawings": [forgetting_overview(part) for part in parts],
+        "intervals": intervals,
         "flips": flips,
-        "tables": [*paper_tables(groups), *flips, *more],
+        "tables": [*paper_tables(groups), *([] if intervals is None else [intervals]), *flips, *more],
     }
 
 

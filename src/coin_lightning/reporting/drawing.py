@@ -13,6 +13,8 @@ CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW)
 """Okabe-Ito: safe for colour-blind readers."""
 WIDTH = 860.0
 """Pixels; what a README column shows."""
+LEGEND_LINE = 18.0
+"""Pixels from one line of a legend to the next."""
 Point = tuple[float, float]
 Key = tuple[str, str, float]
 """Entry of a legend: label, colour, and height of its key in pixels; of height 0 is a dashed line."""
@@ -73,13 +75,29 @@ class Drawing:
         self.add(Text(x, y, text, "start", 12, bold=True))
 
     def legend(self, keys: Sequence[Key], y: float = 12) -> None:
-        """Add keys in one line, centred."""
-        widths = [38 + 6.1 * len(label) for label, _, _ in keys]
-        x = (self.width - sum(widths)) / 2
-        for (label, color, height), width in zip(keys, widths, strict=True):
-            sample = box(x, y - height / 2, 14, height, color) if height else level(x, x + 14, y)
-            self.add(sample, Text(x + 19, y, label, "start"))
-            x += width
+        """Add keys, centred, in as many lines as they need (see `legend_lines`), the first at `y`."""
+        for line in legend_lines(keys, self.width):
+            x = (self.width - sum(map(_room, line))) / 2
+            for label, color, height in line:
+                sample = box(x, y - height / 2, 14, height, color) if height else level(x, x + 14, y)
+                self.add(sample, Text(x + 19, y, label, "start"))
+                x += _room((label, color, height))
+            y += LEGEND_LINE
+
+
+def legend_lines(keys: Sequence[Key], width: float) -> list[list[Key]]:
+    """Keys by line, each at most `width` pixels unless a single one is wider."""
+    lines: list[list[Key]] = [[]]
+    for key in keys:
+        if lines[-1] and sum(map(_room, lines[-1])) + _room(key) > width:
+            lines.append([])
+        lines[-1].append(key)
+    return lines
+
+
+def _room(key: Key) -> float:
+    """Pixels that a key and its label take."""
+    return 38 + 6.1 * len(key[0])
 
 
 def box(x: float, y: float, width: float, height: float, color: str, opacity: float = 1, outline: float = 0) -> Shape:

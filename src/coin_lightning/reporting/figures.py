@@ -5,7 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
-from coin_lightning.reporting.drawing import BLUE, INK, MUTED, ORANGE, WIDTH, Drawing, Key, Shape, Text, box
+from coin_lightning.reporting.drawing import (
+    BLUE,
+    INK,
+    LEGEND_LINE,
+    MUTED,
+    ORANGE,
+    WIDTH,
+    Drawing,
+    Key,
+    Shape,
+    Text,
+    box,
+    legend_lines,
+)
 from coin_lightning.reporting.names import percent
 from coin_lightning.reporting.panel import STRONGEST, Panel, heat_map
 from coin_lightning.reporting.rendering import save_png
@@ -55,7 +68,8 @@ def small_multiples(
     head: str, heads: list[str], tasks: int, ceiling: float, keys: Sequence[Key]
 ) -> tuple[Drawing, list[Panel]]:
     """A drawing of forgetting curves below a legend, and its panels, to be filled."""
-    legend, rows = 28.0, grid_shape(len(heads))[0]
+    legend = 28 + LEGEND_LINE * (len(legend_lines(keys, WIDTH)) - 1)
+    rows = grid_shape(len(heads))[0]
     what = "number of tasks trained so far"
     drawing = Drawing(WIDTH, legend + rows * PANEL[1] + 16, head, f"Score (%) against the {what}.")
     drawing.legend(keys)

@@ -150,14 +150,19 @@ def power_line(groups: Sequence[MethodGroup], reference: MethodGroup, read: Samp
     Raises:
         RunError, DataError: as `paired_runs`.
     """
-    pairs = [paired_runs(group.runs, reference.runs, "acc", read) for group in groups if group is not reference]
-    points = sorted(detectable(each.error) for each in pairs if each is not None and each.error > 0)
+    found = [paired_runs(group.runs, reference.runs, "acc", read) for group in groups if group is not reference]
+    return power_of(reference.label, [each for each in found if each is not None])
+
+
+def power_of(reference: str, differences: Sequence[PairedDifference]) -> str:
+    """The sentence of `power_line`, from differences that are there already."""
+    points = sorted(detectable(each.error) for each in differences if each.error > 0)
     if not points:
         return ""
     one = f"{points[0]:.1f}"
     span = one if f"{points[-1]:.1f}" == one else f"{one} to {points[-1]:.1f}"
     return (
-        f"These test sets can tell {span} points of final accuracy apart: a true difference from {reference.label} of "
-        f"that size is found with 80 % probability at the 5 % level over other test images (a smaller one is missed "
-        f"more often). What another seed changes comes on top."
+        f"These test sets can tell {span} points of final accuracy apart: a true difference from {reference} of that "
+        "size is found with 80 % probability at the 5 % level over other test images (a smaller one is missed more "
+        "often). What another seed changes comes on top."
     )

@@ -25,8 +25,9 @@ def pareto_front(points: np.ndarray) -> list[int]:
 
 
 def plane_figure(groups: Sequence[MethodGroup]) -> Drawing | None:
-    """Learning accuracy to the right, backward transfer upwards; a small dot for a run, a large one for the mean of a
-    group, a dashed line for the Pareto front of the means. None where fewer than two groups have both.
+    """Learning accuracy to the right, backward transfer upwards: a large dot for the mean of a group, small ones for
+    its runs while every group has a colour of its own, a dashed line for the Pareto front of the means. None where
+    fewer than two groups have both.
 
     Groups are numbered, so that any number of them can be told apart.
     """
@@ -50,11 +51,12 @@ def plane_figure(groups: Sequence[MethodGroup]) -> Drawing | None:
     )
     if len(front) > 1:
         drawing.add(Shape([panel.at(*means[at]) for at in front], MUTED, 1.4, dashed=True))
+    if len(shown) <= len(CYCLE):
+        drawing.add(*(Dot(panel.at(*point), CYCLE[at], 2.6) for at in shown for point in runs[at]))
+    drawing.add(*(Dot(panel.at(*means[at]), CYCLE[at % len(CYCLE)], 6.5) for at in shown))
     for at in shown:
-        color = CYCLE[at % len(CYCLE)]
-        drawing.add(*(Dot(panel.at(*point), color, 2.6) for point in runs[at]))
         x, y = panel.at(*means[at])
-        drawing.add(Dot((x, y), color, 6.5), Text(x + 10, y - 9, str(at + 1), "start", 12, bold=True))
+        drawing.add(Text(x + 9, y - 9, str(at + 1), "start", 12, bold=True))
     for place, at in enumerate(shown):
         x, y = 56 + place // rows * (WIDTH - 56) / columns, HEIGHT + place % rows * LINE
         name = f"{at + 1}  {groups[at].label} ({groups[at].seeds}){', on the front' if at in front else ''}"
