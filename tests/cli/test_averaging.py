@@ -76,6 +76,16 @@ def test_a_protocol_field_keeps_runs_apart_unless_allowed(runs):
     check(runs, "epochs")
 
 
+def test_a_matrix_by_itself_is_judged_by_what_it_says(runs, tmp_path):
+    for at, run in enumerate(runs):
+        (tmp_path / f"lora_seed_{at}.json").write_text((run / "matrix.json").read_text())
+    check(sorted(tmp_path.glob("*.json")))
+    matrix = json.loads((runs[1] / "matrix.json").read_text()) | {"counts": [[8], [8]]}
+    (tmp_path / "lora_seed_1.json").write_text(json.dumps(matrix))
+    with pytest.raises(RunError, match=r"test_samples\.gqa is 4 in moelora_llava \(seed 1\) and 8 in"):
+        check(sorted(tmp_path.glob("*.json")))
+
+
 def test_a_name_that_is_no_field_is_refused(runs):
     with pytest.raises(ConfigError, match="--allow epoch: no field of these runs; did you mean epochs"):
         check(runs, "epoch")

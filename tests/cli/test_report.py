@@ -110,7 +110,7 @@ def test_real_runs_of_other_seed_and_order_are_one_method(place, short: Path, tm
     assert main([str(short), str(other), "--out", str(tmp_path / "out")]) == 0
     assert "not averaged" not in capsys.readouterr().out
     finals = [json.loads((run / "matrix.json").read_text())["metrics"]["acc"] for run in (short, other)]
-    rows = list(csv.DictReader((tmp_path / "out" / "comparison.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out" / "comparison.csv").read_text(encoding="utf-8").splitlines()))
     spread = [row for row in rows if row["table"] == "Final accuracy by order of tasks"]
     assert [float(row["mean"]) for row in spread[:2]] == pytest.approx(finals)
     assert spread[0]["method"].endswith("(2 runs)")

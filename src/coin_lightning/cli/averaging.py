@@ -1,6 +1,7 @@
 """Whether runs may be averaged: what a table takes as seeds of one thing must not differ in anything else."""
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from coin_lightning.errors import ConfigError, RunError, did_you_mean
@@ -25,7 +26,8 @@ def check_averages(groups: Sequence[MethodGroup], allowed: Collection[str]) -> N
         RunError: they do not; with every field, both values and the two runs.
         ConfigError: a name that is allowed is no field of any of the runs.
     """
-    _check_names(groups, allowed)
+    if allowed:
+        _check_names(groups, allowed)
     lines = [
         f"{group.label}: {name} is {mine!r} in {_name(run)} and {theirs!r} in {_name(other)}"
         for group in groups
@@ -41,29 +43,34 @@ def check_averages(groups: Sequence[MethodGroup], allowed: Collection[str]) -> N
 
 
 def _differences(runs: Sequence[RunMatrix]) -> Iterator[Difference]:
-    first, *others = runs
+    (first, *others) = [_Recorded.of(run) for run in runs]
     for other in others:
-        entries = [Entry(run.folder, "finished", matrix=run) for run in (first, other) if run.folder is not None]
-        if len(entries) == 2 and all(entry.config for entry in entries):
-            ours, theirs = (entry.config for entry in entries)
-            yield from ((key, first, ours.get(key), other, theirs.get(key)) for key in differing(entries))
-        pairs = ((DATA, _hashes), (SIZES, _sizes))
-        for field, of in pairs:
-            mine, his = of(first), of(other)
-            for task in (task for task in first.tasks if task in mine and task in his):
-                if mine[task] != his[task]:
-                    yield f"{field}.{task}", first, mine[task], other, his[task]
+        if first.entry and other.entry and first.entry.config and other.entry.config:
+            for key in differing([first.entry, other.entry]):
+                yield key, first.run, first.entry.config.get(key), other.run, other.entry.config.get(key)
+        for field, mine, theirs in ((DATA, first.hashes, other.hashes), (SIZES, first.sizes, other.sizes)):
+            for task in (task for task in mine if task in theirs and mine[task] != theirs[task]):
+                yield f"{field}.{task}", first.run, mine[task], other.run, theirs[task]
 
 
-def _hashes(run: RunMatrix) -> dict[str, Any]:
-    """By task the hashes of its data files; of runs that kept none, nothing."""
-    entries = {} if run.folder is None else RunArtifacts.of(run).environment.get("data", {})
-    return {task: entry["sha256"] for task, entry in entries.items() if isinstance(entry, dict) and entry.get("sha256")}
+@dataclass(frozen=True)
+class _Recorded:
+    """What a run says of itself: its config, and by task the hashes of its data files and the answers scored last."""
 
+    run: RunMatrix
+    entry: Entry | None
+    hashes: dict[str, Any]
+    sizes: dict[str, int]
 
-def _sizes(run: RunMatrix) -> dict[str, Any]:
-    last = run.counts[run.last] if run.last >= 0 else ()
-    return {task: int(count) for task, count in zip(run.tasks, last, strict=False) if count}
+    @classmethod
+    def of(cls, run: RunMatrix) -> "_Recorded":
+        """Reads `config.yaml` and `environment.json`; a matrix by itself, or an older run, says less."""
+        data = {} if run.folder is None else RunArtifacts.of(run).environment.get("data", {})
+        hashes = {task: each["sha256"] for task, each in data.items() if isinstance(each, dict) and each.get("sha256")}
+        last = run.counts[run.last] if run.last >= 0 else ()
+        sizes = {task: int(count) for task, count in zip(run.tasks, last, strict=False) if count}
+        entry = None if run.folder is None else Entry(run.folder, "finished", matrix=run)
+        return cls(run, entry, hashes, sizes)
 
 
 def _is_allowed(name: str, allowed: Collection[str]) -> bool:
