@@ -43,7 +43,7 @@ def plane_figure(groups: Sequence[MethodGroup]) -> Drawing | None:
     head = "Plasticity and stability"
     drawing = Drawing(WIDTH, HEIGHT + rows * LINE + 8, head, f"Learning accuracy and backward transfer. {numbers}.")
     panel = Panel(drawing, 56, 30, WIDTH - 72, HEIGHT - 82, _span(every[:, 0]), _span(every[:, 1]))
-    panel.y_values(round_values(*panel.y))
+    panel.y_values(round_values(*panel.y, 6))
     panel.x_values(round_values(*panel.x, 7), grid=True)
     drawing.add(
         Text(panel.left + panel.width / 2, HEIGHT - 22, "learning accuracy (%): learns better →", color=MUTED),
