@@ -94,3 +94,27 @@ def test_intervals_are_of_one_order_and_unlike_orders_are_said(make_run, tmp_pat
     page = files["comparison.html"].read_text(encoding="utf-8")
     assert "Single answers that turned, order 2" in page
     assert [note for note in compare(runs[::2])[0].notes if "order" in note] == []
+
+
+def test_unlike_test_samples_stand_side_by_side_without_tests(make_run, tmp_path: Path) -> None:
+    options = {"tasks": ("gqa", "vqav2"), "images": False, "router": False}
+    runs = [load_matrix(make_run(m, method=m, answers=n, **options)) for m, n in (("lora", 8), ("olora", 10))]
+    (compared,) = compare(runs)
+    note = "GQA, VQAv2: the runs have other test samples, or other rules for them: no tests and no intervals."
+    assert compared.notes == [note]
+    assert "Single answers that turned" in write_comparison([compared], tmp_path)[0].read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match="GQA, VQAv2: the runs have other test samples"):
+        compare(runs, baseline="lora")
+
+
+def test_unfinished_runs_are_compared_as_far_as_they_are(make_run, tmp_path: Path) -> None:
+    options = {"tasks": ("gqa", "vqav2", "imagenet"), "images": False, "router": False, "answers": 8}
+    done, half = make_run("done", method="lora", **options), make_run("half", method="olora", finished=2, **options)
+    runs = [load_matrix(run) for run in (done, half)]
+    (compared,) = compare(runs, baseline="lora")
+    assert compared.notes == ["Nothing was tested: no two finished runs share seed and order, one of them LoRA."]
+    assert compared.tests == []
+    text = (write_comparison([compared], tmp_path)[0].parent / "comparison.md").read_text(encoding="utf-8")
+    intervals = text.split("95 % interval")[1].split("**Right")[0]
+    assert "O-LoRA" not in intervals
+    assert "| LoRA (1 seed) |" in intervals

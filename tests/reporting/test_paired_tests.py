@@ -73,7 +73,7 @@ def test_a_group_without_a_pair_is_said_to_be_not_compared(groups):
     other = MethodGroup("other", (dataclasses.replace(groups[1].runs[0], seed=9),))
     (acc, *_) = paired_tests([*groups[:2], other], groups[0], SampleReader())
     assert acc.lines[1].difference is None
-    assert acc.lines[1].verdict == "not compared: no two runs share seed and order of tasks"
+    assert acc.lines[1].verdict == "not compared: no two finished runs share seed and order of tasks"
     assert "over 2 groups" not in acc.least  # what is not compared corrects nothing
 
 

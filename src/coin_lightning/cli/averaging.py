@@ -38,7 +38,7 @@ def check_averages(groups: Sequence[MethodGroup], allowed: Collection[str]) -> N
         fields = ",".join(dict.fromkeys(line.split(": ", 1)[1].split(" ")[0] for line in lines))
         raise RunError("\n".join([
             "Runs that would be averaged as seeds of one method differ in more than seed and order:", *lines,
-            f"Compare them apart (give them another experiment_name), or average over it with --allow {fields}",
+            f"Give a report to each kind, or average over all the same with --allow {fields}",
         ]))  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def standard_error(values: np.ndarray, images: Sequence[Hashable]) -> float:
     """Standard error of the mean of `values` [N], whose images were drawn with all their samples; NaN for one image.
 
     sqrt(C / (C - 1) * sum_c (sum_{i in c} (v_i - mean))^2) / N over C images: the clustered standard error of Miller
-    2024 (arXiv 2411.00640, section 2.2) with the factor for few clusters.
+    2024 (arXiv 2411.00640) with the factor for few clusters.
     """
     groups, count = _groups(images)
     if count < 2:
@@ -88,7 +88,7 @@ def detectable(error: float) -> float:
     """The smallest true difference that a two-sided test at 1 - `LEVEL` finds with probability `POWER`.
 
     (z_{1-alpha/2} + z_{power}) * error = 2.80 * error, the power formula of a z-test, as in Miller 2024 (arXiv
-    2411.00640, section 5) solved for the difference; the chance to be significant on the wrong side is left out.
+    2411.00640), solved for the difference; the chance to be significant on the wrong side is left out.
 
     Args:
         error: standard error of the paired difference, in the unit of the scores.

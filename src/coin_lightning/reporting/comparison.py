@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.reporting.flip_tables import flip_tables
 from coin_lightning.reporting.glossary import explain
@@ -20,14 +22,21 @@ from coin_lightning.reporting.overview import (
     metric_keys,
     metric_text,
 )
-from coin_lightning.reporting.paired_tests import Tests, as_tables, find_baseline, paired_tests, power_line, power_of
+from coin_lightning.reporting.paired_tests import (
+    BaselineTests,
+    as_tables,
+    find_baseline,
+    paired_tests,
+    power_line,
+    power_of,
+)
 from coin_lightning.reporting.paper_tables import PaperTable, paper_tables, write_tables
 from coin_lightning.reporting.plane_figure import plane_figure
 from coin_lightning.reporting.published_comparison import group_comparisons
 from coin_lightning.reporting.rendering import save_png, svg
 from coin_lightning.reporting.router_figures import router_load_figure
 from coin_lightning.reporting.run_matrix import RunMatrix
-from coin_lightning.reporting.sample_scores import SampleReader, with_records
+from coin_lightning.reporting.sample_scores import Questions, SampleReader, with_records
 from coin_lightning.whole_files import write_text
 
 MOST_CURVES = 6
@@ -42,7 +51,7 @@ class Compared:
         groups: what is averaged, over all orders. orders: of the tasks, in order of first appearance.
         read: of the records; None where they are not all there, or are not to be read. samples: the same for what needs
             scores of single answers in every task; None where one has none.
-        tests: of all groups against the baseline; empty without one.
+        baseline: what was asked for. tests: of all other groups against it; empty without one.
         power: what the test sets can tell apart, in a sentence.
         notes: what readers must know of the averages.
         apart: in what groups of one method differ.
@@ -52,7 +61,8 @@ class Compared:
     orders: list[tuple[str, ...]]
     read: SampleReader | None
     samples: SampleReader | None
-    tests: list[Tests]
+    baseline: str | None
+    tests: list[BaselineTests]
     power: str
     notes: list[str]
     apart: list[str]
@@ -112,29 +122,47 @@ def _compared(runs: list[RunMatrix], baseline: str | None, allowed: Collection[s
             f"{_name(missing[0])}: no tests, no intervals and no flips."
         )
     reference = groups[0] if baseline is None else find_baseline(groups, baseline)
-    corpus = [] if read is None else _without_samples(runs, read)
-    if corpus:
-        notes.append(f"{', '.join(corpus)}: scored over all answers together: no tests and no intervals.")
-    samples = None if corpus else read
+    obstacles = [] if read is None else _unpaired(runs, read)
+    notes += obstacles
+    samples = None if obstacles else read
     if baseline is not None and samples is None:
         why = " ".join(notes) or "leave out --no-records"
         raise ConfigError(f"--baseline {baseline!r}: tests need scores of all single answers. {why}")
     tests = [] if baseline is None or samples is None else paired_tests(groups, reference, samples)
+    if baseline is not None and not tests:
+        notes.append(f"Nothing was tested: no two finished runs share seed and order, one of them {reference.label}.")
     power = "" if samples is None else _power(groups, reference, tests, samples)
     orders = list(dict.fromkeys(run.tasks for run in runs))
-    return Compared(groups, orders, read, samples, tests, power, notes, kept_apart(groups, allowed))
+    return Compared(groups, orders, read, samples, baseline, tests, power, notes, kept_apart(groups, allowed))
 
 
-def _power(groups: list[MethodGroup], reference: MethodGroup, tests: list[Tests], read: SampleReader) -> str:
+def _power(groups: list[MethodGroup], reference: MethodGroup, tests: list[BaselineTests], read: SampleReader) -> str:
     if not tests:
         return power_line(groups, reference, read)
     return power_of(reference.label, [line.difference for line in tests[0].lines if line.difference is not None])
 
 
-def _without_samples(runs: Sequence[RunMatrix], read: SampleReader) -> list[str]:
-    """Titles of tasks that have a score over all answers only."""
-    found = {task: run for run in runs for task in run.tasks if read(run, run.last, task) is None}
-    return [run.title(task) for task, run in found.items()]
+def _unpaired(runs: Sequence[RunMatrix], read: SampleReader) -> list[str]:
+    """Why the latest answers of the runs cannot be compared one by one, as notes; empty when they can."""
+    corpus, questions = set(), dict[str, set[Questions]]()
+    for run in runs:
+        for task, score in zip(run.tasks, run.final, strict=True):
+            if np.isnan(score):
+                continue  # an unfinished run
+            found = read(run, run.last, task)
+            if found is None:
+                corpus.add(task)
+            else:
+                questions.setdefault(task, set()).add(found.questions)
+    unlike = [task for task, found in questions.items() if len(found) > 1]
+    reasons = {
+        "scored over all answers together": sorted(corpus),
+        "the runs have other test samples, or other rules for them": unlike,
+    }
+    return [
+        f"{', '.join(map(runs[0].title, tasks))}: {reason}: no tests and no intervals."
+        for reason, tasks in reasons.items() if tasks
+    ]  # fmt: skip
 
 
 def _name(run: RunMatrix) -> str:
@@ -152,9 +180,9 @@ def write_comparison(compared: Sequence[Compared], folder: Path | str) -> list[P
     Raises:
         RunError, DataError: as `compare`.
     """
+    shown = [_shown(each) for each in compared]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    shown = [_shown(each) for each in compared]
     files = [folder / "comparison.html"]
     for number, order in enumerate((order for content in shown for order in content["orders"]), start=1):
         stem = folder / f"comparison{_number(number)}"

@@ -67,7 +67,8 @@ class RouterLine:
 
 
 def router_lines(groups: Sequence[MethodGroup]) -> list[RouterLine]:
-    """A line per group and shape of router; groups without one are left out.
+    """A line per group; groups without a router are left out, and runs whose router has other layers, experts or tasks
+    than that of the first.
 
     Raises:
         RunError: a `router.json` is garbled.

@@ -20,17 +20,17 @@ SURE = 0.05
 
 
 @dataclass(frozen=True)
-class TestLine:
+class GroupTest:
     """One group against the baseline.
 
     Attributes:
         label: of the group.
-        difference: group minus baseline; None where no two runs share seed and order, or the metric is not defined.
+        difference: group minus baseline; None where no two finished runs share seed and order, or the metric is not
+            defined.
         adjusted: p after Holm's correction over the groups.
         verdict: what it says, in words.
     """
 
-    __test__ = False  # nothing that pytest should run
     label: str
     difference: PairedDifference | None
     adjusted: float
@@ -38,13 +38,12 @@ class TestLine:
 
 
 @dataclass(frozen=True)
-class Tests:
+class BaselineTests:
     """All groups against the baseline in one metric; `least` says which p was possible at all."""
 
-    __test__ = False
     key: str
     baseline: str
-    lines: list[TestLine]
+    lines: list[GroupTest]
     least: str
 
 
@@ -69,7 +68,7 @@ def find_baseline(groups: Sequence[MethodGroup], name: str) -> MethodGroup:
                       + ", ".join(map(repr, known)))  # fmt: skip
 
 
-def paired_tests(groups: Sequence[MethodGroup], baseline: MethodGroup, read: SampleReader) -> list[Tests]:
+def paired_tests(groups: Sequence[MethodGroup], baseline: MethodGroup, read: SampleReader) -> list[BaselineTests]:
     """Tests of all other groups in each metric of `QUANTITIES` that some pair of runs defines.
 
     Raises:
@@ -83,15 +82,15 @@ def paired_tests(groups: Sequence[MethodGroup], baseline: MethodGroup, read: Sam
         if known:
             adjusted = iter(holm([each.p for each in known]))
             lines = [_line(group, each, adjusted) for group, each in zip(others, differences, strict=True)]
-            found.append(Tests(key, baseline.label, lines, _least(known)))
+            found.append(BaselineTests(key, baseline.label, lines, _least(known)))
     return found
 
 
-def _line(group: MethodGroup, difference: PairedDifference | None, adjusted: Iterator[float]) -> TestLine:
+def _line(group: MethodGroup, difference: PairedDifference | None, adjusted: Iterator[float]) -> GroupTest:
     if difference is None:
-        return TestLine(group.label, None, np.nan, "not compared: no two runs share seed and order of tasks")
+        return GroupTest(group.label, None, np.nan, "not compared: no two finished runs share seed and order of tasks")
     p = next(adjusted)
-    return TestLine(group.label, difference, p, _verdict(difference, p))
+    return GroupTest(group.label, difference, p, _verdict(difference, p))
 
 
 def _verdict(difference: PairedDifference, adjusted: float) -> str:
@@ -124,7 +123,7 @@ def _least(known: Sequence[PairedDifference]) -> str:
     return f"{text}."
 
 
-def as_tables(tests: Sequence[Tests]) -> list[PaperTable]:
+def as_tables(tests: Sequence[BaselineTests]) -> list[PaperTable]:
     """The tests as tables: difference with its interval over images, p, p after correction; `seeds` are pairs."""
     heads = ["method", "difference", "p", "p (Holm)"]
     return [
