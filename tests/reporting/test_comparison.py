@@ -8,10 +8,11 @@ import pytest
 import yaml
 from small_matrix import matrix
 
-from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.errors import ConfigError
 from coin_lightning.evaluation.cider import CIDErD
 from coin_lightning.evaluation.scorer import TaskScore
-from coin_lightning.reporting.comparison import compare, split_by_tasks, write_comparison
+from coin_lightning.reporting.compared import compare, split_by_tasks
+from coin_lightning.reporting.comparison import write_comparison
 from coin_lightning.reporting.run_matrix import load_matrix
 
 
@@ -37,18 +38,6 @@ def test_page_and_one_figure_per_task_order(tmp_path: Path) -> None:
     assert "Order 2: b → a → c" in " ".join(text.split())
     assert 'src="http' not in text
     assert 'href="http' not in text
-
-
-def test_nothing_to_compare() -> None:
-    with pytest.raises(RunError, match="No runs given"):
-        compare([])
-
-
-def test_tests_without_answers_are_refused() -> None:
-    first = matrix()
-    other = dataclasses.replace(first, method="moelora", method_title="MoELoRA")
-    with pytest.raises(ConfigError, match=r"tests need scores of all single answers.*are not there"):
-        compare([first, other], baseline="lora")
 
 
 def test_scores_over_all_answers_leave_out_tests_but_no_page(make_run, tmp_path: Path, monkeypatch) -> None:

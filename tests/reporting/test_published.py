@@ -8,7 +8,8 @@ import pytest
 
 from coin_lightning.errors import DataError
 from coin_lightning.metrics.continual import summarize
-from coin_lightning.reporting.comparison import compare, write_comparison
+from coin_lightning.reporting.compared import compare
+from coin_lightning.reporting.comparison import write_comparison
 from coin_lightning.reporting.html import write_report
 from coin_lightning.reporting.overview import group_by_method
 from coin_lightning.reporting.published import (

@@ -19,7 +19,8 @@ from coin_lightning.cli.parsers import report_parser
 from coin_lightning.continual.bounds import find_bounds
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import ConfigError
-from coin_lightning.reporting.comparison import compare, same_tasks, write_comparison
+from coin_lightning.reporting.compared import compare, same_tasks
+from coin_lightning.reporting.comparison import write_comparison
 from coin_lightning.reporting.comparison_words import comparison_words
 from coin_lightning.reporting.html import write_report
 from coin_lightning.reporting.overview import comparison_table, group_by_method, in_order

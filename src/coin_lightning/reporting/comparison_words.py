@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from coin_lightning.reporting.comparison import Compared
+from coin_lightning.reporting.compared import Compared
 from coin_lightning.reporting.glossary import explain
 from coin_lightning.reporting.names import signed
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coin_lightning.reporting.comparison import split_by_tasks
+from coin_lightning.reporting.compared import split_by_tasks
 from coin_lightning.reporting.glossary import explain
 from coin_lightning.reporting.html import template
 from coin_lightning.reporting.names import MISSING
