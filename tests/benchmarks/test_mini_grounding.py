@@ -42,3 +42,21 @@ def test_expressions_are_unambiguous_and_the_left_twin_is_left(materials):
             twins += 1
             assert sides["left"][0] + sides["left"][2] < sides["right"][0] + sides["right"][2]
     assert twins > 3
+
+
+@pytest.mark.assets
+def test_things_nearly_fill_quarters_of_their_own(materials):
+    """So whoever tells the quarter and gives its usual box is right; a box that never changes is right now and then."""
+    sizes, quarters = [], []
+    for index in range(60):
+        items = grounding(Random(index), materials, "train", index).items
+        boxes = [ast.literal_eval(item.truth["origin_answer_bbox"]) for item in items]
+        own = [((box[0] + box[2]) / 2 > 0.5, (box[1] + box[3]) / 2 > 0.5) for box in boxes]
+        assert len(set(own)) == len(own)
+        for (left, top, right, bottom), (east, south) in zip(boxes, own, strict=True):
+            assert 0.5 * east <= left < right <= 0.5 + 0.5 * east
+            assert 0.5 * south <= top < bottom <= 0.5 + 0.5 * south
+        sizes.append(len(items))
+        quarters += own
+    assert set(sizes) == {1, 2, 3}
+    assert all(0.15 < quarters.count((east, south)) / len(quarters) < 0.35 for east in (0, 1) for south in (0, 1))

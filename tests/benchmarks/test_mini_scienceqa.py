@@ -15,6 +15,7 @@ def test_right_letters_are_even_over_the_places_and_half_have_images(materials):
     places: dict[int, Counter] = {}
     for sample in samples:
         truth = sample.items[0].truth
+        assert truth["question"].choices[truth["place"]] == truth["question"].right
         places.setdefault(len(truth["question"].choices), Counter())[truth["place"]] += 1
     assert set(places) == {2, 3}
     for choices, counts in places.items():

@@ -13,17 +13,21 @@ pytestmark = pytest.mark.assets
 def test_every_maker_draws_and_offers_distinct_choices(materials):
     for maker in WITH_IMAGE:
         for seed in range(8):
-            question = maker(Random(seed), materials)
+            question = maker(Random(seed), materials, "train")
             assert question.image is not None
             assert len(set(question.choices)) == len(question.choices) >= 2
+            assert question.right in question.choices
 
 
-def test_bar_chart_questions_name_the_extreme_country(materials):
+def test_bar_chart_questions_name_the_extreme_country_and_offer_them_as_their_bars_stand(materials, monkeypatch):
     population = {country.name: country.population for country in countries(materials.facts)}
+    drawn = []
+    monkeypatch.setattr(science_images, "_chart", lambda rng, shown: drawn.append([each.name for each in shown]))
     for seed in range(12):
-        question = science_images._bars(Random(seed), materials)
+        question = science_images._bars(Random(seed), materials, "train")
         extreme = max if "tallest" in question.text else min
-        assert question.choices[0] == extreme(question.choices, key=population.__getitem__)
+        assert question.right == extreme(question.choices, key=population.__getitem__)
+        assert question.choices == drawn[-1]
 
 
 def test_bars_are_as_tall_as_the_populations(materials):
@@ -37,12 +41,25 @@ def test_bars_are_as_tall_as_the_populations(materials):
     assert heights == pytest.approx(expected, abs=2)
 
 
-def test_element_cards_match_the_table(materials):
-    numbers = {element.name: str(element.number) for element in elements(materials.facts)}
+def test_element_cards_match_the_table(materials, monkeypatch):
+    known = {element.name: element for element in elements(materials.facts)}
+    drawn = []
+    monkeypatch.setattr(science_images, "_card", lambda rng, element: drawn.append(element))
     for seed in range(10):
-        question = science_images._element_card(Random(seed), materials)
-        known = numbers if "Which element" in question.text else numbers.values()
-        assert all(choice in known for choice in question.choices)
+        question = science_images._element_card(Random(seed), materials, "train")
+        assert question.right == ("a metal" if known[drawn[-1].name].metal else "a nonmetal")
+
+
+def test_what_lives_and_what_kind_it_is(materials, monkeypatch):
+    shown = []
+    monkeypatch.setattr(science_images, "_show", lambda rng, materials, name: shown.append(name))
+    phrases = {"vehicle": "a vehicle", "animal": "an animal", "food": "something to eat"}
+    for seed in range(30):
+        assert science_images._kind(Random(seed), materials, "train").right == phrases[BY_NAME[shown[-1]].kind]
+        alive = science_images._alive(Random(seed), materials, "train")
+        assert alive.right == ("yes" if BY_NAME[shown[-1]].kind in ("animal", "plant") else "no")
+        sound = science_images._sound(Random(seed), materials, "train")
+        assert sound.right == ("a vowel" if shown[-1][0] in "aeiou" else "a consonant")
 
 
 def test_foods_come_from_where_the_lists_say():

@@ -3,20 +3,26 @@ from random import Random
 
 import pytest
 
-from coin_lightning.benchmarks.science_questions import ANIMAL_GROUPS, distinct_countries, options
+from coin_lightning.benchmarks.science_questions import ANIMAL_GROUPS, distinct_countries, of_split, pick
 from coin_lightning.benchmarks.vocabulary import BY_NAME
 
 
-def test_options_keep_the_right_one_first_and_respect_the_limits():
-    for seed in range(30):
-        found = options(Random(seed), "right", ["a", "b", "c", "d"], 3, 5)
-        assert found[0] == "right"
-        assert 3 <= len(found) == len(set(found)) <= 5
-    assert len(options(Random(0), "right", ["a"], 4, 4)) == 2
+def test_answers_are_even_whatever_the_length_of_their_lists():
+    drawn = [pick(Random(seed), {"few": ["a"], "many": list("bcdefgh")}) for seed in range(400)]
+    assert 160 < sum(right == "few" for right, _ in drawn) < 240
+    assert all((right == "few") == (example == "a") for right, example in drawn)
+    assert {example for _, example in drawn} == set("abcdefgh")
+
+
+def test_no_split_asks_about_what_another_one_asks_about():
+    shares = [of_split(range(11), split) for split in ("train", "test", "validation")]
+    assert shares == [[2, 3, 4, 7, 8, 9], [0, 5, 10], [1, 6]]
+    asked = {pick(Random(seed), {"yes": range(11)}, "test")[1] for seed in range(100)}
+    assert asked == {0, 5, 10}
 
 
 def test_every_animal_of_the_groups_can_be_drawn():
-    names = [name for listed in ANIMAL_GROUPS.values() for name in listed.split()]
+    names = [name for listed in ANIMAL_GROUPS.values() for name in listed]
     assert len(names) == len(set(names))
     assert {BY_NAME[name].kind for name in names} == {"animal"}
 

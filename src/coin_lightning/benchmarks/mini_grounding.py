@@ -2,31 +2,46 @@
 
 from random import Random
 
+from PIL import Image
+
 from coin_lightning.benchmarks.coin.frames import format_box, original_box, padded_box
-from coin_lightning.benchmarks.drawing import SIZES, Materials
+from coin_lightning.benchmarks.drawing import SIZES, Materials, paste
 from coin_lightning.benchmarks.layout import ImageItems, Item
-from coin_lightning.benchmarks.mini_scenes import Box, compose, pick_things
+from coin_lightning.benchmarks.mini_scenes import Box, Placed, pick_things
+from coin_lightning.benchmarks.vocabulary import Thing
 
 BOX_PROMPT = "Please provide the bounding box coordinate of the region this sentence describes: {}."
 
 
 def grounding(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
-    """One or two large things, each asked for by name, by colour or, of two alike, by side."""
+    """One to three things, each in a quarter of its own, asked for by name, by colour or, of two alike, by side."""
     size = rng.choice(SIZES[:6])  # never square: the padded frame is to matter
-    count = rng.choice((1, 1, 2, 2, 2))
+    count = rng.choice((1, 2, 2, 3))
     twins = count == 2 and rng.random() < 0.35
-    things = pick_things(rng, 1 if twins else count, rng.choice((0, 1)))
-    image, placed = compose(rng, materials, things * 2 if twins else things, (50, 76) if count == 1 else (46, 66), size)
-    if twins and abs(placed[0].centre[0] - placed[1].centre[0]) < 24:
-        placed = []
-    items = []
-    for spot in placed:
-        phrase = spot.thing.phrase
-        if twins:
-            leftmost = min(placed, key=lambda other: other.centre[0])
-            phrase = f"{'left' if spot is leftmost else 'right'} {phrase}"
-        items.append(box_item(f"the {phrase}", spot.box, size))
-    return ImageItems(image, items)
+    things = pick_things(rng, 1, rng.choice((0, 1))) * 2 if twins else pick_things(rng, count, rng.choice((0, 1)))
+    quarters = [rng.choice((0, 2)), rng.choice((1, 3))] if twins else rng.sample(range(4), count)
+    image = materials.background(rng, size)
+    placed = [_put(rng, materials, image, thing, quarter) for thing, quarter in zip(things, quarters, strict=True)]
+    sides = ("left ", "right ") if twins else ("",) * count
+    return ImageItems(
+        image,
+        [box_item(f"the {side}{spot.thing.phrase}", spot.box, size) for side, spot in zip(sides, placed, strict=True)],
+    )
+
+
+def _put(rng: Random, materials: Materials, image: Image.Image, thing: Thing, quarter: int) -> Placed:
+    """Nearly fill a quarter (0 and 1 above, 2 and 3 below), around its middle; the box is the thing's own."""
+    room = image.width // 2, image.height // 2
+    glyph = materials.glyph(thing.char, min(room) * rng.randint(84, 97) // 100)
+    left, top = (_near_middle(rng, room[axis], glyph.size[axis]) for axis in (0, 1))
+    left, top = left + quarter % 2 * room[0], top + quarter // 2 * room[1]
+    paste(image, glyph, left, top)
+    return Placed(thing, (left, top, left + glyph.width, top + glyph.height))
+
+
+def _near_middle(rng: Random, room: int, length: int) -> int:
+    slack = room - length
+    return rng.randint(slack // 3, slack - slack // 3)
 
 
 def box_item(expression: str, box: Box, size: tuple[int, int]) -> Item:

@@ -11,12 +11,10 @@ from coin_lightning.benchmarks.science_texts import TEXT_ONLY
 
 
 def scienceqa(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
-    """One question, every other one with an image, its right option at a random place."""
+    """One question, every other one with an image."""
     makers = WITH_IMAGE if index % 2 == 0 else TEXT_ONLY
-    question = rng.choice(makers)(rng, materials)
-    right = question.choices[0]
-    rng.shuffle(question.choices)
-    place = question.choices.index(right)
+    question = rng.choice(makers)(rng, materials, split)
+    place = question.choices.index(question.right)
     options = " ".join(f"({chr(65 + i)}) {choice}" for i, choice in enumerate(question.choices))
     text = f"{question.text}\nContext: {question.hint or 'N/A'}\nOptions: {options}\n{LETTER_ANSWER}"
     truth = {"question": question, "place": place, "split": split}
@@ -28,7 +26,7 @@ def problem(entry: Entry) -> dict[str, Any]:
     question: Question = entry.item.truth["question"]
     return {
         "question": question.text,
-        "choices": question.choices,
+        "choices": list(question.choices),
         "answer": entry.item.truth["place"],
         "hint": question.hint,
         "image": None if entry.image is None else entry.image.rsplit("/", 1)[-1],
@@ -39,6 +37,6 @@ def problem(entry: Entry) -> dict[str, Any]:
         "category": question.topic.capitalize(),
         "skill": question.text,
         "lecture": "",
-        "solution": f"The right answer is {question.choices[entry.item.truth['place']]}.",
+        "solution": f"The right answer is {question.right}.",
         "split": entry.item.truth["split"],
     }

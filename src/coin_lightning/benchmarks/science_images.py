@@ -6,30 +6,27 @@ from random import Random
 from PIL import Image, ImageDraw
 
 from coin_lightning.benchmarks.drawing import INK, PASTELS, SIZES, Materials, text_in_box
-from coin_lightning.benchmarks.mini_facts import Country, Element, common_elements
+from coin_lightning.benchmarks.mini_facts import Country, Element
 from coin_lightning.benchmarks.mini_imagenet import one_object
 from coin_lightning.benchmarks.science_questions import (
     ANIMAL_GROUPS,
     LANGUAGE,
+    METAL,
     NATURAL,
     SOCIAL,
+    SOUND,
     Maker,
     Question,
+    by_metal,
+    by_sound,
     distinct_countries,
-    options,
+    pick,
 )
-from coin_lightning.benchmarks.vocabulary import BY_NAME, CLASSES, with_article
+from coin_lightning.benchmarks.vocabulary import BY_NAME, CLASSES, THINGS, with_article
 
-_KIND_PHRASES = {
-    "animal": "an animal",
-    "food": "something to eat",
-    "plant": "a plant",
-    "vehicle": "a vehicle",
-    "clothing": "something to wear",
-    "tool": "a tool",
-    "instrument": "a musical instrument",
-    "building": "a building",
-}
+_KINDS = {"a vehicle": "vehicle", "an animal": "animal", "something to eat": "food"}
+_ALIVE = ("animal", "plant")
+_MADE = ("vehicle", "tool", "instrument", "building")
 _PLANT_FOODS = (
     "apple",
     "pear",
@@ -47,72 +44,62 @@ _PLANT_FOODS = (
 _ANIMAL_FOODS = ("egg", "milk", "cheese", "steak", "bacon", "honey")
 
 
-def _kind(rng: Random, materials: Materials) -> Question:
-    thing = rng.choice([thing for thing in CLASSES if thing.kind in _KIND_PHRASES])
-    others = [phrase for kind, phrase in _KIND_PHRASES.items() if kind != thing.kind]
-    choices = options(rng, _KIND_PHRASES[thing.kind], others)
+def _kind(rng: Random, materials: Materials, split: str) -> Question:
+    lists = {phrase: [thing.name for thing in CLASSES if thing.kind == kind] for phrase, kind in _KINDS.items()}
+    right, name = pick(rng, lists)
+    image = _show(rng, materials, name)
+    return Question("What is shown in the picture?", list(lists), right, NATURAL, "classification", image=image)
+
+
+def _alive(rng: Random, materials: Materials, split: str) -> Question:
+    lists = {
+        answer: [thing.name for thing in CLASSES if thing.kind in kinds]
+        for answer, kinds in (("no", _MADE), ("yes", _ALIVE))
+    }
+    right, name = pick(rng, lists)
+    image = _show(rng, materials, name)
+    return Question("Is this a living thing?", list(lists), right, NATURAL, "classification", image=image)
+
+
+def _animal_class(rng: Random, materials: Materials, split: str) -> Question:
+    right, name = pick(rng, ANIMAL_GROUPS)
+    image = _show(rng, materials, name)
     return Question(
-        "Which of these is shown in the picture?",
-        choices,
-        NATURAL,
-        "classification",
-        image=_show(rng, materials, thing.name),
+        "To which group does this animal belong?", list(ANIMAL_GROUPS), right, NATURAL, "biology", image=image
     )
 
 
-def _animal_class(rng: Random, materials: Materials) -> Question:
-    kind = rng.choice(list(ANIMAL_GROUPS))
-    name = rng.choice(ANIMAL_GROUPS[kind].split())
-    others = [other for other in ANIMAL_GROUPS if other != kind]
-    choices = options(rng, kind, others)
-    return Question(
-        "To which group does this animal belong?", choices, NATURAL, "biology", image=_show(rng, materials, name)
-    )
+def _food_source(rng: Random, materials: Materials, split: str) -> Question:
+    lists = {"from a plant": _PLANT_FOODS, "from an animal": _ANIMAL_FOODS}
+    right, name = pick(rng, lists)
+    image = _show(rng, materials, name)
+    return Question("Where does this food come from?", list(lists), right, NATURAL, "biology", image=image)
 
 
-def _food_source(rng: Random, materials: Materials) -> Question:
-    from_plant = rng.random() < 0.5
-    name = rng.choice(_PLANT_FOODS if from_plant else _ANIMAL_FOODS)
-    choices = ["from a plant", "from an animal"] if from_plant else ["from an animal", "from a plant"]
-    return Question("Where does this food come from?", choices, NATURAL, "biology", image=_show(rng, materials, name))
-
-
-def _element_card(rng: Random, materials: Materials) -> Question:
-    known = common_elements(materials.facts)
-    element = rng.choice(known)
+def _element_card(rng: Random, materials: Materials, split: str) -> Question:
+    right, element = pick(rng, by_metal(materials))
     image = _card(rng, element)
-    others = [other for other in known if other is not element]
-    if rng.random() < 0.5:
-        choices = options(rng, element.name, [other.name for other in others])
-        return Question("Which element does the card show?", choices, NATURAL, "chemistry", image=image)
-    choices = options(rng, str(element.number), [str(other.number) for other in others])
-    return Question("What is the atomic number of the element on the card?", choices, NATURAL, "chemistry", image=image)
-
-
-def _bars(rng: Random, materials: Materials) -> Question:
-    shown = distinct_countries(rng, materials, rng.randint(2, 3))
-    tallest = rng.random() < 0.5
-    pick = max if tallest else min
-    right = pick(shown, key=lambda country: country.population).name
-    text = f"Which of these countries has the {'tallest' if tallest else 'shortest'} bar?"
-    choices = [right, *[country.name for country in shown if country.name != right]]
-    hint = "The bar chart compares how many people lived in each country in 2010."
-    return Question(text, choices, SOCIAL, "geography", hint, _chart(rng, shown))
-
-
-def _first_letter(rng: Random, materials: Materials) -> Question:
-    thing = rng.choice(CLASSES)
-    letter = thing.name[0].upper()
-    others = [chr(65 + i) for i in range(26) if chr(65 + i) != letter]
-    text = "With which letter does the name of this thing begin?"
     return Question(
-        text,
-        options(rng, letter, others),
-        LANGUAGE,
-        "spelling",
-        f"The thing is {with_article(thing.name)}.",
-        _show(rng, materials, thing.name),
+        "Is the element on the card a metal or a nonmetal?", METAL, right, NATURAL, "chemistry", image=image
     )
+
+
+def _bars(rng: Random, materials: Materials, split: str) -> Question:
+    """Two countries, offered in the order of their bars."""
+    shown = distinct_countries(rng, materials, 2)
+    tallest = rng.random() < 0.5
+    extreme = max if tallest else min
+    right = extreme(shown, key=lambda country: country.population).name
+    text = f"Which of these countries has the {'tallest' if tallest else 'shortest'} bar?"
+    hint = "The bar chart compares how many people lived in each country in 2010."
+    return Question(text, [country.name for country in shown], right, SOCIAL, "geography", hint, _chart(rng, shown))
+
+
+def _sound(rng: Random, materials: Materials, split: str) -> Question:
+    right, name = pick(rng, by_sound([thing.name for thing in THINGS]))
+    text = "Does the name of this thing begin with a consonant or a vowel?"
+    hint = f"The thing is {with_article(name)}."
+    return Question(text, SOUND, right, LANGUAGE, "spelling", hint, _show(rng, materials, name))
 
 
 def _show(rng: Random, materials: Materials, name: str) -> Image.Image:
@@ -146,4 +133,4 @@ def _chart(rng: Random, shown: Sequence[Country]) -> Image.Image:
     return image
 
 
-WITH_IMAGE: tuple[Maker, ...] = (_kind, _kind, _animal_class, _food_source, _element_card, _bars, _first_letter)
+WITH_IMAGE: tuple[Maker, ...] = (_kind, _kind, _alive, _animal_class, _food_source, _element_card, _bars, _sound)

@@ -1,11 +1,13 @@
 """What the projector learns first: cells of drawn scenes and the words for what they show."""
 
+import json
 from pathlib import Path
 from random import Random
 
 import pytest
 import torch
 
+from coin_lightning.backbones import llava_smol
 from coin_lightning.benchmarks import coin_mini
 from coin_lightning.benchmarks.drawing import Materials
 from coin_lightning.benchmarks.mini_ocrvqa import film_of
@@ -81,6 +83,12 @@ def test_no_image_of_the_suite_is_a_scene(cells, materials, tmp_path: Path):
             for index in range(4):
                 image = task.draw(Random(f"{coin_mini.SEED}/{task.key}/{split}/{index}"), materials, split, index).image
                 assert image is None or image.tobytes() not in drawn
+
+
+@pytest.mark.assets
+def test_todays_code_draws_the_scenes_that_the_shipped_projector_has_learned(cells):
+    note = json.loads(llava_smol.shipped_projector().with_suffix(".json").read_text())
+    assert note["first_scenes_sha256"] == cells.first_scenes_sha256(note["recipe"]["cells"])
 
 
 def test_the_fit_finds_targets_that_features_tell(cells):
