@@ -16,6 +16,7 @@ from coin_lightning.continual.free_keys import is_free
 from coin_lightning.continual.giving_way import LAST
 from coin_lightning.continual.run_dir import FAILED, RunDir
 from coin_lightning.errors import RunError
+from coin_lightning.reporting.flat_config import flat
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 from coin_lightning.run_files import read_config, read_json
 
@@ -54,7 +55,7 @@ class Entry:
     def config(self) -> dict[str, Any]:
         """Values by dotted key, but for those that change no result; empty where there is no config."""
         try:
-            return dict(_flat(read_config(self.path)))
+            return {key: value for key, value in flat(read_config(self.path)) if not is_free(key)}
         except RunError:
             return {}
 
@@ -143,14 +144,6 @@ def _planned(config: Mapping[str, Any]) -> tuple[list[str], str]:
     if not names:
         raise RunError("config.yaml names no tasks: this is no run, or one of a version that nobody knows")
     return list(map(str, names)), training
-
-
-def _flat(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping) and node:
-        for name, value in node.items():
-            yield from _flat(value, f"{key}.{name}" if key else str(name))
-    elif not is_free(key):
-        yield key, node
 
 
 def differing(entries: Sequence[Entry]) -> list[str]:

@@ -2,16 +2,24 @@
 
 import csv
 import json
+import shutil
 import signal
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+
+from coin_lightning.reporting.wandb_files import read_records
+from coin_lightning.reporting.wandb_history import OPEN
 
 TASKS = ["scienceqa", "textvqa", "imagenet"]
-BLOCK = 32768
+SECRETS = {
+    "OPENAI_API_KEY": "sk-of-the-judge-0123456789", "WANDB_API_KEY": "f" * 40, "HF_TOKEN": "hf_ofTheHub0123456789abc",
+}  # fmt: skip
+KEEPER = {
+    "_target_": "probes.Keeper", "api_token": "a-token-in-the-config", "address": "https://me:my-password@example.org/a",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -19,61 +27,107 @@ def logged(place) -> Path:
     """Run folder with all three loggers; no network is used."""
     board = "coin_lightning.reporting.loggers.tensorboard"
     more = ["logger=wandb", f"+logger.tensorboard._target_={board}", "+logger.tensorboard._partial_=true"]
+    more += [f"+callbacks.keeper.{key}={value}" for key, value in KEEPER.items()]
     command = place.command("logged", *more, "evaluation=seen", "method=lora")
-    status, text = place.runs.run(command, WANDB_MODE="offline")
+    status, text = place.runs.run(command, WANDB_MODE="offline", **SECRETS)
     assert status == 0, text
     return place.folder / "logged"
 
 
-def wandb_records(file: Path) -> Iterator[Any]:
-    """Records of an offline run: a LevelDB log of protocol buffers behind a header of seven bytes."""
-    from wandb.proto.wandb_internal_pb2 import Record
+def parts(run: Path) -> list[Path]:
+    """W&B's files of a run."""
+    return sorted((run / "logs" / "wandb").glob("offline-run-*/*.wandb"))
 
-    data, at, parts = file.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        if BLOCK - at % BLOCK < 7:
-            at += BLOCK - at % BLOCK
-            continue
-        length, kind = struct.unpack_from("<HB", data, at + 4)
-        parts += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or last part
-            record = Record()
-            record.ParseFromString(parts)
-            parts = b""
-            yield record
+
+def of_kind(files: list[Path], kind: str) -> list[Any]:
+    """Records of one kind, in order."""
+    found = [record for file in files for record in read_records(file)]
+    return [getattr(record, kind) for record in found if record.WhichOneof("record_type") == kind]
+
+
+def rows_of(files: list[Path]) -> list[dict[str, Any]]:
+    """Steps as W&B has them."""
+    rows = of_kind(files, "history")
+    return [{item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row.item} for row in rows]
 
 
 @pytest.fixture(scope="module")
 def history(logged: Path) -> list[dict[str, Any]]:
-    files = list((logged / "logs" / "wandb").glob("offline-run-*/*.wandb"))
-    assert len(files) == 1
-    return rows_of(files[0])
+    assert len(parts(logged)) == 1
+    return rows_of(parts(logged))
 
 
-def rows_of(file: Path) -> list[dict[str, Any]]:
-    found = [record.history for record in wandb_records(file) if record.WhichOneof("record_type") == "history"]
-    return [{item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row.item} for row in found]
+def curves(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """What is drawn, by W&B's own step, each of which is there once and in order."""
+    steps = [row["_step"] for row in rows]
+    assert steps == sorted(set(steps))
+    drawn = ("train/", "score/", "forgetting/", "metrics/", "lr-", "sequence_step", "task")
+    return {row["_step"]: {key: value for key, value in row.items() if key.startswith(drawn)} for row in rows}
 
 
-def test_offline_parts_of_a_killed_run_go_on(place):
-    """A second start made a part whose own step began at 0 again; synced, it would have lain over the first."""
-    command = place.command("killed_logs", "logger=wandb", "data.limit_test=1", tasks="gqa")
-    status, text = place.runs.run([*command, *place.kill(1, "train", 7)], WANDB_MODE="offline")
-    assert status == -signal.SIGKILL, text
+def continued(place: Any, name: str, kills: list[list[str]], *more: str) -> Path:
+    """The run folder of a run that is killed so often, and goes on each time."""
+    command = place.command(name, "logger=wandb", "data.limit_test=1", "seed=3", *more, tasks="gqa,vizwiz")
+    for kill in kills:
+        status, text = place.runs.run([*command, *kill], WANDB_MODE="offline")
+        assert status == -signal.SIGKILL, text
     status, text = place.runs.run(command, WANDB_MODE="offline")
     assert status == 0, text
-    files = sorted((place.folder / "killed_logs" / "logs" / "wandb").glob("offline-run-*/*.wandb"))
-    assert len(files) == 2
-    runs = [record.run for file in files for record in wandb_records(file) if record.HasField("run")]
-    assert {(run.run_id, run.resume) for run in runs} == {(runs[0].run_id, True)}
-    parts = [rows_of(file) for file in files]
-    second = next(rows for rows in parts if any("experience" in row and row["experience"] for row in rows))
-    assert all(row["_step"] == row["sequence_step"] for rows in parts for row in rows if "sequence_step" in row)
-    assert [row["_step"] for row in second if "train/loss" in row] == [6, 7, 8, 9]  # saved behind step 6
-    losses = {row["_step"]: row["train/loss"] for row in second if "train/loss" in row}
-    first = next(rows for rows in parts if rows is not second)  # as much of it as W&B had written when it was killed
-    assert all(losses.get(row["_step"], row["train/loss"]) == row["train/loss"] for row in first if "train/loss" in row)
+    return Path(place.folder / name)
+
+
+@pytest.fixture(scope="module")
+def whole(place: Any) -> Path:
+    """The same run, never killed."""
+    return continued(place, "whole_logs", [])
+
+
+def killed(place: Any, position: int, moment: str, step: int, group: bool) -> list[str]:
+    return [*place.kill(position, moment, step), f"+callbacks.kill.group={group}"]
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_a_killed_run_goes_on_as_one_curve(place: Any, whole: Path, group: bool):
+    """With all its processes W&B's own dies, too, and leaves an empty file."""
+    kills = [
+        killed(place, 1, "train", 7, group),
+        killed(place, 1, "predict", 1, group),
+        killed(place, 2, "train", 5, group),
+    ]
+    run = continued(place, f"killed_logs_{group}", kills)
+    runs = of_kind(parts(run), "run")
+    assert {(each.run_id, each.resume) for each in runs} == {((run / "logs" / "wandb_id.txt").read_text(), True)}
+    assert len(parts(run)) == 4
+    assert curves(rows_of(parts(run))) == curves(rows_of(parts(whole)))
+    assert len(curves(rows_of(parts(run)))) == 3 + 20  # rows of the matrix, and steps
+
+
+def test_a_run_that_was_killed_behind_its_last_scores_tells_wandb_the_rest(place: Any, whole: Path, tmp_path: Path):
+    run = Path(shutil.copytree(whole, place.folder / "untold_logs"))
+    for part in (run / "logs" / "wandb").glob("offline-run-*"):
+        shutil.rmtree(part)  # a kill of all processes leaves no more
+    (run / "logs" / OPEN).touch()
+    continued(place, "untold_logs", [])
+    assert curves(rows_of(parts(run))) == curves(rows_of(parts(whole)))
+    assert not (run / "logs" / OPEN).exists()
+    continued(place, "untold_logs", [])
+    assert len(parts(run)) == 1
+
+
+def test_a_run_that_is_asked_to_end_loses_no_step_of_its_logs(place: Any, whole: Path):
+    command = place.command("ended_logs", "logger=wandb", "data.limit_test=1", "seed=3", tasks="gqa,vizwiz")
+    values = {"_target_": "probes.SignalAt", "position": 1, "moment": "train", "step": 3, "number": int(signal.SIGTERM)}
+    ended = [f"+callbacks.signal.{key}={value}" for key, value in values.items()]
+    status, text = place.runs.run([*command, *ended], WANDB_MODE="offline")
+    assert status == 143, text
+    status, text = place.runs.run(command, WANDB_MODE="offline")
+    assert status == 0, text
+    run = place.folder / "ended_logs"
+    assert curves(rows_of(parts(run))) == curves(rows_of(parts(whole)))
+    assert [each.exit_code for each in of_kind(parts(run), "exit")] == [1, 0]
+    files = [file.read_text().splitlines() for file in sorted((run / "logs/csv").glob("*/metrics.csv"))]
+    lines = [line for text in files for line in csv.DictReader(text)]
+    assert sorted(int(line["step"]) for line in lines if line.get("train/loss")) == list(range(20))
 
 
 @pytest.mark.parametrize("fails", ["make", "log_metrics", "finalize"])
@@ -107,18 +161,21 @@ def test_seen_fills_the_lower_triangle_and_zero_shot(logged: Path):
     assert {file.stem for file in (logged / "task_01_scienceqa" / "records").glob("*.jsonl")} == {"scienceqa"}
 
 
-def test_wandb_has_one_axis_over_the_sequence(history):
-    steps = [row["sequence_step"] for row in history]
-    assert steps == sorted(steps)
-    assert steps[-1] == 30
-    losses = [row["sequence_step"] for row in history if "train/loss" in row]
-    assert losses == list(range(30))
+def test_wandb_has_one_axis_over_the_sequence(history, logged: Path):
+    losses = {row["_step"]: row["sequence_step"] for row in history if "train/loss" in row}
+    assert list(losses.values()) == list(range(30))
+    assert losses == {1 + step + step // 10: step for step in range(30)}  # a row of the matrix before each task
     assert all("sequence_step" in row for row in history if any(key.startswith("lr-") for key in row))
+    metrics = of_kind(parts(logged), "metric")
+    axes = {each.glob_name: each.step_metric for each in metrics if each.glob_name}
+    tasks = dict.fromkeys(["score/*", "forgetting/*", "metrics/*", "judge/*"], "task")
+    assert axes == {"train/*": "sequence_step", "lr-*": "sequence_step", **tasks}
 
 
 def test_wandb_has_scores_forgetting_metrics_table_and_image(history, logged: Path):
-    rows = [row for row in history if "experience" in row]
-    assert [(row["experience"], row["sequence_step"]) for row in rows] == [(0, 0), (1, 10), (2, 20), (3, 30)]
+    rows = [row for row in history if "task" in row]
+    assert [(row["task"], row["sequence_step"], row["_step"]) for row in rows] == [
+        (0, 0, 0), (1, 10, 11), (2, 20, 22), (3, 30, 33)]  # fmt: skip
     scores = json.loads((logged / "matrix.json").read_text())["scores"]
     for row, expected in zip(rows, scores, strict=True):
         found = [row.get(f"score/{task}") for task in TASKS]
@@ -127,9 +184,60 @@ def test_wandb_has_scores_forgetting_metrics_table_and_image(history, logged: Pa
         assert row["score_matrix_image/_type"] == "image-file"
     assert rows[3]["forgetting/scienceqa"] == max(scores[1][0], scores[2][0]) - scores[3][0]
     assert {"metrics/acc", "metrics/bwt", "metrics/forgetting"} <= set(rows[3])
-    media = [file.suffix for file in (logged / "logs" / "wandb").rglob("media/**/*") if file.is_file()]
-    assert media.count(".png") == 4
-    assert media.count(".json") == 4
+    (files,) = (logged / "logs" / "wandb").glob("offline-run-*/files")
+    table = json.loads((files / rows[3]["score_matrix/path"]).read_text())
+    assert [line[1:] for line in table["data"]] == scores
+
+
+def test_wandb_shows_example_answers_with_their_images(history, logged: Path):
+    assert sum("examples/path" in row for row in history) == 3  # behind each task
+    tables = [each for each in of_kind(parts(logged), "artifact") if each.name.endswith("-examples")]
+    held = {entry.path: Path(entry.local_path) for entry in tables[-1].manifest.contents}
+    assert all(file.is_relative_to(logged) for file in held.values())  # with the run, until it is synced
+    table = json.loads(held["examples.table.json"].read_text())
+    lines = [dict(zip(table["columns"], line, strict=True)) for line in table["data"]]
+    assert {line["task"] for line in lines} == set(TASKS)
+    answers = (logged / "task_03_imagenet/records/textvqa.jsonl").read_text().splitlines()
+    expected = {str(answer["question_id"]): answer["prediction"] for answer in map(json.loads, answers)}
+    assert {line["question_id"]: line["now"] for line in lines if line["task"] == "textvqa"} == expected
+    images = [held[line["image"]["path"]] for line in lines if line["image"]]
+    assert len(images) == 10  # every other ScienceQA sample has none
+    for image in images:
+        with Image.open(image) as opened:
+            assert opened.height == 28
+
+
+def test_wandb_gets_each_adapter_as_the_next_version_of_one_artifact(logged: Path):
+    run_id, artifacts = (logged / "logs" / "wandb_id.txt").read_text(), of_kind(parts(logged), "artifact")
+    adapters = [each for each in artifacts if each.type == "adapter"]
+    folders = [f"task_0{at}_{task}" for at, task in enumerate(TASKS, 1)]
+    assert {each.name for each in adapters} == {f"adapter-{run_id}"}
+    assert [sorted(each.aliases) for each in adapters] == [["latest", folder] for folder in folders]
+    told = [json.loads(each.metadata) for each in adapters]
+    assert [each["continues"] for each in told] == [None, *(f"adapter-{run_id}:{folder}" for folder in folders[:-1])]
+    for each, folder in zip(adapters, folders, strict=True):
+        held = {entry.path: Path(entry.local_path) for entry in each.manifest.contents}
+        assert set(held) == {file.name for file in (logged / folder / "adapter").iterdir()}
+        assert held["adapter_model.safetensors"] == logged / folder / "adapter" / "adapter_model.safetensors"
+
+
+def test_wandb_runs_are_grouped_and_named_and_have_a_flat_config(logged: Path, place: Any):
+    (run,) = of_kind(parts(logged), "run")
+    config = {each.key: json.loads(each.value_json) for each in run.config.update}
+    assert (run.run_group, run.display_name) == (config["experiment_name"], "logged")
+    assert (config["adapter/rank"], config["method/name"], config["scenario/order"]) == (8, "lora", TASKS)
+    assert not [key for key, value in config.items() if isinstance(value, dict) and value and key != "_wandb"]
+    assert config["callbacks/keeper/api_token"] == "(hidden)"
+    assert config["callbacks/keeper/address"] == "https://(hidden)@example.org/a"
+
+
+def test_no_secret_reaches_what_wandb_writes(logged: Path):
+    secrets = [*SECRETS.values(), KEEPER["api_token"], "my-password"]
+    files = [file for file in (logged / "logs").rglob("*") if file.is_file() and "csv" not in file.parts]
+    assert len(files) > 20
+    for file in files:
+        content = file.read_bytes()
+        assert [secret for secret in secrets if secret.encode() in content] == [], file
 
 
 def test_tensorboard_has_the_same_axis_and_the_image(logged: Path):

@@ -8,7 +8,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from small_matrix import content, matrix
 
 from coin_lightning.errors import RunError
-from coin_lightning.reporting.experience_log import experience_scalars, log_experience, wandb_table
+from coin_lightning.reporting.experience_log import experience_scalars, log_experience
+from coin_lightning.reporting.run_artifacts import RunArtifacts
 from coin_lightning.reporting.run_matrix import parse_matrix
 
 
@@ -41,21 +42,16 @@ def test_judges_have_their_own_names() -> None:
     assert found == {"judge/near/a": 1, "judge/near/b": 2}
 
 
-def test_table_holds_the_matrix() -> None:
-    table = wandb_table(matrix())
-    assert table.columns == ["after", "a", "b", "c"]
-    assert table.data[2] == ["b", 40.0, 70.0, None]
-
-
 def test_csv_and_tensorboard_get_the_same_numbers(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     csv_logger, board = CSVLogger(tmp_path, name="csv"), TensorBoardLogger(str(tmp_path), name="board")
-    log_experience([csv_logger, board], matrix(), 2, sequence_step=80)
+    log_experience([csv_logger, board], RunArtifacts(tmp_path, matrix(), {}), 2, sequence_step=80)
     board.finalize("success")
     lines = Path(csv_logger.log_dir, "metrics.csv").read_text(encoding="utf-8").splitlines()
     rows = list(csv.DictReader(lines))
     assert (rows[0]["step"], float(rows[0]["score/b"]), float(rows[0]["forgetting/a"])) == ("80", 70, 20)
+    assert float(rows[0]["task"]) == 2
     events = EventAccumulator(board.log_dir)
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("score/b")] == [(80, 70)]

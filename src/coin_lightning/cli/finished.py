@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from coin_lightning import processes
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import RunError
+from coin_lightning.reporting.wandb_history import is_open
 from coin_lightning.run_files import read_config, read_json
 
 ALIKE = ("callbacks", "judge")
@@ -22,8 +23,9 @@ NO_JUDGE = "coin_lightning.evaluation.judges.base.no_judge"
 def is_finished(config: DictConfig, path: Path) -> bool:
     """Whether nothing is left to train, to evaluate, to judge and to draw in a run of this config; writes nothing.
 
-    False also when that cannot be said for sure: one of several processes, other callbacks or another judge than the
-    run was started with, a damaged file. The long way then finds out, and has the message.
+    False also when W&B was not told all of it, or when that cannot be said for sure: one of several processes, other
+    callbacks or another judge than the run was started with, a damaged file. The long way then finds out, and has the
+    message.
 
     Args:
         config: composed; its keys and values are sound.
@@ -36,7 +38,12 @@ def is_finished(config: DictConfig, path: Path) -> bool:
         run = RunDir.open(path)
         bounded = any(resolved["bounds"].values())  # they are read anew
         return (
-            not bounded and _same(run, resolved) and _complete(run) and _judged(run, resolved["judge"]) and _drawn(path)
+            not bounded
+            and not ("wandb" in resolved["logger"] and is_open(path))
+            and _same(run, resolved)
+            and _complete(run)
+            and _judged(run, resolved["judge"])
+            and _drawn(path)
         )
     except RunError:
         return False

@@ -22,7 +22,7 @@ from coin_lightning.cli.build import build, check_config
 from coin_lightning.cli.facts import method_title
 from coin_lightning.cli.places import check_places
 from coin_lightning.cli.report import add_bounds
-from coin_lightning.cli.trainers import accumulation, check_processes
+from coin_lightning.cli.trainers import accumulation, check_processes, complete_wandb
 from coin_lightning.continual.bounds import find_bounds
 from coin_lightning.continual.devices import check_devices
 from coin_lightning.continual.interruption import Interruption
@@ -40,8 +40,9 @@ from coin_lightning.quiet import quiet_libraries
 from coin_lightning.reporting.experience_log import log_experience
 from coin_lightning.reporting.html import write_report
 from coin_lightning.reporting.plan_table import run_plan
-from coin_lightning.reporting.run_matrix import load_matrix
+from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.reporting.terminal import final_summary, matrix_table, run_header
+from coin_lightning.reporting.wandb_history import is_open
 from coin_lightning.run_files import read_json
 from coin_lightning.whole_files import write_json
 
@@ -75,8 +76,12 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
             with run.noting_failure():
                 processes.decide(partial(_check_devices, config, scenario, run))
                 _continue(config, resolved, scenario, run, console, judge, interruption)
-    elif processes.is_first() and _wanted(config):
-        add_bounds(run, _wanted(config))
+    elif processes.is_first():
+        if _wanted(config):
+            add_bounds(run, _wanted(config))
+        if is_open(run.path):
+            with run.working():
+                complete_wandb(config, resolved, run, partial(_warn, console))
     report = run.path / "report.html"
     if processes.is_first():
         if RunJudge(run, judge).missing():
@@ -123,6 +128,10 @@ def _wanted(config: DictConfig) -> dict[str, Any]:
     return {str(kind): runs for kind, runs in bounds.items() if runs is not None}
 
 
+def _warn(console: Console, text: str) -> None:
+    console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 def _judge(config: DictConfig, run: RunDir, console: Console) -> Judge | None:
     """The configured judge; refused when its name stands for another one in this run."""
     judge: Judge | None = build(config.judge)
@@ -130,18 +139,15 @@ def _judge(config: DictConfig, run: RunDir, console: Console) -> Judge | None:
         if judge is not None:
             check_judge(run.path, judge)
     except JudgeError as error:  # it cannot be asked now; the run does not need it
-        console.print(f"judge: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        _warn(console, f"judge: {error}")
     return judge
 
 
 def _judge_rest(run: RunDir, judge: Judge | None, console: Console) -> None:
     """Judge a finished run that another judge, or none, has judged so far; no model of the run is loaded."""
 
-    def warn(text: str) -> None:
-        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
-
     with console.status("judging"):
-        RunJudge(run, judge, warn=warn).rest()
+        RunJudge(run, judge, warn=partial(_warn, console)).rest()
     run.refresh(judge=None if judge is None else judge.name)
 
 
@@ -165,8 +171,8 @@ def _continue(
 
     def on_row(matrix: ScoreMatrix, row: int) -> None:
         parts.progress.pause()
-        written = load_matrix(run.path)
-        console.print(matrix_table(written, row))
+        written = load_run(run.path)
+        console.print(matrix_table(written.matrix, row))
         log_experience(parts.make.loggers, written, row, parts.loop.steps_until(row))
         write_report(run.path, figures=run.finished())
 

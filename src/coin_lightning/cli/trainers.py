@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -19,10 +20,12 @@ from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.checkpoint import InPlace
 from coin_lightning.continual.progress import SequenceProgress
 from coin_lightning.continual.protocol import Protocol
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.scenario import Experience
 from coin_lightning.errors import ConfigError
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.reporting.logger_guard import Guard
+from coin_lightning.reporting.wandb_logger import finish_run
 from coin_lightning.tasks.base import InstructionTask
 
 
@@ -49,7 +52,7 @@ class TrainerFactory:
         self.loggers = [self._guard(name).logger(factory, *given) for name, factory in factories.items()]
         for logger in self.loggers:
             if hasattr(logger, "offset"):
-                logger.offset = self.module.first_step
+                logger.offset, logger.position = self.module.first_step, experience.position
         callbacks = [self.loop, *build(self.config.callbacks).values(), self.progress]
         options: dict[str, Any] = (
             {} if self.config.trainer.precision != "auto" else {"precision": native_precision(self.module)}
@@ -66,8 +69,7 @@ class TrainerFactory:
         """Finish what loggers keep open."""
         for logger in self.loggers:
             logger.finalize("success")
-        if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
-            self._guard("wandb")(sys.modules["wandb"].finish)
+        self._guard("wandb")(finish_run)
 
     def _guard(self, name: str) -> Guard:
         return self._guards.setdefault(name, Guard(name, self._tell))
@@ -75,6 +77,15 @@ class TrainerFactory:
     def _tell(self, text: str) -> None:
         self.progress.pause()
         self.progress.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def complete_wandb(config: DictConfig, resolved: dict[str, Any], run: RunDir, tell: Callable[[str], None]) -> None:
+    """Give W&B what it lacks of a finished run that was killed right behind its last scores."""
+    factories = build({name: node for name, node in config.logger.items() if name == "wandb"})
+    for name, factory in factories.items():
+        guard = Guard(name, tell)
+        guard.logger(factory, run.path, run.folder(run.positions[-1]).name, resolved)
+        guard(finish_run)
 
 
 def _trainer(config: DictConfig, **options: Any) -> L.Trainer:

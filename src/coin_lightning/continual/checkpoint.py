@@ -59,27 +59,25 @@ class TaskCheckpoint(L.Callback):
     ) -> None:
         """Save behind a step that is due, except the last of an epoch, which is left to the epoch's end."""
         stepped, self._step = trainer.global_step > self._step, trainer.global_step
-        if stepped and batch_idx + 1 < trainer.num_training_batches:
-            self._save_if_due(trainer, pl_module)
+        if stepped and batch_idx + 1 < trainer.num_training_batches and (stop := self._due(trainer)) is not None:
+            _log_step(trainer, stop)
+            self._save(trainer, pl_module, stop)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save between two epochs; behind the last one the experience itself is saved."""
-        if trainer.current_epoch + 1 < (trainer.max_epochs or 0):
-            self._save_if_due(trainer, pl_module)
+        if trainer.current_epoch + 1 < (trainer.max_epochs or 0) and (stop := self._due(trainer)) is not None:
+            self._save(trainer, pl_module, stop)
 
-    def _save_if_due(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        interruption = _loop(trainer).interruption
+    def _due(self, trainer: L.Trainer) -> bool | None:
+        """Whether to stop behind saving; None where nothing is to be saved."""
         # the ranks stop at the same step, although a signal reaches them at different times
-        stop = trainer.strategy.reduce_boolean_decision(interruption.received is not None, all=False)
-        if not stop and self._step - self._saved < self.every_n_steps:
-            return
-        self._saved = self._step
-        self._save(trainer, module)
-        if stop:
-            interruption.stop()
+        received = _loop(trainer).interruption.received is not None
+        stop: bool = trainer.strategy.reduce_boolean_decision(received, all=False)
+        return stop if stop or self._step - self._saved >= self.every_n_steps else None
 
-    def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def _save(self, trainer: L.Trainer, module: L.LightningModule, stop: bool) -> None:
         assert isinstance(module, ContinualMLLM)
+        self._saved = self._step
         module.check_finite()
         loop = _loop(trainer)
         folder = loop.run.folder(loop.position)
@@ -90,6 +88,26 @@ class TaskCheckpoint(L.Callback):
                 announce(folder, LAST, file_sha256(scratch))
                 flush(scratch)
             os.replace(scratch, folder / LAST)
+        if stop:
+            loop.interruption.stop()
+
+
+def _log_step(trainer: L.Trainer, last: bool) -> None:
+    """Give loggers the step that is about to be saved. Lightning does it behind the callbacks, where a process that is
+    killed with the file written never comes, and the next one starts behind it.
+
+    Args:
+        trainer: of the task.
+        last: the process ends here, so every logger gets it; else only those that take a step twice.
+    """
+    every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    if not every or trainer.global_step % every:
+        return
+    metrics = {name: float(value) for name, value in trainer.logged_metrics.items()}
+    for logger in trainer.loggers:
+        if last or getattr(logger, "merges", False):
+            logger.log_metrics(metrics, step=trainer.global_step - 1)
+            logger.save()
 
 
 def _loop(trainer: L.Trainer) -> ContinualLoop:

@@ -3,17 +3,19 @@
 import io
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from PIL import Image
 
 from coin_lightning.errors import RunError
 from coin_lightning.reporting.figures import matrix_figure
 from coin_lightning.reporting.rendering import png_bytes
+from coin_lightning.reporting.run_artifacts import RunArtifacts
 from coin_lightning.reporting.run_matrix import RunMatrix
-from coin_lightning.reporting.wandb_dashboard import STEP
+
+TASK = "task"
+"""Name of the axis over the sequence of tasks: the row of the matrix."""
 
 
 def experience_scalars(matrix: RunMatrix, row: int) -> dict[str, float]:
@@ -25,7 +27,8 @@ def experience_scalars(matrix: RunMatrix, row: int) -> dict[str, float]:
 
     Returns:
         ``score/<task>`` percent; ``forgetting/<task>`` points lost from its best score, for tasks trained before;
-        ``metrics/seen_mean`` mean over the tasks trained so far; ``metrics/<key>`` of the matrix, for its last row;
+        ``metrics/seen_mean`` mean over the tasks trained so far; ``metrics/<key>`` of the whole, for the last row of a
+        finished run;
         ``judge/<judge>/<task>`` percent, for every judge of the run.
 
     Raises:
@@ -39,17 +42,17 @@ def experience_scalars(matrix: RunMatrix, row: int) -> dict[str, float]:
     for name, judge in matrix.judges.items():
         values |= {f"judge/{name}/{task}": float(judge.scores[row, i]) for i, task in enumerate(matrix.tasks)}
     values["metrics/seen_mean"] = float(matrix.seen_mean[row])
-    if row == matrix.last:
+    if row == matrix.last and matrix.is_complete:
         values |= {f"metrics/{key}": value for key, value in matrix.metrics.items() if value is not None}
     return {key: value for key, value in values.items() if not math.isnan(value)}
 
 
-def log_experience(loggers: Iterable[Logger], matrix: RunMatrix, row: int, sequence_step: int) -> None:
-    """Give every logger the scalars of a row; W&B also the matrix as table and image, TensorBoard the image.
+def log_experience(loggers: Iterable[Logger], run: RunArtifacts, row: int, sequence_step: int) -> None:
+    """Give every logger the scalars of a row, TensorBoard also the matrix as image; W&B what `wandb_rows` makes of it.
 
     Args:
         loggers: Lightning loggers (``trainer.loggers``).
-        matrix: scores in percent, the row included.
+        run: the run folder, the row included.
         row: 0 for zero-shot, k for the row after task k.
         sequence_step: optimizer steps taken since the start of the sequence.
 
@@ -59,52 +62,23 @@ def log_experience(loggers: Iterable[Logger], matrix: RunMatrix, row: int, seque
     for logger in loggers:
         guard = getattr(logger, "guard", None)
         if guard is None:
-            _log_row(logger, matrix, row, sequence_step)
+            _log_row(logger, run, row, sequence_step)
         else:
-            guard(_log_row, logger, matrix, row, sequence_step)
+            guard(_log_row, logger, run, row, sequence_step)
 
 
-def _log_row(logger: Logger, matrix: RunMatrix, row: int, sequence_step: int) -> None:
-    if isinstance(logger, WandbLogger):
-        log_to_wandb(logger.experiment, matrix, row, sequence_step)
+def _log_row(logger: Logger, run: RunArtifacts, row: int, sequence_step: int) -> None:
+    if hasattr(logger, "log_row"):
+        logger.log_row(run, row, sequence_step)
         return
     own_step = sequence_step - getattr(logger, "offset", 0)
-    logger.log_metrics({**experience_scalars(matrix, row), "experience": float(row)}, step=own_step)
+    logger.log_metrics({**experience_scalars(run.matrix, row), TASK: float(row)}, step=own_step)
     if isinstance(logger, TensorBoardLogger):
-        pixels = np.asarray(_image(matrix))
+        pixels = np.asarray(matrix_image(run.matrix))
         logger.experiment.add_image("score_matrix", pixels, sequence_step, dataformats="HWC")
     logger.save()
 
 
-def log_to_wandb(run: Any, matrix: RunMatrix, row: int, sequence_step: int) -> None:
-    """Log one row into a W&B run: scalars, ``score_matrix`` (table), ``score_matrix_image``.
-
-    Raises:
-        RunError: the row is not in the matrix yet.
-    """
-    import wandb
-
-    scalars = experience_scalars(matrix, row)
-    values = {
-        **scalars,
-        "experience": row,
-        STEP: sequence_step,
-        "score_matrix": wandb_table(matrix),
-        "score_matrix_image": wandb.Image(_image(matrix), caption=f"after {matrix.title(matrix.rows[row])}"),
-    }
-    run.log(values, step=sequence_step)
-
-
-def wandb_table(matrix: RunMatrix) -> Any:
-    """The matrix as a W&B table: column ``after``, then one per task; missing cells are None."""
-    import wandb
-
-    data = [
-        [name, *(None if np.isnan(value) else float(value) for value in scores)]
-        for name, scores in zip(matrix.rows, matrix.scores, strict=True)
-    ]
-    return wandb.Table(columns=["after", *matrix.tasks], data=data)
-
-
-def _image(matrix: RunMatrix) -> Image.Image:
+def matrix_image(matrix: RunMatrix) -> Image.Image:
+    """The matrix as a heat map."""
     return Image.open(io.BytesIO(png_bytes(matrix_figure(matrix), dpi=110))).convert("RGB")

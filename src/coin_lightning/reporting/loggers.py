@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from coin_lightning.reporting.wandb_dashboard import SequenceWandbLogger
+from coin_lightning.reporting.wandb_logger import SequenceWandbLogger
 
 
 class SequenceCSVLogger(CSVLogger):
@@ -48,7 +48,15 @@ def wandb(
     config: dict[str, Any],
     project: str = "coin_lightning",
     mode: str = "auto",
-    **options: Any,
+    entity: str | None = None,
+    group: str | None = None,
+    name: str | None = None,
+    tags: list[str] | None = None,
+    artifacts: bool = True,
+    examples: int = 4,
 ) -> Logger:
     """One W&B run for the whole sequence; see `SequenceWandbLogger`."""
-    return SequenceWandbLogger(run_dir, project=project, mode=mode, config=config, **options)
+    return SequenceWandbLogger(
+        run_dir, project=project, mode=mode, config=config, artifacts=artifacts, examples=examples,
+        entity=entity, group=group, name=name, tags=tags,
+    )  # fmt: skip

@@ -1,0 +1,62 @@
+"""A config as one level of keys, and without what must not leave the machine: keys, passwords, tokens."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+HIDDEN = "(hidden)"
+SECRET_NAME = re.compile(
+    r"(?:^|_)(?:api_?key|access_?key|private_?key|key|tokens?|secrets?|password|passwd|pwd|passphrase|credentials?"
+    r"|authorization|cookie)$",
+    re.I,
+)
+"""How names of secrets end. `api_key_env`, the name of a variable, is none; nor is `max_tokens=512`, a number."""
+SECRET_VALUE = re.compile(
+    r"\b(?:sk-[\w-]{16,}|hf_\w{16,}|gh[opsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}"
+    r"|AKIA[0-9A-Z]{16}|wandb_v\d_\w{16,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+)"
+)
+"""Values that look like keys of well-known services, whatever their name."""
+IN_URL = re.compile(
+    r"(?<=://)[^/\s@]+(?=@)|(?<=[?&])((?:\w*(?:key|token|secret|password|sig|signature))=)[^&\s]+", re.I
+)
+SHORTEST = 8
+"""Characters from which on the value of an environment variable is looked for: shorter ones are words."""
+
+
+def flat(node: Any, separator: str = ".", key: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a nested config with their joined keys; lists and empty groups are leaves."""
+    if isinstance(node, Mapping) and node:
+        for name, value in node.items():
+            yield from flat(value, separator, f"{key}{separator}{name}" if key else str(name))
+    else:
+        yield key, node
+
+
+def without_secrets(node: Any, name: str = "") -> Any:
+    """The same config with `HIDDEN` for every text that is a secret: by its name, by what it looks like, or because an
+    environment variable with such a name holds it. Of an address only the user and the key in it are left out.
+    """
+    if isinstance(node, Mapping):
+        return {key: without_secrets(value, str(key)) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [without_secrets(value, name) for value in node]
+    if not isinstance(node, str) or not node:
+        return node
+    return HIDDEN if SECRET_NAME.search(name) else hidden(node)
+
+
+def hidden(text: str) -> str:
+    """A text without the secrets in it; a word `NAME=VALUE` of a command line is judged by its name, too."""
+    key, equals, value = text.partition("=")
+    if equals and value and re.fullmatch(r"[\w.+~/-]+", key) and SECRET_NAME.search(re.split(r"[./]", key)[-1]):
+        return f"{key}={HIDDEN}"
+    for secret in _in_environment():
+        text = text.replace(secret, HIDDEN)
+    return IN_URL.sub(lambda found: f"{found[1] or ''}{HIDDEN}", SECRET_VALUE.sub(HIDDEN, text))
+
+
+def _in_environment() -> list[str]:
+    """Values of environment variables whose names are those of secrets, the longest first."""
+    held = {value for name, value in os.environ.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST}
+    return sorted(held, key=len, reverse=True)

@@ -1,0 +1,54 @@
+"""Reading what W&B wrote to disk: a LevelDB log of protocol buffers, in blocks, behind a head of seven bytes.
+
+The format is that of `run-<id>.wandb` of wandb 0.13 to 0.31; the library has no reader of its own any more.
+"""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+BLOCK, HEAD = 32768, 7
+WHOLE, LAST = 1, 4
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """The files of a run's starts, offline or online, below the folder `wandb`, oldest first."""
+    return sorted(folder.glob("*run-*/run-*.wandb"), key=lambda file: file.parent.name.split("run-", 1)[1])
+
+
+def read_records(file: Path) -> Iterator[Any]:
+    """Its records (`wandb_internal_pb2.Record`), up to where the writing process was killed."""
+    from google.protobuf.message import DecodeError
+    from wandb.proto import wandb_internal_pb2
+
+    make: Any = wandb_internal_pb2.Record  # type: ignore[attr-defined]
+    data, at, parts = file.read_bytes(), HEAD, b""
+    while at + HEAD <= len(data):
+        if BLOCK - at % BLOCK < HEAD:  # no room for a head: the block is filled up
+            at += BLOCK - at % BLOCK
+            continue
+        length, kind = struct.unpack_from("<HB", data, at + 4)  # behind a checksum
+        piece = data[at + HEAD : at + HEAD + length]
+        if len(piece) < length or not kind:
+            return
+        parts, at = parts + piece, at + HEAD + length
+        if kind in (WHOLE, LAST):
+            record = make()
+            try:
+                record.ParseFromString(parts)
+            except DecodeError:
+                return
+            parts = b""
+            yield record
+
+
+def last_step(folder: Path) -> int:
+    """W&B's own step of the last values in any of a run's files; -1 where there are none."""
+    found = (
+        record.history.step.num
+        for file in parts_of(folder)
+        for record in read_records(file)
+        if record.WhichOneof("record_type") == "history"
+    )
+    return max(found, default=-1)

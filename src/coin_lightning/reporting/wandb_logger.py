@@ -1,0 +1,254 @@
+"""The W&B run of a sequence: one run, however many tasks, processes and kills.
+
+A fresh Trainer per task counts steps from 0. ``SequenceWandbLogger`` adds the steps of the tasks before, in the field
+``sequence_step``, which is the x axis of training; that of scores and forgetting is ``task``. What reaches W&B, and in
+which step of its own, is said in `wandb_history`.
+
+The library is imported where it is used: runs that log elsewhere do without.
+"""
+
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from weakref import WeakKeyDictionary
+
+from lightning.pytorch.loggers import WandbLogger
+
+from coin_lightning import processes
+from coin_lightning.errors import ConfigError
+from coin_lightning.reporting.experience_log import TASK, experience_scalars
+from coin_lightning.reporting.flat_config import flat, hidden, without_secrets
+from coin_lightning.reporting.run_artifacts import RunArtifacts, load_run
+from coin_lightning.reporting.wandb_files import last_step
+from coin_lightning.reporting.wandb_history import JOURNAL, History, own_step
+from coin_lightning.reporting.wandb_rows import STEP, log_adapter, row_values
+from coin_lightning.whole_files import unwritable, write_text
+
+AXES = {STEP: ("train/*", "lr-*"), TASK: ("score/*", "forgetting/*", "metrics/*", "judge/*")}
+"""Axis -> what is drawn over it; of anything else it is W&B's own step."""
+SEPARATOR = "/"
+DATA = "WANDB_DATA_DIR"
+HOMES = {"WANDB_CACHE_DIR": ".cache", "WANDB_CONFIG_DIR": ".config", DATA: ".local/share"}
+"""Variable -> where W&B has that folder, below the home."""
+MODES = ("auto", "online", "offline", "disabled")
+_histories: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
+"""By W&B run: loggers come and go with the tasks, the run stays."""
+
+
+def resolve_mode(mode: str = "auto", timeout: float = 2.0) -> str:
+    """``online``, ``offline`` or ``disabled``.
+
+    ``auto`` takes ``WANDB_MODE`` when it is set. Otherwise it goes online only when an API key is known and the server
+    accepts a connection within ``timeout`` seconds, so that a machine without network logs offline at once.
+
+    Raises:
+        ConfigError: not one of ``MODES``.
+    """
+    if mode not in MODES:
+        raise ConfigError(f"logger mode is {mode!r}; choose one of {', '.join(MODES)}.")
+    if mode != "auto":
+        return mode
+    chosen = os.environ.get("WANDB_MODE", "").lower()
+    if chosen:
+        return {"dryrun": "offline"}.get(chosen, chosen if chosen in MODES[1:] else "online")
+    import wandb
+
+    settings = wandb.Settings()
+    has_key = bool(settings.api_key or wandb.api.api_key)
+    return "online" if has_key and _answers(str(settings.base_url), timeout) else "offline"
+
+
+def init_run(run_dir: Path | str, project: str, config: dict[str, Any], mode: str = "auto", **options: Any) -> Any:
+    """Start the W&B run of a run folder, or go on with it when the same command is run again.
+
+    The run's id is kept in ``logs/wandb_id.txt``. Offline, each start makes one more ``offline-run-*`` folder with
+    that id under ``logs/wandb``; ``wandb sync`` puts them together in the order of their names. See
+    ``use_folders`` for what W&B keeps elsewhere.
+
+    Args:
+        run_dir: the run folder.
+        project: W&B project.
+        config: the resolved config. It is shown with the run: flat, its keys joined by slashes, for dots part the keys
+            that panels ask for, and without secrets; so is the command line, or else none of it.
+        mode: see ``resolve_mode``.
+        options: further arguments of ``wandb.init`` (``entity``, ``tags``, ``notes``); ``group`` is the experiment
+            and ``name`` what differs, unless they are given.
+
+    Raises:
+        ConfigError: unknown mode.
+    """
+    logs = Path(run_dir) / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    use_folders(logs / "wandb")
+    mode = resolve_mode(mode)
+    import wandb
+
+    told: dict[str, Any] = {"group": config.get("experiment_name"), "name": run_name(Path(run_dir), config)}
+    run = wandb.init(
+        project=project,
+        id=_run_id(logs / "wandb_id.txt"),
+        dir=str(logs),
+        config=dict(flat(without_secrets(config), SEPARATOR)),
+        mode=mode,  # type: ignore[arg-type]
+        resume="allow",  # offline it tells `wandb sync` that the parts are one run
+        settings=wandb.Settings(x_disable_meta=[hidden(word) for word in sys.argv] != sys.argv),
+        **told | {key: value for key, value in options.items() if value is not None},
+    )
+    for axis, names in AXES.items():
+        run.define_metric(axis, hidden=True)
+        for name in names:
+            run.define_metric(name, step_metric=axis)
+    return run
+
+
+def run_name(run_dir: Path, config: dict[str, Any]) -> str:
+    """What tells a run apart within its experiment, as its folder says it: ``adapter.rank=16 seed_0``."""
+    runs = (config.get("paths") or {}).get("runs")
+    experiment = Path(str(runs)) / str(config.get("experiment_name"))
+    if runs is None or not run_dir.is_relative_to(experiment):
+        return run_dir.name
+    return " ".join(run_dir.relative_to(experiment).parts) or run_dir.name
+
+
+def use_folders(folder: Path) -> None:
+    """Let W&B keep below ``folder`` what it would keep at home, where the home cannot be written to; set ones stay.
+
+    Tables and their images wait among the data until an offline run is synced: they always stay with the run.
+    """
+    home = Path("~").expanduser()
+    for variable, place in HOMES.items():
+        with_run = variable == DATA or not home.is_absolute() or unwritable(home / place / "wandb")
+        if variable not in os.environ and with_run:
+            os.environ[variable] = str((folder / variable.split("_")[1].lower()).absolute())
+
+
+class SequenceWandbLogger(WandbLogger):
+    """Lightning's W&B logger on one run for the whole sequence.
+
+    The run is started at the first use, so composing a config does not touch W&B.
+
+    Args:
+        save_dir: the run folder.
+        project, mode, config, options: see ``init_run``.
+        offset: optimizer steps of the tasks before; Lightning's own step is added to it.
+        position: of the experience.
+        artifacts: whether adapter folders are given to W&B, too.
+        examples: answers of each task in the table of examples; 0: no table.
+    """
+
+    merges = True
+    """A step may be given again, as `TaskCheckpoint` does."""
+
+    def __init__(
+        self, save_dir: Path | str, project: str = "coin_lightning", mode: str = "auto",
+        config: dict[str, Any] | None = None, offset: int = 0, position: int = 0, artifacts: bool = True,
+        examples: int = 4, **options: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(save_dir=str(save_dir), project=project)
+        self.offset, self.position, self.artifacts, self.examples = offset, position, artifacts, examples
+        self._start = {"run_dir": save_dir, "project": project, "mode": mode, "config": config or {}, **options}
+
+    @property
+    def experiment(self) -> Any:
+        """The W&B run (on rank 0; a stand-in that ignores every call elsewhere)."""
+        if self._experiment is None and processes.is_first():
+            self._experiment = self.history.run
+        return super().experiment
+
+    @property
+    def history(self) -> History:
+        """The steps of the W&B run, which is started and has got what it lacked."""
+        import wandb
+
+        if wandb.run is None or wandb.run not in _histories:
+            run, folder = wandb.run or init_run(**self._start), Path(self._start["run_dir"])
+            logs = folder / "logs"
+            given = last_step(logs / "wandb") if run.offline else run.starting_step - 1
+            history = _histories[run] = History(run, logs / JOURNAL, given)
+            history.catch_up(self._rows(history, folder))
+        return _histories[wandb.run]
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Log with ``sequence_step`` = ``offset`` + ``step``; without a step together with the next one."""
+        if not processes.is_first():
+            return
+        if step is None:
+            self.history.add(metrics, None)
+        else:
+            place = self.offset + step
+            self.history.add({**metrics, STEP: place}, own_step(place, self.position))
+
+    def log_row(self, run: RunArtifacts, row: int, sequence_step: int) -> None:
+        """Log a row of the matrix, unless W&B has it; see `wandb_rows`.
+
+        Raises:
+            RunError: the row is not in the matrix yet, or records are missing or garbled.
+        """
+        if not processes.is_first():
+            return
+        history, step = self.history, own_step(sequence_step, row)
+        if step > history.given:
+            history.add_row(lambda: self._row(history, run, row, sequence_step), step)
+            return
+        for other in run.finished:  # of several processes, the first judges all rows behind the last
+            scalars = experience_scalars(run.matrix, other)
+            if judged := {key: value for key, value in scalars.items() if key.startswith("judge/")}:
+                history.add_row(partial(dict, judged, **{TASK: other}), history.given + 1)
+
+    def _row(self, history: History, run: RunArtifacts, row: int, sequence_step: int) -> dict[str, Any]:
+        if self.artifacts and row:
+            log_adapter(history.run, run, row)
+        return row_values(run, row, sequence_step, self.examples)
+
+    def _rows(self, history: History, folder: Path) -> dict[int, Callable[[], dict[str, Any]]]:
+        """What makes the finished rows of the run, by W&B's step."""
+        if not (folder / "matrix.json").exists():
+            return {}
+        run = load_run(folder)
+        steps = {row: sum(run.training[k].steps for k in run.finished if 0 < k <= row) for row in run.finished}
+        return {own_step(step, row): partial(self._row, history, run, row, step) for row, step in steps.items()}
+
+    def save(self) -> None:
+        """Give W&B what it has not got yet."""
+        if processes.is_first():
+            self.history.flush()
+
+    def finalize(self, status: str) -> None:
+        """As `save`; Lightning's own would look for checkpoints of its own making."""
+        self.save()
+
+
+def finish_run() -> None:
+    """End the W&B run of this process, if there is one, in good order; as failed while an exception is on its way."""
+    wandb: Any = sys.modules.get("wandb")
+    if wandb is None or wandb.run is None:
+        return
+    if (history := _histories.pop(wandb.run, None)) is not None:
+        history.flush()
+    wandb.finish(exit_code=int(sys.exc_info()[0] is not None))
+    if history is not None:
+        history.close()
+
+
+def _run_id(file: Path) -> str:
+    if not file.exists():
+        write_text(file, secrets.token_hex(4))
+    return file.read_text(encoding="utf-8").strip()
+
+
+def _answers(url: str, timeout: float) -> bool:
+    """Whether the host of ``url`` accepts a TCP connection; through a proxy, whether the proxy does."""
+    target = urlparse(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or url)
+    if target.hostname is None:
+        return False
+    try:
+        with socket.create_connection((target.hostname, target.port or 443), timeout=timeout):
+            return True
+    except OSError:
+        return False
