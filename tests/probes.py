@@ -164,24 +164,18 @@ class Keeper(L.Callback):
         self.api_token, self.address = api_token, address
 
 
-def _children(pid: int) -> list[int]:
-    """Processes that a process has started."""
-    return [int(word) for file in Path(f"/proc/{pid}/task").glob("*/children") for word in file.read_text().split()]
-
-
 class KillAt(L.Callback):
     """SIGKILL at one moment of one experience.
 
     Args:
         position: the experience.
-        group: the processes that this one has started die first, as in a job that is killed for its memory.
         moment: `train`, behind optimizer step `step`; `batch`, behind training batch number `step` of this process;
             `predict`, at answer batch number `step`; `between`, when the weights are saved and no question is answered
             yet.
     """
 
-    def __init__(self, position: int, moment: str, step: int = 0, group: bool = False) -> None:
-        self.position, self.moment, self.step, self.group = position, moment, step, group
+    def __init__(self, position: int, moment: str, step: int = 0) -> None:
+        self.position, self.moment, self.step = position, moment, step
         self.batches = self.trained = 0
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -201,8 +195,6 @@ class KillAt(L.Callback):
 
     def _kill(self, trainer: Any, moment: str, step: int) -> None:
         if (moment, step, _loop(trainer).position) == (self.moment, self.step, self.position):
-            for child in _children(os.getpid()) if self.group else ():
-                os.kill(child, signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
 
 

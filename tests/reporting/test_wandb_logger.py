@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 import wandb
 
-from coin_lightning.errors import ConfigError
-from coin_lightning.reporting import wandb_logger
 from coin_lightning.reporting.experience_log import log_experience
 from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.reporting.wandb_files import parts_of, read_records
@@ -17,7 +15,6 @@ from coin_lightning.reporting.wandb_logger import (
     SequenceWandbLogger,
     finish_run,
     init_run,
-    resolve_mode,
     run_name,
 )
 
@@ -40,28 +37,6 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         monkeypatch.setenv(name, str(tmp_path / "wandb_home"))
     yield
     wandb.finish()
-
-
-def test_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "dryrun")
-    assert resolve_mode("auto") == "offline"
-    assert resolve_mode("disabled") == "disabled"
-    with pytest.raises(ConfigError, match="'sometimes'; choose one of auto, online"):
-        resolve_mode("sometimes")
-
-
-@pytest.mark.parametrize(("reachable", "mode"), [(True, "online"), (False, "offline")])
-def test_auto_needs_a_key_and_a_server(monkeypatch: pytest.MonkeyPatch, reachable: bool, mode: str) -> None:
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-    monkeypatch.setattr(wandb_logger, "_answers", lambda url, timeout: reachable)
-    assert resolve_mode("auto") == mode
-
-
-def test_no_server_behind_a_closed_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HTTPS_PROXY", raising=False)
-    monkeypatch.delenv("https_proxy", raising=False)
-    assert not wandb_logger._answers("http://127.0.0.1:9", 0.5)
 
 
 @pytest.mark.usefixtures("offline")

@@ -3,6 +3,8 @@
 The format is that of `run-<id>.wandb` of wandb 0.13 to 0.31; the library has no reader of its own any more.
 """
 
+import os
+import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,23 @@ def parts_of(folder: Path) -> list[Path]:
 
 def read_records(file: Path) -> Iterator[Any]:
     """Its records (`wandb_internal_pb2.Record`), up to where the writing process was killed."""
+    return (record for record, _ in _records(file))
+
+
+def mend(folder: Path) -> None:
+    """Make `wandb sync` take what killed processes have left below the folder `wandb`: it gives up all parts of a run
+    for one that is empty or ends in the middle of a record. Nobody may be writing there.
+    """
+    for file in parts_of(folder):
+        records = list(_records(file))
+        if not any(record.HasField("run") for record, _ in records):
+            shutil.rmtree(file.parent)
+        elif file.stat().st_size > (end := records[-1][1]):
+            os.truncate(file, end)
+
+
+def _records(file: Path) -> Iterator[tuple[Any, int]]:
+    """Records, each with the place where it ends."""
     from google.protobuf.message import DecodeError
     from wandb.proto import wandb_internal_pb2
 
@@ -40,7 +59,7 @@ def read_records(file: Path) -> Iterator[Any]:
             except DecodeError:
                 return
             parts = b""
-            yield record
+            yield record, at
 
 
 def last_step(folder: Path) -> int:

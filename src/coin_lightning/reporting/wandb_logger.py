@@ -9,67 +9,41 @@ The library is imported where it is used: runs that log elsewhere do without.
 
 import os
 import secrets
-import socket
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 from weakref import WeakKeyDictionary
 
 from lightning.pytorch.loggers import WandbLogger
 
 from coin_lightning import processes
-from coin_lightning.errors import ConfigError
 from coin_lightning.reporting.experience_log import TASK, experience_scalars
 from coin_lightning.reporting.flat_config import flat, hidden, without_secrets
 from coin_lightning.reporting.run_artifacts import RunArtifacts, load_run
-from coin_lightning.reporting.wandb_files import last_step
+from coin_lightning.reporting.wandb_files import last_step, mend
 from coin_lightning.reporting.wandb_history import JOURNAL, History, own_step
 from coin_lightning.reporting.wandb_rows import STEP, log_adapter, row_values
+from coin_lightning.reporting.wandb_service import resolve_mode
 from coin_lightning.whole_files import unwritable, write_text
 
-AXES = {STEP: ("train/*", "lr-*"), TASK: ("score/*", "forgetting/*", "metrics/*", "judge/*")}
+AXES = {STEP: ("train/*", "lr-*", "epoch"), TASK: ("score/*", "forgetting/*", "metrics/*", "judge/*")}
 """Axis -> what is drawn over it; of anything else it is W&B's own step."""
 SEPARATOR = "/"
 DATA = "WANDB_DATA_DIR"
 HOMES = {"WANDB_CACHE_DIR": ".cache", "WANDB_CONFIG_DIR": ".config", DATA: ".local/share"}
 """Variable -> where W&B has that folder, below the home."""
-MODES = ("auto", "online", "offline", "disabled")
 _histories: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
 """By W&B run: loggers come and go with the tasks, the run stays."""
-
-
-def resolve_mode(mode: str = "auto", timeout: float = 2.0) -> str:
-    """``online``, ``offline`` or ``disabled``.
-
-    ``auto`` takes ``WANDB_MODE`` when it is set. Otherwise it goes online only when an API key is known and the server
-    accepts a connection within ``timeout`` seconds, so that a machine without network logs offline at once.
-
-    Raises:
-        ConfigError: not one of ``MODES``.
-    """
-    if mode not in MODES:
-        raise ConfigError(f"logger mode is {mode!r}; choose one of {', '.join(MODES)}.")
-    if mode != "auto":
-        return mode
-    chosen = os.environ.get("WANDB_MODE", "").lower()
-    if chosen:
-        return {"dryrun": "offline"}.get(chosen, chosen if chosen in MODES[1:] else "online")
-    import wandb
-
-    settings = wandb.Settings()
-    has_key = bool(settings.api_key or wandb.api.api_key)
-    return "online" if has_key and _answers(str(settings.base_url), timeout) else "offline"
 
 
 def init_run(run_dir: Path | str, project: str, config: dict[str, Any], mode: str = "auto", **options: Any) -> Any:
     """Start the W&B run of a run folder, or go on with it when the same command is run again.
 
     The run's id is kept in ``logs/wandb_id.txt``. Offline, each start makes one more ``offline-run-*`` folder with
-    that id under ``logs/wandb``; ``wandb sync`` puts them together in the order of their names. See
-    ``use_folders`` for what W&B keeps elsewhere.
+    that id under ``logs/wandb``; ``wandb sync`` puts them together in the order of their names, those of killed
+    processes mended (`wandb_files`). See ``use_folders`` for what W&B keeps elsewhere.
 
     Args:
         run_dir: the run folder.
@@ -86,6 +60,7 @@ def init_run(run_dir: Path | str, project: str, config: dict[str, Any], mode: st
     logs = Path(run_dir) / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     use_folders(logs / "wandb")
+    mend(logs / "wandb")
     mode = resolve_mode(mode)
     import wandb
 
@@ -240,15 +215,3 @@ def _run_id(file: Path) -> str:
     if not file.exists():
         write_text(file, secrets.token_hex(4))
     return file.read_text(encoding="utf-8").strip()
-
-
-def _answers(url: str, timeout: float) -> bool:
-    """Whether the host of ``url`` accepts a TCP connection; through a proxy, whether the proxy does."""
-    target = urlparse(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or url)
-    if target.hostname is None:
-        return False
-    try:
-        with socket.create_connection((target.hostname, target.port or 443), timeout=timeout):
-            return True
-    except OSError:
-        return False
