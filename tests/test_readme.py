@@ -14,16 +14,19 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "backbones"))
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks" / "coin"))
 sys.path.insert(0, str(Path(__file__).parent / "evaluation" / "judges"))
+sys.path.insert(0, str(Path(__file__).parent / "reporting"))
 
 import published_minigpt_v2
 import published_qwen_vl
 import tiny_chat
+import wandb
 from fake_server import FakeServer, completion
+from fake_wandb import FakeWandb
 from llava_parts import write_parts
 from raw_mini import both_splits, write_raw
 
 from coin_lightning.benchmarks import coin_mini
-from coin_lightning.cli import convert, data, evaluate, judge, report, score
+from coin_lightning.cli import convert, dashboard, data, evaluate, judge, report, score
 from coin_results import numbered, write_answers, write_judged, write_printed
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +48,7 @@ REPORTS = [line for line in OTHERS if line.split()[3] == "report"]
 AFTERWARDS = [line for line in OTHERS if line.split()[3] in ("judge", "score", "evaluate")]
 DATA = [line for line in OTHERS if line.split()[3] == "data"]
 RUNS = [line for line in OTHERS if line.split()[3] == "runs"]
+DASHBOARDS = [line for line in OTHERS if line.split()[3] == "dashboard"]
 CONVERTS = [line for line in OTHERS if line.split()[3] == "convert"]
 MAKES = [line for line in COMMANDS if line.startswith("make ")]
 TORCHRUNS = [line for line in COMMANDS if line.startswith("torchrun ")]
@@ -52,7 +56,8 @@ TORCHRUNS = [line for line in COMMANDS if line.startswith("torchrun ")]
 
 def test_every_command_is_covered_here() -> None:
     assert COMMANDS[:2] == ["make run", "make test"]  # the first lines
-    assert sorted([*TRAINS, *REPORTS, *AFTERWARDS, *DATA, *RUNS, *CONVERTS, *MAKES, *TORCHRUNS]) == sorted(COMMANDS)
+    covered = [*TRAINS, *REPORTS, *AFTERWARDS, *DATA, *RUNS, *DASHBOARDS, *CONVERTS, *MAKES, *TORCHRUNS]
+    assert sorted(covered) == sorted(COMMANDS)
     assert len(TRAINS) >= 7
     assert TRAINS[0] == "python -m coin_lightning +experiment=moelora_llava"
     assert len(REPORTS) >= 2
@@ -181,6 +186,19 @@ def test_runs_commands_and_the_notebook(place: Any, first: Path, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert "moelora" in done.stdout
     assert "forgetting" in done.stdout
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # as in `cli/test_dashboard.py`
+def test_dashboard_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("wandb_workspaces")
+    (line,) = DASHBOARDS
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    with FakeWandb().served() as fake:
+        monkeypatch.setenv("WANDB_BASE_URL", fake.url)
+        wandb.teardown()
+        assert dashboard.main(shlex.split(line)[4:]) == 0, capsys.readouterr().err
+    wandb.teardown()
+    assert {view["projectName"] for view in fake.views.values()} == {shlex.split(line)[4]}
 
 
 @pytest.mark.assets

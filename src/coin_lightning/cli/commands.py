@@ -21,6 +21,7 @@ COMMANDS = {
     "report": "make the page of a run again, or compare several",
     "import": "make runs of this project out of result folders that CoIN's code or a fork of it has written",
     "runs": "list the runs below some folders: how far they are, what differs, what they scored; start them again",
+    "dashboard": "make a workspace and a report of a Weights & Biases project",
     "data": "build a data set from raw files, or verify one before a run uses it",
     "convert": "make a checkpoint that is published for code of its own one that runs without",
     "assets": "fetch and convert what the embedded default needs, once",

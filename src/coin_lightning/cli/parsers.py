@@ -102,6 +102,18 @@ def runs_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def dashboard_parser() -> argparse.ArgumentParser:
+    """Of `dashboard PROJECT [--entity E] [--tasks A,B]`."""
+    text = """Make a workspace and a report of a Weights & Biases project: forgetting and score of each task over the
+        sequence, the final metrics over expert count and rank, the matrix, example answers. Each call makes new
+        ones."""
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} dashboard", description=text)
+    parser.add_argument("project", metavar="PROJECT", help="where runs were logged: logger.wandb.project")
+    parser.add_argument("--entity", help="team or user; default: that of who is logged in")
+    parser.add_argument("--tasks", metavar="A,B,...", help="tasks whose curves are shown; default: those of CoIN")
+    return parser
+
+
 def convert_parser() -> argparse.ArgumentParser:
     """Of `convert qwen_vl|minigpt_v2 SRC OUT`."""
     text = """Make Qwen-VL, Qwen-VL-Chat or MiniGPT-v2, which are published for code of their own, into a folder for
@@ -155,6 +167,7 @@ PARSERS: Mapping[str, Callable[[], argparse.ArgumentParser]] = {
     "report": report_parser,
     "import": import_parser,
     "runs": runs_parser,
+    "dashboard": dashboard_parser,
     "convert": convert_parser,
     "assets": assets_parser,
 }
