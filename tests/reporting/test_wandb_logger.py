@@ -11,6 +11,7 @@ import wandb
 from coin_lightning.reporting.experience_log import log_experience
 from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.reporting.wandb_files import parts_of, read_records
+from coin_lightning.reporting.wandb_history import JOURNAL
 from coin_lightning.reporting.wandb_logger import (
     SequenceWandbLogger,
     finish_run,
@@ -71,3 +72,31 @@ def test_sequence_on_one_axis_and_one_id(tmp_path: Path, make_run: Callable[...,
 def test_a_run_is_named_by_what_differs(tmp_path: Path, folder: str, name: str) -> None:
     config = {"experiment_name": "main", "paths": {"runs": str(tmp_path / "runs")}}
     assert run_name(tmp_path / folder, config) == name
+
+
+class Online:
+    """A run that the server knows up to a step."""
+
+    id, offline = "abc", False
+
+    def __init__(self, starting_step: int) -> None:
+        self.starting_step = starting_step
+        self.steps: list[int] = []
+
+    def log(self, values: dict[str, Any], step: int, commit: bool | None = None) -> None:
+        self.steps.append(step)
+
+
+def test_online_the_server_says_how_far_it_is(
+    tmp_path: Path, make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rows are done, at W&B's steps 0 and 41; the journal of the lost process goes to 43."""
+    folder, run = make_run(tasks=("gqa", "vizwiz"), finished=1), Online(starting_step=30)
+    lines = [json.dumps({"step": step, "values": {"train/loss": 1.0}}) for step in range(1, 44) if step != 41]
+    (folder / "logs").mkdir()
+    (folder / "logs" / JOURNAL).write_text("\n".join(lines))
+    monkeypatch.setattr(wandb, "run", run)
+    logger = SequenceWandbLogger(folder, offset=40, position=2, artifacts=False, examples=0)
+    for step in range(4):  # 42 and 43 again, then 44 and 45, which is not complete
+        logger.log_metrics({"train/loss": 1.0}, step=step)
+    assert run.steps == [*range(30, 41), 41, 42, 43, 44]

@@ -20,8 +20,8 @@ EXAMPLE_COLUMNS = (
 
 
 def row_values(run: RunArtifacts, row: int, sequence_step: int, examples: int) -> dict[str, Any]:
-    """Scalars, `task` and `sequence_step`, `score_matrix` (table), `score_matrix_image` (heat map), and with the last
-    row `examples` (table).
+    """Scalars, `task` and `sequence_step`; with the last row also what shows the run as it is now: `score_matrix`
+    (table), `score_matrix_image` (heat map) and `examples` (table).
 
     Args:
         run: the run folder, the row included.
@@ -35,17 +35,13 @@ def row_values(run: RunArtifacts, row: int, sequence_step: int, examples: int) -
     import wandb
 
     matrix = run.matrix
-    caption = f"after {matrix.title(matrix.rows[row])}"
-    values = {
-        **experience_scalars(matrix, row),
-        TASK: row,
-        STEP: sequence_step,
-        "score_matrix": matrix_table(matrix),
-        "score_matrix_image": wandb.Image(matrix_image(matrix), caption=caption),
-    }
-    shown = example_rows(run, examples) if row == matrix.last and examples else []
-    if shown:
-        values["examples"] = wandb.Table(columns=list(EXAMPLE_COLUMNS), data=shown)
+    values: dict[str, Any] = {**experience_scalars(matrix, row), TASK: row, STEP: sequence_step}
+    if row == matrix.last:
+        caption = f"after {matrix.title(matrix.rows[row])}"
+        values["score_matrix"] = matrix_table(matrix)
+        values["score_matrix_image"] = wandb.Image(matrix_image(matrix), caption=caption)
+        if shown := example_rows(run, examples) if examples else []:
+            values["examples"] = wandb.Table(columns=list(EXAMPLE_COLUMNS), data=shown)
     return values
 
 
