@@ -99,7 +99,7 @@ def log_adapter(to: Any, run: RunArtifacts, row: int) -> None:
     if continues and not to.offline:
         try:
             to.use_artifact(continues)
-        except (wandb.Error, ValueError) as error:  # not uploaded yet, or removed: the version itself still counts
+        except Exception as error:  # whatever the service raises, of one not uploaded yet, say: this one still counts
             wandb.termwarn(f"{continues}: no line is drawn from it to {folder.parent.name}: {error}")
     to.log_artifact(artifact, aliases=[run.folder(row).name, "latest"])
 
