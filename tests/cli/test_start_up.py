@@ -32,7 +32,7 @@ def command(*words: object, folder: Path, **env: str) -> tuple[int, str, list[st
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
-        (["--help"], "evaluate  fill the cells"),
+        (["--help"], "evaluate fill the cells"),
         (["train", "--help"], "method: "),
         (["--cfg", "job"], "experiment_name: "),
         (["--hydra-help"], "--multirun"),
@@ -41,6 +41,7 @@ def command(*words: object, folder: Path, **env: str) -> tuple[int, str, list[st
         (["judge", "--help"], "judge=embedding"),
         (["report", "--help"], "comparison.html"),
         (["import", "--help"], "Prompt_Result.text"),
+        (["dashboard", "--help"], "logger.wandb.project"),
         (["assets", "--help"], "needs a network"),
         (["data", "--help"], "verify"),
         (["data", "build", "--help"], "task=NAME"),

@@ -16,6 +16,7 @@ def test_flat_keys() -> None:
 )
 def test_texts_are_hidden_by_their_name(name: str) -> None:
     assert without_secrets({"judge": {name: "abc"}}) == {"judge": {name: HIDDEN}}
+    assert without_secrets({name: {"value": "abc", "size": 3}}) == {name: {"value": HIDDEN, "size": 3}}
     assert without_secrets({name: ["abc", "def"]}) == {name: [HIDDEN, HIDDEN]}
 
 
@@ -41,6 +42,7 @@ def test_what_is_no_secret_stays(harmless: dict[str, object]) -> None:
         ("http://host/v1?api_key=abc&n=2", f"http://host/v1?api_key={HIDDEN}&n=2"),
         ("use sk-abcdefghijklmnop1234 here", f"use {HIDDEN} here"),
         ("hf_abcdefghijklmnop1234", HIDDEN),
+        ("https://hooks.slack.com/services/T0/B0/xyz", f"https://hooks.slack.com/services/{HIDDEN}"),
         ("+judge.api_key=abc", f"+judge.api_key={HIDDEN}"),
         ("judge.headers.Authorization=Bearer x", f"judge.headers.Authorization={HIDDEN}"),
         ("adapter.rank=8", "adapter.rank=8"),

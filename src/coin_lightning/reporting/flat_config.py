@@ -14,7 +14,7 @@ SECRET_NAME = re.compile(
 """How names of secrets end. `api_key_env`, the name of a variable, is none; nor is `max_tokens=512`, a number."""
 SECRET_VALUE = re.compile(
     r"\b(?:sk-[\w-]{16,}|hf_\w{16,}|gh[opsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}"
-    r"|AKIA[0-9A-Z]{16}|wandb_v\d_\w{16,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+)"
+    r"|(?<=hooks\.slack\.com/services/)[\w/]+|AKIA[0-9A-Z]{16}|wandb_v\d_\w{16,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+)"
 )
 """Values that look like keys of well-known services, whatever their name."""
 IN_URL = re.compile(
@@ -38,7 +38,8 @@ def without_secrets(node: Any, name: str = "") -> Any:
     environment variable with such a name holds it. Of an address only the user and the key in it are left out.
     """
     if isinstance(node, Mapping):
-        return {key: without_secrets(value, str(key)) for key, value in node.items()}
+        secret = SECRET_NAME.search(name)
+        return {key: without_secrets(value, name if secret else str(key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return [without_secrets(value, name) for value in node]
     if not isinstance(node, str) or not node:
