@@ -101,13 +101,13 @@ def _log_step(trainer: L.Trainer, last: bool) -> None:
         last: the process ends here, so every logger gets it; else only those that take a step twice.
     """
     every = trainer.log_every_n_steps  # type: ignore[attr-defined]
-    if not every or trainer.global_step % every:
+    loggers = [logger for logger in trainer.loggers if last or getattr(logger, "merges", False)]
+    if not loggers or not every or trainer.global_step % every:
         return
     metrics = {name: float(value) for name, value in trainer.logged_metrics.items()}
-    for logger in trainer.loggers:
-        if last or getattr(logger, "merges", False):
-            logger.log_metrics(metrics, step=trainer.global_step - 1)
-            logger.save()
+    for logger in loggers:
+        logger.log_metrics(metrics, step=trainer.global_step - 1)
+        logger.save()
 
 
 def _loop(trainer: L.Trainer) -> ContinualLoop:
