@@ -6,6 +6,7 @@ The format is that of `run-<id>.wandb` of wandb 0.13 to 0.31; the library has no
 import os
 import shutil
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,16 @@ def mend(folder: Path) -> None:
             shutil.rmtree(file.parent)
         elif file.stat().st_size > (end := records[-1][1]):
             os.truncate(file, end)
+
+
+def wait_until_written(folder: Path, seconds: float = 5.0) -> None:
+    """Wait for the end of the last start: W&B's process writes it a moment after it says that it has. `mend` would take
+    that for a kill.
+    """
+    end = time.monotonic() + seconds
+    for file in parts_of(folder)[-1:]:
+        while time.monotonic() < end and not any(record.HasField("exit") for record in read_records(file)):
+            time.sleep(0.02)
 
 
 def _records(file: Path) -> Iterator[tuple[Any, int]]:

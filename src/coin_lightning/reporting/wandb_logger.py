@@ -22,7 +22,7 @@ from coin_lightning import processes
 from coin_lightning.reporting.experience_log import TASK, experience_scalars
 from coin_lightning.reporting.flat_config import flat, hidden, without_secrets
 from coin_lightning.reporting.run_artifacts import RunArtifacts, load_run
-from coin_lightning.reporting.wandb_files import last_step, mend
+from coin_lightning.reporting.wandb_files import last_step, mend, wait_until_written
 from coin_lightning.reporting.wandb_history import JOURNAL, History, own_step
 from coin_lightning.reporting.wandb_rows import STEP, log_adapter, row_values
 from coin_lightning.reporting.wandb_service import resolve_mode
@@ -208,6 +208,7 @@ def finish_run() -> None:
         history.flush()
     wandb.finish(exit_code=int(sys.exc_info()[0] is not None))
     if history is not None:
+        wait_until_written(history.journal.with_name("wandb"))
         history.close()
 
 
