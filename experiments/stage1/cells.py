@@ -1,8 +1,7 @@
 """The first part of stage 1: the projector learns to say, for each cell of an image, the words for what is there.
 
 Captions alone teach it slowly: most of their loss lies in words that need no image. Here a scene's boxes are known, so
-each token that falls on a thing has a target: the mean embedding of the words that name it and say where the cell lies
-("cat top left"), for a language model cannot count columns. No language model runs.
+each token that falls on a thing has a target, the mean embedding of the words that name it. No language model runs.
 """
 
 import hashlib
@@ -99,12 +98,6 @@ def _overlap(a: tuple[float, ...], b: Box) -> float:
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def where(cell: int, grid: int) -> str:
-    """In which ninth of the padded square a cell lies, in words."""
-    row, column = (3 * (2 * at + 1) // (2 * grid) for at in divmod(cell, grid))
-    return f"{('top', '', 'bottom')[row]} {('left', '', 'right')[column]}".strip() or "center"
-
-
 class Words:
     """Targets by words: the mean embedding of their tokens, `[width]`; kept, each once, in a table."""
 
@@ -134,12 +127,9 @@ def collect(backbone: Backbone, recipe: dict[str, Any], words: Words) -> tuple[T
         tokens = backbone.encode_images([backbone.pixels(image, "pad") for image, _ in drawn])
         for (image, named), seen in zip(drawn, tokens, strict=True):
             grid = round(len(seen) ** 0.5)
-            labels = cell_labels(image.size, [box for _, box in named], grid)
-            said = [
-                "background" if box < 0 else f"{named[box][0]} {where(cell, grid)}" for cell, box in enumerate(labels)
-            ]
-            rows = torch.tensor([words.place(each) for each in said])
-            kept = rows != empty
+            labels = torch.tensor(cell_labels(image.size, [box for _, box in named], grid))
+            rows = torch.tensor([words.place(name) for name, _ in named] + [empty])[labels]
+            kept = labels >= 0
             kept[torch.nonzero(~kept).flatten()[:: max(1, grid)]] = True  # a few of the background
             features.append(seen[kept])
             targets.append(rows[kept])
@@ -197,9 +187,8 @@ def first_scenes_sha256(recipe: dict[str, Any], count: int = 16) -> str:
 
 @torch.no_grad()
 def named_right(projector: nn.Module, features: Tensor, targets: Tensor, table: Tensor) -> float:
-    """Share of cells on something whose output is nearest, by cosine, to the right words, name and place, of all."""
+    """Share of cells on something whose output is nearest, by cosine, to the right one of all words."""
     kept = targets != 0
-    unit, found = F.normalize(table - table.mean(0), dim=-1), list[Tensor]()
-    for part in features[kept].split(1024):
-        found.append((F.normalize(projector(part.float()) - table.mean(0), dim=-1) @ unit.T).argmax(-1))
-    return float((torch.cat(found) == targets[kept]).float().mean())
+    given = F.normalize(projector(features[kept].float()) - table.mean(0), dim=-1)
+    found = (given @ F.normalize(table - table.mean(0), dim=-1).T).argmax(-1)
+    return float((found == targets[kept]).float().mean())
