@@ -1,22 +1,8 @@
 import pytest
 
-from coin_lightning.benchmarks.mini_facts import countries, elements
+from coin_lightning.benchmarks.mini_facts import countries
 
 pytestmark = pytest.mark.assets
-
-
-def test_well_known_elements(materials):
-    known = {element.name: element for element in elements(materials.facts)}
-    assert len(known) == 86
-    assert (known["Iron"].symbol, known["Iron"].number, known["Iron"].state, known["Iron"].metal) == (
-        "Fe",
-        26,
-        "solid",
-        True,
-    )
-    assert (known["Oxygen"].state, known["Oxygen"].metal) == ("gas", False)
-    assert known["Mercury"].state == "liquid"
-    assert known["Silicon"].metal is None
 
 
 def test_well_known_countries(materials):

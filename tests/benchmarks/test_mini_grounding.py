@@ -60,3 +60,17 @@ def test_things_nearly_fill_quarters_of_their_own(materials):
         quarters += own
     assert set(sizes) == {1, 2, 3}
     assert all(0.15 < quarters.count((east, south)) / len(quarters) < 0.35 for east in (0, 1) for south in (0, 1))
+
+
+@pytest.mark.assets
+def test_places_in_words_are_those_of_the_boxes(materials):
+    told = 0
+    items = [item for index in range(60) for item in grounding(Random(index), materials, "train", index).items]
+    for item in items:
+        if " at the " in item.text:
+            vertical, horizontal = item.text.removesuffix(".").split(" at the ")[1].split()
+            left, top, right, bottom = ast.literal_eval(item.truth["origin_answer_bbox"])
+            assert horizontal == ("left" if left + right < 1 else "right")
+            assert vertical == ("top" if top + bottom < 1 else "bottom")
+            told += 1
+    assert 0.3 < told / len(items) < 0.7

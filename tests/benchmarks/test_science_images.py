@@ -3,7 +3,7 @@ from random import Random
 import pytest
 
 from coin_lightning.benchmarks import science_images
-from coin_lightning.benchmarks.mini_facts import countries, elements
+from coin_lightning.benchmarks.mini_facts import countries
 from coin_lightning.benchmarks.science_images import WITH_IMAGE
 from coin_lightning.benchmarks.vocabulary import BY_NAME
 
@@ -41,15 +41,6 @@ def test_bars_are_as_tall_as_the_populations(materials):
     assert heights == pytest.approx(expected, abs=2)
 
 
-def test_element_cards_match_the_table(materials, monkeypatch):
-    known = {element.name: element for element in elements(materials.facts)}
-    drawn = []
-    monkeypatch.setattr(science_images, "_card", lambda rng, element: drawn.append(element))
-    for seed in range(10):
-        question = science_images._element_card(Random(seed), materials, "train")
-        assert question.right == ("a metal" if known[drawn[-1].name].metal else "a nonmetal")
-
-
 def test_what_lives_and_what_kind_it_is(materials, monkeypatch):
     shown = []
     monkeypatch.setattr(science_images, "_show", lambda rng, materials, name: shown.append(name))
@@ -58,9 +49,3 @@ def test_what_lives_and_what_kind_it_is(materials, monkeypatch):
         assert science_images._kind(Random(seed), materials, "train").right == phrases[BY_NAME[shown[-1]].kind]
         alive = science_images._alive(Random(seed), materials, "train")
         assert alive.right == ("yes" if BY_NAME[shown[-1]].kind in ("animal", "plant") else "no")
-        sound = science_images._sound(Random(seed), materials, "train")
-        assert sound.right == ("a vowel" if shown[-1][0] in "aeiou" else "a consonant")
-
-
-def test_foods_come_from_where_the_lists_say():
-    assert {BY_NAME[name].kind for name in (*science_images._PLANT_FOODS, *science_images._ANIMAL_FOODS)} == {"food"}

@@ -3,8 +3,8 @@ from random import Random
 
 import pytest
 
-from coin_lightning.benchmarks.science_questions import ANIMAL_GROUPS, distinct_countries, of_split, pick
-from coin_lightning.benchmarks.vocabulary import BY_NAME
+from coin_lightning.benchmarks.science_questions import by_kind, by_life, distinct_countries, of_split, pick
+from coin_lightning.benchmarks.vocabulary import BY_NAME, CLASSES, THINGS
 
 
 def test_answers_are_even_whatever_the_length_of_their_lists():
@@ -16,15 +16,19 @@ def test_answers_are_even_whatever_the_length_of_their_lists():
 
 def test_no_split_asks_about_what_another_one_asks_about():
     shares = [of_split(range(11), split) for split in ("train", "test", "validation")]
-    assert shares == [[2, 3, 4, 7, 8, 9], [0, 5, 10], [1, 6]]
+    assert shares == [[2, 4, 7, 9], [0, 3, 5, 8, 10], [1, 6]]
     asked = {pick(Random(seed), {"yes": range(11)}, "test")[1] for seed in range(100)}
-    assert asked == {0, 5, 10}
+    assert asked == {0, 3, 5, 8, 10}
 
 
-def test_every_animal_of_the_groups_can_be_drawn():
-    names = [name for listed in ANIMAL_GROUPS.values() for name in listed]
-    assert len(names) == len(set(names))
-    assert {BY_NAME[name].kind for name in names} == {"animal"}
+def test_lists_agree_with_what_things_are():
+    assert by_kind(THINGS)["a vehicle"][0] == next(thing.name for thing in THINGS if thing.kind == "vehicle")
+    kinds = {"a vehicle": "vehicle", "an animal": "animal", "something to eat": "food"}
+    for answer, names in by_kind(THINGS).items():
+        assert {BY_NAME[name].kind for name in names} == {kinds[answer]}
+    assert {"dog", "tree"} <= set(by_life(CLASSES)["yes"])
+    assert {"car", "hammer"} <= set(by_life(CLASSES)["no"])
+    assert not {"pizza", "apple"} & {name for names in by_life(CLASSES).values() for name in names}
 
 
 @pytest.mark.assets

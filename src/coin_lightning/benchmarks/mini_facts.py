@@ -1,4 +1,4 @@
-"""Facts behind the ScienceQA counterpart, read from bokeh-sampledata's tables: elements, countries, cities."""
+"""Facts behind the ScienceQA counterpart, read from bokeh-sampledata's table of countries."""
 
 import csv
 import gzip
@@ -7,18 +7,6 @@ from functools import cache
 from pathlib import Path
 
 YEAR = 2010
-_METALS = ("metal", "alkali metal", "alkaline earth metal", "transition metal", "lanthanoid", "actinoid")
-
-
-@dataclass(frozen=True)
-class Element:
-    """A chemical element; ``state`` is solid, liquid or gas; ``metal`` is None for metalloids."""
-
-    name: str
-    symbol: str
-    number: int
-    state: str
-    metal: bool | None
 
 
 @dataclass(frozen=True)
@@ -28,27 +16,6 @@ class Country:
     name: str
     population: int
     region: str
-
-
-@cache
-def elements(folder: Path) -> tuple[Element, ...]:
-    """The elements up to radon (86) whose state is known, by atomic number."""
-    with (folder / "elements.csv").open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    found = [_element(row) for row in rows if int(row["atomic number"]) <= 86 and row["standard state"]]
-    return tuple(sorted(found, key=lambda element: element.number))
-
-
-def common_elements(folder: Path) -> tuple[Element, ...]:
-    """The first 20 elements: few enough that questions about them teach what others ask."""
-    return elements(folder)[:20]
-
-
-def _element(row: dict[str, str]) -> Element:
-    state = row["standard state"].strip()
-    family = row["metal"].strip()
-    metal = None if family == "metalloid" else family in _METALS
-    return Element(row["name"].strip(), row["symbol"].strip(), int(row["atomic number"]), state, metal)
 
 
 @cache

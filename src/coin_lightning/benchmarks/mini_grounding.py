@@ -10,11 +10,12 @@ from coin_lightning.benchmarks.layout import ImageItems, Item
 from coin_lightning.benchmarks.mini_scenes import Box, Placed, pick_things
 from coin_lightning.benchmarks.vocabulary import Thing
 
+_PLACES = ("top left", "top right", "bottom left", "bottom right")
 BOX_PROMPT = "Please provide the bounding box coordinate of the region this sentence describes: {}."
 
 
 def grounding(rng: Random, materials: Materials, split: str, index: int) -> ImageItems:
-    """One to three things, each in a quarter of its own, asked for by name, by colour or, of two alike, by side."""
+    """One to three things, each in a quarter of its own. As RefCOCO's expressions do, more than half say where."""
     size = rng.choice(SIZES[:6])  # never square: the padded frame is to matter
     count = rng.choice((1, 2, 2, 3))
     twins = count == 2 and rng.random() < 0.35
@@ -22,10 +23,15 @@ def grounding(rng: Random, materials: Materials, split: str, index: int) -> Imag
     quarters = [rng.choice((0, 2)), rng.choice((1, 3))] if twins else rng.sample(range(4), count)
     image = materials.background(rng, size)
     placed = [_put(rng, materials, image, thing, quarter) for thing, quarter in zip(things, quarters, strict=True)]
-    sides = ("left ", "right ") if twins else ("",) * count
+    if twins:
+        phrases = [f"{side} {spot.thing.phrase}" for side, spot in zip(("left", "right"), placed, strict=True)]
+    else:
+        phrases = [
+            f"{spot.thing.phrase} at the {_PLACES[quarter]}" if rng.random() < 0.6 else spot.thing.phrase
+            for spot, quarter in zip(placed, quarters, strict=True)
+        ]
     return ImageItems(
-        image,
-        [box_item(f"the {side}{spot.thing.phrase}", spot.box, size) for side, spot in zip(sides, placed, strict=True)],
+        image, [box_item(f"the {phrase}", spot.box, size) for phrase, spot in zip(phrases, placed, strict=True)]
     )
 
 
