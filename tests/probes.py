@@ -111,18 +111,19 @@ class FailAt(L.Callback):
 
     Args:
         step: of the first task; one that never comes does nothing.
-        signal_sweep: send SIGTERM to the process that runs the sweep instead, once, and go on.
+        signal_sweep: send a signal to the process that runs the member instead, once, and go on.
+        number: the signal.
     """
 
-    def __init__(self, step: int, signal_sweep: bool = False) -> None:
-        self.step, self.signal_sweep = step, signal_sweep
+    def __init__(self, step: int, signal_sweep: bool = False, number: int = signal.SIGTERM) -> None:
+        self.step, self.signal_sweep, self.number = step, signal_sweep, number
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Fail, or send."""
         if trainer.global_step != self.step:
             return
         if self.signal_sweep:
-            os.kill(os.getppid(), signal.SIGTERM)
+            os.kill(os.getppid(), self.number)
             while _loop(trainer).interruption.received is None:  # until the sweep has handed it on
                 time.sleep(0.01)
             return

@@ -13,6 +13,8 @@ from coin_lightning.errors import ConfigError, did_you_mean
 OVERRIDE = re.compile(r"Could not override '([^']+)'")
 WITH_EQUALS = re.compile(r"^([+~\w.@/]+)=([^'\"\[{(,]*=[^'\",]*)$")
 GROUP_VALUE = "Config group override must be"
+OPTIONAL = ("joblib", "submitit", "slurm")
+"""Launchers, by the beginnings of their names, that come with packages of their own."""
 OPTION = re.compile(r"Could not find '([^']+)/([^'/]+)'")
 
 
@@ -39,6 +41,8 @@ def explain(error: Exception, conf: Path) -> ConfigError:
     text = str(error)
     if found := OPTION.search(text):
         group, option = found.groups()
+        if group.startswith("hydra/") and option.startswith(OPTIONAL):
+            return ConfigError(f"{group}={option}: needs a package; pip install 'coin-lightning[sweeps]'")
         options = [file.stem for file in (conf / group).glob("[!_]*.yaml")]
         if options:
             return ConfigError(f"{group}={option}: there is no {group}/{option}.yaml; {hint(option, options)}")

@@ -1,146 +1,138 @@
-"""The members of a sweep (`-m`), each in a process of its own: one that fails neither ends nor colours the next.
+"""A sweep (`-m`): its members by whatever launcher, how each ended, and what is shown of them.
 
-Only for Hydra's basic launcher, which runs members one after the other in its own process; others have workers. Before
-the first one starts all are looked at, and those that cannot be run are told; behind each the sweep's page is written.
+Before the first one starts all are looked at: those that cannot be run are told, finished ones are left alone. Hydra's
+basic launcher gets one member after the other, behind each of which the sweep's page is written; the others, which
+work in parallel, get all of them at once (`hydra.sweeper.max_batch_size` at once).
 """
 
-import ctypes
 import multiprocessing
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 from rich.console import Console
 
 from coin_lightning import processes
-from coin_lightning.cli.ending import ended
-from coin_lightning.cli.sweep_plan import SweepPlan
-from coin_lightning.continual.interruption import STATUS, Interruption
+from coin_lightning.cli.sweep_member import BASIC
+from coin_lightning.cli.sweep_plan import SweepPlan, Words
 from coin_lightning.errors import CoinLightningError, ConfigError
 from coin_lightning.reporting.names import duration
 
-BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-RECOGNISED = 3.0
-"""Seconds: a member that takes less was finished before, and says nothing of the time that others take."""
-DIES_WITH_PARENT = 1
-"""PR_SET_PDEATHSIG of Linux' prctl."""
+Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
+"""Hydra's `Launcher.launch`: overrides of some members, and the number of the first."""
 
 
 class Sweep:
-    """Members that have run, and why some failed."""
+    """Members that have run, and why some failed.
 
-    def __init__(self) -> None:
-        self.members: list[tuple[list[str], str | None]] = []
-        self.folders: dict[tuple[str, ...], Path] = {}
-        self.plan: SweepPlan | None = None
-        self._place = Path()
+    Args:
+        config: of the sweep, with Hydra's part.
+        launch: of the launcher.
+    """
+
+    def __init__(self, config: DictConfig, launch: Launch) -> None:
+        self.plan = SweepPlan([])
+        self.failed: dict[Words, str] = {}
+        self._place, self._launch = Path(config.hydra.sweep.dir), launch
+        self._refuse, self._console = config.sweep.impossible == "refuse", Console(stderr=True)
+        self._one_by_one = config.hydra.launcher._target_ == BASIC
+        self._begun: set[Words] = set()
         self._seconds: list[float] = []
 
-    def member(self, work: Callable[[Interruption], object], config: DictConfig, folder: Path) -> None:
-        """Run one member and keep how it ended. A signal that ends it, or the sweep, ends both.
+    def run(self, members: Sequence[Words], at_once: int | None = None) -> None:
+        """Run more members.
 
         Args:
-            work: the run; see `ended`.
-            config: its config.
-            folder: its run folder.
+            members: their overrides.
+            at_once: so many that the launcher gets at a time; None: all.
 
         Raises:
-            ConfigError: before the first one: some cannot be run, and `sweep.impossible` is `refuse`.
-            SystemExit: with the status of the signal.
+            ConfigError: before the first one: some cannot be run, and `sweep.impossible` is `refuse`; or the launcher
+                could not start any.
         """
-        words = list(HydraConfig.get().overrides.task)
-        if self.plan is None:
-            self.plan = SweepPlan.of(sys.argv[1:])
-            self.plan.announce(Console(stderr=True), refuse=config.sweep.impossible == "refuse")
-        if reason := self.plan.impossible.get(tuple(words)):
-            self.members.append((words, reason))
-            return
-        self._say(words)
+        added = SweepPlan.of(members)
+        added.announce(self._console, self._refuse)
+        self.plan = self.plan.joined(added)
+        self._begun |= added.finished
+        left = added.left
+        while left:
+            batch = self._next(left, 1 if self._one_by_one else at_once or len(left))
+            self._run(batch, len(left))
+            left = [words for words in left if words not in batch]
+
+    def _next(self, left: Sequence[Words], size: int) -> list[Words]:
+        """The next members to be run at once. Two that differ only in what changes no result have one folder, and it
+        is not for both at a time.
+        """
+        firsts: dict[object, Words] = {}
+        for words in left:
+            firsts.setdefault(self.plan.folders.get(words, words), words)
+        return list(firsts.values())[:size]
+
+    def _run(self, batch: Sequence[Words], left: int) -> None:
+        numbers = {words: self.plan.members.index(words) for words in batch}
+        for words in batch:
+            self._say(words, numbers[words] + 1, left)
         started = time.monotonic()
         try:
-            self._run(work, words)
+            jobs = self._launch([list(words) for words in batch], numbers[batch[0]])
+            for words, job in zip(batch, jobs, strict=True):
+                if job.status == JobStatus.FAILED:
+                    self.failed[words] = _told(job._return_value)
+        except Exception as error:
+            self._without_launcher(batch, error)
         finally:
+            self._begun.update(batch)
             self._seconds.append(time.monotonic() - started)
-            self.folders[tuple(words)], self._place = folder, Path(HydraConfig.get().sweep.dir)
-            if self._seconds[-1] > RECOGNISED:
-                self._write_page()
+            self._write_page()
 
-    def _say(self, words: Sequence[str]) -> None:
+    def _without_launcher(self, batch: Sequence[Words], error: Exception) -> None:
+        """A launcher has given up, as when a worker of it was killed: the folders say what became of each member."""
+        from coin_lightning.results import describe
+
+        folders = {words: self.plan.folders[words] for words in batch if words in self.plan.folders}
+        if not any((folder / "config.yaml").is_file() for folder in folders.values()):
+            raise ConfigError(f"hydra/launcher: no member could be started: {_told(error)}") from error
+        for words in batch:
+            if words not in folders or not folders[words].is_dir() or describe(folders[words]).state != "finished":
+                self.failed[words] = f"its launcher gave up: {_told(error)}"
+
+    def _say(self, words: Words, number: int, left: int) -> None:
         """Which member begins, and about how long the rest takes."""
-        assert self.plan is not None
-        number, told = len(self.members) + 1, " ".join(self.plan.own(words))
-        worked = [seconds for seconds in self._seconds if seconds > RECOGNISED]
-        left = self.plan.count - number + 1
-        rest = f", about {duration(left * sum(worked) / len(worked))} left" if worked else ""
-        line = f"member {number} of {self.plan.count}{rest}: {told}"
-        Console(stderr=True).print(line, style="bold", markup=False, highlight=False, soft_wrap=True)
+        known = self._one_by_one and self._seconds
+        rest = f", about {duration(left * sum(self._seconds) / len(self._seconds))} left" if known else ""
+        line = f"member {number} of {self.plan.count}{rest}: {' '.join(self.plan.own(words))}"
+        self._console.print(line, style="bold", markup=False, highlight=False, soft_wrap=True)
 
     def _write_page(self) -> None:
         from coin_lightning.cli.sweep_results import write_page
 
-        assert self.plan is not None
-        given = self._place, self.folders, self.plan, dict(self._failed())
+        known = {words: self.plan.folders[words] for words in self._begun if words in self.plan.folders}
+        given = self._place, known, self.plan, self.failed
         drawing = multiprocessing.get_context("fork").Process(target=write_page, args=given)  # as members: no threads
         drawing.start()
         drawing.join()
 
-    def _failed(self) -> list[tuple[tuple[str, ...], str]]:
-        return [(tuple(words), reason) for words, reason in self.members if reason is not None]
-
-    def _run(self, work: Callable[[Interruption], object], words: list[str]) -> None:
-        context = multiprocessing.get_context("fork")  # this process only composes: no threads, no accelerator
-        reader, writer = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(work, writer))
-        with _handing_on(process) as received:
-            process.start()
-            writer.close()
-            process.join()
-        status: Any = process.exitcode
-        number = next(iter(received), next((each for each in STATUS if status in (-each, STATUS[each])), None))
-        if number is not None:
-            raise SystemExit(STATUS[number])
-        self.members.append((words, _reason(status, reader)))
-
-    def conclude(self, console: Console) -> int:
+    def conclude(self) -> int:
         """The table of all runs; then which members failed and why. Returns the exit status, 1 where one failed."""
-        if self.plan is None:
-            return 0
-        if self.folders:
-            from coin_lightning.cli.sweep_results import show_table
+        from coin_lightning.cli.sweep_results import show_table
 
+        if not self._seconds:
             self._write_page()
-            show_table(list(self.folders.values()))
-        skipped = [each for each in self._failed() if each[0] in self.plan.impossible]
-        failed = [each for each in self._failed() if each[0] not in self.plan.impossible]
-        self._list(
-            console, f"{len(skipped)} of {len(self.members)} members could not be run and were skipped:", skipped
-        )
-        self._list(console, f"{len(failed)} of {len(self.members)} members of the sweep failed:", failed)
-        return int(bool(failed))
+        show_table([self.plan.folders[words] for words in self.plan.members if words in self.plan.folders])
+        impossible, count = self.plan.impossible, self.plan.count
+        self._list(f"{len(impossible)} of {count} members could not be run and were skipped:", impossible)
+        self._list(f"{len(self.failed)} of {count} members of the sweep failed:", self.failed)
+        return int(bool(self.failed))
 
-    def _list(self, console: Console, head: str, members: Sequence[tuple[Sequence[str], str]]) -> None:
-        assert self.plan is not None
-        lines = [f"  {' '.join(self.plan.own(words))}: {reason}" for words, reason in members]
+    def _list(self, head: str, members: Mapping[Words, str]) -> None:
+        lines = [f"  {' '.join(self.plan.own(words))}: {reason}" for words, reason in members.items()]
         if lines:
-            console.print("\n".join([head, *lines]), style="red", markup=False, soft_wrap=True, highlight=False)
-
-
-def is_multirun() -> bool:
-    """Whether this job is one of a sweep."""
-    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
-
-
-def is_member() -> bool:
-    """Whether this job is one of a sweep that runs in this process."""
-    return is_multirun() and HydraConfig.get().launcher._target_ == BASIC
+            told = "\n".join([head, *lines])
+            self._console.print(told, style="red", markup=False, soft_wrap=True, highlight=False)
 
 
 def refuse_ranks() -> None:
@@ -156,47 +148,20 @@ def refuse_ranks() -> None:
         )
 
 
-def _work(work: Callable[[Interruption], object], reason: Connection) -> None:
-    """In the member's process."""
-    for number in STATUS:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGTERM)  # a killed sweep leaves no member behind
+def sweep_grid(config: DictConfig, launch: Launch, members: Sequence[Words], at_once: int | None) -> None:
+    """All members of a grid.
 
-    def reported(interruption: Interruption) -> object:
-        try:
-            return work(interruption)
-        except Exception as error:
-            kind = "" if isinstance(error, CoinLightningError) else f"{type(error).__name__}: "
-            reason.send(f"{kind}{str(error).strip() or 'without a message'}")
-            raise
-
-    sys.exit(ended(reported))
+    Raises:
+        ConfigError: as `refuse_ranks` and `Sweep.run`.
+        SystemExit: some failed.
+    """
+    refuse_ranks()
+    sweep = Sweep(config, launch)
+    sweep.run(members, at_once)
+    if status := sweep.conclude():
+        sys.exit(status)
 
 
-def _reason(status: int, reader: Connection) -> str | None:
-    """Why a member failed; None when it did not."""
-    if status == 0:
-        return None
-    try:
-        return str(reader.recv())
-    except EOFError:
-        return f"ended by signal {-status}" if status < 0 else f"exit status {status}"
-
-
-@contextmanager
-def _handing_on(process: Any) -> Iterator[list[signal.Signals]]:
-    """Ending signals go to the member; gives the list of those that came."""
-    received: list[signal.Signals] = []
-
-    def hand_on(number: int, frame: object) -> None:
-        received.append(signal.Signals(number))
-        if process.is_alive():
-            process.terminate()
-
-    before = {number: signal.signal(number, hand_on) for number in STATUS}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _told(error: BaseException) -> str:
+    text = str(error).strip() or "without a message"
+    return text if isinstance(error, CoinLightningError) else f"{type(error).__name__}: {text}"

@@ -2,18 +2,19 @@
 
 import multiprocessing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import open_dict
 from rich.console import Console
 
 from coin_lightning.errors import ConfigError
 
 CONFIG = "train"
+Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -21,23 +22,50 @@ class SweepPlan:
     """Members of a sweep.
 
     Attributes:
-        members: the overrides of each, in the order in which Hydra runs them.
+        members: the overrides of each, in the order in which they run.
         impossible: why some cannot be run, by their overrides.
+        folders: run folder of each whose config composes.
+        finished: those with nothing left to do.
     """
 
-    members: Sequence[tuple[str, ...]]
-    impossible: Mapping[tuple[str, ...], str]
+    members: Sequence[Words]
+    impossible: Mapping[Words, str] = field(default_factory=dict)
+    folders: Mapping[Words, Path] = field(default_factory=dict)
+    finished: frozenset[Words] = frozenset()
 
     @property
     def count(self) -> int:
         """Of all members."""
         return len(self.members)
 
+    @property
+    def left(self) -> list[Words]:
+        """Members that are to be run."""
+        return [words for words in self.members if words not in self.impossible and words not in self.finished]
+
     @classmethod
-    def of(cls, arguments: Sequence[str]) -> "SweepPlan":
-        """The plan of a command line; every member's config is composed and checked in a process of its own."""
-        members = members_of(arguments)
-        return cls(members, dict(_checked(members)) if len(members) > 1 else {})
+    def of(cls, members: Sequence[Words]) -> "SweepPlan":
+        """The plan of these members; every config is composed and checked in a process of its own."""
+        impossible: dict[Words, str] = {}
+        folders: dict[Words, Path] = {}
+        finished: set[Words] = set()
+        for words, folder, done, problem in _looked_at(members):
+            if folder is not None:
+                folders[words] = folder
+            if done:
+                finished.add(words)
+            if problem is not None and len(members) > 1:  # of one alone it is the run's own error
+                impossible[words] = problem
+        return cls(members, impossible, folders, frozenset(finished))
+
+    def joined(self, other: "SweepPlan") -> "SweepPlan":
+        """The members of both."""
+        return SweepPlan(
+            [*self.members, *other.members],
+            {**self.impossible, **other.impossible},
+            {**self.folders, **other.folders},
+            self.finished | other.finished,
+        )
 
     def own(self, words: Sequence[str]) -> list[str]:
         """The overrides of a member that not all members have."""
@@ -45,39 +73,28 @@ class SweepPlan:
         return [word for word in words if word not in common]
 
     def announce(self, console: Console, refuse: bool) -> None:
-        """List the members that cannot be run.
+        """List the members that cannot be run, and say how many are finished.
 
         Raises:
             ConfigError: with the list, if that is to end the sweep.
         """
-        if not self.impossible:
-            return
-        lines = [f"  {' '.join(self.own(words))}: {reason}" for words, reason in self.impossible.items()]
-        told = "\n".join([f"{len(lines)} of {self.count} members cannot be run:", *lines])
-        if refuse:
-            raise ConfigError(f"{told}\nChange the values, or leave these out with sweep.impossible=skip")
-        console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        if self.impossible:
+            lines = [f"  {' '.join(self.own(words))}: {reason}" for words, reason in self.impossible.items()]
+            told = "\n".join([f"{len(lines)} of {self.count} members cannot be run:", *lines])
+            if refuse:
+                raise ConfigError(f"{told}\nChange the values, or leave these out with sweep.impossible=skip")
+            console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        if self.finished:
+            console.print(f"{len(self.finished)} of {self.count} members are finished", style="bold", highlight=False)
 
 
-def members_of(arguments: Sequence[str]) -> list[tuple[str, ...]]:
-    """Overrides of each member that a command line asks for, as Hydra's basic sweeper makes them."""
-    given = get_args_parser().parse_args(list(arguments)).overrides
-    parsed = OverridesParser.create().parse_overrides([word for word in given if not _of_hydra(word)])
-    (batch,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    return [tuple(words) for words in batch]
-
-
-def _of_hydra(word: str) -> bool:
-    return word.lstrip("+~").startswith(("hydra.", "hydra/"))
-
-
-def _checked(members: Sequence[tuple[str, ...]]) -> list[tuple[tuple[str, ...], str]]:
+def _looked_at(members: Sequence[Words]) -> list[tuple[Words, Path | None, bool, str | None]]:
     context = multiprocessing.get_context("fork")  # what checking imports and builds stays out of the members' parent
     reader, writer = context.Pipe(duplex=False)
-    process = context.Process(target=_check, args=(members, writer))
+    process = context.Process(target=_look, args=(members, writer))
     process.start()
     writer.close()
-    found: list[tuple[tuple[str, ...], str]] = []
+    found: list[tuple[Words, Path | None, bool, str | None]] = []
     while True:
         try:
             found.append(reader.recv())
@@ -87,14 +104,23 @@ def _checked(members: Sequence[tuple[str, ...]]) -> list[tuple[tuple[str, ...], 
     return found
 
 
-def _check(members: Sequence[tuple[str, ...]], problems: Any) -> None:
-    """In the process of its own."""
+def _look(members: Sequence[Words], found: Any) -> None:
+    """In the process of its own: for each member its folder, whether it is finished, and why it cannot be run."""
     from coin_lightning.cli.build import check_config
     from coin_lightning.cli.ending import deliberate
+    from coin_lightning.cli.finished import is_finished
 
     for words in members:
+        folder, done, problem = None, False, None
         try:
-            check_config(compose(CONFIG, overrides=list(words)))
+            config = compose(CONFIG, overrides=list(words), return_hydra_config=True)
+            HydraConfig.instance().set_config(config)
+            folder = Path(config.run_dir).absolute()
+            with open_dict(config):
+                del config["hydra"]
+            check_config(config)
+            done = is_finished(config, folder)
         except Exception as error:
             if (told := deliberate(error)) is not None:  # a bug is told by the member itself, with its traceback
-                problems.send((words, str(told)))
+                problem = str(told)
+        found.send((words, folder, done, problem))

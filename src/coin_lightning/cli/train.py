@@ -18,7 +18,7 @@ from coin_lightning.cli.build import check_early
 from coin_lightning.cli.config_errors import understood
 from coin_lightning.cli.ending import ended
 from coin_lightning.cli.finished import is_finished
-from coin_lightning.cli.sweep import Sweep, is_member, is_multirun, refuse_ranks
+from coin_lightning.cli.sweep_member import is_member, run_member
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.quick_imports import importing
@@ -52,18 +52,13 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption) -> Non
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def _composed(config: DictConfig) -> None:
     work = partial(train, config, Path(HydraConfig.get().runtime.output_dir))
-    if is_multirun():
-        refuse_ranks()
     if is_member():
         with importing():
             from coin_lightning.cli import run  # noqa: F401  (once: the members of a sweep are forks of this process)
 
-        sweep.member(work, config, Path(HydraConfig.get().runtime.output_dir))
+        run_member(work)
     elif status := ended(work):  # here, because Hydra would announce an error itself
         sys.exit(status)
-
-
-sweep = Sweep()
 
 
 def main() -> None:
@@ -73,5 +68,5 @@ def main() -> None:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us, and those of the code keep their traceback
     sys.argv[1:] = understood(sys.argv[1:])
-    if status := ended(lambda interruption: _composed()) or sweep.conclude(Console(stderr=True)):
+    if status := ended(lambda interruption: _composed()):
         sys.exit(status)

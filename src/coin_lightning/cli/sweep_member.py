@@ -1,0 +1,112 @@
+"""One member of a sweep (`-m`), in a process of its own: one that fails neither ends nor colours the next.
+
+That holds in the process of the sweep itself (Hydra's basic launcher) and in the workers of the others alike: what
+is imported is paid once per worker, and no state of a run is left behind for the next.
+"""
+
+import ctypes
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from coin_lightning.cli.ending import ended
+from coin_lightning.continual.interruption import STATUS, Interruption
+from coin_lightning.errors import CoinLightningError
+
+BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+DIES_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux' prctl."""
+
+
+class MemberFailedError(CoinLightningError):
+    """A member of a sweep has failed, or was stopped; the message says why."""
+
+
+def is_member() -> bool:
+    """Whether this job is one of a sweep."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def run_member(work: Callable[[Interruption], object]) -> None:
+    """Run one member. A signal that ends it, or the process that waits for it, ends both.
+
+    Args:
+        work: the run; see `ended`.
+
+    Raises:
+        MemberFailedError: it failed; or it was stopped, in a worker.
+        SystemExit: with the status of the signal, in the process of the sweep.
+    """
+    context = multiprocessing.get_context("fork")  # this process only composes: no threads, no accelerator
+    reader, writer = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(work, writer))
+    with _handing_on(process) as received:
+        process.start()
+        writer.close()
+        process.join()
+    status: Any = process.exitcode
+    number = next(iter(received), next((each for each in STATUS if status in (-each, STATUS[each])), None))
+    if number is not None and HydraConfig.get().launcher._target_ == BASIC:
+        raise SystemExit(STATUS[number])
+    if number is not None:
+        raise MemberFailedError(f"stopped by {signal.Signals(number).name}; the same command goes on from here")
+    if (reason := _reason(status, reader)) is not None:
+        raise MemberFailedError(reason)
+
+
+def _work(work: Callable[[Interruption], object], reason: Connection) -> None:
+    """In the member's process."""
+    for number in STATUS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # submitit's, whose handler in the worker ends this process
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGTERM)  # a killed sweep leaves no member behind
+
+    def reported(interruption: Interruption) -> object:
+        try:
+            return work(interruption)
+        except Exception as error:
+            kind = "" if isinstance(error, CoinLightningError) else f"{type(error).__name__}: "
+            reason.send(f"{kind}{str(error).strip() or 'without a message'}")
+            raise
+
+    sys.exit(ended(reported))
+
+
+def _reason(status: int, reader: Connection) -> str | None:
+    """Why a member failed; None when it did not."""
+    if status == 0:
+        return None
+    try:
+        return str(reader.recv())
+    except EOFError:
+        return f"ended by signal {-status}" if status < 0 else f"exit status {status}"
+
+
+@contextmanager
+def _handing_on(process: Any) -> Iterator[list[signal.Signals]]:
+    """Ending signals go to the member; gives the list of those that came. It never outlives the block."""
+    received: list[signal.Signals] = []
+
+    def hand_on(number: int, frame: object) -> None:
+        received.append(signal.Signals(number))
+        if process.is_alive():
+            process.terminate()
+
+    before = {number: signal.signal(number, hand_on) for number in STATUS}
+    try:
+        yield received
+    except BaseException:  # a launcher's own signal, such as submitit's before it puts a job back into the queue
+        process.terminate()
+        process.join()
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,118 @@
+"""Launchers that work in parallel: every member in its own folder, one that fails is told, and all is shown at the end."""
+
+import os
+import signal
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import fake_slurm
+from results import results
+
+TWO = ("hydra.launcher.n_jobs=2", "+hydra.launcher.idle_worker_timeout=5")
+FAIL = "+callbacks.fail._target_=probes.FailAt"
+
+
+def members(place, folder: Path, *words: str) -> list[str]:
+    """Words of a sweep whose members have their folders below `folder`."""
+    small = ("batches.epochs=1", "data.limit_test=1", "data.limit_train=12")  # three steps
+    kept = [word for word in place.command("unused", *small, *words, tasks="gqa") if not word.startswith("run_dir=")]
+    return ["-m", *kept, f"paths.runs={folder}", "experiment_name=swept"]
+
+
+def runs(folder: Path) -> dict[str, Path]:
+    """Folders of finished runs by their seed."""
+    return {file.parents[1].name: file.parents[1] for file in folder.rglob("task_01_gqa/scores.json")}
+
+
+@pytest.fixture(scope="module")
+def alone(place, tmp_path_factory) -> Path:
+    """The member of seed 99, run by the basic launcher."""
+    folder = tmp_path_factory.mktemp("alone")
+    status, text = place.runs.run(members(place, folder, "seed=99", "adapter.num_experts=4"))
+    assert status == 0, text
+    return runs(folder)["seed_99"]
+
+
+def test_joblib_runs_members_in_two_workers(place, alone: Path, tmp_path: Path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = members(place, tmp_path, "seed=1,99", FAIL, "+callbacks.fail.step=${seed}", "adapter.num_experts=3,4")
+    words += ["hydra/launcher=joblib", *TWO]
+    status, text = place.runs.run(words)
+    assert status == 1, text
+    told = text.index("2 of 4 members cannot be run:"), text.index("member 2 of 4: seed=1 adapter.num_experts=4")
+    assert told[0] < told[1] < text.index("run folder")
+    assert "1 of 4 members of the sweep failed:\n  seed=1 adapter.num_experts=4: ZeroDivisionError: a bug" in text
+    assert "finished" in text.rpartition("disk")[2]  # the table of all runs
+    page = (tmp_path / "swept" / "sweep_seed_num_experts.html").read_text()
+    assert "1 of 4 runs are finished, 3 failed or cannot be run" in page
+    assert list(runs(tmp_path)) == ["seed_99"]
+    assert results(runs(tmp_path)["seed_99"]) == results(alone)
+    before = (runs(tmp_path)["seed_99"] / "matrix.json").stat().st_mtime_ns
+    status, text = place.runs.run([word.replace("=3,4", "=4") for word in words])
+    assert "1 of 2 members are finished" in text
+    assert "1 of 2 members of the sweep failed" in text
+    assert (runs(tmp_path)["seed_99"] / "matrix.json").stat().st_mtime_ns == before
+
+
+def test_a_worker_that_is_killed_does_not_take_the_table_with_it(place, tmp_path: Path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    kill = ("+callbacks.fail.signal_sweep=true", f"+callbacks.fail.number={int(signal.SIGKILL)}")
+    words = members(place, tmp_path, "seed=1,99", FAIL, "+callbacks.fail.step=${seed}", *kill)
+    status, text = place.runs.run([*words, "hydra/launcher=joblib", *TWO])
+    assert status == 1, text
+    assert "seed=1: its launcher gave up: TerminatedWorkerError" in text
+    assert "disk" in text
+    assert (tmp_path / "swept" / "sweep_seed.html").is_file()
+    status, text = place.runs.run(words)  # by the basic launcher; the signal is not sent twice
+    assert status == 0, text
+    assert sorted(runs(tmp_path)) == ["seed_1", "seed_99"]
+
+
+def test_submitit_runs_members_here(place, alone: Path, tmp_path: Path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    words = members(place, tmp_path, "seed=1,99", "adapter.num_experts=4", FAIL, "+callbacks.fail.step=${seed}")
+    status, text = place.runs.run([*words, "hydra/launcher=submitit_local"])
+    assert status == 1, text
+    assert "1 of 2 members of the sweep failed:\n  seed=1: ZeroDivisionError: a bug in a callback" in text
+    assert (tmp_path / "swept" / "sweep_seed.html").is_file()
+    assert results(runs(tmp_path)["seed_99"]) == results(alone)
+    assert any("a bug in a callback" in file.read_text() for file in tmp_path.rglob("*_log.err"))  # its own log
+
+
+def test_slurm_puts_a_member_back_into_the_queue_and_it_goes_on(place, alone: Path, tmp_path: Path):
+    """Commands of SLURM are stood in for; submitit, its script, its signal and its requeueing are real."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    fake_slurm.install(tmp_path / "bin")
+    warned = ("+callbacks.fail.signal_sweep=true", f"+callbacks.fail.number={int(signal.SIGUSR2)}")
+    words = members(
+        place, tmp_path, "seed=2,99", "adapter.num_experts=4", FAIL, "+callbacks.fail.step=${seed}", *warned
+    )
+    words += ["hydra/launcher=slurm", "hydra.launcher.partition=gpu", "hydra.launcher.gpus_per_node=8"]
+    status, text = place.runs.run(words, PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    assert status == 0, text
+    script = (tmp_path / "bin" / "submitted.sh").read_text()
+    flags = ("--array=0-1%2", "--partition=gpu", "--gpus-per-node=8", "--signal=USR2@300", "--time=240", "--nodes=1")
+    assert [flag for flag in flags if f"#SBATCH {flag}\n" not in script] == []
+    assert (tmp_path / "bin" / "requeued").read_text() == "4711_0\n"
+    assert sorted(runs(tmp_path)) == ["seed_2", "seed_99"]
+    assert results(runs(tmp_path)["seed_99"]) == results(alone)
+    assert "the same command goes on from here" in (tmp_path / "bin" / "log.txt").read_text()
+
+
+def test_members_of_one_folder_are_not_run_at_the_same_time(place, tmp_path: Path):
+    """What they differ in changes no result, so they are one run."""
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = members(place, tmp_path, "seed=99", FAIL, "+callbacks.fail.step=98,99")
+    status, text = place.runs.run([*words, "hydra/launcher=joblib", *TWO])
+    assert status == 0, text
+    assert list(runs(tmp_path)) == ["seed_99"]
+
+
+def test_a_launcher_without_its_package_says_what_to_install(place, tmp_path: Path):
+    if find_spec("joblib"):
+        pytest.skip("the package is installed")
+    status, text = place.runs.run([*members(place, tmp_path, "seed=0,1"), "hydra/launcher=joblib"])
+    assert status == 1
+    assert "error: hydra/launcher=joblib: needs a package; pip install 'coin-lightning[sweeps]'" in text
