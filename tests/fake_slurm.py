@@ -1,4 +1,4 @@
-"""A stand-in for SLURM's commands on one machine: `install(folder)` writes `sbatch`, `srun`, `scontrol` and `sacct` there.
+"""A stand-in for SLURM's commands on one machine: `install(folder)` writes them there.
 
 Jobs of an array run at once, each by the submitted script; one that asks for it with `scontrol requeue` is run again.
 What was submitted stays in `<folder>/submitted.sh`, what was put back into the queue in `<folder>/requeued`.

@@ -1,4 +1,4 @@
-"""What Hydra looks for in this package of all plugins: the sweepers of coin_lightning, which do their work in its `cli`."""
+"""Where Hydra looks for plugins: the sweepers of coin_lightning, which do their work in its `cli`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Launchers that work in parallel: every member in its own folder, one that fails is told, and all is shown at the end."""
+"""Parallel launchers: every member in its own folder, one that fails is told, and all is shown at the end."""
 
 import os
 import signal

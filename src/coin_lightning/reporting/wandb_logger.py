@@ -213,6 +213,7 @@ def finish_run() -> None:
 
 
 def _run_id(file: Path) -> str:
-    if not file.exists():
-        write_text(file, secrets.token_hex(4))
+    if not file.exists():  # an agent of W&B has a name for the run that it starts
+        given = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
+        write_text(file, given or secrets.token_hex(4))
     return file.read_text(encoding="utf-8").strip()
