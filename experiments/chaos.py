@@ -39,7 +39,7 @@ def command(folder: Path, more: Sequence[str], ranks: int) -> list[str]:
     return [
         "+experiment=moelora_llava", "+debug=tiny", "scenario.order=[imagenet,gqa]", "data.limit_train=8",
         "data.limit_test=2", "adapter.dropout=0.05", "callbacks.checkpoint.every_n_steps=1", "judge=embedding",
-        *devices, f"run_dir={folder}", *more,
+        "share_answers=false", *devices, f"run_dir={folder}", *more,
     ]  # fmt: skip
 
 

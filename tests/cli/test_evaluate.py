@@ -23,7 +23,7 @@ def read(file: Path):
 @pytest.fixture(scope="session")
 def seen_run(place) -> Path:
     """The run of `undisturbed`, but with `evaluation=seen`."""
-    status, text = place.runs.run(place.command("seen_only", "evaluation=seen"))
+    status, text = place.runs.run(place.command("seen_only", "evaluation=seen", "share_answers=false"))
     assert status == 0, text
     return place.folder / "seen_only"
 

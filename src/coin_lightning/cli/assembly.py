@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from rich.status import Status
 from coin_lightning import processes
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.backbones.quantization import check_quantization
-from coin_lightning.cli.build import build, build_methods
+from coin_lightning.cli.build import build, build_methods, targets
 from coin_lightning.cli.facts import run_facts
 from coin_lightning.cli.trainers import TrainerFactory, accumulation, protocol_of
 from coin_lightning.continual.callback import ContinualLoop
@@ -22,10 +23,13 @@ from coin_lightning.continual.progress import SequenceProgress
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Scenario
+from coin_lightning.continual.shared_answers import SharedAnswers
 from coin_lightning.evaluation.judges.base import Judge
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.seeding import seed_everything
 
+OURS = ("coin_lightning.", "lightning.", "torch.")
+"""How the names of code begin whose version `SharedAnswers` knows."""
 CHECKING = "reading and checking the data"
 
 
@@ -115,10 +119,17 @@ def assemble(
     facts["notes"] = [*facts["notes"], *run.change_notes()]
     loop = ContinualLoop(
         scenario, build(config.evaluation), run, config.seed, facts, judge=grading, protocol=protocol,
-        interruption=interruption,
+        interruption=interruption, shared=SharedAnswers(_place_of_answers(config)),
     )  # fmt: skip
+    loop.on_reuse = lambda tasks: console.print(f"zero-shot answers of an earlier run: {', '.join(tasks)}")
     progress.follow(loop)
     return Assembly(scenario, run, module, loop, TrainerFactory(config, resolved, loop, progress, module), progress)
+
+
+def _place_of_answers(config: DictConfig) -> Path | None:
+    """Where zero-shot answers are shared; nowhere if code has a say that is not this project's, and may change."""
+    ours = all(str(node._target_).startswith(OURS) for key, node in targets(config) if not key.startswith("logger"))
+    return Path(config.paths.answers) if ours and config.share_answers else None
 
 
 def make_module(config: DictConfig, backbone: Backbone, tasks: Sequence[str]) -> ContinualMLLM:

@@ -25,6 +25,7 @@ from coin_lightning.continual.protocol import Protocol
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Experience, Scenario
+from coin_lightning.continual.shared_answers import SharedAnswers
 from coin_lightning.continual.task_checks import check_learned, check_moved, moved
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.router_load import RouterMeter, mean_load
@@ -61,6 +62,7 @@ class ContinualLoop(L.Callback):
         judge: grades the answers of each experience behind its scores.
         protocol: what it asks of the batches is checked against the trainer.
         interruption: signals that ask the process to end.
+        shared: zero-shot answers that other runs have given.
 
     Attributes:
         saves_mid_task: whether something among the callbacks keeps a task that is asked to end in its middle.
@@ -77,11 +79,14 @@ class ContinualLoop(L.Callback):
         judge: RunJudge | None = None,
         protocol: Protocol | None = None,
         interruption: Interruption | None = None,
+        shared: SharedAnswers | None = None,
     ) -> None:
         self.interruption, self.saves_mid_task = interruption or Interruption(), False
         self.scenario, self.suite, self.run, self.seed = scenario, suite, run, seed
         self.facts, self.on_row = dict(facts or {}), on_row
         self.judge, self.protocol = judge or RunJudge(run, None), protocol
+        self.shared = shared or SharedAnswers(None)
+        self.on_reuse: Callable[[list[str]], None] = lambda tasks: None
         self.experience: Experience | None = None
         self._loaded = 0
         self._rates: Rates = {}
@@ -330,19 +335,36 @@ class ContinualLoop(L.Callback):
         tasks = self.suite.tasks_after(experience.position, self.scenario.tasks) if tasks is None else tasks
         writer = AnswerWriter(experience.folder / "records", tasks)
         started = time.monotonic()
+        keys = {} if experience.position else self.shared.keys(module, trainer, tasks)
+        with self.shared.using(keys, writer) as reused:
+            if reused:
+                self.on_reuse(reused)
+            self._answer(trainer, module, experience, tasks, writer, measures=not keys)
+        if trainer.is_global_zero:
+            self._score(experience, tasks, writer, time.monotonic() - started, trainer.world_size)
+        trainer.strategy.barrier()
+
+    def _answer(
+        self,
+        trainer: L.Trainer,
+        module: ContinualMLLM,
+        experience: Experience,
+        tasks: list[InstructionTask],
+        writer: AnswerWriter,
+        measures: bool,
+    ) -> None:
+        """One `predict` over what has no answers yet. Shared answers know no router, so none of them `measures` it."""
         rank, ranks = trainer.global_rank, trainer.world_size
         done = processes.decide(lambda: {task.name: writer.done(task.name) for task in tasks})
         together = in_step(trainer.strategy)
         loaders = [task.answer_loader(done[task.name], rank, ranks, together) for task in tasks]
         callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        callbacks += (meter := RouterMeter()), writer
+        added = [*([RouterMeter()] if measures else []), writer]
+        callbacks += added
         with answering(experience, module, tasks), self.interruption.at_next_step():
             trainer.predict(module, dataloaders=loaders, return_predictions=False)
-        for added in (meter, writer):
-            callbacks.remove(added)
-        trainer.strategy.barrier()
-        if trainer.is_global_zero:
-            self._score(experience, tasks, writer, time.monotonic() - started, ranks)
+        for callback in added:
+            callbacks.remove(callback)
         trainer.strategy.barrier()
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -9,6 +9,7 @@ DEVICES = ("trainer.devices", "trainer.num_nodes", "trainer.strategy")
 """Keys that say how many devices learn, and how they share the model: `continual.devices` has the check of its own."""
 FREE_KEYS = (
     *PLACES, *DEVICES, "paths", "run_dir", "bounds", "logger", "callbacks", "hydra", "sweep", "judge", "published",
+    "share_answers",
     "source.root", "source.path", "*data.source.root", "*data.source.path", "scenario.tasks.*.data.root",
     "scenario.tasks.*.data.features", "scenario.tasks.*.batches.num_workers", "scenario.batches.num_workers",
     "backbone.gradient_checkpointing",

@@ -63,6 +63,12 @@ class AnswerWriter(BasePredictionWriter):
         """Ids that an interrupted evaluation has already answered, over all ranks."""
         return frozenset(id_ for rank in self.batches(task) for batch in rank for id_ in batch["ids"])
 
+    def put(self, task: str, batches: Sequence[dict[str, Any]]) -> None:
+        """Batches that were answered elsewhere, as if they had been answered here."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps(batch) + "\n" for batch in batches]
+        (self.folder / f"{task}.0.jsonl").write_text("".join(lines), encoding="utf-8")
+
     def write_on_batch_end(
         self,
         trainer: L.Trainer,
