@@ -23,6 +23,7 @@ from coin_lightning.cli.facts import method_title
 from coin_lightning.cli.places import check_places
 from coin_lightning.cli.report import add_bounds
 from coin_lightning.cli.trainers import accumulation, check_processes, complete_wandb
+from coin_lightning.cli.trial import report as report_trial
 from coin_lightning.continual.bounds import find_bounds
 from coin_lightning.continual.devices import check_devices
 from coin_lightning.continual.interruption import Interruption
@@ -175,6 +176,7 @@ def _continue(
         console.print(matrix_table(written.matrix, row))
         log_experience(parts.make.loggers, written, row, parts.loop.steps_until(row))
         write_report(run.path, figures=run.finished())
+        report_trial(written.matrix, row)
 
     parts.loop.on_row = on_row
     processes.decide(partial(_keep_command, run, True))

@@ -31,11 +31,13 @@ class Sweep:
     Args:
         config: of the sweep, with Hydra's part.
         launch: of the launcher.
+        keys: of `SweepPlan`.
     """
 
-    def __init__(self, config: DictConfig, launch: Launch) -> None:
-        self.plan = SweepPlan([])
+    def __init__(self, config: DictConfig, launch: Launch, keys: Sequence[str] = ()) -> None:
+        self.plan = SweepPlan([], keys=tuple(keys))
         self.failed: dict[Words, str] = {}
+        self.pruned: dict[Words, str] = {}
         self._place, self._launch = Path(config.hydra.sweep.dir), launch
         self._refuse, self._console = config.sweep.impossible == "refuse", Console(stderr=True)
         self._one_by_one = config.hydra.launcher._target_ == BASIC
@@ -107,32 +109,39 @@ class Sweep:
         line = f"member {number} of {self.plan.count}{rest}: {' '.join(self.plan.own(words))}"
         self._console.print(line, style="bold", markup=False, highlight=False, soft_wrap=True)
 
-    def _write_page(self) -> None:
+    def _write_page(self, notes: Sequence[str] = ()) -> None:
         from coin_lightning.cli.sweep_results import write_page
 
         known = {words: self.plan.folders[words] for words in self._begun if words in self.plan.folders}
-        given = self._place, known, self.plan, self.failed
+        given = self._place, known, self.plan, self.failed, notes
         drawing = multiprocessing.get_context("fork").Process(target=write_page, args=given)  # as members: no threads
         drawing.start()
         drawing.join()
 
-    def conclude(self) -> int:
-        """The table of all runs; then which members failed and why. Returns the exit status, 1 where one failed."""
+    def conclude(self, notes: Sequence[str] = ()) -> int:
+        """The table of all runs; then which members failed and why. Returns the exit status, 1 where one failed.
+
+        Args:
+            notes: lines for the page and the terminal.
+        """
         from coin_lightning.cli.sweep_results import show_table
 
-        if not self._seconds:
-            self._write_page()
+        if notes or not self._seconds:
+            self._write_page(notes)
         show_table([self.plan.folders[words] for words in self.plan.members if words in self.plan.folders])
         impossible, count = self.plan.impossible, self.plan.count
         self._list(f"{len(impossible)} of {count} members could not be run and were skipped:", impossible)
+        self._list(f"{len(self.pruned)} of {count} members were ended early:", self.pruned, "yellow")
         self._list(f"{len(self.failed)} of {count} members of the sweep failed:", self.failed)
+        if notes:
+            self._console.print("\n".join(notes), style="bold", markup=False, soft_wrap=True, highlight=False)
         return int(bool(self.failed))
 
-    def _list(self, head: str, members: Mapping[Words, str]) -> None:
+    def _list(self, head: str, members: Mapping[Words, str], style: str = "red") -> None:
         lines = [f"  {' '.join(self.plan.own(words))}: {reason}" for words, reason in members.items()]
         if lines:
             told = "\n".join([head, *lines])
-            self._console.print(told, style="red", markup=False, soft_wrap=True, highlight=False)
+            self._console.print(told, style=style, markup=False, soft_wrap=True, highlight=False)
 
 
 def refuse_ranks() -> None:

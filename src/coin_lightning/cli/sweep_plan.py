@@ -26,12 +26,14 @@ class SweepPlan:
         impossible: why some cannot be run, by their overrides.
         folders: run folder of each whose config composes.
         finished: those with nothing left to do.
+        keys: what is swept, where the members alone would not tell, as the first ones of a search.
     """
 
     members: Sequence[Words]
     impossible: Mapping[Words, str] = field(default_factory=dict)
     folders: Mapping[Words, Path] = field(default_factory=dict)
     finished: frozenset[Words] = frozenset()
+    keys: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -65,10 +67,13 @@ class SweepPlan:
             {**self.impossible, **other.impossible},
             {**self.folders, **other.folders},
             self.finished | other.finished,
+            self.keys,
         )
 
     def own(self, words: Sequence[str]) -> list[str]:
         """The overrides of a member that not all members have."""
+        if self.keys:
+            return [word for word in words if word.partition("=")[0] in self.keys]
         common = set.intersection(*map(set, self.members)) if self.count > 1 else set()
         return [word for word in words if word not in common]
 

@@ -24,7 +24,11 @@ def show_table(folders: Sequence[Path]) -> None:
 
 
 def write_page(
-    place: Path, folders: Mapping[tuple[str, ...], Path], plan: SweepPlan, failed: Mapping[tuple[str, ...], str]
+    place: Path,
+    folders: Mapping[tuple[str, ...], Path],
+    plan: SweepPlan,
+    failed: Mapping[tuple[str, ...], str],
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write the sweep's page beside its runs, named after what is swept.
 
@@ -33,6 +37,7 @@ def write_page(
         folders: of the members that have run, by their overrides.
         plan: all members.
         failed: why some failed, by their overrides.
+        notes: lines above all else.
     """
     swept = list(dict.fromkeys(_key(word) for words in plan.members for word in plan.own(words)))
     names = dict(zip(swept, short_keys(swept), strict=True))
@@ -43,7 +48,7 @@ def write_page(
     ]
     title = ", ".join(names.values())
     file = place / f"sweep_{title.replace(', ', '_').replace('/', '-')[:LONGEST]}.html"
-    write_sweep(title, members, plan.count, file)
+    write_sweep(title, members, plan.count, file, notes)
     return file
 
 

@@ -8,12 +8,14 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
+from coin_lightning.cli import objective
 from coin_lightning.cli.build import check_early
 from coin_lightning.cli.config_errors import understood
 from coin_lightning.cli.ending import ended
@@ -50,15 +52,18 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption) -> Non
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
-def _composed(config: DictConfig) -> None:
-    work = partial(train, config, Path(HydraConfig.get().runtime.output_dir))
+def _composed(config: DictConfig) -> Any:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    work = partial(train, config, folder)
     if is_member():
         with importing():
             from coin_lightning.cli import run  # noqa: F401  (once: the members of a sweep are forks of this process)
 
         run_member(work)
-    elif status := ended(work):  # here, because Hydra would announce an error itself
+        return objective.found(config, folder)  # for sweepers
+    if status := ended(work):  # here, because Hydra would announce an error itself
         sys.exit(status)
+    return None
 
 
 def main() -> None:

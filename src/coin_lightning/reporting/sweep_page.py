@@ -133,7 +133,7 @@ def _names(groups: Sequence[Combination]) -> list[str]:
     return list(dict.fromkeys(name for group in groups for name in group.values))
 
 
-def write_sweep(title: str, members: Sequence[Member], total: int, file: Path) -> None:
+def write_sweep(title: str, members: Sequence[Member], total: int, file: Path, notes: Sequence[str] = ()) -> None:
     """Write the page.
 
     Args:
@@ -141,6 +141,7 @@ def write_sweep(title: str, members: Sequence[Member], total: int, file: Path) -
         members: those known so far.
         total: how many there will be.
         file: the page.
+        notes: lines above all else.
     """
     groups = combinations(members)
     matrices = [
@@ -160,6 +161,6 @@ def write_sweep(title: str, members: Sequence[Member], total: int, file: Path) -
         figures=figures,
         failed=[member for member in members if member.reason],
         finished=len(matrices),
-        notes=list(dict.fromkeys(note for matrix in matrices for note in matrix.notes)),
+        notes=[*notes, *dict.fromkeys(note for matrix in matrices for note in matrix.notes)],
     )
     write_text(file, page)

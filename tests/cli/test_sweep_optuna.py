@@ -1,0 +1,108 @@
+"""Optuna chooses the members: by one metric or several, with a study that a restart finds, and pruning on the way."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from coin_lightning.cli.trial import PRUNED, VARIABLE, PrunedError, report, storage_of
+from coin_lightning.reporting.run_matrix import parse_matrix
+
+optuna = pytest.importorskip("optuna")
+SWEEPER = "hydra/sweeper=optuna_search"
+
+
+def search(place, folder: Path, *words: str) -> list[str]:
+    """Words of a search over a rate and the experts."""
+    small = ("batches.epochs=1", "data.limit_test=1", "data.limit_train=4", "evaluation=full")
+    kept = place.command("unused", *small, *words, tasks="gqa,vqav2")
+    kept = [word for word in kept if not word.startswith(("run_dir=", "optimizer.lr="))]
+    space = ("optimizer.lr=tag(log,interval(1e-3,1e-1))", "adapter.num_experts=2,4")
+    return ["-m", *kept, *space, SWEEPER, f"paths.runs={folder}", "experiment_name=swept"]
+
+
+def study_in(folder: Path) -> "optuna.Study":
+    return optuna.load_study(study_name=None, storage=storage_of(folder / "swept" / "optuna.jsonl"))
+
+
+def test_a_restart_goes_on_with_the_study_and_the_trial_that_a_kill_has_ended(place, tmp_path: Path):
+    words = search(place, tmp_path, "sweep.objective=acc")
+    status, text = place.runs.run([*words, "hydra.sweeper.trials=1"])
+    assert status == 0, text
+    study = study_in(tmp_path)
+    (first,) = study.trials
+    left = study.ask({name: first.distributions[name] for name in first.params})  # nobody tells how it ended
+    status, text = place.runs.run([*words, "hydra.sweeper.trials=3"])
+    assert status == 0, text
+    trials = study_in(tmp_path).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert trials[2].params == left.params
+    assert trials[3].params not in [trial.params for trial in trials[:3]]  # no draw is repeated
+    metrics = {json.dumps(json.loads(file.read_text())["acc"]) for file in tmp_path.rglob("metrics.json")}
+    assert {json.dumps(trial.value) for trial in trials if trial.value is not None} == metrics
+    assert len(list(tmp_path.rglob("matrix.json"))) == 3
+    assert "best of 3 trials:\n  acc " in text
+    page = (tmp_path / "swept" / "sweep_lr_num_experts.html").read_text()
+    assert "best of 3 trials:" in page
+    status, text = place.runs.run([*words, "hydra.sweeper.trials=3"])
+    assert status == 0, text
+    assert len(study_in(tmp_path).trials) == 4
+
+
+def test_several_objectives_have_a_front(place, tmp_path: Path):
+    words = search(place, tmp_path, "sweep.objective=[acc,forgetting]", "hydra.sweeper.trials=2")
+    status, text = place.runs.run(words)
+    assert status == 0, text
+    assert [direction.name for direction in study_in(tmp_path).directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert "front of 2 trials:\n  acc " in text
+    assert ", forgetting " in text.rpartition("front of")[2]
+
+
+def test_a_trial_behind_others_ends_after_its_task(place, tmp_path: Path):
+    words = search(place, tmp_path, "sweep.objective=acc", "hydra.sweeper.prune_after=1")
+    status, text = place.runs.run([*words, "hydra.sweeper.trials=1"])
+    assert status == 0, text
+    study = study_in(tmp_path)
+    better = optuna.trial.create_trial(
+        params=study.trials[0].params, distributions=study.trials[0].distributions, value=101.0,
+        intermediate_values={1: 101.0},
+    )  # fmt: skip
+    for _ in range(3):
+        study.add_trial(better)
+    status, text = place.runs.run([*words, "hydra.sweeper.trials=5"])
+    assert status == 0, text
+    assert study_in(tmp_path).trials[-1].state.name == "PRUNED"
+    assert "1 of 1 members were ended early:" in text
+    assert "pruned after gqa: other trials were better there" in text
+    assert sorted(len(list(file.parent.glob("task_*/scores.json"))) for file in tmp_path.rglob("command.json")) == [
+        2,
+        3,
+    ]
+
+
+def test_what_is_looked_for_must_be_a_metric(place, tmp_path: Path):
+    for words, message in (
+        ((), "error: hydra/sweeper=optuna_search needs sweep.objective=acc"),
+        (("sweep.objective=acccc",), "error: sweep.objective=acccc: there is no such metric; did you mean acc?"),
+    ):
+        status, text = place.runs.run(search(place, tmp_path, *words))
+        assert status == 1
+        assert message in text
+        assert "Traceback" not in text
+
+
+def test_reports_are_means_over_the_tasks_so_far(tmp_path: Path, monkeypatch):
+    """Rows of three tasks by hand: after the second, (40 + 60) / 2; a loss of 80 - 40."""
+    scores = [[0, 0, 0], [80, 0, 0], [40, 60, 0], [10, 20, 90]]
+    facts = {"metrics": {}, "protocol": {}, "cost": {}, "notes": [], "experiment": "e", "method": "m", "backbone": "b"}
+    matrix = parse_matrix({"tasks": ["a", "b", "c"], "scores": scores, "counts": [[4] * 3] * 4, "seed": 0, **facts})
+    for direction, wanted in (("maximize", {1: 80.0, 2: 50.0}), ("minimize", {2: 40.0})):
+        file = tmp_path / f"{direction}.jsonl"
+        study = optuna.create_study(study_name="s", storage=storage_of(file), direction=direction)
+        trial = study.ask()
+        monkeypatch.setenv(VARIABLE, json.dumps({"file": str(file), "study": "s", "number": trial.number, "after": 0}))
+        for row in (0, 1, 2, 3):
+            report(matrix, row)
+        assert study.trials[0].intermediate_values == wanted
+    assert PRUNED not in study.trials[0].user_attrs
+    assert issubclass(PrunedError, Exception)
