@@ -45,3 +45,13 @@ def test_a_value_with_an_equals_sign_gets_quotes_and_the_flag_goes_in_front():
 
 def test_an_unknown_complaint_is_passed_on(tmp_path: Path):
     assert str(explain(MissingConfigException("Something else", "x"), tmp_path)) == "Something else"
+
+
+@pytest.mark.parametrize(
+    ("option", "extra"), [("joblib", "sweeps"), ("submitit_slurm", "sweeps"), ("ray", "ray")], ids=str
+)
+def test_a_launcher_without_its_package_names_the_extra(option: str, extra: str):
+    """As a choice of the command line, and in the defaults of our own `slurm`."""
+    for text in (f"Could not find 'hydra/launcher/{option}'", f"In 'x': Could not load 'hydra/launcher/{option}'."):
+        told = str(explain(MissingConfigException(text, option), conf_dir()))
+        assert told == f"hydra/launcher={option}: needs a package; pip install 'coin-lightning[{extra}]'"

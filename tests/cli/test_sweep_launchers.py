@@ -2,7 +2,6 @@
 
 import os
 import signal
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -81,6 +80,18 @@ def test_submitit_runs_members_here(place, alone: Path, tmp_path: Path):
     assert any("a bug in a callback" in file.read_text() for file in tmp_path.rglob("*_log.err"))  # its own log
 
 
+def test_ray_runs_members_on_a_local_cluster(place, alone: Path, tmp_path: Path):
+    pytest.importorskip("ray")
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    words = members(place, tmp_path, "seed=1,99", "adapter.num_experts=4", FAIL, "+callbacks.fail.step=${seed}")
+    words += ["hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2"]
+    status, text = place.runs.run(words, RAY_USAGE_STATS_ENABLED="0")
+    assert status == 1, text
+    assert "1 of 2 members of the sweep failed:\n  seed=1: ZeroDivisionError: a bug in a callback" in text
+    assert (tmp_path / "swept" / "sweep_seed.html").is_file()
+    assert results(runs(tmp_path)["seed_99"]) == results(alone)
+
+
 def test_slurm_puts_a_member_back_into_the_queue_and_it_goes_on(place, alone: Path, tmp_path: Path):
     """Commands of SLURM are stood in for; submitit, its script, its signal and its requeueing are real."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
@@ -108,11 +119,3 @@ def test_members_of_one_folder_are_not_run_at_the_same_time(place, tmp_path: Pat
     status, text = place.runs.run([*words, "hydra/launcher=joblib", *TWO])
     assert status == 0, text
     assert list(runs(tmp_path)) == ["seed_99"]
-
-
-def test_a_launcher_without_its_package_says_what_to_install(place, tmp_path: Path):
-    if find_spec("joblib"):
-        pytest.skip("the package is installed")
-    status, text = place.runs.run([*members(place, tmp_path, "seed=0,1"), "hydra/launcher=joblib"])
-    assert status == 1
-    assert "error: hydra/launcher=joblib: needs a package; pip install 'coin-lightning[sweeps]'" in text

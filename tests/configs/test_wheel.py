@@ -32,6 +32,7 @@ def test_wheel_holds_the_configs_and_composes_from_them(tmp_path: Path):
         archive.extractall(place)
     packed = {file.relative_to(place / "coin_lightning" / "conf") for file in place.rglob("conf/**/*.yaml")}
     assert packed == {file.relative_to(ROOT / "conf") for file in (ROOT / "conf").rglob("*.yaml")}
+    assert (place / "hydra_plugins" / "coin_lightning.py").is_file()
     source = ROOT / "src" / "coin_lightning"
     data = {file.relative_to(source) for file in source.rglob("*") if file.suffix in (".json", ".j2", ".safetensors")}
     assert data <= {file.relative_to(place / "coin_lightning") for file in (place / "coin_lightning").rglob("*")}

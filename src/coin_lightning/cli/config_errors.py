@@ -13,9 +13,9 @@ from coin_lightning.errors import ConfigError, did_you_mean
 OVERRIDE = re.compile(r"Could not override '([^']+)'")
 WITH_EQUALS = re.compile(r"^([+~\w.@/]+)=([^'\"\[{(,]*=[^'\",]*)$")
 GROUP_VALUE = "Config group override must be"
-OPTIONAL = ("joblib", "submitit", "slurm")
-"""Launchers, by the beginnings of their names, that come with packages of their own."""
-OPTION = re.compile(r"Could not find '([^']+)/([^'/]+)'")
+OPTIONAL = {"joblib": "sweeps", "submitit": "sweeps", "slurm": "sweeps", "ray": "ray"}
+"""Beginnings of names of launchers -> the extra that they come with."""
+OPTION = re.compile(r"Could not (?:find|load) '([^']+)/([^'/]+)'")
 
 
 SHOWN = 40
@@ -41,8 +41,9 @@ def explain(error: Exception, conf: Path) -> ConfigError:
     text = str(error)
     if found := OPTION.search(text):
         group, option = found.groups()
-        if group.startswith("hydra/") and option.startswith(OPTIONAL):
-            return ConfigError(f"{group}={option}: needs a package; pip install 'coin-lightning[sweeps]'")
+        extra = next((extra for name, extra in OPTIONAL.items() if option.startswith(name)), None)
+        if group == "hydra/launcher" and extra is not None:
+            return ConfigError(f"{group}={option}: needs a package; pip install 'coin-lightning[{extra}]'")
         options = [file.stem for file in (conf / group).glob("[!_]*.yaml")]
         if options:
             return ConfigError(f"{group}={option}: there is no {group}/{option}.yaml; {hint(option, options)}")
