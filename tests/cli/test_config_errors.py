@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
