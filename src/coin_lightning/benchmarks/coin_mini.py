@@ -133,6 +133,8 @@ def build(
 ) -> Manifest:
     """Write the eight tasks, their ground-truth files, the caption data and ``manifest.json`` under ``root``.
 
+    Each task has its ``share`` of ``train_samples``; all have ``test_samples``.
+
     With ``held_out="validation"`` the files of test samples hold others, drawn in the same way and in no other split:
     hyper-parameters are chosen by them. The training samples are the same.
 
@@ -144,7 +146,9 @@ def build(
     manifest = Manifest(
         seed=seed, held_out=held_out, materials=[*map(_terms, _WHEELS), _FONT_TERMS], tools=drawing_tools()
     )
-    plan: list[tuple[Task, dict[str, int]]] = [(task, {"train": train_samples, "test": test_samples}) for task in TASKS]
+    plan: list[tuple[Task, dict[str, int]]] = [
+        (task, {"train": max(1, round(train_samples * task.share)), "test": test_samples}) for task in TASKS
+    ]
     plan.append((CAPTIONS, {"train": caption_samples}))
     for task, samples in plan:
         written = write_task(root, task, samples, seed, materials, held_out)

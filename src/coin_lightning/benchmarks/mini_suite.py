@@ -28,6 +28,8 @@ class Task:
         images: image path under the image root, with ``{split}`` (``train`` or the evaluation name) and ``{id}``.
         draw: a pure function of (generator, materials, split, image index).
         whole_number_ids: question ids are numbers, as in the original, instead of strings.
+        share: of training samples, beside the largest task. CoIN's differ in size, too, though not in this order: here
+            what is hard for a small model is large.
     """
 
     key: str
@@ -36,6 +38,7 @@ class Task:
     images: str
     draw: Draw
     whole_number_ids: bool = False
+    share: float = 0.5
 
     def image_path(self, split: str, number: int) -> str:
         """The path of an image, relative to the image root, with a leading ``./``."""
@@ -48,9 +51,9 @@ _IMAGENET = "ImageNet_withlabel/{split}/ILSVRC2012_{split}_{id:08d}.JPEG"
 # RefCOCO's images, of every split, come from COCO's training folder.
 _REFCOCO = "COCO2014/train2014/COCO_train2014_000001{id:06d}.jpg"
 TASKS: tuple[Task, ...] = (
-    Task("scienceqa", "ScienceQA", "test", "ScienceQA/images/{split}/{id}/image.jpg", scienceqa),
+    Task("scienceqa", "ScienceQA", "test", "ScienceQA/images/{split}/{id}/image.jpg", scienceqa, share=1.0),
     Task("textvqa", "TextVQA", "val", "TextVQA/train_images/{id:016x}.jpg", textvqa, whole_number_ids=True),
-    Task("imagenet", "ImageNet", "test", _IMAGENET, imagenet),
+    Task("imagenet", "ImageNet", "test", _IMAGENET, imagenet, share=0.25),
     Task("gqa", "GQA", "test", "GQA/images/{id}.jpg", gqa),
     Task("vizwiz", "VizWiz", "val", "VizWiz/{split}/VizWiz_{split}_{id:08d}.jpg", vizwiz),
     Task("grounding", "Grounding", "test", _REFCOCO, grounding),
