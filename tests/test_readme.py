@@ -95,8 +95,8 @@ def small(line: str, place: Any, models: dict[str, Path], name: str) -> list[str
     extra = {
         "paths.data": place.suite, "paths.features": place.cache, "paths.cache": place.folder,
         "paths.runs": runs, "scenario.builder": "null",
-        "data.fraction": 1, "data.limit_train": 4, "data.limit_test": 2, "batches.size": 4, "batches.num_workers": 0, "adapter.rank": 32,
-        "adapter.alpha": 64, "num_threads": 1, "trainer": "cpu",
+        "data.fraction": 1, "data.limit_train": 4, "data.limit_test": 2, "batches.size": 4, "batches.num_workers": 0,
+        "adapter.rank": 32, "adapter.alpha": 64, "num_threads": 1, "trainer": "cpu",
     }  # fmt: skip
     if "scenario.order" not in own:
         extra["scenario.order"] = "[gqa,vqav2]"

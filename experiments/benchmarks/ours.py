@@ -41,7 +41,8 @@ def config_for(args: argparse.Namespace, method: str = "moelora", *more: str) ->
     """The default experiment with another method, the command line's overrides and `more`; sets threads and clock."""
     quiet_libraries()
     CLOCK["cpu"] = args.cpu_time
-    lines = [f"+experiment={EXPERIMENT}", f"method={method}", f"seed={args.seed}", *more, *args.override]
+    whole = "data.fraction=1"  # a load is sized by numbers of samples
+    lines = [f"+experiment={EXPERIMENT}", f"method={method}", f"seed={args.seed}", whole, *more, *args.override]
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = hydra.compose("train", overrides=lines)
     if config.num_threads is not None:

@@ -17,7 +17,7 @@ def run(tmp_path: Path) -> Path:
     for index, counts in enumerate([{"gqa": 3, "vizwiz": 2}, {"gqa": 3}]):
         folder = tmp_path / f"task_{index:02d}_x"
         folder.mkdir()
-        (folder / "scores.json").write_text(json.dumps({"counts": counts}))
+        (folder / "scores.json").write_text(json.dumps({"counts": counts, "scores": dict.fromkeys(counts, 50.0)}))
     return tmp_path
 
 

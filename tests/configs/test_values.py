@@ -96,6 +96,7 @@ TAKEN: dict[str, dict[str, str]] = {
         r"judge\.(backoff|prompt_price|reply_price|retries|temperature)": "none of it",
         r"optimizer\.lr|protocol\.projector_lr|callbacks\.checkpoint\.every_n_steps": OWN_CHECK,
         r"judge\.(batch_size|max_new_tokens|repetition_penalty|top_p)": OWN_CHECK,
+        r"logger\.wandb\.examples": "no table of examples",
         r"protocol\.test_subset\..*": OWN_CHECK,
     },
     "null": {

@@ -24,6 +24,7 @@ class RunKeys:
     seed: Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy takes
     num_threads: PositiveInt | None
     run_dir: Text
+    share_answers: bool
 
 
 class BoundKeys:
@@ -37,6 +38,7 @@ class SweepKeys:
     """The `sweep` of `train.yaml`."""
 
     impossible: Literal["skip", "refuse"]
+    objective: Text | list[Text] | None
 
 
 def checked(node: DictConfig, path: str, hints: Mapping[str, Any]) -> Iterator[str]:

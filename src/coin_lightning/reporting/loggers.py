@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from pydantic import NonNegativeInt
 
 from coin_lightning.reporting.wandb_logger import SequenceWandbLogger
 
@@ -53,7 +54,7 @@ def wandb(
     name: str | None = None,
     tags: list[str] | None = None,
     artifacts: bool = True,
-    examples: int = 4,
+    examples: NonNegativeInt = 4,
 ) -> Logger:
     """One W&B run for the whole sequence; see `SequenceWandbLogger`."""
     return SequenceWandbLogger(
