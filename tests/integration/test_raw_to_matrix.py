@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "coin"))
 from raw_mini import both_splits, write_raw
 
 pytestmark = pytest.mark.assets
-TRAIN, TEST = 16, 9  # samples of most tasks; of ImageNet half as many to train on, of ScienceQA twice as many
+TRAIN, TEST = 32, 9  # samples of most tasks; of ImageNet half as many to train on, of ScienceQA twice as many
 
 
 @pytest.fixture(scope="module")
