@@ -5,9 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from coin_lightning.cli import evaluate as command
-from coin_lightning.cli.evaluate import main, run_config
+from coin_lightning.cli.evaluate import OLDER, main, run_config
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.evaluation.suite import AnswerWriter
 from results import without_manifests
@@ -69,6 +70,15 @@ def test_filled_cells_are_those_of_a_full_evaluation(
     assert read(run / FOLDERS[1] / "scores.json")["scores"]["scienceqa"] == before["scienceqa"]
     assert not list(run.rglob(".partial"))
     assert (run / "logs").exists() == (undisturbed / "logs").exists()
+
+
+def test_a_run_whose_config_is_older_than_some_keys(run: Path) -> None:
+    file = run / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    assert set(OLDER) <= set(config)
+    file.write_text(yaml.safe_dump({key: value for key, value in config.items() if key not in OLDER}, sort_keys=False))
+    assert main([str(run), "evaluation=full", "experience=2"]) == 0
+    assert read(run / "matrix.json")["scores"][2][2] is not None
 
 
 def test_one_experience_and_then_the_rest(run: Path, undisturbed: Path) -> None:

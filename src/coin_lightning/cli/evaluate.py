@@ -47,6 +47,7 @@ OLDER = {
     "judge": NO_JUDGE,
     "bounds": {"individual": None, "joint": None},
     "sweep": {"impossible": "skip"},
+    "share_answers": False,
 }
 """What configs of older runs say nothing of."""
 ANSWERS = "answers.batch_size"
