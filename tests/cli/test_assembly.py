@@ -5,31 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from coin_lightning.cli.assembly import assemble, counting, make_scenario
-from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import ConfigError
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.run_files import read_json
+from run_configs import config_of
 
 
 def composed(place, run: Path, *more: str) -> DictConfig:
     """The config of a run on the small suite, resolved."""
-    before = HydraConfig.instance().cfg
-    words = place.command("unused", "trainer=cpu", *more, f"run_dir={run}", tasks="imagenet,gqa")
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("train", overrides=words, return_hydra_config=True)
-    HydraConfig.instance().set_config(config)
-    with open_dict(config):
-        del config["hydra"]
-    OmegaConf.resolve(config)
-    HydraConfig.instance().cfg = before
-    return config
+    return config_of(place.command("unused", "trainer=cpu", *more, f"run_dir={run}", tasks="imagenet,gqa"))
 
 
 def test_a_batch_that_no_machine_makes_is_refused_with_the_task(place, tmp_path: Path):

@@ -10,19 +10,17 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf, open_dict
+from omegaconf import OmegaConf
 from PIL import Image
 from rich.console import Console
 
 from coin_lightning.cli.assembly import Assembly, assemble, make_scenario
-from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual import shared_answers
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.shared_answers import SharedAnswers
 from coin_lightning.quiet import quiet_libraries
 from results import results
+from run_configs import config_of
 from small_coin import answer_file, edit_samples, overrides, write_suite
 
 SAID = "zero-shot answers of an earlier run: scienceqa, gqa"
@@ -37,15 +35,8 @@ def suite(tmp_path: Path) -> Path:
 def parts(suite: Path, folder: Path, *more: str) -> Assembly:
     """A run before its first answer."""
     quiet_libraries()
-    before = HydraConfig.instance().cfg
     words = overrides(suite, folder / "features", folder / "run", "trainer=cpu", *more, tasks="scienceqa,gqa")
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("train", overrides=words, return_hydra_config=True)
-    HydraConfig.instance().set_config(config)
-    with open_dict(config):
-        del config["hydra"]
-    OmegaConf.resolve(config)
-    HydraConfig.instance().cfg = before
+    config = config_of(words)
     scenario = make_scenario(config)
     run = RunDir(folder / "run", [task.name for task in scenario.tasks], scenario.training)
     resolved: Any = OmegaConf.to_container(config)
