@@ -381,7 +381,7 @@ class ContinualMLLM(ModuleState):
                 inputs.ids,
                 inputs.mask,
                 batch["max_new_tokens"],
-                self._images(batch if shared is None else self._of_some(batch, shared.first.tolist())),
+                lambda samples: self._images(self._of_some(batch, samples)),
                 inputs.layout,
                 inputs.prefix,
                 watch,

@@ -1,6 +1,7 @@
 """Every family on a small random model: its features, logits, gradients and answers are those of the library itself."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from coin_lightning.adapters.build import load_adapter, moelora, save_adapter
 from coin_lightning.adapters.targets import put_adapter
+from coin_lightning.backbones import base
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.greedy import Prompts, shared_beginnings
 from coin_lightning.backbones.loading import load_backbone
@@ -189,6 +191,27 @@ def test_answers_of_a_padded_batch_are_the_librarys_one_by_one(backbone: Backbon
     assert any(answers)
     assert int(passes[0].sum()) == int(batch["mask"].sum())
     assert all(each.shape[1] == 1 for each in passes[1:])
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_batch_that_is_read_in_parts_gets_the_same_answers(
+    backbone: Backbone, fast: bool, monkeypatch: pytest.MonkeyPatch
+):
+    batch, asked = batch_of(backbone, ASKED, left=True), []
+    monkeypatch.setattr(base, "READ_AT_ONCE", 1)
+    backbone.fast = fast
+
+    def images(samples: Sequence[int]) -> Any:
+        asked.append(list(samples))
+        shown = [image for sample in samples for image in ASKED[sample][0]]
+        if not shown:
+            return None
+        features = torch.cat(exact_features(backbone, [backbone.pixels(IMAGES[at]) for at in shown]))
+        return backbone.project(features, grids(backbone, shown))
+
+    answers = backbone.answer(batch["ids"], batch["mask"], 6, images, batch["layout"])
+    assert answers == one_by_one(backbone, 6)
+    assert len(asked) == (len(ASKED) if backbone.answers_itself else 1)
 
 
 def test_one_pass_over_images_that_several_samples_show_changes_no_answer(backbone: Backbone):

@@ -1,10 +1,13 @@
 """Prompts of unlike length, shared beginnings, and samples that leave a batch."""
 
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor
 
 from coin_lightning.backbones import tiny
-from coin_lightning.backbones.greedy import Greedy, Prompts, shared_beginnings
+from coin_lightning.backbones.greedy import Greedy, Prompts, in_parts, shared_beginnings
 
 IMAGE = 9
 END = 2
@@ -65,6 +68,10 @@ def test_nothing_is_shared_where_an_image_comes_behind_what_differs():
     assert shared_of([[5], [5]], [0, 0], worth=1.0) is None  # nothing is left to share
 
 
+def NO_IMAGES(samples: object) -> dict[str, object]:
+    return {}
+
+
 class Planned:
     """A head that says planned tokens, sample by sample of the batch as it then is."""
 
@@ -83,7 +90,7 @@ def answered(head: Planned, limit: int, leaves: bool) -> tuple[list[list[int]], 
         backbone.core, head, len(backbone.language_model.layers), END, lambda real: passes.append(real.tolist()), leaves
     )
     ids, mask = padded([[40, 41], [42], [43, 44, 45], [46, 47]])
-    return loop(Prompts.of(ids, mask), limit, {}), passes
+    return loop(Prompts.of(ids, mask), limit, NO_IMAGES), passes
 
 
 def test_samples_that_have_ended_leave_the_batch():
@@ -108,6 +115,33 @@ def test_what_one_sample_sees_does_not_depend_on_those_that_left():
     rows = [[40 + at, *range(50, 50 + at)] for at in range(6)]
     limit = 12
     loop = Greedy(backbone.core, backbone.model.lm_head, len(backbone.language_model.layers), END)
-    together = loop(Prompts.of(*padded(rows)), limit, {})
-    alone = [loop(Prompts.of(*padded([row])), limit, {})[0] for row in rows]
+    together = loop(Prompts.of(*padded(rows)), limit, NO_IMAGES)
+    alone = [loop(Prompts.of(*padded([row])), limit, NO_IMAGES)[0] for row in rows]
     assert together == alone
+
+
+def test_prompts_are_read_in_parts_of_like_length():
+    assert in_parts([3, 9, 4, 8, 2], 18) == [[1, 3], [2, 0, 4]]  # 9 + 9 and 4 + 4 + 4 with what pads them
+    assert in_parts([30, 1], 18) == [[0], [1]]  # one that is longer is read all the same
+    assert in_parts([3, 9], None) == [[0, 1]]
+
+
+def read(prompts: Prompts, shared: Any, tokens: int | None) -> tuple[list[list[int]], list[Tensor]]:
+    backbone = tiny.load(max_length=256)
+    passes: list[Tensor] = []
+    layers = len(backbone.language_model.layers)
+    loop = Greedy(backbone.core, backbone.model.lm_head, layers, END, passes.append, True, tokens)
+    return loop(prompts, 8, NO_IMAGES, shared), passes
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_parts_change_no_answer_and_count_every_token_once(shares: bool):
+    rows = [[7, 8, 40 + at % 3, *range(50, 50 + 3 * (at % 4)), 60 + at] for at in range(9)]
+    prompts = Prompts.of(*padded(rows))
+    same = [at % 3 for at in range(9)]
+    shared = shared_beginnings(prompts, same, IMAGE, worth=1.0) if shares else None
+    answers, passes = zip(*(read(prompts, shared, tokens) for tokens in (None, 1, 12)), strict=True)
+    assert answers[0] == answers[1] == answers[2]
+    assert len({sum(int(real.sum()) for real in each) for each in passes}) == 1
+    whole, single, some = (sum(real.shape[1] > 1 for real in each) for each in passes)
+    assert whole < some < single

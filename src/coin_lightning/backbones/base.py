@@ -26,6 +26,8 @@ from coin_lightning.errors import ConfigError, RunError
 os.environ.setdefault("TRANSFORMERS_DISABLE_TORCH_CHECK", "1")  # its count of image tokens waits for the device
 IGNORE = -100
 """Label of a token that the loss does not count (PyTorch's `ignore_index`)."""
+READ_AT_ONCE = 2048
+"""Tokens of prompts that a CPU reads in one pass: what more do together falls out of its caches."""
 
 
 class ImageProcessor(Protocol):
@@ -384,8 +386,9 @@ class Backbone(nn.Module):
         Args:
             ids, mask: `[b, l]`.
             max_new_tokens: of an answer.
-            images, layout, prefix: as for `hidden_states`; the images of the first sample of each group where some are
-                shared.
+            images: from `project`, of the whole batch; or a function that gives those of some samples, with which a
+                batch can be read in parts.
+            layout, prefix: as for `hidden_states`.
             on_pass: called before each pass with how often each position that enters it counts, `[m, s]`: 0 is padding
                 or a sample that has ended.
             shared: from `beginnings`.
@@ -393,12 +396,19 @@ class Backbone(nn.Module):
         """
         options = dict(layout or {})
         if not self._loops(options):
+            images = images(range(len(ids))) if callable(images) else images
             return self._generated(ids, mask, max_new_tokens, images, options, prefix, on_pass)
         decoder: Any = self.language_model
-        loop = Greedy(self.core, self.model.lm_head, len(decoder.layers), self.end_id, on_pass, leaves)
+        cut = callable(images) and leaves and prefix is None and ids.device.type == "cpu"
+        tokens = READ_AT_ONCE if cut else None
+        loop = Greedy(self.core, self.model.lm_head, len(decoder.layers), self.end_id, on_pass, leaves, tokens)
         prompts = Prompts.of(ids, mask, options.get("position_ids"))
+
+        def encoded(samples: Sequence[int]) -> dict[str, Any]:
+            return _encoded(images(samples) if callable(images) else images)
+
         with self._prefixed(prefix):
-            answers = loop(prompts, max_new_tokens, _encoded(images), shared)
+            answers = loop(prompts, max_new_tokens, encoded, shared)
         return [self.decode(torch.tensor(answer)) for answer in answers]
 
     def _generated(

@@ -18,6 +18,9 @@ LEAVES = 0.75
 """The batch is cut down when no more than this share of it goes on: each cut copies the cache."""
 
 
+Images = Callable[[Sequence[int]], Mapping[str, Any]]
+
+
 class Core(Protocol):
     """A model of transformers without its head."""
 
@@ -120,6 +123,23 @@ def shared_beginnings(
     )
 
 
+def in_parts(lengths: Sequence[int], tokens: int | None) -> list[list[int]]:
+    """Samples that are read together, longest first.
+
+    Args:
+        lengths: of their prompts.
+        tokens: at most so many in a part, padding counted, unless one prompt has more; None: one part, in order.
+    """
+    if tokens is None:
+        return [list(range(len(lengths)))]
+    parts: list[list[int]] = []
+    for sample in sorted(range(len(lengths)), key=lambda sample: -lengths[sample]):
+        if not parts or (len(parts[-1]) + 1) * lengths[parts[-1][0]] > tokens:
+            parts.append([])
+        parts[-1].append(sample)
+    return parts
+
+
 class Greedy:
     """One batch on its way to its answers.
 
@@ -130,6 +150,7 @@ class Greedy:
         on_pass: called before each pass with how often each position that enters it counts, `[m, s]`: 0 is padding, or
             a sample that has ended; a beginning counts once for each sample that shares it.
         leaves: samples that have ended leave the batch.
+        tokens: of prompts read at once, see `in_parts`.
     """
 
     def __init__(
@@ -140,29 +161,44 @@ class Greedy:
         end: int,
         on_pass: Callable[[Tensor], None] = lambda real: None,
         leaves: bool = True,
+        tokens: int | None = None,
     ) -> None:
         self.core, self.head, self.layers, self.end = core, head, layers, end
-        self.on_pass, self.leaves = on_pass, leaves
+        self.on_pass, self.leaves, self.tokens = on_pass, leaves, tokens
 
     @torch.inference_mode()
-    def __call__(
-        self, prompts: Prompts, limit: int, images: Mapping[str, Any], shared: Shared | None = None
-    ) -> list[list[int]]:
+    def __call__(self, prompts: Prompts, limit: int, images: Images, shared: Shared | None = None) -> list[list[int]]:
         """Tokens of each answer, its end included where it was reached.
 
         Args:
             prompts: what is asked.
             limit: tokens of an answer.
-            images: encoder outputs as the core takes them: of all samples, or of the first of each group.
+            images: gives encoder outputs of some samples as the core takes them.
             shared: see there.
         """
         if shared is None:
-            cache = RowCache(self.layers, prompts.ids.shape[1] + limit)
-            self.on_pass(prompts.real.long())
-            states = self._pass(prompts, cache, **images)
+            width = prompts.ids.shape[1] + limit
+            states, cache = self._read(prompts, width, images, torch.ones_like(prompts.lengths))
         else:
             states, cache = self._from_shared(prompts, limit, images, shared)
         return self._go_on(states, cache, prompts, limit)
+
+    def _read(self, prompts: Prompts, width: int, images: Images, often: Tensor) -> tuple[Tensor, RowCache]:
+        """Whole prompts, each of which counts `often` `[n]`: states at last tokens, and a cache of `width` places."""
+        parts = in_parts(prompts.lengths.tolist(), self.tokens)
+        if len(parts) == 1:
+            cache = RowCache(self.layers, width)
+            self.on_pass(prompts.real * often.unsqueeze(1))
+            return self._pass(prompts, cache, **images(range(len(often)))), cache
+        found, caches = [], []
+        for part in parts:
+            rows = torch.tensor(part, device=often.device)
+            own = prompts.part(rows, torch.zeros_like(rows), prompts.lengths[rows])
+            caches.append(RowCache(self.layers, own.ids.shape[1]))
+            self.on_pass(own.real * often[rows].unsqueeze(1))
+            found.append(self._pass(own, caches[-1], **images(part)))
+        order = torch.tensor([sample for part in parts for sample in part], device=often.device).argsort()
+        return torch.cat(found)[order], RowCache.joined(caches, order, width)
 
     def _pass(self, prompts: Prompts, cache: RowCache, mask: Tensor | None = None, **images: Any) -> Tensor:
         """Last hidden states at last tokens, `[n, h]`."""
@@ -176,15 +212,16 @@ class Greedy:
         ).last_hidden_state
         return found[torch.arange(len(found), device=found.device), prompts.lengths - 1]
 
-    def _from_shared(
-        self, prompts: Prompts, limit: int, images: Mapping[str, Any], shared: Shared
-    ) -> tuple[Tensor, RowCache]:
+    def _from_shared(self, prompts: Prompts, limit: int, images: Images, shared: Shared) -> tuple[Tensor, RowCache]:
         """The beginnings once, then the rest of each sample behind its own."""
         beginnings = prompts.part(shared.first, torch.zeros_like(shared.lengths), shared.lengths)
         often = torch.bincount(shared.group, minlength=len(shared.first))
-        first = RowCache(self.layers, beginnings.ids.shape[1])
-        self.on_pass(beginnings.real * often.unsqueeze(1))
-        self._pass(beginnings, first, **images)
+        first_samples = shared.first.tolist()
+
+        def of_groups(groups: Sequence[int]) -> Mapping[str, Any]:
+            return images([first_samples[group] for group in groups])
+
+        _, first = self._read(beginnings, beginnings.ids.shape[1], of_groups, often)
         starts = shared.lengths[shared.group]
         rest = prompts.part(torch.arange(len(starts), device=starts.device), starts, prompts.lengths)
         if rest.positions is None:

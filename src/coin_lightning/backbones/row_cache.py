@@ -87,14 +87,27 @@ class RowCache(Cache):
 
     def spread(self, rows: Tensor, width: int) -> "RowCache":
         """Another cache whose samples begin with what the samples `rows` `[m]` of this one have."""
-        wide = RowCache(len(self.rows), width)
-        for own, other in zip(self.rows, wide.rows, strict=True):
-            kept = min(self.width, width)
+        return self.joined([self], rows, width)
+
+    @staticmethod
+    def joined(caches: Sequence["RowCache"], rows: Tensor, width: int) -> "RowCache":
+        """One whose samples begin with what the samples `rows` `[m]`, counted through several caches, have in these.
+
+        The caches are emptied on the way: no layer is held twice.
+        """
+        wide = RowCache(len(caches[0].rows), width)
+        for other, *owns in zip(wide.rows, *(cache.rows for cache in caches), strict=True):
             for name in ("keys", "values"):
-                held = getattr(own, name)
-                room = held.new_zeros(len(rows), held.shape[1], width, held.shape[3])
-                room[:, :, :kept] = held[rows, :, :kept]
-                setattr(other, name, room)
+                held = [getattr(own, name) for own in owns]
+                room = held[0].new_zeros(sum(map(len, held)), held[0].shape[1], width, held[0].shape[3])
+                start = 0
+                for part in held:
+                    kept = min(part.shape[2], width)
+                    room[start : start + len(part), :, :kept] = part[:, :, :kept]
+                    start += len(part)
+                setattr(other, name, room[rows])
+                for own in owns:
+                    setattr(own, name, None)
             other.is_initialized = True
         return wide
 
