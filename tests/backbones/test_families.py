@@ -203,11 +203,7 @@ def test_a_batch_that_is_read_in_parts_gets_the_same_answers(
 
     def images(samples: Sequence[int]) -> Any:
         asked.append(list(samples))
-        shown = [image for sample in samples for image in ASKED[sample][0]]
-        if not shown:
-            return None
-        features = torch.cat(exact_features(backbone, [backbone.pixels(IMAGES[at]) for at in shown]))
-        return backbone.project(features, grids(backbone, shown))
+        return batch_of(backbone, [ASKED[sample] for sample in samples], left=True)["images"]
 
     answers = backbone.answer(batch["ids"], batch["mask"], 6, images, batch["layout"])
     assert answers == one_by_one(backbone, 6)

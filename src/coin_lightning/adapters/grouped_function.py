@@ -17,6 +17,7 @@ different ranks, slot weights that learn, bases that are no plain `nn.Linear`.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -80,6 +81,10 @@ class Sizes(NamedTuple):
     dtype: torch.dtype
     routed: bool
 
+    def owners(self, device: torch.device) -> Tensor:
+        """[P E, P R], see `_owners`."""
+        return _owners(self.layers, self.slots, self.rank, self.dtype, device)
+
 
 def _gates(rows: Tensor, banks: Sequence[Bank], flags: Flags) -> Tensor:
     """[P, E, N], at least fp32."""
@@ -108,10 +113,10 @@ def _by_layer(gates: Tensor, layers: int) -> Tensor:
     return gates.unflatten(0, (layers, -1)).transpose(1, 2)
 
 
-def _owners(sizes: Sizes, device: torch.device) -> Tensor:
+@cache
+def _owners(layers: int, slots: int, rank: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[P E, P R], 1 where the row's slot owns the column, else 0. Products with it copy and add exactly."""
-    ones = torch.eye(sizes.layers * sizes.slots, dtype=sizes.dtype, device=device)
-    return ones.repeat_interleave(sizes.rank // sizes.slots, 1)
+    return torch.eye(layers * slots, dtype=dtype, device=device).repeat_interleave(rank // slots, 1)
 
 
 class GroupedLinears(torch.autograd.Function):
@@ -185,12 +190,12 @@ def _split(learned: Sequence[Tensor], layers: int) -> tuple[Sequence[Tensor], ..
 
 def _spread(gates: Tensor, sizes: Sizes) -> Tensor:
     """Gates [P, E, N] as the factors [N, P R] of the columns of `low`."""
-    return gates.flatten(0, 1).to(sizes.dtype).t() @ _owners(sizes, gates.device)
+    return gates.flatten(0, 1).to(sizes.dtype).t() @ sizes.owners(gates.device)
 
 
 def _at_logits(at_gates: Tensor, gates: Tensor, sizes: Sizes) -> Tensor:
     """Gradient at the routers' logits [N, P E] from the products [N, P R] whose sums over a slot are those at gates."""
-    grad = (_owners(sizes, gates.device) @ at_gates.t()).to(gates.dtype).view_as(gates)
+    grad = (sizes.owners(gates.device) @ at_gates.t()).to(gates.dtype).view_as(gates)
     if sizes.flags.routing is None:
         grad = torch._softmax_backward_data(grad, gates, 1, gates.dtype)
     else:
