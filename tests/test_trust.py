@@ -1,6 +1,8 @@
 """A run folder from a stranger runs no code through its config."""
 
+import re
 import shutil
+from copy import deepcopy
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -97,3 +99,43 @@ def test_no_command_on_a_strangers_folder_calls_what_it_names(
         assert status == 1, text
         assert "asks for code that is not of this package: os.mkdir" in text.err
     assert not mark.exists()
+
+
+SECRET = "what-only-this-machine-knows"
+LOOKED_UP = ("${oc.env:MY_SECRET}", "a ${oc.env:MY_SECRET} b", "${oc.create:'{_target_: os.mkdir, path: MARK}'}")
+"""Values of a config that OmegaConf would put something else for: a second way to have code of one's choice called."""
+
+
+def test_nothing_is_looked_up_for_a_strangers_config(
+    short: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MY_SECRET", SECRET)
+    run, mark = Path(shutil.copytree(short, tmp_path / "run")), tmp_path / "called"
+    sound = yaml.safe_load((run / "config.yaml").read_text())
+    everywhere = deepcopy(sound)
+    for key in ("judge", "judge.model", "protocol.judge_variant", "experiment_name", "scenario.tasks.textvqa.title"):
+        for written in (value.replace("MARK", str(mark)) for value in LOOKED_UP):
+            config = deepcopy(sound)
+            *above, last = key.split(".")
+            for each in [config] if key == "judge" else [config, everywhere]:
+                reduce(getitem, above, each)[last] = written
+            (run / "config.yaml").write_text(yaml.safe_dump(config))
+            for main, words in ((evaluate, []), (judge, []), (judge, ["judge=embedding"])):
+                assert main([str(run), *words]) == 1
+                assert re.search(rf"{run}/config.yaml: {key} (is ['\"]|has \$\{{\.\.\.\}})", capsys.readouterr().err)
+    (run / "config.yaml").write_text(yaml.safe_dump(everywhere))
+    assert [main([str(run)]) for main in (report, score)] == [0, 0]  # for them it is text
+    assert not mark.exists()
+    assert SECRET not in capsys.readouterr().out
+    assert not [file for file in run.rglob("*") if file.is_file() and SECRET.encode() in file.read_bytes()]
+
+
+def test_a_run_is_not_continued_with_what_is_looked_up(place, short: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("MY_SECRET", SECRET)
+    run = Path(shutil.copytree(short, tmp_path / "run"))
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace("name: tiny", "name: ${oc.env:MY_SECRET}"))
+    status, said = place.runs.run([*place.short("unused"), f"run_dir={run}"])
+    assert status == 1, said
+    assert "backbone.name: '${oc.env:MY_SECRET}' -> 'tiny'" in said
+    assert SECRET not in said

@@ -9,6 +9,8 @@ from coin_lightning.text_encodings import advice, other_encoding
 
 MISSING = "file is missing; check paths.data (or raw= of a build) and the folder and split of the task"
 CUT = "the file may be cut off, fetch or build it again"
+BROKEN = (ValueError, RecursionError)
+"""What `json.loads` raises: the text is no JSON (or no UTF-8), has a number of thousands of digits, or is too deep."""
 
 
 def load_json(file: Path) -> Any:
@@ -23,7 +25,7 @@ def load_json(file: Path) -> Any:
         raise unreadable(file, error) from None
     except UnicodeDecodeError as error:
         raise malformed(file, str(error), error.start) from None
-    except (json.JSONDecodeError, RecursionError) as error:
+    except BROKEN as error:
         raise malformed(file, str(error)) from None
 
 

@@ -99,7 +99,7 @@ def _read(file: Path, bracket: str, key: str | None, parser: Callable[[Any], Ite
             for item in parser(_Watched(opened)):
                 yield item
                 count += 1
-        except ijson.JSONError as error:
+        except (ijson.JSONError, UnicodeDecodeError) as error:
             raise _damaged(file, str(error), count) from None
     if key and not count:
         _check_member(file, key, bracket)

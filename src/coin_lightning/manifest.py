@@ -12,6 +12,7 @@ from typing import Any
 
 from coin_lightning.assets import file_sha256
 from coin_lightning.errors import CoinLightningError, RunError
+from coin_lightning.json_files import BROKEN
 from coin_lightning.whole_files import flush, json_text, write_json, write_text
 
 NAME = "manifest.json"
@@ -107,7 +108,7 @@ def _read(folder: Path) -> dict[str, list[str]]:
         return dict(files)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, *BROKEN, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"{file}: cannot be read ({type(error).__name__}: {error}); restore it, or remove the folder {folder} and "
             "those of later tasks and give the same command again"

@@ -1,6 +1,7 @@
 """Reading the JSON files of a run; of a damaged one the message has the remedy that works for just this file."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 
 from coin_lightning.config_folder import load_yaml
 from coin_lightning.errors import RunError
+from coin_lightning.json_files import BROKEN
 from coin_lightning.manifest import check, check_mark
 from coin_lightning.trust import sign
 from coin_lightning.whole_files import write_text
@@ -27,8 +29,11 @@ REMEDIES = {
 }
 """Name of a file -> what to do when it cannot be read."""
 JUDGED = f"remove it and judge again ({AGAIN}, or coin_lightning judge): replies are kept, nothing is asked twice"
+MOST = 100_000
+"""Values of a config; references within references could stand for more than any memory holds."""
 IMPORTED = "imported.json"
 """In a run folder that was made from another program's results: where they lay, their sha256, what is not known."""
+TASK_NAME = re.compile(r"[^/\\\0-\x1f]{1,200}")
 RECORDS = f"restore it, or remove scores.json of its experience and {AGAIN}: the questions are answered again"
 
 
@@ -48,7 +53,7 @@ def read_json(file: Path) -> dict[str, Any]:
         content = json.loads(raw.decode())
     except FileNotFoundError:
         raise RunError(f"{file}: is missing; {remedy(file).replace('remove it and ', '')}") from None
-    except (OSError, ValueError) as error:  # broken UTF-8 and broken JSON are ValueErrors
+    except (OSError, *BROKEN) as error:
         raise RunError(f"{file}: cannot be read as JSON ({error}); {remedy(file)}") from error
     if not isinstance(content, dict):
         raise RunError(f"{file}: holds a {type(content).__name__}, expected an object; {remedy(file)}")
@@ -57,11 +62,37 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
+def task_names(content: Mapping[str, Any], file: Path) -> list[str]:
+    """The tasks that a `matrix.json` names, in their order.
+
+    Raises:
+        RunError: they are no list of different names, or one could not be the name of a folder.
+    """
+    tasks = content.get("tasks")
+    sound = isinstance(tasks, list) and all(isinstance(task, str) and TASK_NAME.fullmatch(task) for task in tasks)
+    if not isinstance(tasks, list) or not sound or not tasks or len(set(tasks)) != len(tasks):
+        raise RunError(f"{file}: field 'tasks' is {tasks!r}, expected a list of different task names; {remedy(file)}")
+    return tasks
+
+
 def write_config(run: Path, config: Mapping[str, Any]) -> None:
     """Write `config.yaml`, signed: it is of this user's making."""
     file = run / "config.yaml"
     write_text(file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
     sign(file)
+
+
+def _written_out(node: Any, known: dict[int, int]) -> int:
+    """How many values a nested config has, where yaml's references stand counted anew; one within itself is too deep
+    (RecursionError).
+    """
+    if not isinstance(node, dict | list):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = 1 + sum(
+            _written_out(each, known) for each in (node.values() if isinstance(node, dict) else node)
+        )
+    return known[id(node)]
 
 
 def read_config(run: Path) -> dict[str, Any]:
@@ -75,7 +106,9 @@ def read_config(run: Path) -> dict[str, Any]:
         content = load_yaml(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it holds no config")
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        if _written_out(content, {}) > MOST:
+            raise ValueError(f"references in it stand for more than {MOST} values")
+    except (OSError, *BROKEN, yaml.YAMLError) as error:
         raise RunError(
             f"{file}: cannot be read, so nobody knows what was run here ({error}); restore it, or choose another "
             "folder with experiment_name=..., or move this one away"

@@ -87,16 +87,32 @@ def check_targets(config: Mapping[str, Any], file: Path) -> None:
         )
 
 
+def check_literal(config: Mapping[str, Any], file: Path) -> None:
+    """See that a config that was read from a run folder is made of values: OmegaConf, which some commands hand it to,
+    would put environment variables, files or code of a stranger's choice for `${...}`.
+
+    Raises:
+        RunError: it has such a thing; a run writes none.
+    """
+    if found := [key for key, value in _within(config) if isinstance(value, str) and "${" in value]:
+        raise RunError(
+            f"{file}: {', '.join(found)} has ${{...}}, and a run's config has values only; restore the file, or put "
+            "there what is meant"
+        )
+
+
 def targets(node: Any) -> Iterator[str]:
     """Every `_target_` in a nested config."""
-    if isinstance(node, Mapping):
-        if node.get(TARGET) is not None:
-            yield str(node[TARGET])
-        for value in node.values():
-            yield from targets(value)
-    elif isinstance(node, list | tuple):
-        for value in node:
-            yield from targets(value)
+    return (str(value) for key, value in _within(node) if key.split(".")[-1] == TARGET and value is not None)
+
+
+def _within(node: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """All values of a nested config with their keys, groups and lists among them."""
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list | tuple) else ()
+    for name, value in items:
+        key = f"{above}.{name}" if above else str(name)
+        yield key, value
+        yield from _within(value, key)
 
 
 @cache

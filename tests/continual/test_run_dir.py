@@ -188,7 +188,7 @@ def test_folders_without_a_matrix_are_no_run(tmp_path: Path):
     with pytest.raises(RunError, match=r"no matrix\.json; if it is a run, start it again"):
         RunDir.open(tmp_path)
     write_json(tmp_path / "matrix.json", {"tasks": "gqa"})
-    with pytest.raises(RunError, match=r"matrix\.json: names no tasks"):
+    with pytest.raises(RunError, match=r"matrix\.json: field 'tasks' is 'gqa'"):
         RunDir.open(tmp_path)
     assert not (tmp_path / "gone").exists()
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from coin_lightning.adapters.moelora import MoELoraConfig
 from coin_lightning.errors import RunError
+from coin_lightning.json_files import BROKEN
 from coin_lightning.sharding import all_like, in_pieces, whole
 from coin_lightning.weight_files import read_safetensors, share
 from coin_lightning.whole_files import write_text
@@ -174,7 +175,7 @@ def read_state(file: Path) -> dict[str, Tensor]:
 def _saved_type(file: Path, remedy: str) -> str:
     try:
         return str(json.loads(file.read_text(encoding="utf-8"))["peft_type"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *BROKEN, KeyError, TypeError) as error:
         raise RunError(f"{file}: adapter cannot be read ({type(error).__name__}: {error}); {remedy}") from error
 
 

@@ -10,6 +10,7 @@ from transformers import PreTrainedConfig
 
 from coin_lightning.backbones.assembled import MARKER
 from coin_lightning.errors import AssetError
+from coin_lightning.json_files import BROKEN
 from coin_lightning.weight_files import TORCH, foreign
 
 CHECKPOINT = (
@@ -106,7 +107,7 @@ def check_weight_files(source: str, needed: bool) -> None:
         for name in sorted(set(named)):
             with safe_open(folder / name, "pt"):
                 pass
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (OSError, *BROKEN, KeyError, TypeError, AttributeError, SafetensorError) as error:
         reason = str(error).splitlines()[0] + _damage(source)
         raise AssetError(
             f"backbone.path={source!r}: weights cannot be read: {reason}\n{_remedy(source, CHECKPOINT)}"

@@ -17,6 +17,7 @@ from coin_lightning.benchmarks.layout import write_json
 from coin_lightning.benchmarks.mini_suite import CAPTIONS, TASKS, Task
 from coin_lightning.benchmarks.mini_writer import write_task
 from coin_lightning.errors import DataError
+from coin_lightning.json_files import BROKEN
 
 __all__ = ["CAPTIONS", "MANIFEST", "NOTICE", "TASKS", "VERSION", "Manifest", "Task", "build", "ensure"]
 
@@ -97,7 +98,7 @@ def _is_current(folder: Path, held_out: str) -> bool:
         missing = [name for name in manifest["files"] if not (folder / name).is_file()]
         there = {name: known for name, known in manifest["files"].items() if name not in missing}
         altered = [name for name, known in there.items() if file_sha256(folder / name) != known]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *BROKEN, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{folder} is no CoIN-mini ({MANIFEST}: {error}): move it away, or name another folder"
         ) from error

@@ -30,10 +30,10 @@ from coin_lightning.continual.filling import Gap, fill, gaps
 from coin_lightning.continual.giving_way import Change
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.run_dir import RunDir
-from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.errors import CoinLightningError, ConfigError, RunError
 from coin_lightning.evaluation.judges.base import Judge
 from coin_lightning.evaluation.judges.judging import check_judge
-from coin_lightning.evaluation.run_scoring import config_of
+from coin_lightning.evaluation.run_scoring import plain_config_of
 from coin_lightning.evaluation.suite import Suite
 from coin_lightning.metrics.score_matrix import CELLS, ScoreMatrix, row_names
 from coin_lightning.quiet import quiet_libraries
@@ -106,12 +106,15 @@ def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[i
             raise ConfigError(f"{key}: cannot be set for a run that is there; {hint(key, (*OWN, *FREE))}")
     config.evaluation.cells = cells
     config.logger = {}  # the run's own logs are those of its training
-    check_config(config)
+    try:
+        check_config(config)
+    except CoinLightningError as error:
+        raise ConfigError(f"{path / 'config.yaml'}, as far as nothing else is given:\n{error}") from error
     return config, positions
 
 
 def _stored(run: Path) -> DictConfig:
-    config = config_of(run)
+    config = plain_config_of(run)
     if "evaluation" not in config:
         raise RunError(f"{run / 'config.yaml'}: says nothing of evaluation, so it is no config of a run; restore it")
     stored = OmegaConf.create({**OLDER, **config})

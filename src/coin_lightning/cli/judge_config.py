@@ -11,7 +11,7 @@ from coin_lightning.cli.build import node_problems
 from coin_lightning.cli.config_errors import understood
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
-from coin_lightning.evaluation.run_scoring import config_of
+from coin_lightning.evaluation.run_scoring import plain_config_of
 
 
 def judge_config(run: Path, overrides: Sequence[str]) -> DictConfig:
@@ -28,7 +28,7 @@ def judge_config(run: Path, overrides: Sequence[str]) -> DictConfig:
     wrong = [each for each, key in zip(overrides, keys, strict=True) if key != "judge" and not key.startswith("judge.")]
     if wrong:
         raise ConfigError(f"{', '.join(wrong)}: only judge=... and judge.<key>=... can be set; the run is what it is")
-    config = config_of(run)
+    config = plain_config_of(run)
     node = _composed(config, overrides) if "judge" in keys else _own(config, run, overrides)
     problems = node_problems("judge", node)
     if problems:
@@ -47,8 +47,10 @@ def _composed(config: dict[str, Any], overrides: Sequence[str]) -> DictConfig:
 
 def _own(config: dict[str, Any], run: Path, overrides: Sequence[str]) -> DictConfig:
     own = config.get("judge")
-    if not own or own["_target_"].endswith(".no_judge"):
-        raise ConfigError(f"{run}: the run has no judge of its own; say judge=embedding, judge=hf or judge=openai")
+    if not own or str(own.get("_target_")).endswith(".no_judge"):
+        raise ConfigError(
+            f"{run / 'config.yaml'}: the run has no judge of its own; say judge=embedding, judge=hf or judge=openai"
+        )
     given: Any = OmegaConf.from_dotlist([override.lstrip("+") for override in overrides])
     node: Any = OmegaConf.merge(OmegaConf.create(own), given.get("judge") or {})
     return node

@@ -21,8 +21,8 @@ from coin_lightning.evaluation.judges.summary import judges_of, own_metrics
 from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.side_by_side import versions_of
 from coin_lightning.manifest import check, write_known_json, write_known_text
-from coin_lightning.metrics.score_matrix import ScoreMatrix, metrics_to_json, positions, row_names
-from coin_lightning.run_files import AGAIN, IMPORTED, read_config, read_json, remedy, write_config
+from coin_lightning.metrics.score_matrix import TRAININGS, ScoreMatrix, metrics_to_json, positions, row_names
+from coin_lightning.run_files import AGAIN, IMPORTED, read_config, read_json, remedy, task_names, write_config
 from coin_lightning.whole_files import write_json
 
 PACKAGES = (
@@ -86,10 +86,10 @@ class RunDir:
             what = "no matrix.json; if it is a run, start it again to go on" if path.is_dir() else "no such folder"
             raise RunError(f"{path}: {what}; give the folder of a run that has been evaluated")
         written = read_json(file)
-        tasks = written.get("tasks")
-        if not isinstance(tasks, list) or not tasks or not all(isinstance(task, str) for task in tasks):
-            raise RunError(f"{file}: names no tasks; {remedy(file)}")
-        return cls(path, tasks, written.get("training", written.get("learned", "sequence")))
+        tasks, training = task_names(written, file), written.get("training", written.get("learned", "sequence"))
+        if training not in TRAININGS:
+            raise RunError(f"{file}: field 'training' is {training!r}; {remedy(file)}")
+        return cls(path, tasks, training)
 
     @contextmanager
     def working(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import DataError
+from coin_lightning.json_files import BROKEN
 from coin_lightning.manifest import check
 from coin_lightning.run_files import RECORDS
 from coin_lightning.whole_files import replacing
@@ -107,6 +108,8 @@ def read_records(path: str | Path) -> list[AnswerRecord]:
             records.append(AnswerRecord.from_json(json.loads(line)))
         except json.JSONDecodeError as error:
             problems.append(f"{source}:{number}: not JSON ({error.msg} at column {error.colno})")
+        except BROKEN as error:
+            problems.append(f"{source}:{number}: not JSON ({error})")
         except DataError as error:
             problems.append(f"{source}:{number}: {error}")
     if problems:

@@ -1,14 +1,25 @@
 """The scorers of a run that is there: as its own `config.yaml` has them, or as a newer yaml does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from coin_lightning.config_folder import conf_dir, task_nodes
+from coin_lightning.errors import RunError
 from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.run_files import read_config
-from coin_lightning.trust import check_targets
+from coin_lightning.trust import check_literal, check_targets
 
+_NODE: dict[str, Any] = {
+    "name": str, "version": int, "scorers": {"*": {"_target_": str}}, "parts": {"_target_": str}, "title": str,
+    "short": str,
+}  # fmt: skip
+SHAPE: dict[str, Any] = {
+    "scenario": {"tasks": {"*": _NODE}}, "judge": {"_target_": str}, "evaluation": {"*": object},
+    "protocol": {"*": object},
+}  # fmt: skip
+"""What is read of a config beside what its classes take: groups, and types of values; `*` is any key."""
 FIELDS = ("title", "short", "version", "scorers", "parts")
 """What a task's yaml says beside the data: nothing that is learned or answered depends on it."""
 
@@ -56,12 +67,36 @@ def config_of(run: Path) -> dict[str, Any]:
     """Content of `config.yaml`; empty when there is none, as in folders from before it was kept.
 
     Raises:
-        RunError: it cannot be read, or names code that it may not (`trust`).
+        RunError: it cannot be read, is no config of a run, or names code that it may not (`trust`).
     """
     file = run / "config.yaml"
     config = read_config(run) if file.is_file() else {}
+    if wrong := [*_misshapen(config, SHAPE)]:
+        raise RunError(f"{file}: {'; '.join(wrong)}, so it is no config of a run; restore it")
     check_targets(config, file)
     return config
+
+
+def plain_config_of(run: Path) -> dict[str, Any]:
+    """As `config_of`, for who gives it to OmegaConf.
+
+    Raises:
+        RunError: also where something stands for a value that is looked up elsewhere.
+    """
+    config = config_of(run)
+    check_literal(config, run / "config.yaml")
+    return config
+
+
+def _misshapen(node: Any, shape: Any, key: str = "") -> Iterator[str]:
+    """What in a config is not of a shape like `SHAPE`; what is absent or null is."""
+    kind = Mapping if isinstance(shape, Mapping) else shape
+    if node is not None and (not isinstance(node, kind) or (kind is int and isinstance(node, bool))):
+        yield f"{key} is {shorten(ascii(node), 80)}"
+    elif isinstance(shape, Mapping) and node is not None:
+        for name, value in node.items():
+            if (inner := shape.get(name, shape.get("*"))) is not None:
+                yield from _misshapen(value, inner, f"{key}.{name}" if key else str(name))
 
 
 def _task_in(config: Mapping[str, Any], task: str) -> Mapping[str, Any]:

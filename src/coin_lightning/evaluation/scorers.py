@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from coin_lightning.config_folder import conf_dir, task_nodes
-from coin_lightning.errors import ConfigError, did_you_mean
+from coin_lightning.errors import CoinLightningError, ConfigError, did_you_mean
 from coin_lightning.evaluation.scorer import DEFAULT, Reference, RuleScorer, Scorer
 
 Parts = Callable[[Reference], list[str]]
@@ -119,7 +119,7 @@ def built(key: str, entry: Any) -> Any:
     """What a `_target_` of a task's yaml stands for, as Hydra would build it; anything else as it is.
 
     Raises:
-        ConfigError: it cannot be imported.
+        ConfigError: it cannot be imported, or not be made of what stands beside it.
     """
     if not (isinstance(entry, Mapping) and "_target_" in entry):
         return entry
@@ -131,4 +131,9 @@ def built(key: str, entry: Any) -> Any:
             f"task.{key}._target_: {entry['_target_']} cannot be imported ({error}); code of your own is found through "
             "PYTHONPATH"
         ) from error
-    return partial(target, **options) if entry.get("_partial_") else target(**options)
+    try:
+        return partial(target, **options) if entry.get("_partial_") else target(**options)
+    except CoinLightningError:
+        raise
+    except Exception as error:  # whatever a class makes of options that are not its own
+        raise ConfigError(f"task.{key}: {entry['_target_']} cannot be made of {options} ({error!r})") from error

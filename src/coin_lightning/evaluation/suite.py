@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from coin_lightning.errors import ConfigError
 from coin_lightning.evaluation.records import AnswerRecord, merge_records, write_records
 from coin_lightning.evaluation.scorer import DEFAULT
+from coin_lightning.json_files import BROKEN
 from coin_lightning.manifest import record
 from coin_lightning.metrics.score_matrix import CELLS
 from coin_lightning.tasks.base import InstructionTask
@@ -130,6 +131,6 @@ def _whole_lines(file: Path) -> list[dict[str, Any]]:
     for line in file.read_text(encoding="utf-8").splitlines():
         try:
             batches.append(json.loads(line))
-        except json.JSONDecodeError:
+        except BROKEN:
             continue
     return batches

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from coin_lightning.errors import DataError
 from coin_lightning.evaluation.scorer import DEFAULT, RuleScorer
 from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.imports.cells import REFERENCE, Cell
@@ -84,7 +85,12 @@ def hidden_in(
     found: list[Hidden] = []
     for position, task in sorted(known, key=lambda key: (order.index(key[1]), key[0])):
         cell, own = cells[position, task], (order.index(task) + 1, task)
-        hidden, capitals = _counted(position, cell, known[position, task], scoring[task])
+        try:
+            hidden, capitals = _counted(position, cell, known[position, task], scoring[task])
+        except DataError:
+            told = f"{cell.place.folder.parent.name}/{cell.place.folder.name}"
+            findings.add("lists of wrong answers whose labels say too little for the task's rule, left out", told)
+            continue
         if own in known and _samples(cells[own]) == hidden.samples and position > own[0]:
             now, then = ({wrong.question_id for wrong in known[key]} for key in ((position, task), own))
             hidden = replace(

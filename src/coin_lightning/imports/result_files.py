@@ -1,6 +1,7 @@
 """The files of CoIN's result folders, read: answers, printed scores, ScienceQA's results, the judge's score."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from coin_lightning.errors import DataError
-from coin_lightning.json_files import load_object
+from coin_lightning.json_files import BROKEN, load_object
 
 _ACCURACY = re.compile(r"(?<![\w-])Accuracy:\s*(\d+(?:\.\d+)?)\s*%")
-_SAMPLES = re.compile(r"\b(?:Samples|Total):\s*(\d+)")
+_SAMPLES = re.compile(r"\b(?:Samples|Total):\s*(\d{1,15})\b")
 _JUDGED = re.compile(r"Final score:\s*(-?\d+(?:\.\d+)?)\s*")
 NO_ANSWER = "FAILED"
 """What ScienceQA's script writes in place of an answer that it does not find."""
@@ -56,7 +57,7 @@ def read_answers(file: Path) -> list[Answer]:
         if line.strip():
             try:
                 answers.append(_answer(json.loads(line)))
-            except ValueError as error:
+            except BROKEN as error:
                 problems.append(f"{file}:{number}: is no answer ({error}); restore the line, or remove it")
     if problems:
         raise DataError(problems)
@@ -86,10 +87,14 @@ def read_printed(file: Path) -> Printed:
     samples = [int(each) for each in _SAMPLES.findall(head)]
     try:
         wrong = tuple(_wrong(json.loads(bracket + listed))) if bracket else None
-    except ValueError as error:
+    except BROKEN as error:
         raise DataError(f"{file}: its list of wrong answers cannot be read ({error}); restore the file") from error
     except KeyError:  # the first files of this kind have no labels
         wrong = None
+    if wrong and samples and len(wrong) > samples[-1] > 0:
+        raise DataError(
+            f"{file}: lists {len(wrong)} wrong answers, but says that there are {samples[-1]} in all; restore the file"
+        )
     return Printed(scores[-1], samples[-1] or None if samples else None, wrong, scores if len(set(scores)) > 1 else ())
 
 
@@ -123,7 +128,7 @@ def read_judged(file: Path) -> float:
         DataError: there is none.
     """
     found = _JUDGED.fullmatch(_text(file).strip())
-    if found is None:
+    if found is None or not math.isfinite(float(found[1])):
         raise DataError(f"{file}: has no 'Final score:...' alone; restore the file, or remove it")
     return float(found[1])
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from coin_lightning.errors import RunError
+from coin_lightning.json_files import BROKEN
 from coin_lightning.run_files import RECORDS
 
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", int: "an integer", float: "a number"}
@@ -41,7 +42,7 @@ def field(content: dict[str, Any], path: Path, key: str, kind: type) -> Any:
 def _parse_line(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
+    except BROKEN as error:
         raise RunError(f"{path}: line {number} is not JSON ({error}); {RECORDS}") from error
     if not isinstance(row, dict):
         raise RunError(f"{path}: line {number} holds a {type(row).__name__}, expected an object; {RECORDS}")

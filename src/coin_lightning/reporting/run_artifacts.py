@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 
-from coin_lightning.errors import RunError
+from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.evaluation.run_scoring import config_of, scoring_in
 from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.scorers import Scoring
@@ -134,7 +134,10 @@ class RunArtifacts:
             ConfigError: a scorer of the task's yaml cannot be built.
             RunError: ``config.yaml`` cannot be read.
         """
-        return scoring_in(self._config, task)
+        try:
+            return scoring_in(self._config, task)
+        except ConfigError as error:
+            raise ConfigError(f"{self.path / 'config.yaml'}: {error}") from error
 
     @cached_property
     def _config(self) -> dict[str, Any]:
@@ -183,7 +186,8 @@ class RunArtifacts:
 
     def image_folder(self, task: str) -> Path | None:
         """Folder that ``reference["image"]`` is relative to, when it is known and on this machine."""
-        entry = self.environment.get("data", {}).get(task, {})
+        data = self.environment.get("data")
+        entry = data.get(task) if isinstance(data, dict) else None
         folder = entry.get("folder") if isinstance(entry, dict) else None
         return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
 

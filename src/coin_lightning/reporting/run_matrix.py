@@ -21,7 +21,7 @@ from coin_lightning.reporting.matrix_sections import (
     variants_in,
 )
 from coin_lightning.reporting.names import method_title, short, title
-from coin_lightning.run_files import read_json
+from coin_lightning.run_files import read_json, task_names
 
 Scalar = str | float | int | bool | None
 
@@ -203,13 +203,15 @@ def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json")
         RunError: a field or cell is not what the format says.
     """
     data, path = dict(content), Path(source)
-    tasks = field(data, path, "tasks", list)
-    if not tasks or len(set(tasks)) != len(tasks) or not all(isinstance(task, str) for task in tasks):
-        raise RunError(f"{path}: field 'tasks' is {tasks!r}, expected a list of different task names.")
+    tasks = task_names(data, path)
     training = data.get("training", data.get("learned", "sequence"))
     if training not in TRAININGS:
         raise RunError(f"{path}: field 'training' is {training!r}, expected one of {', '.join(TRAININGS)}.")
-    imported = dict(data.get("imported") or {})
+    groups = {
+        key: field(data, path, key, dict) if data.get(key) else {}
+        for key in ("titles", "short", "bounds", "guesses", "imported", "versions")
+    }
+    imported = groups["imported"]
     return RunMatrix(
         tasks=tuple(tasks),
         scores=grid(data, path, "scores", tasks),
@@ -227,11 +229,11 @@ def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json")
         judges=judges_in(data, path, tasks),
         published=data.get("published"),
         training=training,
-        titles=dict(data.get("titles") or {}),
-        shorts=dict(data.get("short") or {}),
+        titles=groups["titles"],
+        shorts=groups["short"],
         method_title=data.get("method_title") or method_title(field(data, path, "method", str)),
-        bounds=dict(data.get("bounds") or {}),
-        guesses=dict(data.get("guesses") or {}),
+        bounds=groups["bounds"],
+        guesses=groups["guesses"],
         imported=imported,
-        versions=dict.fromkeys(tasks, 1) | dict(data.get("versions") or {}),
+        versions=dict.fromkeys(tasks, 1) | groups["versions"],
     )

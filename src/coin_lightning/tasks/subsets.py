@@ -66,8 +66,9 @@ def listed_ids(file: Path, task: str) -> list[str] | None:
         if task not in content:
             raise DataError(f"{file}: has no list of ids for {task}, only for {', '.join(content) or 'nothing'}")
         content = content[task]
-        if isinstance(content, dict) and "ids" in content.get("test", ()):
-            content = content["test"]["ids"]
+        test = content.get("test") if isinstance(content, dict) else None
+        if isinstance(test, dict) and "ids" in test:
+            content = test["ids"]
             if content is None:
                 return None
     if not isinstance(content, list) or not content or not all(isinstance(id_, str | int) for id_ in content):

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from coin_lightning.errors import AssetError
+from coin_lightning.json_files import BROKEN
 from coin_lightning.weight_files import TORCH, foreign
 
 KINDS = (("model.safetensors", "*.safetensors"), ("pytorch_model.bin", "pytorch_model*.bin"))
@@ -132,7 +133,7 @@ def _indexed(index: Path) -> list[WeightFile]:
         content = json.loads(index.read_text())
         names = sorted(set(content["weight_map"].values()))
         total = (content.get("metadata") or {}).get("total_size")
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (*BROKEN, KeyError, TypeError, AttributeError, OSError) as error:
         raise AssetError(f"{index}: cannot be read ({error!r}); {AGAIN}") from error
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from coin_lightning.json_files import BROKEN
+
 NOT_ASKED = ("variant", "prompt_sha")
 """Fields of an identity that do not change a reply: how it is read afterwards, and the wording that the key's content
 holds anyway."""
@@ -42,7 +44,7 @@ class Judged:
             if data.pop("crc32", None) not in (None, _checksum(data)):
                 return None
             key, question_id, reply = data["key"], data["question_id"], data["reply"]
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (*BROKEN, KeyError, TypeError, AttributeError):
             return None
         if not all(isinstance(each, str) for each in (key, question_id, reply)):
             return None
