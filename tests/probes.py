@@ -1,5 +1,6 @@
 """Callbacks that tests put into a run through its config: `+callbacks.probe._target_=probes.Recorder`."""
 
+import ctypes
 import errno
 import hashlib
 import json
@@ -402,3 +403,15 @@ class FullDisk(L.Callback):
             self.left -= 1
             if self.left < 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(given[0]))
+
+
+class WithoutRights(L.Callback):
+    """Takes from the process what lets an administrator write where nobody may, when its config is checked."""
+
+    def __init__(self) -> None:
+        header, rights = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.capget(header, rights) == 0
+        for place in range(3):  # effective, permitted, inheritable: CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+            rights[place] &= ~0b110
+        assert libc.capset(header, rights) == 0

@@ -12,9 +12,9 @@ SOURCE = Path(coin_lightning.__file__).parent
 BASE = frozenset(
     {
         "metrics", "errors", "assets", "seeding", "quiet", "schedules", "whole_files", "weight_files", "run_files",
-        "manifest", "trust", "processes", "task_progress", "config_folder", "pixel_depth", "pillow_warnings",
-        "json_files", "json_stream", "text_encodings", "sharding", "sharded_strategy", "zero_strategy",
-        "quick_imports",
+        "manifest", "image_list", "trust", "processes", "task_progress", "config_folder", "pixel_depth",
+        "pillow_warnings", "json_files", "json_stream", "text_encodings", "sharding", "sharded_strategy",
+        "zero_strategy", "quick_imports",
     }
 )  # fmt: skip
 MODELS = frozenset({"backbones", "adapters"})

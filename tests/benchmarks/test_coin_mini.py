@@ -108,6 +108,29 @@ def test_validation_samples_are_in_no_other_split_and_the_training_samples_stay(
             assert set(problems) == ids | {sample["id"] for sample in train}
 
 
+def test_images_of_a_suite_are_listed_and_one_without_a_list_is_checked_first(small_suite, tmp_path):
+    shutil.copytree(small_suite[0], tmp_path / "suite")
+    listed = tmp_path / "suite" / "images.sha256"
+    sound = listed.read_text()
+    for line in sound.splitlines():
+        digest, path = line.split("  ")
+        assert hashlib.sha256((tmp_path / "suite" / path).read_bytes()).hexdigest() == digest
+    assert len(sound.splitlines()) == sum(1 for _ in (tmp_path / "suite" / "cl_dataset").rglob("*.[jJ][pP]*"))
+    listed.unlink()  # as earlier versions left it
+    ensure(tmp_path / "suite")
+    assert listed.read_text() == sound
+    listed.unlink()
+    image = next((tmp_path / "suite" / "cl_dataset" / "GQA" / "images").iterdir())
+    raw = image.read_bytes()
+    image.write_bytes(bytes([*raw[:-1], raw[-1] ^ 1]))
+    with pytest.raises(DataError, match=r"cl_dataset: an image of GQA is not what was built .* delete the folder and"):
+        ensure(tmp_path / "suite")
+    image.unlink()
+    with pytest.raises(DataError, match=rf"{image}: is missing; delete the folder and run again"):
+        ensure(tmp_path / "suite")
+    assert not listed.exists()
+
+
 def test_ids_are_unique_within_and_across_splits(samples_of):
     for task in TASKS:
         train = [sample["id"] for sample in samples_of(task.folder, "train")]

@@ -188,8 +188,7 @@ def test_refresh_shows_what_another_store_has_added(store):
 def add_twenty(folder: Path, start: int) -> None:
     store = FeatureStore(folder, WIDTH)
     for at in range(start, start + 20):
-        with store.lock():
-            store.refresh()
+        with store.adding(1):
             store.add([f"{at:064d}"], block(at))
 
 

@@ -74,6 +74,17 @@ def image_hash(path: Path) -> str:
         return hashlib.sha256(f"scaled {digest}".encode()).hexdigest() if is_deep(image) else digest
 
 
+def unlike(path: Path, digest: str) -> str | None:
+    """What to say of an image whose `image_hash` is no longer what it was when the image was looked at."""
+    if image_hash(path) == digest:
+        return None
+    return (
+        f"{path}: holds other bytes than when it was first looked at, although its size and time are the same: it is "
+        "damaged, restore it (CoIN-mini is built afresh once its folder is deleted); if it was changed on purpose, "
+        "`touch` it"
+    )
+
+
 def pad_to_square(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
     """Centre the image on a square of its longer side (LLaVA-1.5's `image_aspect_ratio=pad`)."""
     width, height = image.size

@@ -9,20 +9,23 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from coin_lightning import image_list
 from coin_lightning.assets import BOKEH_SAMPLEDATA, EASY_VQA, OPENMOJI, SCIKIT_IMAGE, Wheel, cache_root, file_sha256
 from coin_lightning.benchmarks.drawing import Materials, drawing_tools
-from coin_lightning.benchmarks.layout import write_json
+from coin_lightning.benchmarks.layout import IMAGES, INSTRUCTIONS, write_json
 from coin_lightning.benchmarks.mini_suite import CAPTIONS, TASKS, Task
 from coin_lightning.benchmarks.mini_writer import write_task
 from coin_lightning.errors import DataError
-from coin_lightning.json_files import BROKEN
+from coin_lightning.json_files import BROKEN, load_json
+from coin_lightning.whole_files import unwritable
 
 __all__ = ["CAPTIONS", "MANIFEST", "NOTICE", "TASKS", "VERSION", "Manifest", "Task", "build", "ensure"]
 
 VERSION = "4"  # counted up with every change of a byte, so that cached suites are built again
 MANIFEST = "manifest.json"
+AFRESH = "delete the folder and run again: it is built afresh"
 HeldOut = Literal["test", "validation"]
 SEED = 2403
 NOTICE = "CoIN-mini is a miniature for development: composed pictures from real parts; no published number follows."
@@ -109,9 +112,37 @@ def _is_current(folder: Path, held_out: str) -> bool:
     if altered:
         raise DataError(
             f"{folder / altered[0]}: is not what was built ({MANIFEST} has another sha256): damaged or altered by "
-            "hand; delete the folder and run again: it is built afresh. Data of your own belong into another folder"
+            f"hand; {AFRESH}. Data of your own belong into another folder"
         )
+    if version == VERSION and not (folder / image_list.NAME).is_file():
+        _check_images(folder, manifest)
+        if unwritable(folder) is None:
+            image_list.write_list(folder, _image_digests(folder))
     return bool(version == VERSION)
+
+
+def _check_images(folder: Path, manifest: dict[str, Any]) -> None:
+    """See that images are those of the manifest, which has one sha256 per task: for suites without a list of them."""
+    for task, known in manifest.get("images", {}).items():
+        digest = hashlib.sha256()
+        files = sorted((folder / INSTRUCTIONS / task).glob("*.json"), key=lambda file: file.name != "train.json")
+        for file in files:  # as they were drawn
+            for image in sorted({sample["image"] for sample in load_json(file) if "image" in sample}):
+                path = folder / IMAGES / image
+                if not path.is_file():
+                    raise DataError(f"{path}: is missing; {AFRESH}")
+                digest.update(image.encode() + path.read_bytes())
+        if digest.hexdigest() != known:
+            raise DataError(
+                f"{folder / IMAGES}: an image of {task} is not what was built ({MANIFEST} has another sha256): damaged "
+                f"or altered by hand; {AFRESH}"
+            )
+
+
+def _image_digests(root: Path) -> dict[str, str]:
+    """sha256 of every image by its path below the root."""
+    files = sorted(file for file in (root / IMAGES).rglob("*") if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    return {file.relative_to(root).as_posix(): file_sha256(file) for file in files}
 
 
 def _replace(folder: Path, staging: Path, held_out: str) -> None:
@@ -157,6 +188,7 @@ def build(
         manifest.images[task.folder] = written.images
     for path in sorted(root.rglob("*.json")):
         manifest.files[path.relative_to(root).as_posix()] = file_sha256(path)
+    image_list.write_list(root, _image_digests(root))
     write_json(root / MANIFEST, {**asdict(manifest), "digest": manifest.digest})
     return manifest
 

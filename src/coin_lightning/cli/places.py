@@ -20,12 +20,13 @@ RUST = re.compile(r"\(os error (\d+)\)")
 
 
 def check_places(config: DictConfig, run_path: Path) -> None:
-    """Refuse folders that cannot be written to.
+    """Refuse folders that cannot be written to; of features one that is there will do while it lacks none.
 
     Raises:
         ConfigError: names key, folder and reason, for all of them together.
     """
-    places = {"paths.runs": run_path, "paths.features": Path(config.paths.features)}
+    features = Path(config.paths.features)
+    places = {"paths.runs": run_path, **({} if features.is_dir() else {"paths.features": features})}
     problems = [f"{key}={folder}: {reason}" for key, folder in places.items() if (reason := unwritable(folder))]
     if problems:
         raise ConfigError("\n".join(f"{problem}; name another place with {problem.split('=')[0]}=FOLDER"

@@ -11,14 +11,14 @@ from pydantic import PositiveInt
 from torch.utils.data import DataLoader
 
 from coin_lightning.backbones.base import Backbone
-from coin_lightning.backbones.images import open_image
 from coin_lightning.errors import ConfigError, DataError, RunError
+from coin_lightning.image_list import read_list, remedy
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import BYTES, FeatureStore
 from coin_lightning.tasks.lengths import sample_lengths
 from coin_lightning.tasks.loaders import Batches, TrainLoader
 from coin_lightning.tasks.options import AnswerOptions, BatchOptions, DataOptions
-from coin_lightning.tasks.sample_checks import broken_images, too_long
+from coin_lightning.tasks.sample_checks import altered_images, broken_images, too_long
 from coin_lightning.tasks.sample_sequence import Samples, as_samples
 from coin_lightning.tasks.sample_table import RawSamples
 from coin_lightning.tasks.sampler import LengthBucketSampler, answer_batches
@@ -217,6 +217,8 @@ class InstructionTask(L.LightningDataModule):
         broken, survey = broken_images(tests, trains, self.image_root, self.features, on_progress)
         self.encoder.hashes.update({image: facts.sha256.hex() for image, facts in survey.facts.items()})
         self.encoder.sizes.update({image: (facts.width, facts.height) for image, facts in survey.facts.items()})
+        listed = read_list(Path(self.data.root), self.data.images)
+        broken += altered_images(tests, trains, self.image_root, survey, listed, remedy(Path(self.data.root)))
         if broken and self.encoder.converts_boxes:  # lengths depend on the images
             raise DataError(broken)
         for samples in (trains, tests):
@@ -283,9 +285,8 @@ class InstructionTask(L.LightningDataModule):
     def compute_features(self, on_progress: Callable[[int], None] = lambda done: None) -> None:
         """Run the tower over the images that lack features; `on_progress` gets the number done after each batch."""
         for store, frame, images in self._images_by_frame():
-            if store is not None:
-                with store.lock():
-                    store.refresh()
+            if store is not None and (missing := self._missing(store, images)):
+                with store.adding(len(missing)):
                     self._compute(store, frame, self._missing(store, images), on_progress)
 
     def _compute(
@@ -293,7 +294,7 @@ class InstructionTask(L.LightningDataModule):
     ) -> None:
         backbone = self.encoder.backbone
         for part in chunks(images, TOWER_BATCH):
-            pixels = [backbone.pixels(open_image(self.image_root / image), frame) for image in part]
+            pixels = [backbone.pixels(self.encoder.opened(image), frame) for image in part]
             features = backbone.encode_images(pixels)
             if bad := [image for image, found in zip(part, features, strict=True) if not found.isfinite().all()]:
                 dtype = next(backbone.tower.parameters()).dtype

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from coin_lightning.backbones.base import IGNORE, Backbone
 from coin_lightning.backbones.box_formats import BoxFormat, box_on_disk
 from coin_lightning.backbones.family import Grid
-from coin_lightning.backbones.images import check_frame, check_header, image_hash, open_image
+from coin_lightning.backbones.images import check_frame, check_header, image_hash, open_image, unlike
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.features import FeatureStore
@@ -63,6 +64,7 @@ class Encoder:
         self.cuts = cuts
         self.hashes: dict[str, str] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
+        self._opened: set[str] = set()
 
     def turns(self, sample: TrainSample | TestSample) -> list[Turn]:
         """The conversation, boxes in the backbone's format; a test question shows all images of its sample."""
@@ -148,9 +150,21 @@ class Encoder:
             self.hashes[image] = image_hash(self.image_root / image)
         return self.hashes[image]
 
+    def opened(self, image: str) -> Image.Image:
+        """An image of this task, decoded. The first time its bytes are compared with what is known of them.
+
+        Raises:
+            DataError: as `open_image`, or they are others.
+        """
+        path = self.image_root / image
+        if image in self.hashes and image not in self._opened and (said := unlike(path, self.hashes[image])):
+            raise DataError(said)
+        self._opened.add(image)
+        return open_image(path)
+
     def pixels(self, image: str, answering: bool = False) -> dict[str, Tensor]:
         """What the tower takes of an image of this task (`Family.pixels`); as for test samples or not."""
-        return self.backbone.pixels(open_image(self.image_root / image), self.answer_frame if answering else None)
+        return self.backbone.pixels(self.opened(image), self.answer_frame if answering else None)
 
     def features(self, image: str, answering: bool = False) -> Tensor:
         """Cached features `[count, width]` of an image of this task; as for test samples or not."""

@@ -7,6 +7,7 @@ lines, so a killed process leaves at most unused bytes; a line that was lost or 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
 
@@ -16,7 +17,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from coin_lightning.errors import DataError
-from coin_lightning.whole_files import flush
+from coin_lightning.whole_files import flush, unwritable
 
 VERSION = 3
 """Of the files; 1 had float16 and no version in the folder's name, 2 neither first tokens nor checksums."""
@@ -28,21 +29,36 @@ class FeatureStore:
     """Append-only table from image hash to features.
 
     Args:
-        folder: made when missing, with the version behind its name.
+        folder: made with what is first added, with the version behind its name. One that is complete is only read.
         width: values of a token.
     """
 
     def __init__(self, folder: Path, width: int) -> None:
         self.folder, self.width = folder.with_name(f"{folder.name}-v{VERSION}"), width
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._index, self._data = self.folder / "index.txt", self.folder / "features.bin"
         self._places: dict[str, tuple[int, int, int]] = {}  # first token, number of tokens, checksum
         self._tokens: np.ndarray | None = None
         self.refresh()
 
-    def lock(self) -> FileLock:
-        """Held while features are computed and added, so that two runs share the work."""
-        return FileLock(self.folder / "lock")
+    @contextmanager
+    def adding(self, count: int) -> Iterator[None]:
+        """Inside the block no other process adds, so that runs share the work; what others have added is seen.
+
+        Args:
+            count: of images that lack features, for the message.
+
+        Raises:
+            DataError: the folder cannot be written to.
+        """
+        if reason := unwritable(self.folder):
+            raise DataError(
+                f"{self.folder}: lacks the features of {count} images, and {reason}; name another place with "
+                "paths.features=FOLDER, or let someone who may write there start this run once"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "lock"):
+            self.refresh()
+            yield
 
     def refresh(self) -> None:
         """See what other processes have added.
@@ -77,7 +93,7 @@ class FeatureStore:
         return len(self._places)
 
     def add(self, digests: Sequence[str], features: Sequence[Tensor] | Tensor) -> None:
-        """Append features `[tokens, width]` of each image; known ones are skipped. Call it holding `lock()`.
+        """Append features `[tokens, width]` of each image; known ones are skipped. Call it inside `adding`.
 
         Raises:
             DataError: their width is not the store's, which would shift all that follow.
@@ -90,6 +106,7 @@ class FeatureStore:
             )
         start = self._end()
         lines = []
+        self.folder.mkdir(parents=True, exist_ok=True)
         with self._data.open("r+b" if self._data.exists() else "w+b") as data:
             data.seek(start * self.width * BYTES)
             for digest, part in fresh.items():

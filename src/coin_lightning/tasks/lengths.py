@@ -56,6 +56,9 @@ def _of_part(
     if isinstance(part, SampleList):
         return counted(part, numbers, encoder)
     file = features / FOLDER / f"{_key(part, numbers, encoder)}.npy"
+    known = _load(file, len(part))[numbers]
+    if not (known == UNKNOWN).any():  # all are there, and nothing is written
+        return known.astype(np.int64)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{file}.lock"):

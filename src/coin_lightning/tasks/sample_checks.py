@@ -1,12 +1,13 @@
 """Checks of the samples a run uses against the backbone's context and the images on disk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from coin_lightning.backbones.base import IGNORE
+from coin_lightning.image_list import NAME, is_listed
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.image_ledger import LEDGER, ImageLedger, Survey
 from coin_lightning.tasks.sample_format import TestSample, TrainSample
@@ -68,5 +69,26 @@ def broken_images(
     Those that were decoded before, by any run that shares the folder `features`, are not opened again.
     """
     survey = ImageLedger(features / LEDGER).survey(images, [*tests.images, *trains.images], on_progress=on_progress)
-    users = {**tests.users(survey.problems), **trains.users(survey.problems)}
-    return [f"{users[image]}: {problem}" for image, problem in survey.problems.items()], survey
+    return _told(tests, trains, survey.problems), survey
+
+
+def altered_images(
+    tests: Samples[Any],
+    trains: Samples[Any],
+    images: Path,
+    survey: Survey,
+    listed: Mapping[str, str],
+    remedy: str,
+) -> list[str]:
+    """Images that are not what `images.sha256` says, each with a sample that shows it."""
+    problems = {
+        image: f"{images / image}: is not what was built or fetched ({NAME} has another sha256); {remedy}"
+        for image, facts in survey.facts.items()
+        if image in listed and not is_listed(facts.sha256.hex(), listed[image])
+    }
+    return _told(tests, trains, problems)
+
+
+def _told(tests: Samples[Any], trains: Samples[Any], problems: Mapping[str, str]) -> list[str]:
+    users = {**tests.users(problems), **trains.users(problems)}
+    return [f"{users[image]}: {problem}" for image, problem in problems.items()]
