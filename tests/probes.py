@@ -23,6 +23,7 @@ from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import JudgeError
 from coin_lightning.evaluation.judges.base import Judge, JudgeRequest, Reply
 from coin_lightning.module import part_of
+from coin_lightning.tasks.collate import Encoder
 
 _kept: list[Any] = []  # everything whose id() is written down stays alive, so that no id comes twice
 
@@ -415,3 +416,32 @@ class WithoutRights(L.Callback):
         for place in range(3):  # effective, permitted, inheritable: CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
             rights[place] &= ~0b110
         assert libc.capset(header, rights) == 0
+
+
+class SpoiltSample(L.Callback):
+    """Where a batch with a sample is made, something happens to the process that makes it.
+
+    Args:
+        id: of the sample.
+        makes: `train_batch` or `answer_batch`.
+        what: `kill`, `raise`, `memory`.
+    """
+
+    def __init__(self, id: str, makes: str, what: str) -> None:
+        made = getattr(Encoder, makes)
+
+        def spoilt(encoder: Encoder, samples: Sequence[Any]) -> Any:
+            if any(sample.id == id for sample in samples):
+                {"kill": self._kill, "raise": self._raise, "memory": self._eat}[what]()
+            return made(encoder, samples)
+
+        setattr(Encoder, makes, spoilt)
+
+    def _kill(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _raise(self) -> None:
+        raise KeyError("a field")
+
+    def _eat(self) -> None:
+        torch.empty(2**60, dtype=torch.uint8)

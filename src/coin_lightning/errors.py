@@ -41,6 +41,22 @@ class JudgeError(CoinLightningError):
     """A judge gives no replies: its model cannot be read, its server does not answer, or its budget is spent."""
 
 
+ON_CPU = ("DefaultCPUAllocator", "can't allocate memory")
+"""What PyTorch's own words have in common where the machine has no room; they come as a plain RuntimeError."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was asked for that is not there: of a device (torch.OutOfMemoryError), or of the machine."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in ON_CPU)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says in its first line; its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """`did you mean a or b?` for a message, or an empty text when no known name is near."""
     near = get_close_matches(name, known, n=3) or get_close_matches(name.lower(), known, n=3)

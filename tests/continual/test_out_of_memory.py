@@ -2,7 +2,7 @@
 
 import torch
 
-from coin_lightning.continual.out_of_memory import is_out_of_memory
+from coin_lightning.errors import is_out_of_memory
 
 
 def test_which_errors_are_of_memory():

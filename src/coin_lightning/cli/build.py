@@ -23,6 +23,8 @@ run_names.register()
 
 CHECKED = ("adapter", "objective", "evaluation", "callbacks")
 """Groups whose classes, beside methods and plugins, check what annotations cannot say."""
+GROUPS = (*CHECKED, "paths", "protocol", "bounds", "sweep", "scenario", "method", "plugin", "optimizer", "schedule")
+"""Groups that are asked for keys."""
 TITLE = "title"
 """Key of a method or plugin that is for reports alone: its class does not take it."""
 Look = Callable[[str], Signature | None]
@@ -139,6 +141,11 @@ def _protocol(config: DictConfig) -> None:
 
 def _group_problems(config: DictConfig) -> list[str]:
     """Of the groups that are no call, and of the keys beside the groups."""
+    if lines := [
+        f"{name}: must be a group of keys, found {config.get(name)!r}"
+        for name in GROUPS if not isinstance(config.get(name), DictConfig)
+    ]:  # fmt: skip
+        return lines
     hints = {"": get_type_hints(RunKeys, include_extras=True), "protocol": get_type_hints(Protocol)}
     hints |= {"bounds": get_type_hints(BoundKeys, include_extras=True), "sweep": get_type_hints(SweepKeys)}
     hints["paths"] = {str(key): Text for key in config.paths}

@@ -16,7 +16,7 @@ from coin_lightning.cli.config_errors import GROUP_VALUE, explain
 from coin_lightning.cli.places import unusable_place
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.interruption import Interruption, Stopped
-from coin_lightning.errors import CoinLightningError
+from coin_lightning.errors import CoinLightningError, RunError, first_line, is_out_of_memory
 
 
 def ended(command: Callable[[Interruption], object], failure: int = 1) -> int:
@@ -62,4 +62,10 @@ def deliberate(error: Exception) -> CoinLightningError | None:
     known = isinstance(error, HydraException | OmegaConfBaseException)
     if known or (isinstance(error, ValueError) and GROUP_VALUE in str(error)):
         return explain(error, conf_dir())
+    if is_out_of_memory(error):  # while a task is learned or answered, `continual.out_of_memory` knows more
+        return RunError(
+            f"memory ran out ({first_line(error)}). `python -m coin_lightning estimate` with the same overrides says "
+            "what is needed: take a smaller backbone, backbone.quantization=nf4 where it has it, another "
+            "trainer.accelerator, or leave the machine more of its memory. What was finished is kept"
+        )
     return unusable_place(error)  # last: some of Hydra's are OSErrors, too

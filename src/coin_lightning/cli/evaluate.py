@@ -15,6 +15,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from coin_lightning import processes
@@ -108,7 +109,7 @@ def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[i
     config.logger = {}  # the run's own logs are those of its training
     try:
         check_config(config)
-    except CoinLightningError as error:
+    except (CoinLightningError, OmegaConfBaseException) as error:
         raise ConfigError(f"{path / 'config.yaml'}, as far as nothing else is given:\n{error}") from error
     return config, positions
 

@@ -30,9 +30,9 @@ def judge_config(run: Path, overrides: Sequence[str]) -> DictConfig:
         raise ConfigError(f"{', '.join(wrong)}: only judge=... and judge.<key>=... can be set; the run is what it is")
     config = plain_config_of(run)
     node = _composed(config, overrides) if "judge" in keys else _own(config, run, overrides)
-    problems = node_problems("judge", node)
-    if problems:
-        raise ConfigError("\n".join(problems))
+    if problems := node_problems("judge", node):
+        own = [] if "judge" in keys else [f"{run / 'config.yaml'}, as far as nothing else is given:"]
+        raise ConfigError("\n".join([*own, *problems]))
     return node
 
 
@@ -47,7 +47,7 @@ def _composed(config: dict[str, Any], overrides: Sequence[str]) -> DictConfig:
 
 def _own(config: dict[str, Any], run: Path, overrides: Sequence[str]) -> DictConfig:
     own = config.get("judge")
-    if not own or str(own.get("_target_")).endswith(".no_judge"):
+    if not own or str(own.get("_target_", ".no_judge")).endswith(".no_judge"):
         raise ConfigError(
             f"{run / 'config.yaml'}: the run has no judge of its own; say judge=embedding, judge=hf or judge=openai"
         )

@@ -1,26 +1,17 @@
-"""A device or a machine without room for a batch: an error that says what to lower, and that what was done is kept."""
+"""A device or a machine without room for a batch, and loader processes that die: errors that say what to lower or to
+look at, and that what was done is kept.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-import torch
-
 from coin_lightning.backbones.recomputation import decoder_layers
 from coin_lightning.continual.giving_way import LAST
 from coin_lightning.continual.scenario import Experience
-from coin_lightning.errors import RunError
+from coin_lightning.errors import RunError, first_line, is_out_of_memory
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.tasks.base import InstructionTask
-
-ON_CPU = ("DefaultCPUAllocator", "can't allocate memory")
-"""What PyTorch's own words have in common where the machine has no room; they come as a plain RuntimeError."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was asked for that is not there: of a device, or of the machine."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in ON_CPU)
+from coin_lightning.tasks.loader_processes import dead_process
 
 
 def training(experience: Experience, module: ContinualMLLM) -> AbstractContextManager[None]:
@@ -42,16 +33,17 @@ def _telling(experience: Experience, phase: str, remedies: Callable[[], list[str
     try:
         yield
     except (RuntimeError, MemoryError) as error:
+        if (dead := dead_process(error)) is not None:
+            raise RunError(f"{experience.name}: while {phase}, {dead}") from error
         if not is_out_of_memory(error):
             raise
         raise _told(experience, phase, error, remedies()) from error
 
 
 def _told(experience: Experience, phase: str, error: BaseException, remedies: list[str]) -> RunError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return RunError(
-        f"{experience.name}: memory ran out while {phase} ({reason}). All that was done is kept. Give the same command "
-        "again with one of:\n" + "\n".join(f"  {remedy}" for remedy in remedies)
+        f"{experience.name}: memory ran out while {phase} ({first_line(error)}). All that was done is kept. Give the "
+        "same command again with one of:\n" + "\n".join(f"  {remedy}" for remedy in remedies)
         + "\n`python -m coin_lightning estimate` with the same overrides says what would fit."
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ _NODE: dict[str, Any] = {
 }  # fmt: skip
 SHAPE: dict[str, Any] = {
     "scenario": {"tasks": {"*": _NODE}}, "judge": {"_target_": str}, "evaluation": {"*": object},
-    "protocol": {"*": object},
+    "protocol": {"*": object}, "backbone": {"*": object},
 }  # fmt: skip
 """What is read of a config beside what its classes take: groups, and types of values; `*` is any key."""
 FIELDS = ("title", "short", "version", "scorers", "parts")

@@ -16,7 +16,7 @@ from coin_lightning.image_list import read_list, remedy
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import BYTES, FeatureStore
 from coin_lightning.tasks.lengths import sample_lengths
-from coin_lightning.tasks.loaders import Batches, TrainLoader
+from coin_lightning.tasks.loaders import AnswerLoader, Batches, TrainLoader
 from coin_lightning.tasks.options import AnswerOptions, BatchOptions, DataOptions
 from coin_lightning.tasks.sample_checks import altered_images, broken_images, too_long
 from coin_lightning.tasks.sample_sequence import Samples, as_samples
@@ -387,8 +387,8 @@ class InstructionTask(L.LightningDataModule):
         ]
         own = batches[rank::world_size]
         spare = batches[:1] if in_step and len(own) < -(-len(batches) // world_size) else []
-        items = Batches(self.test_samples, own, self._answer_batch, spare)
-        return DataLoader(items, batch_size=None, num_workers=self.batches.num_workers)
+        items = Batches(self.test_samples, own, self._answer_batch, spare, self.batches.num_workers)
+        return AnswerLoader(items, batch_size=None, num_workers=self.batches.num_workers)
 
     def _answer_batch(self, samples: Sequence[TestSample]) -> dict[str, Any]:
         return {**self.encoder.answer_batch(samples), "max_new_tokens": self.answers.max_new_tokens}

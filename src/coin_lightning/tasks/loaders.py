@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from coin_lightning.backbones.base import IGNORE
+from coin_lightning.tasks.loader_processes import Failed, Workbench, sound
 from coin_lightning.tasks.sampler import LengthBucketSampler
 
 
@@ -21,6 +22,7 @@ class Batches(Dataset):
         batches: sample numbers of each batch.
         collate: samples to a batch.
         spare: further batches of this kind.
+        processes: loader processes that will ask for them.
     """
 
     def __init__(
@@ -29,16 +31,42 @@ class Batches(Dataset):
         batches: Sequence[Sequence[int]],
         collate: Callable[[Sequence[Any]], dict[str, Any]],
         spare: Sequence[Sequence[int]] = (),
+        processes: int = 0,
     ) -> None:
-        self.samples, self.batches, self.collate = samples, [*batches, *spare], collate
-        self.own = len(batches)
+        self.batches, self.own = [*batches, *spare], len(batches)
+        self.bench = Workbench(samples, collate, processes, max(map(len, self.batches), default=0))
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        batch = self.collate([self.samples[sample] for sample in self.batches[index]])
-        return {**batch, "spare": index >= self.own}
+        batch = self.bench.make(self.batches[index])
+        return batch if isinstance(batch, Failed) else {**batch, "spare": index >= self.own}
+
+
+class AnswerLoader(DataLoader):
+    """Loads `Batches`."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # Lightning asks for no more
+        return sound(super().__iter__())
+
+
+class Made(Dataset):
+    """Samples that become a batch where they are taken, so that it is known of whom a failure is."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+
+    def __len__(self) -> int:
+        return len(self.bench.samples)
+
+    def __getitems__(self, numbers: Sequence[int]) -> Any:
+        return self.bench.make(numbers)
+
+
+def _as_it_is(batch: Any) -> Any:
+    """For a loader whose batches are made."""
+    return batch
 
 
 class TrainLoader(DataLoader):
@@ -54,18 +82,28 @@ class TrainLoader(DataLoader):
         samples: to learn from.
         order: the sample numbers of each batch.
         accumulation: batches per optimizer step.
+        collate_fn: samples to a batch.
+        num_workers: loader processes.
         options: as for `DataLoader`.
     """
 
     def __init__(
-        self, samples: Sequence[Any], order: LengthBucketSampler, accumulation: int = 1, **options: Any
+        self,
+        samples: Sequence[Any],
+        order: LengthBucketSampler,
+        accumulation: int = 1,
+        collate_fn: Callable[[Sequence[Any]], Any] = list,
+        num_workers: int = 0,
+        **options: Any,
     ) -> None:
+        made = Made(Workbench(samples, collate_fn, num_workers, order.batch_size))
         # a generator of its own: starting over the samples draws a number, not to be taken from the dropout's stream
-        super().__init__(samples, batch_sampler=order, generator=torch.Generator(), **options)  # type: ignore[arg-type]
+        options |= {"generator": torch.Generator(), "num_workers": num_workers, "collate_fn": _as_it_is}
+        super().__init__(made, batch_sampler=order, **options)  # type: ignore[arg-type]
         self.order, self.accumulation = order, accumulation
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]  # Lightning asks for no more
-        batches = self._counted(self.order.left, super().__iter__())
+        batches = self._counted(self.order.left, sound(super().__iter__()))
         while step := list(islice(batches, self.accumulation)):
             targets = sum(int((batch["labels"][:, 1:] != IGNORE).sum()) for batch in step if batch["samples"])
             samples = sum(batch["samples"] for batch in step)
