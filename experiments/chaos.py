@@ -3,7 +3,13 @@
     python experiments/chaos.py --kills 20 --seed 1             at random moments
     python experiments/chaos.py --files                         before every operation on a file of the run, in turn
     python experiments/chaos.py --kills 5 --seed 1 --ranks 2    a job of two processes
-    python experiments/chaos.py --kills 5 -- method=olora       any further overrides of the run
+    python experiments/chaos.py --kills 5 --signal USR1         asked to end, as schedulers do
+    python experiments/chaos.py --kills 5 -- method=olora 'plugin=[replay,ewc]' adapter.dropout=0.3
+
+Behind `--` stands any override of the run. What is committed in `experiments/results/chaos/`:
+
+    python experiments/chaos.py --kills 100 --seed 1 --out experiments/results/chaos/kills_100_seed_1.json
+    python experiments/chaos.py --files --out experiments/results/chaos/files.json
 
 A run is two tasks on `backbone=tiny`, with dropout, saved after every step, judged and reported. Compared are weights,
 method state, answers, scores and replies, byte by byte, and `matrix.json` but for its times.
@@ -132,9 +138,9 @@ class Operations:
 
 
 def at_random(
-    runs: Runs, place: Path, whole: dict[str, Any], seconds: float, kills: int, seed: int
+    runs: Runs, place: Path, whole: dict[str, Any], seconds: float, kills: int, seed: int, by: signal.Signals
 ) -> list[dict[str, Any]]:
-    """Kill run after run once, each at a moment of its own between start and end."""
+    """Signal run after run once, each at a moment of its own between start and end."""
     drawn = random.Random(seed)
     found = []
     for number in range(kills):
@@ -142,10 +148,10 @@ def at_random(
         child = runs.start(folder)
         time.sleep(moment)
         state = _state(folder)
-        os.killpg(child, signal.SIGKILL)
+        os.killpg(child, by)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         found.append(
-            {"moment": round(moment, 3), "state": state, "killed": status < 0, **_compare(runs, folder, whole)}
+            {"moment": round(moment, 3), "state": state, "killed": status != 0, **_compare(runs, folder, whole)}
         )
         _say(f"kill {number + 1}/{kills} at {moment:.2f} s ({state})", found[-1])
     return found
@@ -195,6 +201,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=0, help="runs that are killed at a random moment")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--signal", choices=("KILL", "TERM", "USR1"), default="KILL", help="sent at the moments")
     parser.add_argument("--files", action="store_true", help="kill before every operation on a file, in turn")
     parser.add_argument("--ranks", type=int, default=1, help="processes of a run")
     parser.add_argument("--out", type=Path, help="JSON file for the outcome")
@@ -209,16 +216,22 @@ def main() -> int:
         print((place / "whole.log").read_text(), file=sys.stderr)
         return status
     seconds = time.monotonic() - started
-    whole = outcome(place / "whole")
+    whole, by = outcome(place / "whole"), signal.Signals[f"SIG{given.signal}"]
     print(f"undisturbed: {seconds:.1f} s, {len(whole)} files compared", flush=True)
-    found = {"random": at_random(runs, place, whole, seconds, given.kills, given.seed)}
+    found = {"random": at_random(runs, place, whole, seconds, given.kills, given.seed, by)}
     if given.files:
         found["files"] = at_files(runs, place, whole, int(counted.read_text()))
     good = {way: f"{sum(each['equal'] for each in kills)} of {len(kills)}" for way, kills in found.items()}
     print("bit-equal: " + ", ".join(f"{way} {said}" for way, said in good.items()))
     if given.out:
-        facts = {"command": command(Path("RUN"), given.overrides, given.ranks), "seed": given.seed, "bit_equal": good}
-        given.out.write_text(json.dumps({**facts, "environment": environment({}), **found}, indent=1) + "\n")
+        facts = {
+            "command": command(Path("RUN"), given.overrides, given.ranks),
+            "seed": given.seed,
+            "signal": given.signal,
+        }
+        given.out.write_text(
+            json.dumps({**facts, "bit_equal": good, "environment": environment({}), **found}, indent=1) + "\n"
+        )
     if all(each["equal"] for kills in found.values() for each in kills):
         shutil.rmtree(place)
         return 0

@@ -23,7 +23,7 @@ def read_list(root: Path, images: str) -> dict[str, str]:
     Raises:
         DataError: it cannot be read, or a line is none.
     """
-    file, found = root / NAME, {}
+    file, found = root / NAME, dict[str, str]()
     if not file.is_file():
         return found
     try:
