@@ -1,6 +1,7 @@
 """What the config of a run folder may name to be called: a folder from a stranger must not run code of its choice.
 
-A config that was written here is signed with a key of the user's own (`trust.key` in the cache) and may name anything.
+A config that was written here is signed with a key of the user's own (`trust.key` in the cache) and may name anything;
+a kept command (`command.json`) is given again only where it is signed.
 Of others, allowed is what the package's own yaml files name, its methods, scorers and the like, optimizers of torch,
 callbacks and loggers of Lightning, and modules that the user names in `COIN_LIGHTNING_TRUST`.
 """
@@ -29,24 +30,28 @@ CLASSES = re.compile(
     r"|coin_lightning\.(evaluation|methods|plugins|objectives)\.[\w.]+)\.[A-Z]\w*"
 )
 KEY = "trust.key"
-SIGNATURE = ".config.sha256"
-"""Beside `config.yaml`: its HMAC."""
+SIGNATURE = ".{stem}.sha256"
+"""Beside `config.yaml` and `command.json`: its HMAC."""
 
 
 def sign(file: Path) -> None:
-    """Say that a config was composed by this user on this machine. Where the cache has no room for a key, it is not."""
+    """Say that a file is of this user's making on this machine. Where the cache has no room for a key, it is not."""
     with suppress(OSError, RuntimeError):
         if (key := _key(make=True)) is not None:
-            write_text(file.with_name(SIGNATURE), _signature(key, file))
+            write_text(_beside(file), _signature(key, file))
 
 
 def is_signed(file: Path) -> bool:
-    """Whether the config is one that was signed here, to the byte."""
+    """Whether the file is one that was signed here, to the byte."""
     try:
-        key, told = _key(), file.with_name(SIGNATURE).read_text(encoding="utf-8")
+        key, told = _key(), _beside(file).read_text(encoding="utf-8")
         return key is not None and hmac.compare_digest(told, _signature(key, file))
     except (OSError, ValueError, RuntimeError, TypeError):
         return False
+
+
+def _beside(file: Path) -> Path:
+    return file.with_name(SIGNATURE.format(stem=file.stem))
 
 
 def _signature(key: bytes, file: Path) -> str:

@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 
 from coin_lightning.cli.runs import main as runs
+from coin_lightning.trust import sign
 from results import results
 
 FAIL = ["+callbacks.fail._target_=probes.FailAt", "+callbacks.fail.step=3"]
@@ -53,14 +54,23 @@ def test_a_run_that_is_worked_on_is_told_apart(folder: Path, capsys):
         assert "working, 2/3" in shown(capsys, str(folder / "killed"))
 
 
-def test_failed_and_stopped_runs_are_started_again_with_their_own_commands(place, folder: Path, tmp_path: Path):
+def test_failed_and_stopped_runs_are_started_again_with_their_own_commands(
+    place, folder: Path, tmp_path: Path, monkeypatch
+):
     """The first had a bug that is mended since; the other one was killed. Both end as if nothing had happened."""
+    monkeypatch.setenv("COIN_LIGHTNING_CACHE", str(place.folder / "cache"))
     copy = Path(shutil.copytree(folder, tmp_path / "many"))
     for name in ("killed", "failed"):
         file = copy / name / "command.json"
         kept = json.loads(file.read_text())
         words = [word for word in kept["arguments"] if "callbacks." not in word and "run_dir=" not in word]
         file.write_text(json.dumps({**kept, "arguments": [*words, f"run_dir={copy / name}"]}))
+    status, text = place.runs.run(["runs", str(copy), "--rerun-failed"])
+    assert status == 1
+    assert text.count("nobody knows its command (command.json was not written by you on this machine)") == 2
+    assert "again: " not in text
+    for name in ("killed", "failed"):
+        sign(copy / name / "command.json")
     status, text = place.runs.run(["runs", str(copy), "--rerun-failed"])
     assert status == 0, text
     assert text.count("again: ") == 2

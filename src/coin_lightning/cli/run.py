@@ -45,6 +45,7 @@ from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.reporting.terminal import final_summary, matrix_table, run_header
 from coin_lightning.reporting.wandb_history import is_open
 from coin_lightning.run_files import read_json
+from coin_lightning.trust import is_signed, sign
 from coin_lightning.whole_files import write_json
 
 
@@ -101,8 +102,9 @@ def _keep_command(run: RunDir, works: bool) -> None:
     file = run.path / COMMAND
     if HydraConfig.initialized() and (works or not file.is_file()):
         typed = {"arguments": list(HydraConfig.get().overrides.task), "folder": str(Path.cwd())}
-        if not file.is_file() or read_json(file) != typed:
+        if not file.is_file() or read_json(file) != typed or not is_signed(file):
             write_json(file, typed)
+            sign(file)
 
 
 def _check_devices(config: DictConfig, scenario: Scenario, run: RunDir) -> None:

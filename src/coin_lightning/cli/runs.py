@@ -15,6 +15,7 @@ from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.reporting.names import bytes_size
 from coin_lightning.results import Entry, describe, files_below, find_runs
 from coin_lightning.run_files import read_json
+from coin_lightning.trust import is_signed
 
 UNFINISHED = ("failed", "stopped")
 WEIGHTS = ("adapter", "method_state.safetensors")
@@ -47,12 +48,14 @@ def runs(folders: Sequence[Path], rerun: bool, prune: bool, yes: bool, console: 
 def _rerun(entries: Sequence[Entry], console: Console) -> int:
     status = 0
     for entry in (entry for entry in entries if entry.state in UNFINISHED):
-        kept = read_json(entry.path / COMMAND) if (entry.path / COMMAND).is_file() else None
-        if kept is None:
-            told = f"{entry.path}: nobody knows its command ({COMMAND} is missing); give it by hand"
+        file = entry.path / COMMAND
+        if not is_signed(file):  # the command of a stranger could run any code
+            why = "was not written by you on this machine" if file.is_file() else "is missing"
+            told = f"{entry.path}: nobody knows its command ({COMMAND} {why}); give it by hand"
             console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
             status = 1
             continue
+        kept = read_json(file)
         console.print(f"again: {entry.path}", markup=False, highlight=False, soft_wrap=True)
         words = [sys.executable, "-m", "coin_lightning", *kept["arguments"]]
         status = max(status, min(1, abs(subprocess.run(words, cwd=kept["folder"], check=False).returncode)))
