@@ -79,9 +79,9 @@ def unlike(path: Path, digest: str) -> str | None:
     if image_hash(path) == digest:
         return None
     return (
-        f"{path}: holds other bytes than when it was first looked at, although its size and time are the same: it is "
-        "damaged, restore it (CoIN-mini is built afresh once its folder is deleted); if it was changed on purpose, "
-        "`touch` it"
+        f"{path}: holds other bytes than when it was first looked at: damaged on disk, or changed since; restore it "
+        "(CoIN-mini is built afresh once its folder is deleted), or if it was changed on purpose `touch` it and give "
+        "the same command again"
     )
 
 
