@@ -29,6 +29,11 @@ def test_a_number_is_the_status(given: object, status: int):
     [
         (RunError("[bold]: no such run"), "error: [bold]: no such run\n"),
         (PermissionError(errno.EACCES, "Permission denied", "/shut"), "error: /shut: cannot be written or read (Perm"),
+        (MemoryError(), "error: memory ran out (MemoryError). `python -m coin_lightning estimate` with the same"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory\nmore"),
+            "error: memory ran out (DefaultCPUAllocator",
+        ),
         (DecidedElsewhereError("the first process says it"), ""),
     ],
 )
