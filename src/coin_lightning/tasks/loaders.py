@@ -39,7 +39,7 @@ class Batches(Dataset):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Any] | Failed:
         batch = self.bench.make(self.batches[index])
         return batch if isinstance(batch, Failed) else {**batch, "spare": index >= self.own}
 
@@ -99,7 +99,7 @@ class TrainLoader(DataLoader):
         made = Made(Workbench(samples, collate_fn, num_workers, order.batch_size))
         # a generator of its own: starting over the samples draws a number, not to be taken from the dropout's stream
         options |= {"generator": torch.Generator(), "num_workers": num_workers, "collate_fn": _as_it_is}
-        super().__init__(made, batch_sampler=order, **options)  # type: ignore[arg-type]
+        super().__init__(made, batch_sampler=order, **options)
         self.order, self.accumulation = order, accumulation
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]  # Lightning asks for no more
