@@ -84,3 +84,14 @@ def test_a_task_of_ones_own_needs_the_rule_by_which_its_run_is_shown(tmp_path: P
     results = Results(tmp_path / "r", tmp_path / "data", order="mine,gqa", folders=[tmp_path / "conf"])
     with pytest.raises(ConfigError, match="mine has no scorer variant 'reference'"):
         results.read(results.runs[0])
+
+
+def test_labels_that_a_tasks_rule_cannot_judge_by_are_told_and_left_out(tmp_path: Path):
+    """TextVQA's rule asks for ten answers; a list of wrong ones beside its score once ended the whole import."""
+    write_printed(tmp_path / "TextVQA" / "Finetune", 50, samples=2, wrong=[("1", "7", "8")])
+    write_printed(tmp_path / "ImageNet" / "Finetune", 50, samples=2, wrong=[("1", "A", "a")])
+    run = only(tmp_path)
+    assert [hidden.task for hidden in run.hidden] == ["imagenet"]
+    assert "lists of wrong answers whose labels say too little for the task's rule, left out: TextVQA/Finetune" in [
+        *run.findings
+    ]

@@ -70,3 +70,10 @@ def test_scienceqas_results_and_the_judges(tmp_path: Path):
     (tmp_path / "Prompt_Result.text").write_text("Final score:8\nFinal score:9")
     with pytest.raises(DataError, match=r"has no 'Final score:...' alone"):
         read_judged(tmp_path / "Prompt_Result.text")
+
+
+def test_more_wrong_answers_than_there_are(tmp_path: Path):
+    """They would make a score below 0."""
+    write_printed(tmp_path, 50, samples=1, wrong=[("1", "a", "b"), ("2", "a", "b")])
+    with pytest.raises(DataError, match=r"Result\.text: lists 2 wrong answers, but says that there are 1 in all"):
+        read_printed(tmp_path / "Result.text")
