@@ -30,6 +30,7 @@ from coin_lightning.evaluation.judges.replies import Judged, read_replies
 from coin_lightning.evaluation.records import read_records
 from coin_lightning.evaluation.run_scoring import newest_scoring
 from coin_lightning.imports.coin import Results
+from coin_lightning.reporting.html import _environment_rows
 from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.run_files import read_json
 from coin_lightning.tasks.features import FeatureStore
@@ -48,7 +49,7 @@ settings.register_profile(
     "suite",
     derandomize=True,
     database=None,
-    max_examples=40,
+    max_examples=30,
     deadline=5000,
     suppress_health_check=[*HealthCheck],
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
@@ -239,7 +240,7 @@ def result_files() -> dict[str, bytes]:
 def everything_of(folder: Path) -> None:
     """All that a page takes of a run."""
     run = load_run(folder / "run")
-    _ = run.training, run.evaluation, run.router, run.scorer, run.image_folder("gqa")
+    _ = run.training, run.evaluation, run.router, run.scorer, run.image_folder("gqa"), _environment_rows(run)
     for row in run.finished:
         for task in run.matrix.tasks:
             if run.has_answers(row, task):

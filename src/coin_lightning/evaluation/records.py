@@ -89,8 +89,8 @@ def read_records(path: str | Path) -> list[AnswerRecord]:
     """Read a JSONL file in its order; blank lines are skipped.
 
     Raises:
-        DataError: the file is absent, not UTF-8 or not what was written, or lines are malformed; all of them are listed
-            with file and line number.
+        DataError: the file is absent, empty, not UTF-8 or not what was written, or lines are malformed; all of them
+            are listed with file and line number.
     """
     source = Path(path)
     try:
@@ -115,6 +115,8 @@ def read_records(path: str | Path) -> list[AnswerRecord]:
     if problems:
         raise DataError([*problems[:-1], f"{problems[-1]}; {RECORDS}"])
     check(source, raw, RECORDS, DataError)
+    if not records:
+        raise DataError(f"{source}: holds no answers; {RECORDS}")
     return records
 
 

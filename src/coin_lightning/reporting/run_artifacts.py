@@ -157,7 +157,7 @@ class RunArtifacts:
         if matrix.folder is None:
             raise RunError(f"{matrix.experiment} (seed {matrix.seed}): a matrix.json by itself; name the run folder.")
         environment = matrix.folder / "environment.json"  # missing after a repair: pages then say less
-        return cls(matrix.folder, matrix, read_json(environment) if environment.exists() else {})
+        return cls(matrix.folder, matrix, _environment(environment) if environment.exists() else {})
 
     def folder(self, row: int) -> Path:
         """Folder of one experience, e.g. ``task_01_scienceqa``."""
@@ -186,9 +186,7 @@ class RunArtifacts:
 
     def image_folder(self, task: str) -> Path | None:
         """Folder that ``reference["image"]`` is relative to, when it is known and on this machine."""
-        data = self.environment.get("data")
-        entry = data.get(task) if isinstance(data, dict) else None
-        folder = entry.get("folder") if isinstance(entry, dict) else None
+        folder = self.environment.get("data", {}).get(task, {}).get("folder")
         return Path(folder) if isinstance(folder, str) and Path(folder).is_dir() else None
 
 
@@ -202,6 +200,16 @@ def load_run(run_dir: Path | str) -> RunArtifacts:
     if not path.is_dir():
         raise RunError(f"{path}: no such run folder; give the folder that holds matrix.json.")
     return RunArtifacts.of(load_matrix(path))
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    groups = {key: field(content, path, key, dict) for key in ("machine", "versions", "data") if key in content}
+    for task in (data := groups.get("data", {})):
+        entry = field(data, path, task, dict)
+        if entry.get("sha256"):
+            field(entry, path, "sha256", dict)
+    return content
 
 
 def _cost(kind: type[Cost], path: Path) -> Cost:
