@@ -1,5 +1,6 @@
 """What many tests need: a tiny backbone, a task folder in CoIN's layout, and whole runs on a very small suite."""
 
+import gc
 import json
 import os
 import sys
@@ -26,10 +27,12 @@ sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this fi
 
 from forked_runs import Runs
 from quick_configs import read_once
+from quick_disk import no_loss_of_power
 from ranks import together
 from small_coin import overrides, write_suite
 
 read_once()
+no_loss_of_power()
 COLOURS = ("red", "green", "blue", "white", "black", "orange")
 
 
@@ -37,6 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that run whole commands first, so that no worker is left alone with them at the end."""
     slow = {item.path for item in items if "place" in getattr(item, "fixturenames", ())}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """What all test files have imported is never garbage: the collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

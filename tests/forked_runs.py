@@ -19,6 +19,7 @@ from typing import Any
 
 from coin_lightning.quick_imports import importing
 from quick_configs import read_once
+from quick_disk import no_loss_of_power
 from small_coin import overrides, write_suite
 
 
@@ -117,6 +118,7 @@ def _warm_up() -> None:
 
 def _serve() -> None:
     read_once()
+    no_loss_of_power()
     _warm_up()
     gc.collect()
     gc.freeze()  # forks need not look through all that is imported

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 
 import pytest
 
@@ -44,3 +45,11 @@ def test_a_failure_leaves_the_old_file_and_no_scratch(tmp_path):
 def test_text_is_utf8_with_plain_line_ends(tmp_path):
     write_text(tmp_path / "a", "ä\n\ud800")
     assert (tmp_path / "a").read_bytes() == b"\xc3\xa4\n\\ud800"
+
+
+def test_the_content_is_on_the_disk_before_it_has_the_name_and_then_the_name(tmp_path, monkeypatch):
+    done, replace = [], os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
+    monkeypatch.setattr(os, "replace", lambda old, new: (done.append("replaced"), replace(old, new)))
+    write_text(tmp_path / "a", "whole")
+    assert done == [False, "replaced", True]
