@@ -1,8 +1,13 @@
-"""What must answer at once imports nothing heavy: the real command in a fresh process, which says what it holds."""
+"""What must answer at once imports nothing heavy: the real command in a process that says what it holds.
 
+Most of such a process' time are the imports that all commands share: one process has these, and forks for each command.
+"""
+
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +20,57 @@ try:
 finally:
     print("HOLDS", *[name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
 """
+FORKS = f"""
+import json, os, sys
+import coin_lightning.cli.train
+for line in sys.stdin:
+    words, folder, output = json.loads(line)
+    if (child := os.fork()) == 0:
+        for stream in (1, 2):
+            os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+        os.chdir(folder)
+        os.environ["COIN_LIGHTNING_CACHE"], sys.argv[1:], status = folder, words, 0
+        try:
+            exec({CODE!r})
+        except SystemExit as ended:
+            status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+Answer = tuple[int, str, list[str]]
+"""Exit status, text of both streams, and which of `HEAVY` were imported."""
 SEVERAL = ("TORCHELASTIC_", "SLURM_", "LSB_", "PMI", "OMPI_", "RANK", "WORLD_SIZE")
 
 
-def command(*words: object, folder: Path, **env: str) -> tuple[int, str, list[str]]:
-    """Exit status, text of both streams, and which of `HEAVY` were imported."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(SEVERAL)}
+def alone() -> dict[str, str]:
+    """The environment of a process that nobody has started together with others."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(SEVERAL)}
+
+
+@pytest.fixture(scope="module")
+def forked() -> Iterator[Callable[..., Answer]]:
+    """Runs a command in a fork."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", FORKS], env=alone(), text=True, **pipes) as process:
+
+        def call(*words: str, folder: Path) -> Answer:
+            output = folder / "output.txt"
+            process.stdin.write(json.dumps([words, str(folder), str(output)]) + "\n")
+            process.stdin.flush()
+            status = int(process.stdout.readline())
+            text, _, held = output.read_text().rpartition("HOLDS")
+            return status, text, held.split()
+
+        yield call
+
+
+def command(*words: str, folder: Path, **env: str) -> Answer:
+    """Runs a command in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", CODE, *map(str, words)], env={**own, "COIN_LIGHTNING_CACHE": str(folder), **env},
+        [sys.executable, "-c", CODE, *words], env={**alone(), "COIN_LIGHTNING_CACHE": str(folder), **env},
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     text, _, held = done.stderr.rpartition("HOLDS")
@@ -49,8 +97,8 @@ def command(*words: object, folder: Path, **env: str) -> tuple[int, str, list[st
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_help(tmp_path: Path, words: list[str], shown: str):
-    status, text, held = command(*words, folder=tmp_path)
+def test_help(forked, tmp_path: Path, words: list[str], shown: str):
+    status, text, held = forked(*words, folder=tmp_path)
     assert status == 0, text
     assert shown in " ".join(text.split()) or shown in text
     assert held == []
@@ -71,8 +119,8 @@ def test_help(tmp_path: Path, words: list[str], shown: str):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
-def test_a_wrong_key_or_value(tmp_path: Path, words: list[str], message: str):
-    status, text, held = command(*words, f"run_dir={tmp_path / 'run'}", folder=tmp_path)
+def test_a_wrong_key_or_value(forked, tmp_path: Path, words: list[str], message: str):
+    status, text, held = forked(*words, f"run_dir={tmp_path / 'run'}", folder=tmp_path)
     assert status == 1
     assert text.startswith(message)
     assert "Traceback" not in text

@@ -2,11 +2,17 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 
 import fake_slurm
+from coin_lightning.cli.sweep import Sweep
+from coin_lightning.config_folder import conf_dir
 from results import results
 
 TWO = ("hydra.launcher.n_jobs=2", "+hydra.launcher.idle_worker_timeout=5")
@@ -49,7 +55,8 @@ def test_joblib_runs_members_in_two_workers(place, alone: Path, tmp_path: Path):
     assert list(runs(tmp_path)) == ["seed_99"]
     assert results(runs(tmp_path)["seed_99"]) == results(alone)
     before = (runs(tmp_path)["seed_99"] / "matrix.json").stat().st_mtime_ns
-    status, text = place.runs.run([word.replace("=3,4", "=4") for word in words])
+    again = [word.replace("=3,4", "=4") for word in words if not word.startswith("hydra/launcher")]
+    status, text = place.runs.run([word for word in again if word not in TWO])  # by the basic launcher: no new workers
     assert "1 of 2 members are finished" in text
     assert "1 of 2 members of the sweep failed" in text
     assert (runs(tmp_path)["seed_99"] / "matrix.json").stat().st_mtime_ns == before
@@ -112,10 +119,19 @@ def test_slurm_puts_a_member_back_into_the_queue_and_it_goes_on(place, alone: Pa
     assert "the same command goes on from here" in (tmp_path / "bin" / "log.txt").read_text()
 
 
-def test_members_of_one_folder_are_not_run_at_the_same_time(place, tmp_path: Path):
+def test_members_of_one_folder_are_not_given_to_a_launcher_at_the_same_time(place, tmp_path: Path):
     """What they differ in changes no result, so they are one run."""
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    words = members(place, tmp_path, "seed=99", FAIL, "+callbacks.fail.step=98,99")
-    status, text = place.runs.run([*words, "hydra/launcher=joblib", *TWO])
-    assert status == 0, text
-    assert list(runs(tmp_path)) == ["seed_99"]
+    given, before = [], HydraConfig.instance().cfg
+
+    def launch(batch: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        given.append([words[-1] for words in batch])
+        return [JobReturn(status=JobStatus.COMPLETED) for _ in batch]
+
+    _, *words = members(place, tmp_path, FAIL)
+    swept = [(*words, f"seed={seed}", f"+callbacks.fail.step={step}") for seed in (1, 99) for step in (98, 99)]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", overrides=words, return_hydra_config=True)
+        config.hydra.launcher = {"_target_": "a.parallel.Launcher"}
+        Sweep(config, launch).run(swept)
+    HydraConfig.instance().cfg = before
+    assert given == [["+callbacks.fail.step=98"] * 2, ["+callbacks.fail.step=99"] * 2]
