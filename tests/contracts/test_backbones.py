@@ -92,11 +92,11 @@ SIZES = {
 
 
 def command(place: Any, family: str, folder: Path, run: str) -> list[str]:
-    """A run of one task on the small checkpoint."""
+    """A run of one task on the small checkpoint, of two epochs of two steps."""
     name = SIZES[family]
     words = [
         f"backbone={name}", f"backbone.path={folder}", "backbone.dtype=float32", "backbone.max_length=1024",
-        "backbone.prompt=chat_template", "data.limit_test=2",
+        "backbone.prompt=chat_template", "data.limit_train=8", "data.limit_test=2",
     ]  # fmt: skip
     words += ["~backbone.image_processor"] if "image_processor" in node(name) else []
     return [word for word in place.command(run, *words, tasks="scienceqa") if word != "backbone=tiny"]
@@ -106,7 +106,7 @@ def command(place: Any, family: str, folder: Path, run: str) -> list[str]:
 def runs(request: pytest.FixtureRequest, place: Any, folders: dict[str, Path]) -> tuple[Path, Path]:
     """The same run undisturbed, and killed within its task and continued."""
     family, made = request.param, []
-    for kind, kill in (("whole", []), ("killed", place.kill(1, "batch", 7))):
+    for kind, kill in (("whole", []), ("killed", place.kill(1, "batch", 3))):
         words = command(place, family, folders[family], f"{family}_{kind}")
         if kill:
             assert place.runs.run([*words, *kill])[0] == -9
