@@ -1,17 +1,22 @@
 """`python -m coin_lightning runs [FOLDER ...]`: what lies there, how far it is, and what it found."""
 
-import subprocess
+import multiprocessing
+import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from coin_lightning.cli.ending import ended
 from coin_lightning.cli.parsers import runs_parser
 from coin_lightning.cli.runs_table import show
+from coin_lightning.continual.interruption import STATUS
 from coin_lightning.continual.run_dir import COMMAND, RunDir
 from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.quick_imports import importing
 from coin_lightning.reporting.names import bytes_size
 from coin_lightning.results import Entry, describe, files_below, find_runs
 from coin_lightning.run_files import read_json
@@ -57,9 +62,24 @@ def _rerun(entries: Sequence[Entry], console: Console) -> int:
             continue
         kept = read_json(file)
         console.print(f"again: {entry.path}", markup=False, highlight=False, soft_wrap=True)
-        words = [sys.executable, "-m", "coin_lightning", *kept["arguments"]]
-        status = max(status, min(1, abs(subprocess.run(words, cwd=kept["folder"], check=False).returncode)))
+        with importing():
+            from coin_lightning.cli import run  # noqa: F401  (once: the runs are forks of this process)
+        again = multiprocessing.get_context("fork").Process(target=_again, args=(kept,))
+        again.start()
+        again.join()
+        status = max(status, int(again.exitcode != 0))
     return status
+
+
+def _again(kept: dict[str, Any]) -> None:
+    """Give a command that was kept, in a process of its own."""
+    from coin_lightning.cli import commands
+
+    for number in STATUS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    os.chdir(kept["folder"])
+    sys.argv[1:] = kept["arguments"]
+    commands.main()
 
 
 def _prune(entries: Sequence[Entry], yes: bool, console: Console) -> None:
