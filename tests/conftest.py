@@ -42,10 +42,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+def pytest_collection() -> None:
+    """What test files import is never garbage: until all are read the collector rests, as in `importing`."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What all test files have imported is never garbage: the collector need not look through it again and again."""
-    gc.collect()
+    """And later it leaves all of that alone."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

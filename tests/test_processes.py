@@ -22,39 +22,38 @@ def test_srun_starts_a_job_as_torchrun_does(place, ranked):
 
 @pytest.mark.parametrize("step", [5, 7])
 def test_a_killed_job_goes_on_with_the_dropout_of_each_rank(place, ranked, step):
+    """On the same samples two ranks with one stream of random numbers would compute the same twice."""
     command = ranked.command(f"ranked_{step}")
     done = together(place, [*command, *place.kill(1, "train", step)])
     assert [status for status, _ in done] == [-signal.SIGKILL] * 2, done
-    done = together(place, command)
-    assert [status for status, _ in done] == [0, 0], done
-    assert results(place.folder / f"ranked_{step}") == results(ranked.undisturbed)
-
-
-def test_ranks_drop_other_inputs(place, ranked):
-    """On the same samples two ranks with one stream of random numbers would compute the same twice."""
-    import torch
-
-    command = ranked.command("streams")
-    together(place, [*command, *place.kill(1, "train", 3)])
-    saved = torch.load(place.folder / "streams" / "task_01_scienceqa" / "last.ckpt", weights_only=True)
+    saved = torch.load(place.folder / f"ranked_{step}" / "task_01_scienceqa" / "last.ckpt", weights_only=True)
     states = [each["random_state"]["torch"] for each in saved["ranks"]]
     assert len(states) == 2
     assert not torch.equal(*states)
+    done = together(place, command)
+    assert [status for status, _ in done] == [0, 0], done
+    assert results(place.folder / f"ranked_{step}") == results(ranked.undisturbed)
 
 
 DEVICES = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 
 
 def test_devices_alone_start_their_processes_and_hand_on_their_end(place, ranked):
-    """A signal that one of them gets ends all behind the same step; the same job goes on from there."""
+    """A signal that one of them gets ends all behind the same step; the same job goes on from there. A rank that sees
+    an older state of the folder, as on a network disk, follows the first one.
+    """
     command = ranked.command("by_itself")
     values = {"_target_": "probes.SignalAt", "position": 1, "moment": "train", "step": 3, "number": 15, "rank": 1}
     status, text = place.runs.run([*command, *(f"+callbacks.signal.{key}={value}" for key, value in values.items())])
     assert status == 143, text
     assert (place.folder / "by_itself" / "task_01_scienceqa" / "last.ckpt").exists()
-    done = together(place, command)
+    first, second = torchrun(2)
+    hidden = [*command, "+callbacks.late._target_=probes.LateDisk"]
+    done = place.runs.together([(hidden, first), (hidden, {**second, "LATE_DISK": "1"})])
     assert [status for status, _ in done] == [0, 0], done
     assert results(place.folder / "by_itself") == results(ranked.undisturbed)
+    written = json.loads((place.folder / "by_itself" / "task_01_scienceqa" / "train.json").read_text())
+    assert written["steps"] == 10
 
 
 def test_processes_on_other_machines_are_refused_with_the_command(place):
@@ -93,19 +92,6 @@ def test_what_the_first_process_refuses_ends_all_and_is_said_once(place, ranked)
     assert [status for status, _ in done] == [1, 1]
     assert "adapter.num_experts: 8 -> 4" in done[0][1]
     assert done[1][1].strip() == ""
-
-
-def test_position_is_decided_once(place, ranked):
-    """A rank that sees an older state of the folder, as on a network disk, follows the first one."""
-    command = ranked.command("late")
-    together(place, [*command, *place.kill(1, "train", 3)])
-    first, second = torchrun(2)
-    hidden = [*command, "+callbacks.late._target_=probes.LateDisk"]
-    done = place.runs.together([(hidden, first), (hidden, {**second, "LATE_DISK": "1"})])
-    assert [status for status, _ in done] == [0, 0], done
-    assert results(place.folder / "late") == results(ranked.undisturbed)
-    written = json.loads((place.folder / "late" / "task_01_scienceqa" / "train.json").read_text())
-    assert written["steps"] == 10
 
 
 def test_peak_memory_is_in_bytes():

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from ranks import together
 from results import results
@@ -29,7 +30,7 @@ def last_line(text: str) -> str:
 @pytest.mark.parametrize(
     ("number", "position", "moment", "step", "left"),
     [
-        (signal.SIGUSR1, 1, "train", 3, "task_01_scienceqa/last.ckpt"),  # between two checkpoints
+        (signal.SIGUSR1, 1, "train", 3, "task_01_scienceqa/last.ckpt"),  # between two checkpoints; SLURM's
         (signal.SIGTERM, 2, "train", 5, "task_02_textvqa/last.ckpt"),  # the last step of an epoch
         (signal.SIGTERM, 2, "train", 10, "task_02_textvqa/train.json"),  # the last step of the task
         (signal.SIGINT, 2, "train", 3, "task_02_textvqa/last.ckpt"),
@@ -38,39 +39,21 @@ def last_line(text: str) -> str:
     ],
 )
 def test_a_signal_ends_a_run_and_the_same_command_goes_on(place, short, number, position, moment, step, left):
-    name = f"signal_{number.name}_{position}_{moment}_{step}"
+    """The checkpoint is that of the very step: nothing is learned twice."""
+    name, env = f"signal_{number.name}_{position}_{moment}_{step}", SLURM if number == signal.SIGUSR1 else {}
     command = place.short(name)
-    status, text = place.runs.run([*command, *send(position, moment, step, number)])
+    status, text = place.runs.run([*command, *send(position, moment, step, number)], **env)
     assert status == STATUS[number], text
     assert last_line(text) == f"stopped by {number.name}; what was done is kept, the same command goes on from here"
     assert "Traceback" not in text
     run = place.folder / name
     assert (run / left).is_file()
+    if left.endswith(".ckpt"):
+        saved = torch.load(run / left, weights_only=True)
+        assert (saved["global_step"], saved["ranks"][0]["progress"]["samples"]) == (step, 4 * step)
     assert not list(run.rglob("hpc_ckpt*"))
     assert not list(run.rglob("*.tmp"))
-    status, text = place.runs.run(command)
-    assert status == 0, text
-    assert results(run) == results(short)
-
-
-def test_nothing_is_learned_twice_behind_a_signal(place):
-    """The checkpoint is that of the very step: `train.json` counts what was really learned."""
-    import torch
-
-    command = place.command("signal_step", "data.limit_test=1", tasks="imagenet")
-    place.runs.run([*command, *send(1, "train", 3, signal.SIGTERM)])
-    saved = torch.load(place.folder / "signal_step" / "task_01_imagenet" / "last.ckpt", weights_only=True)
-    assert saved["global_step"] == 3
-    assert saved["ranks"][0]["progress"]["samples"] == 12
-
-
-def test_a_requeue_signal_of_slurm_is_ours(place, short):
-    command = place.short("slurm")
-    status, text = place.runs.run([*command, *send(1, "train", 3, signal.SIGUSR1)], **SLURM)
-    assert status == 143, text
-    run = place.folder / "slurm"
-    assert not list(run.rglob("hpc_ckpt*"))
-    status, text = place.runs.run(command, **SLURM)
+    status, text = place.runs.run(command, **env)
     assert status == 0, text
     assert results(run) == results(short)
 
@@ -94,7 +77,7 @@ def test_a_requeueing_checkpoint_of_lightning_is_refused_and_the_remedy_works(pl
     assert results(run) == results(short)
 
 
-@pytest.mark.parametrize("number", STATUS, ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_ends_judging_and_the_same_command_goes_on(place, number):
     name = f"signal_judge_{number.name}"
     judge = ["judge._target_=probes.FixedJudge", "data.limit_test=2"]
