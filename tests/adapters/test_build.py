@@ -150,18 +150,22 @@ def test_weights_of_another_model_are_refused_by_file(tmp_path):
         load_adapter(model, tmp_path / "adapter")
 
 
-@pytest.mark.parametrize("name", ["adapter/adapter_model.safetensors", "adapter/adapter_config.json"])
-def test_the_remedy_for_a_damaged_adapter_works(place, undisturbed, tmp_path, name):
+def test_the_remedy_for_a_damaged_adapter_works(place, undisturbed, tmp_path):
     """Stopped in the third task, the second one's adapter damaged: the run says what to remove, and ends the same."""
     run = Path(shutil.copytree(undisturbed, tmp_path / "run"))
     for file in ("scores.json", "train.json"):
         (run / "task_03_imagenet" / file).unlink()
-    (run / "task_02_textvqa" / name).write_bytes(b"")
     command = place.command(str(tmp_path / "run"), "evaluation=full")
-    status, text = place.runs.run(command)
-    assert (status, "Traceback" in text) == (1, False)
-    assert f"error: {run / 'task_02_textvqa' / name}: " in text
-    assert f"remove the folder {run / 'task_02_textvqa'} and those of later tasks" in text
+    for name in ("adapter/adapter_model.safetensors", "adapter/adapter_config.json"):
+        file = run / "task_02_textvqa" / name
+        sound = file.read_bytes()
+        file.write_bytes(b"")
+        status, text = place.runs.run(command)
+        assert (status, "Traceback" in text) == (1, False)
+        assert f"error: {file}: " in text
+        assert f"remove the folder {run / 'task_02_textvqa'} and those of later tasks" in text
+        file.write_bytes(sound)
+    file.write_bytes(b"")
     for folder in ("task_02_textvqa", "task_03_imagenet"):
         shutil.rmtree(run / folder)
     status, text = place.runs.run(command)

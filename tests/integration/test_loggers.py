@@ -134,13 +134,15 @@ def test_a_run_that_is_asked_to_end_loses_no_step_of_its_logs(place: Any, whole:
     assert sorted(int(line["step"]) for line in lines if line.get("train/loss")) == list(range(20))
 
 
-@pytest.mark.parametrize("fails", ["make", "log_metrics", "finalize"])
-def test_a_logger_that_fails_is_told_of_once_and_ends_nothing(place, undisturbed: Path, tmp_path: Path, fails: str):
-    keys = {"_target_": "probes.broken_logger", "_partial_": "true", "fails": fails}
-    more = [f"+logger.broken.{key}={value}" for key, value in keys.items()]
+def test_loggers_that_fail_are_told_of_once_and_end_nothing(place, tmp_path: Path):
+    kinds, more = ("make", "log_metrics", "finalize"), []
+    for fails in kinds:
+        keys = {"_target_": "probes.broken_logger", "_partial_": "true", "fails": fails}
+        more += [f"+logger.{fails}.{key}={value}" for key, value in keys.items()]
     status, text = place.runs.run([*place.brief("broken", *more), f"run_dir={tmp_path / 'run'}"])
     assert status == 0, text
-    assert text.count("logger broken: ConnectionError: the service is gone; the run goes on without it") == 1
+    for fails in kinds:
+        assert text.count(f"logger {fails}: ConnectionError: the service is gone; the run goes on without it") == 1
     assert (tmp_path / "run" / "report.html").is_file()
     rows = list(csv.DictReader((tmp_path / "run/logs/csv/task_01_gqa/metrics.csv").read_text().splitlines()))
     assert len([row for row in rows if row.get("train/loss")]) == 2  # the others log on

@@ -4,6 +4,7 @@
 """
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -153,9 +154,12 @@ def test_files_hold_whole_tensors_and_no_objects(ended, alone: Path, kind: str):
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
-def test_a_run_goes_on_between_tasks_with_another_number_of_processes(place, command, alone: Path, first, then):
+def test_a_run_goes_on_between_tasks_with_another_number_of_processes(place, command, ended, alone, first, then):
     name = f"devices_{first}_to_{then}"
-    start(place, command(name, *SHARED[first], *place.kill(2, "train", 1)), first, -signal.SIGKILL)  # nothing saved yet
+    if first == 1:
+        start(place, command(name, *SHARED[first], *place.kill(2, "train", 1)), first, -signal.SIGKILL)  # nothing saved
+    else:  # as if the second task had never begun
+        shutil.rmtree(shutil.copytree(ended("fsdp"), place.folder / name) / "task_02_imagenet")
     start(place, command(name, *SHARED[then]), then, 0)
     assert max(distances(alone, place.folder / name).values()) < 1e-5
     trained = [json.loads(file.read_text()) for file in sorted((place.folder / name).glob("task_*/train.json"))]

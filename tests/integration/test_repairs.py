@@ -110,8 +110,7 @@ def test_a_finished_run_without_its_environment_still_has_a_page(place, sound, r
     assert (run / "report.html").is_file()
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone"])
-@pytest.mark.parametrize("task", ["imagenet", "gqa"])
+@pytest.mark.parametrize(("damage", "task"), [("cut", "imagenet"), ("gone", "gqa")])
 def test_damaged_answers_are_given_again(place, sound, run, capsys, damage, task):
     file = run / "task_02_gqa" / "records" / f"{task}.jsonl"
     file.write_text(file.read_text()[:-20]) if damage == "cut" else file.unlink()
@@ -194,32 +193,30 @@ LEARNED = (
 )
 
 
-@pytest.mark.parametrize("name", [*LEARNED, "train.json", "scores.json", "judged/fixed_seven.json"])
-def test_an_altered_file_is_found_before_it_is_used(place, sound, run, name):
+def test_an_altered_file_is_found_before_it_is_used(place, sound, run):
     """Each once went by unseen: the next task was learned from other weights, or the matrix got another number."""
     shutil.rmtree(run / "task_03_vqav2")
-    file = run / "task_02_gqa" / name
-    altered(file)
-    before = {each: each.read_bytes() for each in run.glob("task_*/*") if each.is_file()}
-    refused(
-        place,
-        run,
-        f"error: {file}: is not what was written",
-        "restore it, or" if "judged" not in name else "judge again",
-    )
-    assert {each: each.read_bytes() for each in before} == before
-    shutil.copy(sound / "task_02_gqa" / name, file)
+    for name in (*LEARNED, "train.json", "scores.json", "judged/fixed_seven.json"):
+        file = run / "task_02_gqa" / name
+        altered(file)
+        before = {each: each.read_bytes() for each in run.glob("task_*/*") if each.is_file()}
+        remedy = "restore it, or" if "judged" not in name else "judge again"
+        refused(place, run, f"error: {file}: is not what was written", remedy)
+        assert {each: each.read_bytes() for each in before} == before
+        shutil.copy(sound / "task_02_gqa" / name, file)
     repaired(place, run, sound)
 
 
-@pytest.mark.parametrize("name", [*LEARNED, "manifest.json"])
-def test_a_missing_file_is_found_before_it_is_used(place, sound, run, name):
+def test_a_missing_file_is_found_before_it_is_used(place, sound, run):
     """A lost state of the method was once read as an empty one."""
     shutil.rmtree(run / "task_03_vqav2")
-    file = run / "task_02_gqa" / name
+    for name in (*LEARNED, "manifest.json"):
+        file = run / "task_02_gqa" / name
+        file.unlink()
+        refused(place, run, f"{file}: is missing", "restore it, or")
+        shutil.copy(sound / "task_02_gqa" / name, file)
     file.unlink()
-    refused(place, run, f"{file}: is missing", "restore it, or")
-    shutil.rmtree(file.parents[len(Path(name).parts) - 1])
+    shutil.rmtree(run / "task_02_gqa")
     repaired(place, run, sound)
 
 
