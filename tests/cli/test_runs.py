@@ -57,21 +57,26 @@ def test_a_run_that_is_worked_on_is_told_apart(folder: Path, capsys):
 def test_failed_and_stopped_runs_are_started_again_with_their_own_commands(
     place, folder: Path, tmp_path: Path, monkeypatch
 ):
-    """The first had a bug that is mended since; the other one was killed. Both end as if nothing had happened."""
+    """The first had a bug that is mended since; the other one was killed. Both end as if nothing had happened, and find
+    the code of the folder where their command was given.
+    """
     monkeypatch.setenv("COIN_LIGHTNING_CACHE", str(place.folder / "cache"))
     copy = Path(shutil.copytree(folder, tmp_path / "many"))
+    (tmp_path / "own_code.py").write_text("from lightning import Callback\n\n\nclass Own(Callback): pass\n")
     for name in ("killed", "failed"):
         file = copy / name / "command.json"
         kept = json.loads(file.read_text())
         words = [word for word in kept["arguments"] if "callbacks." not in word and "run_dir=" not in word]
-        file.write_text(json.dumps({**kept, "arguments": [*words, f"run_dir={copy / name}"]}))
-    status, text = place.runs.run(["runs", str(copy), "--rerun-failed"])
+        words += ["+callbacks.own._target_=own_code.Own", f"run_dir={copy / name}"]
+        file.write_text(json.dumps({"arguments": words, "folder": str(tmp_path)}))
+    trusts = {"COIN_LIGHTNING_TRUST": "probes,own_code"}
+    status, text = place.runs.run(["runs", str(copy), "--rerun-failed"], **trusts)
     assert status == 1
     assert text.count("nobody knows its command (command.json was not written by you on this machine)") == 2
     assert "again: " not in text
     for name in ("killed", "failed"):
         sign(copy / name / "command.json")
-    status, text = place.runs.run(["runs", str(copy), "--rerun-failed"])
+    status, text = place.runs.run(["runs", str(copy), "--rerun-failed"], **trusts)
     assert status == 0, text
     assert text.count("again: ") == 2
     for name in ("killed", "failed"):

@@ -78,6 +78,8 @@ def _again(kept: dict[str, Any]) -> None:
     for number in STATUS:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     os.chdir(kept["folder"])
+    own = ["", *os.environ.get("PYTHONPATH", "").split(os.pathsep)]  # as Python itself starts there
+    sys.path[:0] = map(os.path.abspath, own)
     sys.argv[1:] = kept["arguments"]
     commands.main()
 
