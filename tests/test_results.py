@@ -101,3 +101,42 @@ def test_a_run_that_cannot_be_read_is_an_error_and_not_left_out(grid: Path):
 def test_folders_without_scores_are_an_error(tmp_path: Path):
     with pytest.raises(RunError, match="no run that has been evaluated"):
         load(tmp_path)
+
+
+def test_a_matrix_in_a_run_folder_has_its_config_and_counts_once(grid: Path, monkeypatch: pytest.MonkeyPatch):
+    run = grid / "rank=8" / "seed_1"
+    one = load([run / "matrix.json", grid / "rank=16" / "seed_1" / "matrix.json"])
+    assert dict(one.groupby("run")["adapter.rank"].first()) == {
+        str(run / "matrix.json"): 8, str(grid / "rank=16" / "seed_1" / "matrix.json"): 16,
+    }  # fmt: skip
+    monkeypatch.chdir(grid)
+    assert find_runs(["rank=8/seed_1/matrix.json", grid, "rank=8"]) == find_runs([grid])
+    assert len(load([run / "matrix.json", "rank=8", grid])) == len(load(grid))
+
+
+def test_matrices_by_themselves_differ_by_their_protocol(grid: Path, tmp_path: Path):
+    files = []
+    for rank, name in ((8, "ours"), (16, "theirs")):
+        content = json.loads((grid / "rank=8" / "seed_1" / "matrix.json").read_text())
+        content["protocol"] |= {"adapter": f"rank {rank}"}
+        files.append(tmp_path / f"{name}.json")
+        files[-1].write_text(json.dumps(content))
+    frame = load(files)
+    assert set(frame.columns) & {"protocol/adapter", "protocol/projector", "adapter.rank"} == {"protocol/adapter"}
+    assert dict(frame["protocol/adapter"].groupby("run").first()) == {
+        str(files[0]): "rank 8", str(files[1]): "rank 16",
+    }  # fmt: skip
+    assert list(load_metrics(files)["protocol/adapter"]) == ["rank 8", "rank 16"]
+    (tmp_path / "other.json").write_text('{"tasks": []}')
+    with pytest.raises(RunError, match=r"other.json: field 'tasks' is \[\]"):
+        load([*files, tmp_path / "other.json"])
+
+
+def test_the_frame_is_a_cube(grid: Path):
+    cube = load(grid).to_xarray()
+    assert dict(cube.sizes) == {"run": 4, "position": 4, "task": 3}
+    run = str(grid / "rank=16" / "seed_1")
+    matrix = json.loads((Path(run) / "matrix.json").read_text())
+    scores = np.array([[np.nan if cell is None else cell for cell in row] for row in matrix["scores"]])
+    np.testing.assert_equal(cube["score"].sel(run=run, task=list(TASKS)).values, scores)
+    assert cube["score"].sel(run=run).mean("task").sizes == {"position": 4}

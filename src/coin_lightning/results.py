@@ -28,6 +28,9 @@ STATES = ("finished", "working", "stopped", "failed", "imported", "foreign")
 no run, or one whose files cannot be read."""
 NOT_TOLD = ("seed", "experiment_name", "scenario.tasks.", "scenario.notes", "num_threads")
 """Keys, or their beginnings, that do not tell runs apart: each seed has its column, tasks take over what groups say."""
+MATRIX = "matrix.json"
+PROTOCOL = "protocol/"
+"""Beginning of columns that are fields of the protocol."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,11 @@ class Entry:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Values by dotted key, but for those that change no result; empty where there is no config."""
+        if self.path.is_file() and self.path.name != MATRIX:
+            return {}
+        folder = self.path.parent if self.path.is_file() else self.path
         try:
-            return {key: value for key, value in flat(read_config(self.path)) if not is_free(key)}
+            return {key: value for key, value in flat(read_config(folder)) if not is_free(key)}
         except RunError:
             return {}
 
@@ -81,21 +87,23 @@ def files_below(path: Path) -> Iterator[Path]:
 
 
 def find_runs(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Run folders among and below the given folders, each once, in order; a `matrix.json` stands for itself.
+    """Run folders among and below the given folders, each once, in order; a file stands for itself, unless it is the
+    `matrix.json` of a run folder that is there as well.
 
     Raises:
         RunError: a path does not exist.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}
     for path in map(Path, paths):
         if not path.exists():
             raise RunError(f"{path}: no such folder; name run folders, or folders that hold some")
-        found |= dict.fromkeys([path] if path.is_file() else _below(path))
-    return list(found)
+        for run in [path] if path.is_file() else _below(path):
+            found.setdefault(os.path.realpath(run), run)
+    return [run for run in found.values() if run.name != MATRIX or os.path.realpath(run.parent) not in found]
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    if (folder / "config.yaml").is_file() or (folder / "matrix.json").is_file():
+    if (folder / "config.yaml").is_file() or (folder / MATRIX).is_file():
         yield folder
         return
     for child in sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")):
@@ -115,7 +123,7 @@ def describe(path: Path) -> Entry:
 
 
 def _described(path: Path) -> Entry:
-    matrix = load_matrix(path) if (path / "matrix.json").is_file() else None
+    matrix = load_matrix(path) if (path / MATRIX).is_file() else None
     tasks, training = (matrix.tasks, matrix.training) if matrix is not None else _planned(read_config(path))
     run = RunDir(path, tasks, training)
     scored = run.scores()
@@ -162,12 +170,13 @@ def load(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> "p
     """Every score of the runs among and below `paths`: a record for each run, position and task.
 
     Args:
-        paths: one or several folders, or files of `matrix.json`.
+        paths: one or several folders, or files with the content of a `matrix.json`, whatever their names.
 
     Returns:
         a frame with the index `run`, `position` (0 is zero-shot, k is after the k-th experience) and `task`, so that
-        `.to_xarray()` is a cube. Columns, scores in percent and differences in points: `experiment`, `method`,
-        `backbone`, `seed`, `training`, the config keys by which the runs differ; `after` (what was learned last),
+        `.to_xarray()` is a cube (pip install 'coin-lightning[notebook]'). Columns, scores in percent and differences in
+        points: `experiment`, `method`, `backbone`, `seed`, `training`, the config keys by which the runs differ (with a
+        matrix that has no config beside it, also `protocol/<field>`); `after` (what was learned last),
         `score`, `count` (answers), `zero_shot`, `own` (right after the task's own training), `change` (below the
         diagonal against `own`, else against `zero_shot`), `guess` (best answer without looking), and `judge/<name>`.
         Of imported runs `seed` and `count` may be missing, and a cell that only a judge has scored has no `score`.
@@ -178,7 +187,7 @@ def load(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> "p
     import pandas as pd
 
     entries = _scored(paths)
-    keys = differing(entries)
+    keys = [*differing(entries), *_differing_protocol(entries)]
     records = [record for entry in entries for record in _records(entry, keys)]
     return pd.DataFrame(records).set_index(["run", "position", "task"])
 
@@ -192,7 +201,7 @@ def load_metrics(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]
     import pandas as pd
 
     entries = _scored(paths)
-    keys = differing(entries)
+    keys = [*differing(entries), *_differing_protocol(entries)]
     records = []
     for entry in entries:
         assert entry.matrix is not None
@@ -214,13 +223,26 @@ def _scored(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
     return scored
 
 
+def _differing_protocol(entries: Sequence[Entry]) -> list[str]:
+    """Fields of the protocol by which runs differ, as columns; none where their configs say it all."""
+    if all(entry.config for entry in entries):
+        return []
+    protocols = [entry.matrix.protocol for entry in entries if entry.matrix is not None]
+    fields = dict.fromkeys(name for protocol in protocols for name in protocol)
+    return [PROTOCOL + name for name in fields if len({repr(protocol.get(name)) for protocol in protocols}) > 1]
+
+
 def _facts(entry: Entry, keys: Sequence[str]) -> dict[str, Any]:
     matrix = entry.matrix
     assert matrix is not None
     names = {"experiment": matrix.experiment, "method": matrix.method, "backbone": matrix.backbone, "seed": matrix.seed}
-    values = {key: entry.config.get(key) for key in keys}
+    values = {key: _value(entry, matrix, key) for key in keys}
     told = {key: str(value) if isinstance(value, list | dict) else value for key, value in values.items()}
     return {"run": str(entry.path), **names, "training": matrix.training, **told}
+
+
+def _value(entry: Entry, matrix: RunMatrix, key: str) -> Any:
+    return matrix.protocol.get(key.removeprefix(PROTOCOL)) if key.startswith(PROTOCOL) else entry.config.get(key)
 
 
 def _records(entry: Entry, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
