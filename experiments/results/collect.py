@@ -94,7 +94,8 @@ def paired(runs: Sequence[Run], quantity: str) -> PairedDifference | None:
     """Ours minus theirs over all sequences of the same seed and order; None without a pair."""
     sides = [[run.matrix for run in runs if (run.kind, run.matrix.method) == ("sequence", method)]
              for method in (OURS, THEIRS)]  # fmt: skip
-    return paired_runs(*sides, quantity, SampleReader())
+    ours, theirs = sides
+    return paired_runs([ours], theirs, quantity, SampleReader())[0]
 
 
 def summary(groups: list[MethodGroup], keys: list[str]) -> dict[str, object]:

@@ -37,7 +37,7 @@ def metric(run: RunMatrix, key: str) -> float:
 @pytest.mark.parametrize("key", QUANTITIES)
 def test_differences_are_those_of_the_metrics(methods, key):
     ours, theirs = methods["ours"], methods["theirs"]
-    found = paired_runs(ours, theirs, key, SampleReader())
+    (found,) = paired_runs([ours], theirs, key, SampleReader())
     expected = [metric(ours[at], key) - metric(theirs[at], key) for at in range(3)]
     assert found.runs == pytest.approx(expected)
     assert found.mean == pytest.approx(np.mean(expected))
@@ -49,7 +49,7 @@ def test_only_runs_of_one_seed_and_order_are_pairs(methods):
         (2, TASKS, 2, TASKS),
         (1, TASKS[::-1], 1, TASKS[::-1]),
     ]
-    assert paired_runs(methods["ours"][3:], methods["theirs"], "acc", SampleReader()) is None
+    assert paired_runs([methods["ours"][3:]], methods["theirs"], "acc", SampleReader()) == [None]
 
 
 def test_what_a_run_does_not_define_is_none(make_run):
@@ -66,4 +66,4 @@ def test_other_rules_or_other_samples_are_not_paired(methods):
     file = theirs.folder / "task_03_imagenet" / "scores.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "scorer": "reference"}))
     with pytest.raises(RunError, match="gqa: the runs have other test samples, or other rules for them"):
-        paired_runs([ours], [theirs], "acc", SampleReader())
+        paired_runs([[ours]], [theirs], "acc", SampleReader())

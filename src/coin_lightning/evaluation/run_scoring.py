@@ -30,7 +30,7 @@ def scoring_in(config: Mapping[str, Any], task: str) -> Scoring:
     Raises:
         ConfigError: a scorer cannot be built.
     """
-    return Scoring.of(task, _task_in(config, task))
+    return Scoring.of(task, task_in(config, task))
 
 
 def newest_scoring(run: Path, tasks: Sequence[str], folders: Sequence[Path]) -> dict[str, Mapping[str, Any]]:
@@ -47,7 +47,7 @@ def newest_scoring(run: Path, tasks: Sequence[str], folders: Sequence[Path]) -> 
     own = config_of(run)
     found: dict[str, Mapping[str, Any]] = {}
     for task in tasks:
-        nodes = [_task_in(own, task), *(task_nodes(folder).get(task, {}) for folder in (*folders, conf_dir()))]
+        nodes = [task_in(own, task), *(task_nodes(folder).get(task, {}) for folder in (*folders, conf_dir()))]
         with_scorers = [node for node in nodes if node.get("scorers")]
         newest = max(with_scorers, key=lambda node: int(node.get("version", 1)), default={})
         found[task] = {name: newest[name] for name in FIELDS if newest.get(name) is not None}
@@ -99,6 +99,7 @@ def _misshapen(node: Any, shape: Any, key: str = "") -> Iterator[str]:
                 yield from _misshapen(value, inner, f"{key}.{name}" if key else str(name))
 
 
-def _task_in(config: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+def task_in(config: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+    """What a run's config says of a task; empty where it says nothing."""
     tasks = (config.get("scenario") or {}).get("tasks") or {}
     return next((node for key, node in tasks.items() if node.get("name", key) == task), {})

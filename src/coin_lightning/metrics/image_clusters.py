@@ -43,10 +43,10 @@ def redrawn_means(values: np.ndarray, images: Sequence[Hashable], draws: int, rn
     return np.concatenate(blocks)
 
 
-def ends(means: np.ndarray) -> tuple[float, float]:
-    """Ends of the percentile interval of `LEVEL` of redrawn means [draws]."""
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+def ends(means: np.ndarray) -> list[tuple[float, float]]:
+    """Ends of the percentile interval of `LEVEL` of redrawn means [draws, K], of each of K."""
+    low, high = np.quantile(np.ascontiguousarray(means.T), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def image_intervals(
@@ -63,12 +63,17 @@ def image_intervals(
         for each method one interval per task in the order of `scores`, and that of the average behind them.
     """
     rng, draws = np.random.default_rng(seed), number_of_draws(images)
-    drawn = [redrawn_means(each, images[task], draws, rng) for task, each in scores.items()]
-    means = [each.mean(axis=1) for each in scores.values()]
-    drawn.append(np.mean(drawn, axis=0))
-    means.append(np.mean(means, axis=0))
-    methods = range(len(means[0]))
-    return [[(float(m[k]), *ends(d[:, k])) for m, d in zip(means, drawn, strict=True)] for k in methods]
+    intervals, together = [], np.zeros(1)
+    for task, values in scores.items():
+        drawn = redrawn_means(values, images[task], draws, rng)
+        intervals.append(_intervals(values.mean(axis=1), drawn))
+        together = together + drawn / len(scores)
+    means = np.mean([values.mean(axis=1) for values in scores.values()], axis=0)
+    return [list(each) for each in zip(*intervals, _intervals(means, together), strict=True)]
+
+
+def _intervals(means: np.ndarray, drawn: np.ndarray) -> list[Interval]:
+    return [(mean, *interval) for mean, interval in zip(means.tolist(), ends(drawn), strict=True)]
 
 
 def standard_error(values: np.ndarray, images: Sequence[Hashable]) -> float:

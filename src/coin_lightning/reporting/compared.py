@@ -109,7 +109,7 @@ def _compared(runs: list[RunMatrix], baseline: str | None, allowed: Collection[s
 def _power(groups: list[MethodGroup], reference: MethodGroup, tests: list[BaselineTests], read: SampleReader) -> str:
     if not tests:
         return power_line(groups, reference, read)
-    return power_of(reference.label, [line.difference for line in tests[0].lines if line.difference is not None])
+    return power_of(reference.label, [line.difference.error for line in tests[0].lines if line.difference is not None])
 
 
 def _unpaired(runs: Sequence[RunMatrix], read: SampleReader) -> list[str]:

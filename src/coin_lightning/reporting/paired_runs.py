@@ -1,11 +1,12 @@
 """Runs of two methods that share seed and order of tasks, compared sample by sample."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from coin_lightning.errors import RunError
-from coin_lightning.metrics.paired import PairedDifference, paired_difference
+from coin_lightning.metrics.paired import PairedDifference, paired_differences, paired_error
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.reporting.sample_scores import Questions, SampleReader
 
@@ -56,20 +57,23 @@ def pairs(ours: Sequence[RunMatrix], theirs: Sequence[RunMatrix]) -> list[tuple[
     return [(run, other) for run in ours if (other := by_key.get((run.tasks, run.seed))) is not None]
 
 
-def paired_runs(
+@dataclass(frozen=True)
+class _Pairs:
+    """Values of all pairs of runs: by task [R, N] on either side, and the questions."""
+
+    ours: dict[str, np.ndarray]
+    theirs: dict[str, np.ndarray]
+    questions: dict[str, Questions]
+
+    @property
+    def error(self) -> float:
+        """As of `PairedDifference`."""
+        return paired_error(self.ours, self.theirs, {task: asked.images for task, asked in self.questions.items()})
+
+
+def _pairs(
     ours: Sequence[RunMatrix], theirs: Sequence[RunMatrix], quantity: str, read: SampleReader
-) -> PairedDifference | None:
-    """Ours minus theirs over all pairs of runs that define the metric; None without one.
-
-    Args:
-        ours: runs of one method, or of one group.
-        theirs: of the other.
-        quantity: one of `QUANTITIES`.
-        read: of the records.
-
-    Raises:
-        RunError: the runs have other test samples or rules; or as `samples`.
-    """
+) -> _Pairs | None:
     values: tuple[dict[str, list[np.ndarray]], dict[str, list[np.ndarray]]] = ({}, {})
     questions: dict[str, Questions] = {}
     for pair in pairs(ours, theirs):
@@ -84,7 +88,46 @@ def paired_runs(
                         "ones are paired"
                     )
                 side.setdefault(task, []).append(each)
-    if not questions:
-        return None
     stacked = [{task: np.stack(each) for task, each in side.items()} for side in values]
-    return paired_difference(stacked[0], stacked[1], {task: asked.images for task, asked in questions.items()})
+    return _Pairs(stacked[0], stacked[1], questions) if questions else None
+
+
+def paired_runs(
+    groups: Sequence[Sequence[RunMatrix]], theirs: Sequence[RunMatrix], quantity: str, read: SampleReader
+) -> list[PairedDifference | None]:
+    """Of each group its runs minus theirs, over all pairs of runs that define the metric; None without one.
+
+    Args:
+        groups: runs of one method, or of one group, each.
+        theirs: of the one that all are compared with.
+        quantity: one of `QUANTITIES`.
+        read: of the records.
+
+    Raises:
+        RunError: the runs have other test samples or rules; or as `samples`.
+    """
+    found = [_pairs(ours, theirs, quantity, read) for ours in groups]
+    differences: list[PairedDifference | None] = [None] * len(found)
+    for asked in _distinct([each.questions for each in found if each is not None]):
+        same = {at: each for at, each in enumerate(found) if each is not None and each.questions == asked}
+        sides = [each.ours for each in same.values()], [each.theirs for each in same.values()]
+        images = {task: each.images for task, each in asked.items()}
+        for at, difference in zip(same, paired_differences(*sides, images), strict=True):
+            differences[at] = difference
+    return differences
+
+
+def _distinct(given: Sequence[dict[str, Questions]]) -> list[dict[str, Questions]]:
+    found: list[dict[str, Questions]] = []
+    for each in given:
+        if each not in found:
+            found.append(each)
+    return found
+
+
+def paired_errors(
+    groups: Sequence[Sequence[RunMatrix]], theirs: Sequence[RunMatrix], quantity: str, read: SampleReader
+) -> list[float]:
+    """The errors alone of the differences of `paired_runs` that there are; raises as it does."""
+    found = [_pairs(ours, theirs, quantity, read) for ours in groups]
+    return [each.error for each in found if each is not None]

@@ -11,7 +11,7 @@ from coin_lightning.metrics.paired import PairedDifference, holm, least_p, pairs
 from coin_lightning.reporting.glossary import explain
 from coin_lightning.reporting.names import signed
 from coin_lightning.reporting.overview import MethodGroup
-from coin_lightning.reporting.paired_runs import QUANTITIES, paired_runs
+from coin_lightning.reporting.paired_runs import QUANTITIES, paired_errors, paired_runs
 from coin_lightning.reporting.paper_tables import Cell, PaperTable
 from coin_lightning.reporting.sample_scores import SampleReader
 
@@ -77,7 +77,7 @@ def paired_tests(groups: Sequence[MethodGroup], baseline: MethodGroup, read: Sam
     others = [group for group in groups if group is not baseline]
     found = []
     for key in QUANTITIES:
-        differences = [paired_runs(group.runs, baseline.runs, key, read) for group in others]
+        differences = paired_runs([group.runs for group in others], baseline.runs, key, read)
         known = [each for each in differences if each is not None]
         if known:
             adjusted = iter(holm([each.p for each in known]))
@@ -149,13 +149,13 @@ def power_line(groups: Sequence[MethodGroup], reference: MethodGroup, read: Samp
     Raises:
         RunError, DataError: as `paired_runs`.
     """
-    found = [paired_runs(group.runs, reference.runs, "acc", read) for group in groups if group is not reference]
-    return power_of(reference.label, [each for each in found if each is not None])
+    others = [group.runs for group in groups if group is not reference]
+    return power_of(reference.label, paired_errors(others, reference.runs, "acc", read))
 
 
-def power_of(reference: str, differences: Sequence[PairedDifference]) -> str:
-    """The sentence of `power_line`, from differences that are there already."""
-    points = sorted(detectable(each.error) for each in differences if each.error > 0)
+def power_of(reference: str, errors: Sequence[float]) -> str:
+    """The sentence of `power_line`, from errors of differences that are there already."""
+    points = sorted(detectable(error) for error in errors if error > 0)
     if not points:
         return ""
     one = f"{points[0]:.1f}"

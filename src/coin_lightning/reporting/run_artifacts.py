@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 import numpy as np
 
 from coin_lightning.errors import ConfigError, RunError
-from coin_lightning.evaluation.run_scoring import config_of, scoring_in
+from coin_lightning.evaluation.run_scoring import config_of, scoring_in, task_in
 from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.evaluation.side_by_side import answered
@@ -138,6 +138,14 @@ class RunArtifacts:
             return scoring_in(self._config, task)
         except ConfigError as error:
             raise ConfigError(f"{self.path / 'config.yaml'}: {error}") from error
+
+    def scorers(self, task: str) -> Any:
+        """What ``config.yaml`` says of the scorers of ``task``, as it stands there; None where it says nothing.
+
+        Raises:
+            RunError: ``config.yaml`` cannot be read.
+        """
+        return task_in(self._config, task).get("scorers")
 
     @cached_property
     def _config(self) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """Scores of single samples, out of the records of a run: what averages hide and what tests need."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from coin_lightning.errors import RunError
-from coin_lightning.evaluation.records import AnswerRecord, read_records
-from coin_lightning.evaluation.scorer import DEFAULT
+from coin_lightning.evaluation.records import read_records
+from coin_lightning.evaluation.scored_lines import LineReader, ScoredLine
+from coin_lightning.evaluation.scorer import DEFAULT, RuleScorer, Scorer, TaskScore
 from coin_lightning.metrics.flips import Flips, flips
 from coin_lightning.reporting.run_artifacts import RunArtifacts
 from coin_lightning.reporting.run_matrix import RunMatrix
@@ -46,6 +49,9 @@ class SampleReader:
     _runs: dict[int, tuple[RunMatrix, RunArtifacts]] = field(default_factory=dict)
     _cells: dict[tuple[int, int, str], SampleScores | None] = field(default_factory=dict)
     _questions: dict[Questions, Questions] = field(default_factory=dict)
+    _variants: dict[Path, str] = field(default_factory=dict)
+    _scorers: dict[str, Scorer] = field(default_factory=dict)
+    _lines: LineReader = field(default_factory=LineReader)
 
     @classmethod
     def of(cls, run: RunArtifacts) -> "SampleReader":
@@ -67,22 +73,41 @@ class SampleReader:
         return self._cells[key]
 
     def _read(self, run: RunArtifacts, row: int, task: str) -> SampleScores | None:
-        folder, scoring = run.folder(row), run.scoring(task)
-        variant = read_json(folder / "scores.json").get("scorer", DEFAULT)
-        records = read_records(folder / "records" / f"{task}.jsonl")
-        found = scoring.scorer(variant).score(records)
-        if found.each is None:
-            return None
+        folder = run.folder(row)
+        variant = self._variant(folder)
+        scorer, file = self._scorer(run, task, variant), folder / "records" / f"{task}.jsonl"
+        if isinstance(scorer, RuleScorer):
+            lines = self._lines(file, scorer)
+            score = TaskScore.mean([line.score for line in lines]).score
+        else:
+            records = read_records(file)
+            found = scorer.score(records)
+            if found.each is None:
+                return None
+            lines, score = [ScoredLine.of(*each) for each in zip(records, found.each, strict=True)], found.score
         expected = run.matrix.scores[row, run.matrix.tasks.index(task)]
-        if not abs(found.score - expected) <= 1e-6:  # a missing cell is none either
+        if not abs(score - expected) <= 1e-6:  # a missing cell is none either
             raise RunError(
-                f"{folder}: the answers to {task} score {found.score:.2f} by today's {variant} rule, matrix.json says "
+                f"{folder}: the answers to {task} score {score:.2f} by today's {variant} rule, matrix.json says "
                 f"{expected:.2f}; score the run again: python -m coin_lightning score {run.path}"
             )
-        questions = _questions(records, (variant, run.matrix.versions.get(task, 1)))
-        scores = np.array([100 * (score or 0.0) for score in found.each])
-        readable = np.array([score is not None for score in found.each])
+        questions = _questions(lines, (variant, run.matrix.versions.get(task, 1)))
+        scores = np.array([100 * (line.score or 0.0) for line in lines])
+        readable = np.array([line.score is not None for line in lines])
         return SampleScores(self._questions.setdefault(questions, questions), scores, readable)
+
+    def _variant(self, folder: Path) -> str:
+        """Name of the scorers by which the answers of an experience were scored."""
+        if folder not in self._variants:
+            self._variants[folder] = str(read_json(folder / "scores.json").get("scorer", DEFAULT))
+        return self._variants[folder]
+
+    def _scorer(self, run: RunArtifacts, task: str, variant: str) -> Scorer:
+        """Built once for all runs whose configs say the same of it."""
+        key = repr((task, variant, run.scorers(task)))
+        if key not in self._scorers:
+            self._scorers[key] = run.scoring(task).scorer(variant)
+        return self._scorers[key]
 
     def flips(self, run: RunMatrix, task: str, before: int, after: int) -> Flips | None:
         """Flips on a task between two experiences; None where a cell is missing or has no scores of single samples.
@@ -101,11 +126,11 @@ class SampleReader:
         return flips(first.scores, later.scores, first.questions.options, first.readable & later.readable)
 
 
-def _questions(records: list[AnswerRecord], rule: tuple[str, int]) -> Questions:
-    options = tuple(len(record.reference.get("choices") or ()) for record in records)
+def _questions(lines: Sequence[ScoredLine], rule: tuple[str, int]) -> Questions:
+    options = tuple(line.options for line in lines)
     return Questions(
-        tuple(record.question_id for record in records),
-        tuple(str(record.reference.get("image") or record.question_id) for record in records),
+        tuple(line.question_id for line in lines),
+        tuple(line.image for line in lines),
         options if min(options, default=0) > 1 else None,
         rule,
     )
