@@ -71,4 +71,3 @@ class LineReader:
                 self._bytes += len(line)
                 self._lines[key] = known
         return known
-

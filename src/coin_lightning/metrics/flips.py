@@ -61,9 +61,9 @@ def flips(
             all.
     """
     first, later = np.asarray(before) >= RIGHT, np.asarray(after) >= RIGHT
-    both_wrong = ~first & ~later
+    both_wrong = ~(first | later)
     guessed = both_wrong if chosen is None else both_wrong & chosen
     chance = None if options is None else 100 * float((guessed / (np.asarray(options) - 1)).mean())
     cells = (first & later, first & ~later, ~first & later, both_wrong)
-    right, lost, gained, wrong = (100 * float(cell.mean()) for cell in cells)
+    right, lost, gained, wrong = (100 * np.count_nonzero(cell) / len(first) for cell in cells)
     return Flips(right, lost, gained, wrong, chance, len(first))

@@ -42,6 +42,11 @@ class Compared:
         """Whether there is more than one order."""
         return len(self.orders) > 1
 
+    @property
+    def reference(self) -> str | None:
+        """Label of the group that others were tested against; None where nothing was tested."""
+        return self.tests[0].baseline if self.tests else None
+
 
 def compare(
     runs: Sequence[RunMatrix], baseline: str | None = None, allowed: Collection[str] = (), records: bool = True

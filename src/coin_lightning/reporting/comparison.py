@@ -11,17 +11,22 @@ from coin_lightning.reporting.group_facts import cost_lines, order_table, router
 from coin_lightning.reporting.html import template
 from coin_lightning.reporting.interval_table import interval_table
 from coin_lightning.reporting.long_table import write_parquet
-from coin_lightning.reporting.overview import forgetting_overview, in_order, metric_keys, metric_text
+from coin_lightning.reporting.overview import (
+    MOST_CURVES,
+    best,
+    forgetting_overview,
+    in_order,
+    metric_keys,
+    metric_text,
+    parts,
+)
 from coin_lightning.reporting.paired_tests import as_tables
-from coin_lightning.reporting.paper_tables import PaperTable, paper_tables, write_tables
+from coin_lightning.reporting.paper_tables import PaperTable, label, paper_tables, write_tables
 from coin_lightning.reporting.plane_figure import plane_figure
 from coin_lightning.reporting.published_comparison import group_comparisons
 from coin_lightning.reporting.rendering import save_png, svg
 from coin_lightning.reporting.router_figures import router_load_figure
 from coin_lightning.whole_files import write_text
-
-MOST_CURVES = 6
-"""Groups whose curves one figure tells apart by colour; more get several figures."""
 
 
 def write_comparison(compared: Sequence[Compared], folder: Path | str) -> list[Path]:
@@ -71,6 +76,7 @@ def _shown(compared: Compared) -> dict[str, Any]:
     """What the page shows of one set of tasks."""
     groups = compared.groups
     router = router_lines(groups)
+    drawn = {label(group) for group in best(groups, compared.reference)}
     sensitivity = order_table(groups, compared.orders)
     more = [*as_tables(compared.tests), *([] if sensitivity is None else [sensitivity])]
     orders = [_order(compared, number, more if number == 1 else []) for number in range(1, len(compared.orders) + 1)]
@@ -82,7 +88,7 @@ def _shown(compared: Compared) -> dict[str, Any]:
         "plane": plane_figure(groups),
         "cost": cost_lines(groups),
         "router": router,
-        "router_figures": [(line.label, router_load_figure(line.load)) for line in router],
+        "router_figures": [(line.label, router_load_figure(line.load)) for line in router if line.label in drawn],
         "published": group_comparisons(groups),
     }
 
@@ -93,14 +99,19 @@ def _order(compared: Compared, number: int, more: Sequence[PaperTable]) -> dict[
     groups = in_order(compared.groups, tasks)
     intervals = None if compared.samples is None else interval_table(groups, compared.samples)
     flips = [] if compared.read is None else flip_tables(groups, compared.read)
-    parts = [groups[start : start + MOST_CURVES] for start in range(0, len(groups), MOST_CURVES)]
+    shown = best(groups, compared.reference)
+    many = len(groups) > MOST_CURVES
     return {
         "number": number,
         "tasks": tasks,
-        "methods": [(group.label, group.seeds) for group in groups],
-        "rows": [(explain(key), [metric_text(group, key) for group in groups]) for key in metric_keys(groups)],
-        "drawings": [forgetting_overview(part) for part in parts],
+        "groups": len(groups),
+        "curves": len(shown),
+        "methods": [] if many else [(group.label, group.seeds) for group in groups],
+        "rows": [] if many else [
+            (explain(key), [metric_text(group, key) for group in groups]) for key in metric_keys(groups)
+        ],
+        "drawings": [forgetting_overview(part) for part in parts(shown)],
         "intervals": intervals,
         "flips": flips,
         "tables": [*paper_tables(groups), *([] if intervals is None else [intervals]), *flips, *more],
-    }
+    }  # fmt: skip

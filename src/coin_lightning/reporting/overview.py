@@ -15,6 +15,14 @@ from coin_lightning.reporting.panel import Panel
 from coin_lightning.reporting.run_matrix import RunMatrix
 
 
+HEADLINES = ("acc", "learning_accuracy", "bwt", "forgetting")
+"""Metrics of which a list of many runs has columns."""
+MOST_CURVES = len(CYCLE)
+"""Groups whose curves one figure tells apart by colour; more get several figures."""
+MOST_SHOWN = 4 * MOST_CURVES
+"""Groups that figures and the terminal show; tables on pages and in files have all."""
+
+
 @dataclass(frozen=True)
 class MethodGroup:
     """Runs that differ only in seed and order of tasks."""
@@ -79,6 +87,21 @@ def in_order(groups: Sequence[MethodGroup], tasks: tuple[str, ...]) -> list[Meth
     return [group for group in found if group.runs]
 
 
+def best(groups: Sequence[MethodGroup], always: str | None = None, most: int = MOST_SHOWN) -> list[MethodGroup]:
+    """All groups; where there are more than `most`, those with the highest final accuracy, the highest first, and the
+    one with the label `always` among them."""
+    if len(groups) <= most:
+        return list(groups)
+    ranked = sorted(groups, key=lambda group: (group.label != always, -np.nan_to_num(group.metric("acc")[0], nan=-1)))
+    chosen = ranked[:most]
+    return sorted(chosen, key=lambda group: -np.nan_to_num(group.metric("acc")[0], nan=-1))
+
+
+def parts(groups: Sequence[MethodGroup]) -> list[Sequence[MethodGroup]]:
+    """Groups in parts that one figure can show."""
+    return [groups[start : start + MOST_CURVES] for start in range(0, len(groups), MOST_CURVES)]
+
+
 def identity(run: RunMatrix, allowed: Collection[str] = ()) -> dict[str, str]:
     """What runs must share to be averaged, by field: all but seed, order, and what is `allowed` to differ."""
     names = {"method": run.method_title, "backbone": run.backbone, "experiment": run.experiment}
@@ -113,13 +136,26 @@ def forgetting_overview(groups: Sequence[MethodGroup]) -> Drawing:
 
 
 def comparison_table(groups: Sequence[MethodGroup]) -> Table:
-    """Rich table: a row per metric that some run defines, a column per method, mean ± standard deviation over seeds."""
+    """Rich table: a row per metric that some run defines, a column per method, mean ± standard deviation over seeds;
+    where the methods are more than colours, a row for each of the `best` of them."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("metric")
-    for group in groups:
-        table.add_column(f"{group.label}\n{group.seeds}", justify="right", no_wrap=True)
-    for key in metric_keys(groups):
-        table.add_row(explain(key).label, *(metric_text(group, key) for group in groups))
+    keys = metric_keys(groups)
+    if len(groups) <= MOST_CURVES:
+        table.add_column("metric")
+        for group in groups:
+            table.add_column(f"{group.label}\n{group.seeds}", justify="right", no_wrap=True)
+        for key in keys:
+            table.add_row(explain(key).label, *(metric_text(group, key) for group in groups))
+        return table
+    shown = best(groups)
+    keys = [key for key in HEADLINES if key in keys]
+    table.add_column("method")
+    for key in keys:
+        table.add_column(explain(key).label, justify="right")
+    for group in shown:
+        table.add_row(f"{group.label} ({group.seeds})", *(metric_text(group, key) for key in keys))
+    if len(shown) < len(groups):
+        table.caption = f"the {len(shown)} of {len(groups)} with the highest final accuracy; the files have all"
     return table
 
 
@@ -166,8 +202,15 @@ def _label(key: dict[str, str], keys: Sequence[dict[str, str]]) -> str:
     """The method; where groups share it, also the fields in which they differ."""
     rivals = [other for other in keys if other["method"] == key["method"] and other is not key]
     differing = [name for name in key if any(other.get(name) != key[name] for other in rivals)]
-    parts = [_difference(key[name], [other.get(name, "") for other in rivals]) for name in differing]
-    return ", ".join([key["method"], *parts])
+    shown = [_difference(key[name], [other.get(name, "") for other in rivals]) for name in differing]
+    named = [_named(name, value) for name, value in zip(differing, shown, strict=True)]
+    return ", ".join([key["method"], *named])
+
+
+def _named(field: str, value: str) -> str:
+    """A bare number, yes or no says nothing without its field."""
+    bare = value in ("True", "False", "None") or not any(sign.isalpha() for sign in value)
+    return f"{field.replace('_', ' ')} {value}" if bare else value
 
 
 def _difference(value: str, others: Sequence[str]) -> str:

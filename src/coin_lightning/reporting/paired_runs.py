@@ -71,9 +71,7 @@ class _Pairs:
         return paired_error(self.ours, self.theirs, {task: asked.images for task, asked in self.questions.items()})
 
 
-def _pairs(
-    ours: Sequence[RunMatrix], theirs: Sequence[RunMatrix], quantity: str, read: SampleReader
-) -> _Pairs | None:
+def _pairs(ours: Sequence[RunMatrix], theirs: Sequence[RunMatrix], quantity: str, read: SampleReader) -> _Pairs | None:
     values: tuple[dict[str, list[np.ndarray]], dict[str, list[np.ndarray]]] = ({}, {})
     questions: dict[str, Questions] = {}
     for pair in pairs(ours, theirs):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from coin_lightning.reporting.drawing import CYCLE, INK, MUTED, WIDTH, Dot, Drawing, Shape, Text
-from coin_lightning.reporting.overview import MethodGroup
+from coin_lightning.reporting.overview import MOST_SHOWN, MethodGroup
 from coin_lightning.reporting.panel import Panel, round_values
 
 HEIGHT, LINE = 380.0, 19.0
@@ -29,7 +29,7 @@ def plane_figure(groups: Sequence[MethodGroup]) -> Drawing | None:
     its runs while every group has a colour of its own, a dashed line for the Pareto front of the means. None where
     fewer than two groups have both.
 
-    Groups are numbered, so that any number of them can be told apart.
+    Groups are numbered and listed, so that they can be told apart; of more than `MOST_SHOWN` only those on the front.
     """
     runs = [_points(group) for group in groups]
     shown = [at for at, points in enumerate(runs) if len(points)]
@@ -37,9 +37,10 @@ def plane_figure(groups: Sequence[MethodGroup]) -> Drawing | None:
         return None
     means = np.array([points.mean(axis=0) if len(points) else (np.nan, np.nan) for points in runs])
     front, every = pareto_front(means), np.concatenate([runs[at] for at in shown])
-    columns = 2 if len(shown) > 3 else 1
-    rows = -(-len(shown) // columns)
-    numbers = "; ".join(f"{groups[at].label}: {means[at][0]:.1f} %, {means[at][1]:+.1f} points" for at in shown)
+    listed = shown if len(shown) <= MOST_SHOWN else front
+    columns = 2 if len(listed) > 3 else 1
+    rows = -(-len(listed) // columns)
+    numbers = "; ".join(f"{groups[at].label}: {means[at][0]:.1f} %, {means[at][1]:+.1f} points" for at in listed)
     head = "Plasticity and stability"
     drawing = Drawing(WIDTH, HEIGHT + rows * LINE + 8, head, f"Learning accuracy and backward transfer. {numbers}.")
     panel = Panel(drawing, 56, 30, WIDTH - 72, HEIGHT - 82, _span(every[:, 0]), _span(every[:, 1]))
@@ -53,11 +54,12 @@ def plane_figure(groups: Sequence[MethodGroup]) -> Drawing | None:
         drawing.add(Shape([panel.at(*means[at]) for at in front], MUTED, 1.4, dashed=True))
     if len(shown) <= len(CYCLE):
         drawing.add(*(Dot(panel.at(*point), CYCLE[at], 2.6) for at in shown for point in runs[at]))
-    drawing.add(*(Dot(panel.at(*means[at]), CYCLE[at % len(CYCLE)], 6.5) for at in shown))
-    for at in shown:
+    drawing.add(*(Dot(panel.at(*means[at]), MUTED, 3.5) for at in shown if at not in listed))
+    drawing.add(*(Dot(panel.at(*means[at]), CYCLE[at % len(CYCLE)], 6.5) for at in listed))
+    for at in listed:
         x, y = panel.at(*means[at])
         drawing.add(Text(x + 9, y - 9, str(at + 1), "start", 12, bold=True))
-    for place, at in enumerate(shown):
+    for place, at in enumerate(listed):
         x, y = 56 + place // rows * (WIDTH - 56) / columns, HEIGHT + place % rows * LINE
         name = f"{at + 1}  {groups[at].label} ({groups[at].seeds}){', on the front' if at in front else ''}"
         drawing.add(Dot((x, y), CYCLE[at % len(CYCLE)], 5), Text(x + 11, y, name, "start", color=INK))

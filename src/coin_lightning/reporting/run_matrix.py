@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as field_of
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class RunMatrix:
         """Row names: ``zero_shot``, then the tasks; in a joint run the last is ``joint``."""
         return row_names(self.tasks, self.training)
 
-    @property
+    @cached_property
     def filled(self) -> list[int]:
         """Rows that hold a score."""
         return [int(row) for row in np.flatnonzero(~np.isnan(self.scores).all(axis=1))]
@@ -106,7 +107,7 @@ class RunMatrix:
         """Key of the backward transfer that the run's protocol shows first."""
         return "bwt_coin" if self.protocol.get("bwt_divisor") == "tasks" else "bwt"
 
-    @property
+    @cached_property
     def last(self) -> int:
         """Index of the last row that holds a score: 0 when only zero-shot is there, -1 when none is."""
         return self.filled[-1] if self.filled else -1

@@ -49,6 +49,7 @@ class SampleReader:
     _runs: dict[int, tuple[RunMatrix, RunArtifacts]] = field(default_factory=dict)
     _cells: dict[tuple[int, int, str], SampleScores | None] = field(default_factory=dict)
     _questions: dict[Questions, Questions] = field(default_factory=dict)
+    _flips: dict[tuple[int, str, int, int], Flips | None] = field(default_factory=dict)
     _variants: dict[Path, str] = field(default_factory=dict)
     _scorers: dict[str, Scorer] = field(default_factory=dict)
     _lines: LineReader = field(default_factory=LineReader)
@@ -115,7 +116,14 @@ class SampleReader:
         Raises:
             RunError, DataError: as calling; or the two have other questions.
         """
-        if np.isnan(run.scores[[before, after], run.tasks.index(task)]).any():
+        key = (id(run), task, before, after)
+        if key not in self._flips:
+            self._flips[key] = self._count(run, task, before, after)
+        return self._flips[key]
+
+    def _count(self, run: RunMatrix, task: str, before: int, after: int) -> Flips | None:
+        column = run.tasks.index(task)
+        if np.isnan(run.scores[before, column]) or np.isnan(run.scores[after, column]):
             return None
         first, later = self(run, before, task), self(run, after, task)
         if first is None or later is None:

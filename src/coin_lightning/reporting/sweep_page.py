@@ -10,15 +10,12 @@ from coin_lightning.reporting.compared import split_by_tasks
 from coin_lightning.reporting.glossary import explain
 from coin_lightning.reporting.html import template
 from coin_lightning.reporting.names import MISSING
-from coin_lightning.reporting.overview import forgetting_overview, group_by_method
+from coin_lightning.reporting.overview import HEADLINES, best, forgetting_overview, group_by_method, parts
 from coin_lightning.reporting.rendering import svg
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.whole_files import write_text
 
-SHOWN = ("acc", "learning_accuracy", "bwt", "forgetting")
 MAPPED = ("acc", "forgetting")
-MOST_CURVES = 8
-"""Groups that one figure can show."""
 
 
 @dataclass(frozen=True)
@@ -150,15 +147,16 @@ def write_sweep(title: str, members: Sequence[Member], total: int, file: Path, n
         if member.matrix is not None and member.matrix.is_complete
     ]
     orders = [group_by_method(runs) for runs in split_by_tasks(matrices)]
-    figures = [svg(forgetting_overview(groups)) for groups in orders if len(groups) <= MOST_CURVES]
+    curves = [(len(best(each)), len(each), [svg(forgetting_overview(part)) for part in parts(best(each))])
+              for each in orders]  # fmt: skip
     page = template("sweep.html.j2").render(
         title=title,
         total=total,
         names=_names(groups),
         groups=groups,
-        shown=[(key, explain(key)) for key in SHOWN],
+        shown=[(key, explain(key)) for key in HEADLINES],
         maps=heat_maps(groups),
-        figures=figures,
+        curves=curves,
         failed=[member for member in members if member.reason],
         finished=len(matrices),
         notes=[*notes, *dict.fromkeys(note for matrix in matrices for note in matrix.notes)],
