@@ -68,7 +68,7 @@ def used(page: Path, script: str, width: int = 1100, dark: bool = False) -> dict
     inner = html.escape(text.replace("</body>", f"<script>{steps}</script></body>"))
     # a window is never narrower than 500 pixels, a frame is
     copy.write_text(f'<!doctype html><iframe width="{width}" height="900" srcdoc="{inner}"></iframe>', encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", "--window-size=1300,1000"]
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1300,1000"]
     options += [
         "--disable-background-networking",
         "--disable-component-update",
@@ -127,7 +127,7 @@ def test_a_comparison_is_sorted_and_filtered(runs: list[RunMatrix], tmp_path: Pa
     assert seen["focused"]
     assert seen["only"] == ["MoELoRA, rank 8 (2 seeds)"]
     assert set(seen["everywhere"]) == {1}
-    assert seen["told"] == f"{len(seen['everywhere'])} of {7 * len(seen['everywhere'])} rows"
+    assert seen["told"] == f"{len(seen['everywhere'])} of {7 * len(seen['everywhere'])}"
     assert seen["both"] == ["MoELoRA, rank 1 (2 seeds)"]
     assert seen["none"].startswith("0 of ")
     assert seen["again"] == 7
@@ -159,12 +159,14 @@ def test_the_answers_of_a_run_are_filtered(make_run) -> None:
         seen.before = all("details[open]").length;
         type("forgotten"); seen.tags = texts(shown(".example .tag"));
         seen.open = shown("#examples details").every(each => each.open);
+        type("gqa, forgotten"); seen.tasks = texts(shown("#examples summary")).map(each => each.slice(0, 3));
         press("Escape", document.querySelector("#filter input")); seen.after = all(".example:not([hidden])").length;
         seen.total = all(".example").length;
     """, width=390)  # fmt: skip
     assert seen["order"] == [["VizWiz", "GQA", "ScienceQA", "zero-shot"], ["ScienceQA", "GQA", "VizWiz", "zero-shot"]]
     assert set(seen["tags"]) == {"forgotten"}
     assert seen["open"]
+    assert seen["tasks"] == ["GQA"]
     assert seen["before"] >= 1
     assert seen["after"] == seen["total"] > 10
     assert {"Matrix", "Forgetting curves", "Answers", "Cost"} <= set(seen["sections"])

@@ -14,7 +14,6 @@ from coin_lightning.reporting.glossary import explain, ordered
 from coin_lightning.reporting.panel import Panel
 from coin_lightning.reporting.run_matrix import RunMatrix
 
-
 HEADLINES = ("acc", "learning_accuracy", "bwt", "forgetting")
 """Metrics of which a list of many runs has columns."""
 MOST_CURVES = len(CYCLE)
