@@ -98,9 +98,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", default=str(RESULTS / "many_runs.json"))
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = args.folder or Path(scratch)
+        folder = args.folder or Path(scratch) / "runs"
         found = sorted(folder.glob("*/seed_*"))
-        runs = found or make_runs(folder / "runs", args.runs, args.answers, config_text())
+        runs = found or make_runs(folder, args.runs, args.answers, config_text())
         results = {}
         for name, options in {"with_answers": [], "without": ["--no-records"]}.items():
             each = [report(runs, Path(scratch) / "out", options) for _ in range(args.repeats)]

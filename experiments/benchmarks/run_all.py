@@ -30,6 +30,7 @@ SCRIPTS = (
     "scoring",
     "building",
     "page",
+    "many_runs",
 )
 
 
@@ -92,6 +93,8 @@ AIMS = (
     Aim("scoring", "seconds for 100,000 answers, slowest rule", lambda r: r["slowest"], 5.0, -1),
     Aim("page", "seconds, after an experience of eight", lambda r: r["results"]["after_an_experience"], 0.3, -1),
     Aim("page", "seconds, whole with its figures", lambda r: r["results"]["whole"], 2.5, -1),
+    Aim("many_runs", "seconds, report over 500 runs", lambda r: r["results"]["with_answers"]["seconds"], 10.0, -1),
+    Aim("many_runs", "its page, MB", lambda r: r["results"]["with_answers"]["page_bytes"] / 1e6, 5.0, -1),
 )
 
 

@@ -6,7 +6,15 @@ import pytest
 from coin_lightning.errors import DataError
 from coin_lightning.metrics import image_clusters
 from coin_lightning.metrics.image_clusters import standard_error
-from coin_lightning.metrics.paired import holm, least_p, paired_difference, pairs_needed, sign_flip
+from coin_lightning.metrics.paired import (
+    holm,
+    least_p,
+    paired_difference,
+    paired_differences,
+    paired_error,
+    pairs_needed,
+    sign_flip,
+)
 
 
 def test_a_difference_by_hand():
@@ -18,6 +26,21 @@ def test_a_difference_by_hand():
     assert found.mean == 6.25
     assert found.p == 1.0  # of (12.5, 0) every choice of signs is as far from zero
     assert found.images[0] < found.mean < found.images[1]
+
+
+def test_many_differences_at_once_are_those_one_by_one():
+    rng = np.random.default_rng(3)
+    images = {"a": rng.integers(8, size=30).tolist(), "b": list(range(20))}
+    sides = [
+        [{task: rng.normal(size=(runs, len(images[task]))) for task in images} for runs in (1, 3, 2)] for _ in range(2)
+    ]
+    for found, ours, theirs in zip(paired_differences(*sides, images, seed=5), *sides, strict=True):
+        alone = paired_difference(ours, theirs, images, seed=5)
+        assert found.images == pytest.approx(alone.images, abs=1e-12)
+        assert (found.mean, found.runs, found.p, found.error) == (alone.mean, alone.runs, alone.p, alone.error)
+        assert paired_error(ours, theirs, images) == alone.error
+    with pytest.raises(DataError, match="cannot be paired"):
+        paired_differences(sides[0], [*sides[1][:2], {"a": sides[1][2]["a"]}], images)
 
 
 def test_sign_flips_are_counted_exactly():

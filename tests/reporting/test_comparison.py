@@ -66,6 +66,23 @@ def test_more_groups_than_colours_get_several_figures(tmp_path: Path) -> None:
     assert {"comparison.png", "comparison_curves_2.png"} <= set(names)
 
 
+def test_hundreds_of_groups_have_a_row_each_and_figures_of_the_best(tmp_path: Path) -> None:
+    first = matrix()
+    runs = [
+        dataclasses.replace(first, protocol={"rank": rank}, metrics=first.metrics | {"acc": rank / 4})
+        for rank in range(200)
+    ]
+    files = write_comparison(compare(runs), tmp_path)
+    assert len([file for file in files if file.name.startswith("comparison_curves")]) == 3
+    text = files[0].read_text(encoding="utf-8")
+    scores = text.split("<caption>Metrics</caption>")[1].split("</table>")[0]
+    assert scores.count("<tr>") == 1 + 200
+    assert "Curves of the 24 of 200 methods with the highest final accuracy;" in text
+    assert ">LoRA, rank 199 (1 seed)</text>" in text
+    assert ">LoRA, rank 175 (1 seed)</text>" not in text
+    assert len(text) < 400_000
+
+
 def test_intervals_are_of_one_order_and_unlike_orders_are_said(make_run, tmp_path: Path) -> None:
     options = {"answers": 8, "images": False, "router": False}
     given = [("lora", ("gqa", "vqav2")), ("lora", ("vqav2", "gqa")), ("olora", ("gqa", "vqav2"))]

@@ -12,6 +12,7 @@ from small_matrix import SCORES, content, matrix
 from coin_lightning.errors import RunError
 from coin_lightning.reporting.drawing import BLUE, ORANGE, Shape, Text
 from coin_lightning.reporting.overview import (
+    best,
     comparison_table,
     forgetting_overview,
     group_by_method,
@@ -56,6 +57,28 @@ def test_a_sweep_is_not_averaged_as_seeds() -> None:
     wide = dataclasses.replace(RUNS[2], protocol={"adapter": "rank 16, alpha 16", "epochs": 1})
     groups = group_by_method([narrow, wide])
     assert [(group.label, len(group.runs)) for group in groups] == [("LoRA, rank 8", 1), ("LoRA, rank 16", 1)]
+
+
+def test_bare_numbers_in_labels_have_their_field() -> None:
+    runs = [dataclasses.replace(RUNS[0], protocol={"train_samples": n, "shuffle": n > 8}) for n in (8, 16)]
+    assert [group.label for group in group_by_method(runs)] == [
+        "LoRA, train samples 8, shuffle False", "LoRA, train samples 16, shuffle True",
+    ]  # fmt: skip
+
+
+def test_of_many_groups_the_best_are_shown_and_the_one_that_must() -> None:
+    runs = [dataclasses.replace(run("lora", 1, acc), protocol={"rank": acc}) for acc in range(30)]
+    runs.append(dataclasses.replace(run("lora", 1, 0), metrics={"acc": None}, protocol={"rank": 30}))
+    groups = group_by_method(runs)
+    assert best(groups, most=31) == groups
+    assert [group.label for group in best(groups, most=3)] == ["LoRA, rank 29", "LoRA, rank 28", "LoRA, rank 27"]
+    kept = best(groups, always="LoRA, rank 5", most=3)
+    assert [group.label for group in kept] == ["LoRA, rank 29", "LoRA, rank 28", "LoRA, rank 5"]
+    console = Console(file=io.StringIO(), width=120)
+    console.print(comparison_table(groups))
+    lines = console.file.getvalue().splitlines()
+    assert sum("LoRA, rank" in line for line in lines) == 24
+    assert "the 24 of 31 with the highest final accuracy; the files have all" in " ".join(" ".join(lines[-2:]).split())
 
 
 def test_the_same_run_twice_is_refused() -> None:
