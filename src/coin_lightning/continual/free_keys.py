@@ -1,6 +1,7 @@
 """Config keys that do not change what is learned and answered, and what follows from it, for all who ask."""
 
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from coin_lightning.evaluation.run_scoring import FIELDS
 
@@ -28,6 +29,7 @@ UNNAMED = (
 long and seldom the only difference. A folder that was made with others is refused, not overwritten."""
 
 
+@lru_cache(10_000)  # a table of many runs asks the same of each
 def is_free(key: str) -> bool:
     """Whether a key, or a group of keys that it is in, changes no result."""
     parts = key.split(".")
