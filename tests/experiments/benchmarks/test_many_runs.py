@@ -15,7 +15,8 @@ def test_its_runs_are_sound_and_differ(script, tmp_path: Path):
     matrices = [load_matrix(run) for run in runs]
     assert len({json.dumps(matrix.protocol) for matrix in matrices}) == 2
     assert "records/gqa.jsonl" in read(runs[0] / "task_04_gqa")
-    answers = [json.loads(line)["prediction"] for file in runs[0].rglob("*.jsonl") for line in file.open()]
+    answers = [json.loads(line)["prediction"] for file in runs[0].rglob("*.jsonl")
+               for line in file.read_text().splitlines()]  # fmt: skip
     assert len({answer for answer in answers if answer.startswith("wrong ")}) > 10
     reader = SampleReader()  # refuses scores that are not those of the matrix
     assert reader(matrices[0], 8, "gqa").scores.mean() == matrices[0].scores[8, 3]
