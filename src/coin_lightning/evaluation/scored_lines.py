@@ -12,6 +12,7 @@ from coin_lightning import manifest
 from coin_lightning.errors import DataError
 from coin_lightning.evaluation.records import AnswerRecord, read_records
 from coin_lightning.evaluation.scorer import RuleScorer
+from coin_lightning.json_files import BROKEN
 from coin_lightning.run_files import RECORDS
 
 MOST_BYTES = 200_000_000
@@ -55,7 +56,7 @@ class LineReader:
             raw = file.read_bytes()
             raw.decode()
             found = [self._line(line, scorer) for line in raw.split(b"\n") if line.strip()]
-        except (FileNotFoundError, ValueError, DataError):
+        except (FileNotFoundError, *BROKEN, DataError):
             read_records(file)  # says all that is wrong with the file
             raise
         manifest.check(file, raw, RECORDS, DataError, self._manifest)
