@@ -47,7 +47,7 @@ ON_CPU = ("DefaultCPUAllocator", "can't allocate memory")
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was asked for that is not there: of a device (torch.OutOfMemoryError), or of the machine."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if isinstance(error, MemoryError) or "OutOfMemoryError" in type(error).__name__:
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in ON_CPU)
 

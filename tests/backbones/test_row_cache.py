@@ -46,7 +46,16 @@ def test_a_beginning_is_spread_over_samples_and_samples_leave():
     wide.go_on(torch.tensor([3]), 1)
     keys, _ = wide.update(states(1, 1, 70), states(1, 1, 70), 1)
     assert keys[0, 0, :, 0].tolist() == [111, 112, 113, 70]
-    assert cache.layers[1].keys.shape[0] == 2
+    assert cache.layers[1].keys is None, "no layer is held twice"
+
+
+def test_samples_of_several_caches_come_together_in_any_order():
+    short, long = RowCache(1, 2), RowCache(1, 3)
+    short.update(states(1, 2, 1), states(1, 2, 2), 0)
+    long.update(states(2, 3, 3), states(2, 3, 4), 0)
+    joined = RowCache.joined([long, short], torch.tensor([2, 0, 1]), 4)
+    assert joined.layers[0].keys[:, 0, :, 0].tolist() == [[1, 2, 0, 0], [3, 4, 5, 0], [103, 104, 105, 0]]
+    assert joined.layers[0].values[:, 0, :, 0].tolist() == [[2, 3, 0, 0], [4, 5, 6, 0], [104, 105, 106, 0]]
 
 
 def test_what_several_samples_begin_with():

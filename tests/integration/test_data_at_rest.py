@@ -10,13 +10,12 @@ import pytest
 
 from coin_lightning.assets import file_sha256
 from coin_lightning.image_list import write_list
-from conftest import Place
 
 WITHOUT_RIGHTS = "+callbacks.rights._target_=probes.WithoutRights"
 
 
 @pytest.fixture
-def words(place: Place, tmp_path: Path):
+def words(place, tmp_path: Path):
     """A brief run on a suite and with caches of its own."""
     suite = Path(shutil.copytree(place.suite, tmp_path / "suite"))
 
