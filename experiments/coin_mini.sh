@@ -5,15 +5,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
-run() { "$python" -m coin_lightning +experiment=moelora_llava "$@"; }
+declare -A rate=([moelora]=1e-3 [lora]=2.5e-4) # each method's own, see experiments/results/coin_mini/validation.md
+run() { "$python" -m coin_lightning +experiment=moelora_llava method="$method" optimizer.lr="${rate[$method]}" "$@"; }
 for seed in 0 1 2; do
-  for method in moelora lora; do run method=$method seed=$seed "$@"; done
+  for method in moelora lora; do run seed=$seed "$@"; done
 done
 for method in moelora lora; do
-  for order in alphabetical reversed; do run method=$method scenario.order=$order "$@"; done
-  run method=$method scenario.joint=true "$@"
+  for order in alphabetical reversed; do run scenario.order=$order "$@"; done
+  run scenario.joint=true "$@"
   for task in scienceqa textvqa imagenet gqa vizwiz grounding vqav2 ocrvqa; do
-    run method=$method "scenario.order=[$task]" "$@"
+    run "scenario.order=[$task]" "$@"
   done
 done
 "$python" experiments/results/collect.py runs/moelora_llava experiments/results/coin_mini
