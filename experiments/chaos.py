@@ -6,7 +6,7 @@
     python experiments/chaos.py --kills 5 --signal USR1         asked to end, as schedulers do
     python experiments/chaos.py --kills 5 -- method=olora 'plugin=[replay,ewc]' adapter.dropout=0.3
 
-Behind `--` stands any override of the run. What is committed in `experiments/results/chaos/`:
+Behind `--` stands any override of the run. Outcomes belong into `experiments/results/chaos/`; the longest passes are:
 
     python experiments/chaos.py --kills 100 --seed 1 --out experiments/results/chaos/kills_100_seed_1.json
     python experiments/chaos.py --files --out experiments/results/chaos/files.json

@@ -7,6 +7,11 @@ import pytest
 from small_coin import answer_file, train_file
 
 
+def command(place, tmp_path: Path, processes: int) -> list[str]:
+    whole = place.brief("unused", "data.limit_train=null", "data.limit_test=null")
+    return [*whole, f"run_dir={tmp_path / 'run'}", f"batches.num_workers={processes}"]
+
+
 def spoilt(id_: str, makes: str, what: str) -> list[str]:
     options = {"_target_": "probes.SpoiltSample", "id": f"'{id_}'", "makes": makes, "what": what}
     return [f"+callbacks.spoilt.{key}={value}" for key, value in options.items()]
@@ -18,11 +23,7 @@ def said(text: str) -> str:
 
 
 def test_one_that_is_killed_while_it_makes_a_batch(place, tmp_path: Path):
-    words = [
-        *place.brief("unused", "data.limit_train=null", "data.limit_test=null"),
-        f"run_dir={tmp_path / 'run'}",
-        "batches.num_workers=2",
-    ]
+    words = command(place, tmp_path, 2)
     status, text = place.runs.run([*words, *spoilt("gqa_5", "train_batch", "kill")])
     assert status == 1, text
     told = said(text)
@@ -41,11 +42,7 @@ def test_one_that_is_killed_while_it_makes_a_batch(place, tmp_path: Path):
 
 @pytest.mark.parametrize("processes", [0, 1])
 def test_what_a_sample_raises_is_told_with_it(place, tmp_path: Path, processes: int):
-    words = [
-        *place.brief("unused", "data.limit_train=null", "data.limit_test=null"),
-        f"run_dir={tmp_path / 'run'}",
-        f"batches.num_workers={processes}",
-    ]
+    words = command(place, tmp_path, processes)
     status, text = place.runs.run([*words, *spoilt("gqa_5", "train_batch", "raise")])
     assert status == 1, text
     told = said(text)
@@ -54,11 +51,7 @@ def test_what_a_sample_raises_is_told_with_it(place, tmp_path: Path, processes: 
 
 
 def test_memory_that_runs_out_in_one_is_told_as_such(place, tmp_path: Path):
-    words = [
-        *place.brief("unused", "data.limit_train=null", "data.limit_test=null"),
-        f"run_dir={tmp_path / 'run'}",
-        "batches.num_workers=1",
-    ]
+    words = command(place, tmp_path, 1)
     status, text = place.runs.run([*words, *spoilt("gqa_5", "train_batch", "memory")])
     assert status == 1, text
     told = said(text)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -98,14 +99,9 @@ class RowCache(Cache):
         wide = RowCache(len(caches[0].rows), width)
         for other, *owns in zip(wide.rows, *(cache.rows for cache in caches), strict=True):
             for name in ("keys", "values"):
-                held = [getattr(own, name) for own in owns]
-                room = held[0].new_zeros(sum(map(len, held)), held[0].shape[1], width, held[0].shape[3])
-                start = 0
-                for part in held:
-                    kept = min(part.shape[2], width)
-                    room[start : start + len(part), :, :kept] = part[:, :, :kept]
-                    start += len(part)
-                setattr(other, name, room[rows])
+                held = [getattr(own, name)[:, :, :width] for own in owns]
+                long = [F.pad(part, (0, 0, 0, width - part.shape[2])) for part in held]
+                setattr(other, name, torch.cat(long)[rows])
                 for own in owns:
                     setattr(own, name, None)
             other.is_initialized = True
