@@ -11,10 +11,14 @@ def train_tasks(*names: str) -> list[SimpleNamespace]:
     return [SimpleNamespace(name=name) for name in names]
 
 
-def test_a_value_that_all_lessons_share_is_told_once():
+def test_a_value_that_all_tasks_share_is_told_once():
     assert by_task(train_tasks("gqa", "vizwiz"), ["8", "8"]) == "8"
     assert by_task(train_tasks("gqa", "vizwiz"), ["8", "16"]) == "gqa 8, vizwiz 16"
     assert by_task([], []) is None
+
+
+def test_runs_in_two_orders_say_the_same_of_their_tasks():
+    assert by_task(train_tasks("vizwiz", "gqa"), ["16", "8"]) == by_task(train_tasks("gqa", "vizwiz"), ["8", "16"])
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,12 @@ def test_bare_numbers_in_labels_have_their_field() -> None:
     ]  # fmt: skip
 
 
+def test_a_label_says_a_rate_once() -> None:
+    rates = [(None, "adapter 0.001, projector 0.001"), (2.5e-4, "adapter 0.001, projector 0.00025")]
+    runs = [dataclasses.replace(RUNS[0], protocol={"projector_lr": own, "learning_rates": all_}) for own, all_ in rates]
+    assert [group.label for group in group_by_method(runs)] == ["LoRA, projector 0.001", "LoRA, projector 0.00025"]
+
+
 def test_of_many_groups_the_best_are_shown_and_the_one_that_must() -> None:
     runs = [dataclasses.replace(run("lora", 1, acc), protocol={"rank": acc}) for acc in range(30)]
     runs.append(dataclasses.replace(run("lora", 1, 0), metrics={"acc": None}, protocol={"rank": 30}))

@@ -95,12 +95,13 @@ def _settings(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> 
 
 
 def by_task(train_tasks: Sequence[InstructionTask], values: Sequence[str]) -> str | None:
-    """One value for all train_tasks when they share it, else `task value, task value`; None without train_tasks."""
+    """One value for all train_tasks when they share it, else `task value, task value` by name, so that runs in another
+    order say the same; None without train_tasks."""
     if not train_tasks:
         return None
     if len(set(values)) == 1:
         return values[0]
-    return ", ".join(f"{task.name} {value}" for task, value in zip(train_tasks, values, strict=True))
+    return ", ".join(sorted(f"{task.name} {value}" for task, value in zip(train_tasks, values, strict=True)))
 
 
 def _global_batch(config: DictConfig, task: InstructionTask) -> int:

@@ -20,6 +20,8 @@ MOST_CURVES = len(CYCLE)
 """Groups whose curves one figure tells apart by colour; more get several figures."""
 MOST_SHOWN = 4 * MOST_CURVES
 """Groups that figures and the terminal show; tables on pages and in files have all."""
+PART_OF = {"projector_lr": "learning_rates", "global_batch": "batch"}
+"""Protocol fields that another one says again among others; a label has it once."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,7 @@ def _label(key: dict[str, str], keys: Sequence[dict[str, str]]) -> str:
     """The method; where groups share it, also the fields in which they differ."""
     rivals = [other for other in keys if other["method"] == key["method"] and other is not key]
     differing = [name for name in key if any(other.get(name) != key[name] for other in rivals)]
+    differing = [name for name in differing if PART_OF.get(name) not in differing]
     shown = [_difference(key[name], [other.get(name, "") for other in rivals]) for name in differing]
     named = [_named(name, value) for name, value in zip(differing, shown, strict=True)]
     return ", ".join([key["method"], *named])
