@@ -31,6 +31,7 @@ SCRIPTS = (
     "building",
     "page",
     "many_runs",
+    "sweep",
 )
 
 
@@ -95,6 +96,9 @@ AIMS = (
     Aim("page", "seconds, whole with its figures", lambda r: r["results"]["whole"], 2.5, -1),
     Aim("many_runs", "seconds, report over 500 runs", lambda r: r["results"]["with_answers"]["seconds"], 10.0, -1),
     Aim("many_runs", "its page, MB", lambda r: r["results"]["with_answers"]["page_bytes"] / 1e6, 5.0, -1),
+    Aim("sweep", "seconds to the first step of a tiny run", lambda r: r["results"]["first_step"], 6.0, -1),
+    Aim("sweep", "grid of 12 / its runs and a start-up", lambda r: r["results"]["grid_over_runs"], 1.3, -1),
+    Aim("sweep", "seconds of a finished run in a grid", lambda r: r["results"]["skipped"], 0.3, -1),
 )
 
 
