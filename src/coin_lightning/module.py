@@ -267,9 +267,7 @@ class ContinualMLLM(ModuleState):
         if extra is not None:
             self.log("train/extra_loss", extra.detach())
         loss = self._weighted(total, len(step.targets), extra, batch)
-        if torch.distributed.is_initialized() and not images_in(batch):
-            loss = loss + self._no_gradient_of_projector()
-        return loss
+        return loss if images_in(batch) else loss + self._no_gradient_of_projector()
 
     def _weighted(self, total: Tensor, targets: int, extra: Tensor | None, batch: dict[str, Any]) -> Tensor:
         """Undo what follows, the division by the accumulation and the mean over ranks, where they weigh wrongly."""
@@ -292,7 +290,11 @@ class ContinualMLLM(ModuleState):
         return means
 
     def _no_gradient_of_projector(self) -> Tensor:
-        """Zero that depends on the projector: DDP waits for its gradient also where no sample has an image."""
+        """Zero that depends on the projector, for a batch without images.
+
+        DDP waits for its gradient there, too. With none in a whole step AdamW would leave the projector out in one
+        process, but move it by its momentum with several; LLaVA's own code gives zeros and moves it.
+        """
         parts = [weight.sum() for name, weight in self.trainable().items() if PROJECTOR in name]
         return 0.0 * torch.stack(parts).sum() if parts else torch.zeros((), device=self.device)
 

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 STATES = ("finished", "working", "stopped", "failed", "imported", "foreign")
 """`working`: a process holds the folder; `imported`: made from another program's results (`import`); `foreign`: it is
 no run, or one whose files cannot be read."""
-NOT_TOLD = ("seed", "experiment_name", "scenario.tasks.", "scenario.notes", "num_threads")
-"""Keys, or their beginnings, that do not tell runs apart: each seed has its column, tasks take over what groups say."""
+NOT_TOLD = ("seed", "experiment_name", "scenario.notes", "num_threads")
+"""Keys that do not tell runs apart."""
+OF_TASKS = "scenario.tasks."
+"""Beginning of keys of single tasks, which take over what groups say."""
 MATRIX = "matrix.json"
 PROTOCOL = "protocol/"
 """Beginning of columns that are fields of the protocol."""
@@ -155,15 +157,26 @@ def _planned(config: Mapping[str, Any]) -> tuple[list[str], str]:
 
 
 def differing(entries: Sequence[Entry]) -> list[str]:
-    """Config keys by which the runs differ, seeds aside, in the order of the config."""
-    keys = dict.fromkeys(key for entry in entries for key in entry.config if not key.startswith(NOT_TOLD))
+    """Config keys by which the runs differ, seeds aside, in the order of the config; of a task that all runs have also
+    those of its own values that no group tells."""
     known = [entry.config for entry in entries if entry.config]
-    return [
+    keys = dict.fromkeys(key for config in known for key in config if not key.startswith((*NOT_TOLD, OF_TASKS)))
+    told = [
         key
         for key in keys
         if len({repr(config.get(key)) for config in known}) > 1
         and not all(config.get(key) == config.get("seed") for config in known)
     ]
+    return [*told, *_own_of_tasks(known, told)]
+
+
+def _own_of_tasks(known: Sequence[Mapping[str, Any]], told: Sequence[str]) -> Iterator[str]:
+    shared = [key for key in (known[0] if known else ()) if key.startswith(OF_TASKS) and all(key in c for c in known)]
+    for key in shared:
+        own = key.removeprefix(OF_TASKS).partition(".")[2]
+        of_group = any(own == each or own.endswith(f".{each}") for each in told)
+        if not of_group and len({repr(config[key]) for config in known}) > 1:
+            yield key
 
 
 def load(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> "pd.DataFrame":

@@ -14,6 +14,8 @@ DRAWS, FEWEST = 10_000, 1000
 interval is narrow, and so is what the choice of draws changes."""
 EFFORT = 20_000_000
 """Draws times images that a bootstrap may take, some seconds."""
+FEWEST_IMAGES = 5
+"""Of a task, below which there is no interval: drawn again and again, so few images say nothing of others."""
 LEVEL = 0.95
 POWER = 0.8
 BLOCK = 4_000_000
@@ -28,11 +30,14 @@ def number_of_draws(images: Mapping[str, Sequence[Hashable]]) -> int:
 
 
 def redrawn_means(values: np.ndarray, images: Sequence[Hashable], draws: int, rng: np.random.Generator) -> np.ndarray:
-    """[draws, K] means of the rows of `values` [K, N] over images drawn with replacement, each with all its samples.
+    """[draws, K] means of the rows of `values` [K, N] over images drawn with replacement, each with all its samples; NaN
+    where they are fewer than `FEWEST_IMAGES`.
 
     All rows see the same draws, so that differences between them are those on the same images.
     """
     groups, count = _groups(images)
+    if count < FEWEST_IMAGES:
+        return np.full((draws, len(values)), np.nan)
     sums = np.stack([np.bincount(groups, weights=row, minlength=count) for row in values], axis=1)
     sizes = np.bincount(groups, minlength=count)
     step = max(1, BLOCK // count)
@@ -44,7 +49,7 @@ def redrawn_means(values: np.ndarray, images: Sequence[Hashable], draws: int, rn
 
 
 def ends(means: np.ndarray) -> list[tuple[float, float]]:
-    """Ends of the percentile interval of `LEVEL` of redrawn means [draws, K], of each of K."""
+    """Ends of the percentile interval of `LEVEL` of redrawn means [draws, K], of each of K; NaN where a mean is."""
     low, high = np.quantile(np.ascontiguousarray(means.T), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
     return list(zip(low.tolist(), high.tolist(), strict=True))
 

@@ -1,12 +1,14 @@
 """Several runs grouped and tested: what a comparison knows before anything of it is shown."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
 from coin_lightning.errors import ConfigError, RunError
-from coin_lightning.reporting.group_facts import averaged_over, kept_apart
+from coin_lightning.reporting.group_facts import averaged_over, kept_apart, unlike
 from coin_lightning.reporting.overview import MethodGroup, group_by_method
 from coin_lightning.reporting.paired_tests import BaselineTests, find_baseline, paired_tests, power_line, power_of
 from coin_lightning.reporting.run_matrix import RunMatrix
@@ -86,10 +88,12 @@ def _compared(runs: list[RunMatrix], baseline: str | None, allowed: Collection[s
     missing = [run for run in runs if not with_records(run)]
     read = SampleReader() if records and not missing else None
     notes = averaged_over(groups, allowed)
-    if len({frozenset(run.tasks for run in group.runs) for group in groups}) > 1:
+    if lines := unlike(groups):
+        notes.append("The methods differ in more than the method: " + "; ".join(lines) + ".")
+    if len(set(map(_orders, groups))) > 1:
         notes.append(
-            "Not every method was run in every order of the tasks: means over all runs (the plane, cost) are of unlike "
-            "orders. Tables of one order and paired tests are not touched by that."
+            "Not every method was run equally often in every order of the tasks: means over all runs (the plane, cost) "
+            "are of unlike orders. Tables of one order and paired tests are not touched by that."
         )
     if records and missing:
         notes.append(
@@ -109,6 +113,12 @@ def _compared(runs: list[RunMatrix], baseline: str | None, allowed: Collection[s
     power = "" if samples is None else _power(groups, reference, tests, samples)
     orders = list(dict.fromkeys(run.tasks for run in runs))
     return Compared(groups, orders, read, samples, baseline, tests, power, notes, kept_apart(groups, allowed))
+
+
+def _orders(group: MethodGroup) -> frozenset[tuple[tuple[str, ...], Fraction]]:
+    """The orders of a group's runs, each with its share."""
+    counts = Counter(run.tasks for run in group.runs)
+    return frozenset((order, Fraction(count, len(group.runs))) for order, count in counts.items())
 
 
 def _power(groups: list[MethodGroup], reference: MethodGroup, tests: list[BaselineTests], read: SampleReader) -> str:

@@ -88,7 +88,9 @@ def _shown(compared: Compared) -> dict[str, Any]:
         "plane": plane_figure(groups),
         "cost": cost_lines(groups),
         "router": router,
-        "router_figures": [(line.label, router_load_figure(line.load)) for line in router if line.label in drawn],
+        "router_figures": [
+            (line.label, router_load_figure(line.load), line.seed) for line in router if line.label in drawn
+        ],
         "published": group_comparisons(groups),
     }
 

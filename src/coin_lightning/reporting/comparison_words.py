@@ -21,9 +21,8 @@ def comparison_words(compared: Compared) -> Iterator[Text]:
         for line in tests.lines:
             numbers = ""
             if line.difference is not None:
-                low, high = map(signed, line.difference.images)
                 numbers = (
-                    f"{signed(line.difference.mean)} [{low}, {high}], p {line.difference.p:.2g}, "
+                    f"{signed(line.difference.mean)} [{line.interval}], p {line.difference.p:.2g}, "
                     f"Holm {line.adjusted:.2g}: "
                 )
             yield Text(f"  {line.label}: {numbers}{line.verdict}")

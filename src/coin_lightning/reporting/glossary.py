@@ -20,6 +20,11 @@ class MetricInfo:
     signed: bool = False
     ratio: bool = False
 
+    @property
+    def decimals(self) -> int:
+        """Digits behind the point of a value, and of its spread."""
+        return 2 if self.ratio else 1
+
     def show(self, value: float | None) -> str:
         """The value as text: percent, points with a sign, or a fraction with two decimals."""
         if self.ratio:

@@ -1,7 +1,7 @@
 """What a comparison says of groups beside scores: order sensitivity, routing, cost, and in what they differ."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,9 +22,16 @@ COST: dict[str, tuple[str, Callable[[float], str]]] = {
 """Head of a column -> field of a matrix's `cost`, and how it is shown."""
 
 
+BySeed = dict[int | None, float | None]
+"""A metric of the runs of one order, by seed."""
+OF_THE_METHOD = ("method", "experiment", "adapter")
+"""Fields in which methods differ by their nature, or by name."""
+NOTHING = Cell(np.nan, np.nan, 0, names.MISSING)
+
+
 @dataclass(frozen=True)
 class CostLine:
-    """What a group took, mean over its runs, as text by head of column; and where they ran."""
+    """What a group took, mean over its finished runs, as text by head of column; and where they ran."""
 
     label: str
     cells: dict[str, str]
@@ -41,7 +48,7 @@ def cost_lines(groups: Sequence[MethodGroup]) -> list[CostLine]:
     for group in groups:
         cells = {}
         for head, (key, show) in COST.items():
-            known = [float(run.cost[key]) for run in group.runs if run.cost.get(key) is not None]
+            known = [float(run.cost[key]) for run in group.runs if run.is_complete and run.cost.get(key) is not None]
             cells[head] = show(float(np.mean(known))) if known else names.MISSING
         folders = [RunArtifacts.of(run).environment for run in group.runs if run.folder is not None]
         machines = dict.fromkeys(filter(None, map(machine_class, folders)))
@@ -51,12 +58,13 @@ def cost_lines(groups: Sequence[MethodGroup]) -> list[CostLine]:
 
 @dataclass(frozen=True)
 class RouterLine:
-    """How a group's router shares its weight at the end, mean over its runs.
+    """How a group's router shares its weight at the end, mean over its finished runs.
 
     Attributes:
-        load: mean of the runs' loads, for a figure.
-        effective: exp of the entropy of the mean gate: how many experts would share it evenly.
-        spread: mean over layers of `task_spread`, percent of the gate that depends on the task.
+        load: of the first run, for a figure: the number of an expert says nothing in another run. seed: that run's.
+        effective: mean over runs and layers of exp of the entropy of the mean gate: how many experts would share it
+            evenly.
+        spread: mean over runs and layers of `task_spread`, percent of the gate that depends on the task.
     """
 
     label: str
@@ -64,6 +72,7 @@ class RouterLine:
     effective: float
     spread: float
     load: RouterLoad
+    seed: int | None
 
 
 def router_lines(groups: Sequence[MethodGroup]) -> list[RouterLine]:
@@ -75,41 +84,55 @@ def router_lines(groups: Sequence[MethodGroup]) -> list[RouterLine]:
     """
     lines = []
     for group in groups:
-        found = [RunArtifacts.of(run).router for run in group.runs if run.folder is not None]
-        loads = [load for load in found if load is not None]
-        same = [load for load in loads if (load.layers, set(load.tasks)) == (loads[0].layers, set(loads[0].tasks))]
-        same = [load for load in same if load.load.shape == loads[0].load.shape]
-        if same:
-            mean = replace(same[0], load=np.mean([_in_order(load, same[0].tasks) for load in same], axis=0))
-            gates = mean.load.mean(axis=0)  # [L, E] over tasks
-            entropy = -(gates * np.log(np.maximum(gates, 1e-12))).sum(axis=1)
-            spread = float(np.mean([task_spread(load).mean() for load in same]))
-            lines.append(RouterLine(label(group), gates.shape[1], float(np.exp(entropy).mean()), spread, mean))
+        ended = [run for run in group.runs if run.folder is not None and run.is_complete]
+        loads = [(run.seed, load) for run in ended if (load := RunArtifacts.of(run).router) is not None]
+        if not loads:
+            continue
+        seed, first = loads[0]
+        same = [load for _, load in loads if _shape(load) == _shape(first)]
+        effective = float(np.mean([_effective(load) for load in same]))
+        spread = float(np.mean([task_spread(load).mean() for load in same]))
+        lines.append(RouterLine(label(group), first.load.shape[2], effective, spread, first, seed))
     return lines
 
 
-def _in_order(load: RouterLoad, tasks: Sequence[str]) -> np.ndarray:
-    return load.load[[load.tasks.index(task) for task in tasks]]
+def _shape(load: RouterLoad) -> tuple[object, ...]:
+    return load.layers, set(load.tasks), load.load.shape
+
+
+def _effective(load: RouterLoad) -> float:
+    gates = load.load.mean(axis=0)  # [L, E] over tasks
+    entropy = -(gates * np.log(np.maximum(gates, 1e-12))).sum(axis=1)
+    return float(np.exp(entropy).mean())
 
 
 def order_table(groups: Sequence[MethodGroup], orders: Sequence[tuple[str, ...]]) -> PaperTable | None:
-    """Final accuracy by order of tasks, mean and deviation over seeds, and how far the orders' means lie apart; None
-    where no group has two orders."""
+    """Final accuracy by order of tasks, mean and deviation over seeds, and how far the orders' means lie apart, over
+    those seeds that every order of the group has; None where no group has two orders."""
     rows = []
     for group in groups:
-        by_order = [[run.metrics.get("acc") for run in group.runs if run.tasks == order] for order in orders]
-        known = [[float(acc) for acc in found if acc is not None] for found in by_order]
-        cells = [cell(np.array(found)) if found else Cell(np.nan, np.nan, 0, names.MISSING) for found in known]
-        means = np.array([np.mean(found) for found in known if found])
-        if len(means) > 1:
-            span, deviation = float(np.ptp(means)), float(means.std(ddof=1))
-            apart = [Cell(value, np.nan, len(means), plain(value)) for value in (span, deviation)]
-            rows.append((label(group), [*cells, *apart]))
+        by_order = [{run.seed: run.metrics.get("acc") for run in group.runs if run.tasks == order} for order in orders]
+        if sum(map(bool, by_order)) > 1:
+            rows.append((label(group), [*map(_over_seeds, by_order), *_apart([each for each in by_order if each])]))
     if not rows:
         return None
     heads = [f"order {number}" for number in range(1, len(orders) + 1)]
     title = "Final accuracy by order of tasks"
     return PaperTable(title, ["method", *heads, "largest minus smallest", "standard deviation over orders"], rows)
+
+
+def _over_seeds(found: BySeed) -> Cell:
+    return cell(np.array([np.nan if acc is None else acc for acc in found.values()])) if found else NOTHING
+
+
+def _apart(by_order: Sequence[BySeed]) -> list[Cell]:
+    """Span and deviation of the means of orders over the seeds that all of them have: another seed is no other order."""
+    seeds = [seed for seed in by_order[0] if all(found.get(seed) is not None for found in by_order)]
+    if not seeds:
+        return [NOTHING, NOTHING]
+    means = np.array([np.mean([found[seed] for seed in seeds]) for found in by_order])  # type: ignore[arg-type]
+    values = float(np.ptp(means)), float(means.std(ddof=1))
+    return [Cell(value, np.nan, len(seeds), plain(value)) for value in values]
 
 
 def kept_apart(groups: Sequence[MethodGroup], allowed: Collection[str] = ()) -> list[str]:
@@ -121,6 +144,22 @@ def kept_apart(groups: Sequence[MethodGroup], allowed: Collection[str] = ()) -> 
             values = list(dict.fromkeys(each.get(name, "not recorded") for each in fields))
             if len(values) > 1:
                 lines.append(f"{method}: {name.replace('_', ' ')} {' | '.join(values)} (--allow {name})")
+    return lines
+
+
+def unlike(groups: Sequence[MethodGroup]) -> list[str]:
+    """Lines that say in what groups of different methods differ beside the method and its adapter: what is seen between
+    them may come from there."""
+    listed = [(group.runs[0].method_title, identity(group.runs[0])) for group in groups]
+    lines = []
+    for name in dict.fromkeys(key for _, fields in listed for key in fields if key not in OF_THE_METHOD):
+        values: dict[str, list[str]] = {}  # by value its methods
+        for method, fields in listed:
+            values.setdefault(fields.get(name, "not recorded"), []).append(method)
+        by_method = [{value for value, methods in values.items() if own in methods} for own, _ in listed]
+        if any(each != by_method[0] for each in by_method):
+            told = "; ".join(f"{value} ({', '.join(dict.fromkeys(methods))})" for value, methods in values.items())
+            lines.append(f"{name.replace('_', ' ')}: {told}")
     return lines
 
 

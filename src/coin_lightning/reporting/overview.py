@@ -169,10 +169,17 @@ def metric_keys(groups: Sequence[MethodGroup]) -> list[str]:
 
 
 def metric_text(group: MethodGroup, key: str) -> str:
-    """``33.8 ±1.2``; without the spread for one seed, an en dash when no run defines the metric."""
-    mean, deviation, seeds = group.metric(key)
-    text = explain(key).show(mean)
-    return f"{text} ±{deviation:.1f}" if seeds > 1 else text
+    """``33.8 ±1.2``; without the spread for one run, an en dash when no run defines the metric, and ``(2 of 3)`` behind
+    it when only some do."""
+    mean, deviation, known = group.metric(key)
+    info = explain(key)
+    spread = f" ±{deviation:.{info.decimals}f}" if known > 1 else ""
+    return info.show(mean) + spread + share(known, len(group.runs))
+
+
+def share(known: int, runs: int) -> str:
+    """``(2 of 3)`` with a space before it where not all runs of a group have a value; nothing where none has."""
+    return f" ({known} of {runs})" if 0 < known < runs else ""
 
 
 def _line(panel: Panel, values: np.ndarray, start: int, color: str) -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from coin_lightning.errors import ConfigError, did_you_mean
-from coin_lightning.metrics.image_clusters import detectable
+from coin_lightning.metrics.image_clusters import FEWEST_IMAGES, detectable
 from coin_lightning.metrics.paired import PairedDifference, holm, least_p, pairs_needed
 from coin_lightning.reporting.glossary import explain
-from coin_lightning.reporting.names import signed
+from coin_lightning.reporting.names import MISSING, signed
 from coin_lightning.reporting.overview import MethodGroup
 from coin_lightning.reporting.paired_runs import QUANTITIES, paired_errors, paired_runs
 from coin_lightning.reporting.paper_tables import Cell, PaperTable
@@ -35,6 +35,12 @@ class GroupTest:
     difference: PairedDifference | None
     adjusted: float
     verdict: str
+
+    @property
+    def interval(self) -> str:
+        """Ends of the interval over images; an en dash without one."""
+        ends = () if self.difference is None else self.difference.images
+        return MISSING if not ends or np.isnan(ends).any() else " to ".join(map(signed, ends))
 
 
 @dataclass(frozen=True)
@@ -81,20 +87,30 @@ def paired_tests(groups: Sequence[MethodGroup], baseline: MethodGroup, read: Sam
         known = [each for each in differences if each is not None]
         if known:
             adjusted = iter(holm([each.p for each in known]))
-            lines = [_line(group, each, adjusted) for group, each in zip(others, differences, strict=True)]
+            lines = [_line(key, group, each, adjusted) for group, each in zip(others, differences, strict=True)]
             found.append(BaselineTests(key, baseline.label, lines, _least(known)))
     return found
 
 
-def _line(group: MethodGroup, difference: PairedDifference | None, adjusted: Iterator[float]) -> GroupTest:
+def _line(key: str, group: MethodGroup, difference: PairedDifference | None, adjusted: Iterator[float]) -> GroupTest:
     if difference is None:
-        return GroupTest(group.label, None, np.nan, "not compared: no two finished runs share seed and order of tasks")
+        return GroupTest(group.label, None, np.nan, f"not compared: {_obstacle(key, group)}")
     p = next(adjusted)
     return GroupTest(group.label, difference, p, _verdict(difference, p))
 
 
+def _obstacle(key: str, group: MethodGroup) -> str:
+    if key != "acc" and group.runs[0].training != "sequence":
+        return "only runs that learn one task after the other have this metric"
+    if any(run.seed is None for run in group.runs):
+        return "nobody knows the seeds of imported runs"
+    return "no two finished runs share seed and order of tasks"
+
+
 def _verdict(difference: PairedDifference, adjusted: float) -> str:
     low, high = difference.images
+    if np.isnan(low):
+        return f"nothing can be said: a task shows fewer than {FEWEST_IMAGES} test images"
     if not any(difference.runs) and low == high == 0:
         return "no difference on any average: nothing to test"
     over_images, over_runs = low > 0 or high < 0, adjusted <= SURE

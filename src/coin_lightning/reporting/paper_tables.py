@@ -10,7 +10,7 @@ import numpy as np
 
 from coin_lightning.reporting.glossary import explain
 from coin_lightning.reporting.names import MINUS, MISSING
-from coin_lightning.reporting.overview import MethodGroup, mean_and_spread, metric_keys
+from coin_lightning.reporting.overview import MethodGroup, mean_and_spread, metric_keys, share
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.whole_files import write_text
 
@@ -25,7 +25,8 @@ PLUS_MINUS = r"\pm "
 class Cell:
     """Mean over seeds, standard deviation (n - 1; NaN for one seed) and seeds; `text` of the mean as people read it.
 
-    `low` and `high` are the ends of an interval, where there is one.
+    `low` and `high` are the ends of an interval, where there is one; `decimals` are those of the deviation; `behind` is
+    what readers must know of the mean.
     """
 
     mean: float
@@ -34,6 +35,8 @@ class Cell:
     text: str
     low: float = np.nan
     high: float = np.nan
+    decimals: int = 1
+    behind: str = ""
 
     @property
     def interval(self) -> str:
@@ -47,7 +50,8 @@ class Cell:
             return MISSING
         if self.interval:
             return f"{self.text} {self.interval}"
-        return self.text if np.isnan(self.deviation) else f"{self.text} ±{self.deviation:.1f}"
+        spread = "" if np.isnan(self.deviation) else f" ±{self.deviation:.{self.decimals}f}"
+        return self.text + spread + self.behind
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,13 @@ def paper_tables(groups: Sequence[MethodGroup]) -> list[PaperTable]:
     return [
         PaperTable("Metrics", ["method", *(explain(key).label for key in keys)], metrics),
         _scores("Score right after its own training", groups, names, lambda run: run.immediate),
-        _scores("Score at the end", groups, names, lambda run: run.final),
+        _scores("Score at the end", groups, names, at_the_end),
     ]
+
+
+def at_the_end(run: RunMatrix) -> np.ndarray:
+    """[T] scores behind all tasks; NaN for a run that has not come so far: where it stands is no end."""
+    return run.final if run.is_complete else np.full(len(run.tasks), np.nan)
 
 
 def label(group: MethodGroup) -> str:
@@ -91,8 +100,10 @@ def plain(value: float) -> str:
 
 
 def _metric(group: MethodGroup, key: str) -> Cell:
-    mean, deviation, seeds = group.metric(key)
-    return Cell(mean, deviation, seeds, explain(key).show(mean))
+    mean, deviation, known = group.metric(key)
+    info = explain(key)
+    behind = share(known, len(group.runs))
+    return Cell(mean, deviation, known, info.show(mean), decimals=info.decimals, behind=behind)
 
 
 def _scores(
@@ -150,7 +161,9 @@ def escaped(text: str) -> str:
 
 
 def _in_math(text: str) -> str:
-    return "--" if text == MISSING else f"${text.replace(MINUS, '-').replace('±', PLUS_MINUS)}$"
+    number, *behind = text.split(" (")
+    math = f"${number.replace(MINUS, '-').replace('±', PLUS_MINUS)}$"
+    return "--" if text == MISSING else " (".join([math, *behind])
 
 
 def as_csv(tables: Sequence[PaperTable]) -> str:
