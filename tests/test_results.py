@@ -23,7 +23,7 @@ def grid(tmp_path: Path) -> Path:
                 tmp_path / "grid" / f"rank={rank}" / f"seed_{seed}", TASKS, seed=seed, answers=20,
                 finished=1 if (rank, seed) == (16, 2) else None, images=False,
             )  # fmt: skip
-            tasks = {task: {"name": task, "batches": {"size": rank}} for task in TASKS}
+            tasks = {task: {"name": task, "batches": {"size": 4}, "data": {"root": f"/{rank}"}} for task in TASKS}
             scenario = {"tasks": tasks, "order": list(TASKS), "order_seed": seed}
             config = {"adapter": {"rank": rank, "dropout": 0.0}, "seed": seed, "scenario": scenario}
             (run / "config.yaml").write_text(yaml.safe_dump(config | {"paths": {"runs": f"/{rank}"}}))
@@ -45,6 +45,17 @@ def test_what_differs_is_neither_the_seed_nor_what_follows_from_it_nor_a_place(g
     entries = [describe(run) for run in find_runs([grid])]
     assert differing(entries) == ["adapter.rank"]
     assert [entry.config["adapter.rank"] for entry in entries] == [16, 16, 8, 8]
+
+
+def test_what_a_task_has_of_its_own_tells_runs_apart_and_what_a_group_tells_does_not(grid: Path):
+    for number, run in enumerate(find_runs([grid / "rank=8"])):
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config |= {"batches": {"epochs": 3 + number}}
+        for task, node in config["scenario"]["tasks"].items():
+            node["batches"] |= {"epochs": 3 + number, "size": 8 * number if task == "gqa" else 4}
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    entries = [describe(run) for run in find_runs([grid / "rank=8"])]
+    assert differing(entries) == ["batches.epochs", "scenario.tasks.gqa.batches.size"]
 
 
 def test_states(grid: Path):

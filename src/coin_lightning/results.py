@@ -161,13 +161,14 @@ def differing(entries: Sequence[Entry]) -> list[str]:
     those of its own values that no group tells."""
     known = [entry.config for entry in entries if entry.config]
     keys = dict.fromkeys(key for config in known for key in config if not key.startswith((*NOT_TOLD, OF_TASKS)))
-    told = [
-        key
-        for key in keys
-        if len({repr(config.get(key)) for config in known}) > 1
-        and not all(config.get(key) == config.get("seed") for config in known)
-    ]
+    told = [key for key in keys if _differs(key, known)]
     return [*told, *_own_of_tasks(known, told)]
+
+
+def _differs(key: str, known: Sequence[Mapping[str, Any]]) -> bool:
+    return len({repr(config.get(key)) for config in known}) > 1 and not all(
+        config.get(key) == config.get("seed") for config in known
+    )
 
 
 def _own_of_tasks(known: Sequence[Mapping[str, Any]], told: Sequence[str]) -> Iterator[str]:
@@ -175,7 +176,7 @@ def _own_of_tasks(known: Sequence[Mapping[str, Any]], told: Sequence[str]) -> It
     for key in shared:
         own = key.removeprefix(OF_TASKS).partition(".")[2]
         of_group = any(own == each or own.endswith(f".{each}") for each in told)
-        if not of_group and len({repr(config[key]) for config in known}) > 1:
+        if not of_group and _differs(key, known):
             yield key
 
 

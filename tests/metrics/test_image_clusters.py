@@ -39,12 +39,20 @@ def test_a_difference_of_that_size_is_found_in_four_of_five_studies():
 
 
 def test_means_over_redrawn_images_against_a_slow_direct_bootstrap():
-    values, images = np.array([[0.0, 100, 50, 100, 0], [100.0, 0, 0, 25, 75]]), "abacb"
+    values, images = np.array([[0.0, 100, 50, 100, 0, 30, 10], [100.0, 0, 0, 25, 75, 5, 90]]), "abacbde"
     made = redrawn_means(values, images, 25, np.random.default_rng(5))
-    draws = np.random.default_rng(5).multinomial(3, [1 / 3] * 3, size=25)
+    draws = np.random.default_rng(5).multinomial(5, [1 / 5] * 5, size=25)
     for line, times in zip(made, draws, strict=True):
-        taken = [at for at, image in enumerate(images) for _ in range(times["abc".index(image)])]
+        taken = [at for at, image in enumerate(images) for _ in range(times["abcde".index(image)])]
         assert line == pytest.approx(values[:, taken].mean(axis=1))
+
+
+def test_of_too_few_images_there_is_no_interval():
+    scores = {"few": np.array([[100.0, 100, 50, 0]]), "many": np.array([[0.0, 100, 50, 100, 0]])}
+    ((few, many, together),) = image_intervals(scores, {"few": "aabb", "many": "abcde"})
+    assert (few[0], together[0]) == (62.5, 56.25)
+    assert np.isnan([*few[1:], *together[1:]]).all()
+    assert many[1] < many[0] < many[2]
 
 
 def test_the_size_of_blocks_changes_nothing(monkeypatch):

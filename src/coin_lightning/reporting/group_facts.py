@@ -126,7 +126,7 @@ def _over_seeds(found: BySeed) -> Cell:
 
 
 def _apart(by_order: Sequence[BySeed]) -> list[Cell]:
-    """Span and deviation of the means of orders over the seeds that all of them have: another seed is no other order."""
+    """Span and deviation of the means of orders over the seeds that all of them have: a seed is no order."""
     seeds = [seed for seed in by_order[0] if all(found.get(seed) is not None for found in by_order)]
     if not seeds:
         return [NOTHING, NOTHING]
