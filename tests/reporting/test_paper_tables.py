@@ -3,12 +3,13 @@
 import csv
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from coin_lightning.reporting.overview import MethodGroup, group_by_method
+from coin_lightning.reporting.overview import MethodGroup, group_by_method, metric_text
 from coin_lightning.reporting.paper_tables import as_csv, as_latex, as_markdown, escaped, paper_tables, write_tables
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 
@@ -45,8 +46,19 @@ def test_cells_are_means_and_deviations_over_seeds(runs, groups):
 
 def test_a_mean_over_some_of_the_seeds_is_none(make_run, runs):
     half = load_matrix(make_run("half", tasks=TASKS, seed=3, finished=1, images=False))
-    _, own, _ = paper_tables(group_by_method([*runs[:2], half]))
+    _, own, end = paper_tables(group_by_method([*runs[:2], half]))
     assert [cell.text for cell in own.rows[0][1]] == [f"{own.rows[0][1][0].mean:.1f}", "\u2013", "\u2013"]
+    assert {cell.text for cell in end.rows[0][1]} == {"\u2013"}  # where it stands is no end
+
+
+def test_a_metric_that_only_some_runs_have_says_of_how_many_it_is(runs):
+    runs = [replace(run, metrics={"acc": acc, "retention": part})
+            for run, acc, part in zip(runs[:2], (20.0, 26.0), (0.812, 0.878), strict=True)]  # fmt: skip
+    group = group_by_method([*runs, replace(runs[0], seed=3, metrics={"acc": None, "retention": None})])
+    metrics = dict(zip(("acc", "retention"), paper_tables(group)[0].rows[0][1], strict=True))
+    assert metrics["acc"].shown == metric_text(group[0], "acc") == "23.0 ±4.2 (2 of 3)"
+    assert metrics["retention"].shown == metric_text(group[0], "retention") == "0.84 ±0.05 (2 of 3)"
+    assert r"$23.0 \pm 4.2$ (2 of 3) & $0.84 \pm 0.05$ (2 of 3) \\" in as_latex(paper_tables(group))
 
 
 def test_markdown(runs, groups):

@@ -32,7 +32,8 @@ def number_of_draws(images: Mapping[str, Sequence[Hashable]]) -> int:
 def redrawn_means(values: np.ndarray, images: Sequence[Hashable], draws: int, rng: np.random.Generator) -> np.ndarray:
     """[draws, K] means of the rows of `values` [K, N] over images drawn with replacement, each with all its samples.
 
-    NaN where the images are fewer than `FEWEST_IMAGES`. All rows see the same draws, so that differences between them are those on the same images.
+    NaN where the images are fewer than `FEWEST_IMAGES`. All rows see the same draws, so that differences between them
+    are those on the same images.
     """
     groups, count = _groups(images)
     if count < FEWEST_IMAGES:
