@@ -50,10 +50,10 @@ def test_cosine_without_warm_up_and_past_the_end():
 @pytest.mark.parametrize(
     ("steps", "ratio", "first"),
     [
-        (100, 0.03, [0.0, 0.63093, 1.0, 1.0]),  # 3 steps: log 1, log 2, log 3 over log 3
-        (101, 0.1, [0.0, 0.28906, 0.45816, 0.57813, 0.67119]),  # 11 steps: log 2 / log 11 and so on
-        (20, 0.03, [0.0, 1.0, 1.0]),  # 1 step, of which DeepSpeed makes 2
-        (5, 0.0, [0.0, 1.0, 1.0]),
+        (100, 0.03, [0.0, 0.0, 0.63093, 1.0, 1.0]),  # 3 steps: log 1, log 2, log 3 over log 3, one step late
+        (101, 0.1, [0.0, 0.0, 0.28906, 0.45816, 0.57813, 0.67119]),  # 11 steps: log 2 / log 11 and so on
+        (20, 0.03, [0.0, 0.0, 1.0, 1.0]),  # 1 step, of which DeepSpeed makes 2
+        (5, 0.0, [0.0, 0.0, 1.0, 1.0]),
     ],
 )
 def test_log_warm_up_is_that_of_deepspeeds_warmup_lr(steps, ratio, first):
@@ -63,9 +63,9 @@ def test_log_warm_up_is_that_of_deepspeeds_warmup_lr(steps, ratio, first):
 
 
 def test_log_warm_up_by_hand():
-    # 4 of 8 steps: log 1, log 2, log 3, log 4 over log 4; the fourth is already the full rate
+    # 4 of 8 steps: nothing, then log 1, log 2, log 3, log 4 over log 4; the fifth has the full rate
     used = rates(log_warmup_constant, 8, lr=0.1, warmup_ratio=0.5)
-    assert used == pytest.approx([0.0, 0.05, 0.1 * math.log(3) / math.log(4), *[0.1] * 6])
+    assert used == pytest.approx([0.0, 0.0, 0.05, 0.1 * math.log(3) / math.log(4), *[0.1] * 5])
 
 
 def test_constant_is_constant():

@@ -39,10 +39,12 @@ def cosine(
 def log_warmup_constant(optimizer: Optimizer, total_steps: int, warmup_ratio: Ratio = 0.03) -> LambdaLR:
     """Logarithmic warm-up, then constant: what the reference's DeepSpeed `WarmupLR` does (`coin_reference.md` 1.6).
 
-    factor(step) = log(step + 1) / log(warm-up steps) below the warm-up, as DeepSpeed computes it.
+    Counted from 0, step 0 has the rate 0 and step n <= w of a warm-up of w steps log(n) / log(w), for DeepSpeed's
+    scheduler counts from -1 and steps behind the optimizer. (Before it set a first rate itself, its step 0 had the full
+    one.)
     """
     warmup = max(warmup_steps(total_steps, warmup_ratio), 2)
-    return _lambda(optimizer, lambda step: math.log(step + 1) / math.log(warmup) if step < warmup else 1.0)
+    return _lambda(optimizer, lambda step: math.log(max(step, 1)) / math.log(warmup) if step < warmup else 1.0)
 
 
 def constant(optimizer: Optimizer, total_steps: int) -> LambdaLR:

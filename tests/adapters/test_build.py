@@ -18,7 +18,7 @@ import small_families
 from coin_lightning.adapters.build import LANGUAGE_MODEL_LINEARS, load_adapter, lora, moelora, read_state, save_adapter
 from coin_lightning.adapters.moelora import MoELoraConfig
 from coin_lightning.backbones import tiny
-from coin_lightning.errors import RunError
+from coin_lightning.errors import ConfigError, RunError
 
 SMALL = {"rank": 4, "alpha": 8, "dropout": 0.0}
 
@@ -210,3 +210,9 @@ def test_the_readme_says_what_it_is_and_is_the_same_bytes_for_the_same_adapter(t
     assert first == second
     assert b"# MOELORA adapter" in first
     assert b"the model that config.yaml of the run names under backbone" in first  # tiny has no folder
+
+
+@pytest.mark.parametrize("make", [lora, moelora])
+def test_further_modules_that_would_not_learn_are_refused(make):
+    with pytest.raises(ConfigError, match=r"adapter\.modules_to_save=\['lm_head'\]: beside the adapter the projector"):
+        make(**SMALL, modules_to_save=["lm_head"])

@@ -74,6 +74,14 @@ def test_the_last_layer_is_mixed_by_similarity_and_the_others_are_fused(task, kn
     assert len(weights) == 14
 
 
+def test_autocast_does_not_round_similarities(task):
+    module = build(3)
+    features = module.frozen_features(task.encoder.answer_batch(task.test_samples))  # the tower may round
+    exact = module.method._by_similarity(*features)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(module.method._by_similarity(*features), exact)
+
+
 def test_before_anything_is_learned_one_slot_takes_part():
     weights = build(0).method.slot_weights({"ids": ["x"]})
     assert {tuple(weight.tolist()) for weight in weights.values()} == {(1.0,)}

@@ -29,6 +29,7 @@ def build(**options) -> ContinualMLLM:
         torch.optim.SGD, constant, loss_weighting="micro_batch",
     )  # fmt: skip
     module.log = lambda *_, **__: None
+    module.restore(1)
     return module.eval()
 
 
@@ -86,6 +87,26 @@ def test_prompts_change_answers_and_a_batch_answers_as_its_samples_do_alone(task
     together = answers(task.test_samples)
     assert together != before
     assert together == [answers([sample])[0] for sample in task.test_samples]
+
+
+def test_before_any_training_the_model_itself_answers(task):
+    module = build()
+    module.restore(0)
+    batch = task.encoder.train_batch(task.train_samples[:2])
+    given = Inputs(torch.zeros(2, 3, dtype=torch.long))
+    assert module.method.inputs(given, batch) is given
+    module.method.before_experience(None)
+    assert module.method.inputs(given, batch).ids.shape == (2, 2 * 2 + 3)
+
+
+def test_autocast_does_not_round_similarities(task):
+    module = build()
+    batch = task.encoder.train_batch(task.train_samples)
+    features = module.frozen_features(batch)  # the tower may round, as in training
+    module.frozen_features = lambda _: features
+    exact = module.method._similarity(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(module.method._similarity(batch), exact)
 
 
 def test_settings_that_cannot_be_are_refused():

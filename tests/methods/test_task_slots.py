@@ -25,6 +25,24 @@ def test_another_adapter_is_refused():
         bank_of_one("olora", moelora(rank=4, num_experts=2))
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("use_rslora", True), ("use_dora", True), ("init_lora_weights", False), ("bias", "all"),
+     ("rank_pattern", {"q_proj": 4}), ("alpha_pattern", {"q_proj": 4})],
+)  # fmt: skip
+def test_what_a_bank_has_not_is_refused(option, value):
+    with pytest.raises(ConfigError, match=f"keeps plain LoRA pairs, without adapter.{option}=.*; leave it out"):
+        bank_of_one("olora", lora(rank=4, **{option: value}))
+
+
+@pytest.mark.parametrize("method", ["olora", "hide_llava"])
+def test_weight_decay_that_would_shrink_earlier_slots_is_refused(place, method):
+    run = place.folder / f"{method}_decay"
+    status, text = place.runs.run(place.command(run.name, f"method={method}", "optimizer.weight_decay=0.1"))
+    assert status != 0
+    assert "optimizer.weight_decay=0.1 shrinks the pairs of earlier tasks; set it to 0" in text
+
+
 @pytest.mark.parametrize("method", ["olora", "hide_llava"])
 def test_a_run_changes_the_new_slot_only_and_counts_only_that(place, method):
     run = place.folder / f"{method}_slots"
@@ -47,3 +65,5 @@ def test_a_run_changes_the_new_slot_only_and_counts_only_that(place, method):
     assert trained["trainable_parameters"] == sum(plan["trainable"].values()) == bank + projector
     flags = json.loads(Path(run / "task_02_textvqa" / "adapter" / "adapter_config.json").read_text())
     assert (flags["num_experts"], flags["fixed_weights"], flags["trainable_slots"]) == (2, [1.0, 1.0], [1])
+    card = Path(run / "task_02_textvqa" / "adapter" / "README.md").read_text()
+    assert ("This is not the model that the run was judged by" in card) == (method == "hide_llava")

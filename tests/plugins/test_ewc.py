@@ -1,5 +1,6 @@
 """Importances and penalty against slow direct versions; runs are in `contracts/test_methods.py`."""
 
+import random
 from itertools import chain
 from types import SimpleNamespace
 
@@ -22,7 +23,7 @@ class Here:
     """The part of a context that EWC uses, around a real module and real samples."""
 
     def __init__(self, module: ContinualMLLM, task: InstructionTask, position: int = 1) -> None:
-        self.module, self.task, self.position, self.data = module, "toy", position, task
+        self.module, self.task, self.position, self.data, self.seed = module, "toy", position, task, 3
 
     def samples(self, task=None):
         return self.data.train_samples
@@ -64,11 +65,16 @@ def disturb(module: ContinualMLLM) -> None:
         weight.data += 0.1 * torch.randn_like(weight)
 
 
+def drawn(task: InstructionTask, count: int) -> list[int]:
+    """Places of the samples that a seed of 3 draws."""
+    return sorted(random.Random("3/toy/ewc").sample(range(len(task.train_samples)), count))
+
+
 def direct(module: ContinualMLLM, task: InstructionTask, count: int) -> dict[str, torch.Tensor]:
     """Squared gradients sample by sample, through the backbone's own parts."""
     module.eval()
     totals = {name: torch.zeros_like(weight) for name, weight in module.trainable().items()}
-    for sample in task.train_samples[:count]:
+    for sample in (task.train_samples[at] for at in drawn(task, count)):
         module.zero_grad()
         batch, backbone = task.encoder.train_batch([sample]), module.backbone
         hidden = backbone.hidden_states(
@@ -83,6 +89,7 @@ def direct(module: ContinualMLLM, task: InstructionTask, count: int) -> dict[str
 
 def test_importances_equal_a_loop_over_samples(task):
     module = build(EWC())
+    assert drawn(task, 3) != [0, 1, 2]  # not the first of the file
     found = fisher_information(Here(module, task), 3)
     assert module.training  # as it was
     expected = direct(module, task, 3)

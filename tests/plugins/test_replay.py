@@ -99,3 +99,9 @@ def test_changed_data_are_refused_by_the_sample():
 def test_one_size_is_asked_for(sizes):
     with pytest.raises(ConfigError, match=r"plugin\.replay: .* set one of them"):
         Replay(**sizes)
+
+
+def test_a_buffer_too_small_for_the_tasks_is_refused():
+    with pytest.raises(ConfigError, match=r"plugin\.replay\.size=2 is less than the 3 tasks: nothing would be left"):
+        Replay(size=2).adapter(None, ("a", "b", "c"))
+    assert Replay(size=3).adapter("config", ("a", "b", "c")) == "config"

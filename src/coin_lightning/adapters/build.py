@@ -16,7 +16,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from coin_lightning.adapters.moelora import MoELoraConfig
-from coin_lightning.errors import RunError
+from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.json_files import BROKEN
 from coin_lightning.sharding import all_like, in_pieces, whole
 from coin_lightning.weight_files import read_safetensors, share
@@ -45,8 +45,14 @@ from transformers import AutoModelForImageTextToText
 model = AutoModelForImageTextToText.from_pretrained({base})
 model = PeftModel.from_pretrained(model, ".")
 ```
-"""
+{limits}"""
 """What a saved adapter's `README.md` says; without the import PEFT ends with `KeyError: 'MOELORA'`."""
+NOT_ALL = """
+**This is not the model that the run was judged by.** Its method also chooses something for each sample ({hooks}), which
+PEFT does not do: what these lines load answers otherwise. Answers of the run's own model come from
+`python -m coin_lightning evaluate RUN`.
+"""
+"""Behind it, for methods that do more than to learn these weights."""
 
 
 def moelora(
@@ -57,7 +63,12 @@ def moelora(
     targets: str | Sequence[str] = LANGUAGE_MODEL_LINEARS,
     **options: Any,
 ) -> MoELoraConfig:
-    """MoELoRA of total rank `rank` over `num_experts` experts; further options as in `MoELoraConfig`."""
+    """MoELoRA of total rank `rank` over `num_experts` experts; further options as in `MoELoraConfig`.
+
+    Raises:
+        ConfigError: `modules_to_save` is among them.
+    """
+    _refuse_modules(options)
     return MoELoraConfig(
         r=rank,
         alpha=alpha,
@@ -76,7 +87,12 @@ def lora(
     targets: str | Sequence[str] = LANGUAGE_MODEL_LINEARS,
     **options: Any,
 ) -> LoraConfig:
-    """PEFT's LoRA, scaled by `alpha / rank`; further options as in `peft.LoraConfig`."""
+    """PEFT's LoRA, scaled by `alpha / rank`; further options as in `peft.LoraConfig`.
+
+    Raises:
+        ConfigError: `modules_to_save` is among them.
+    """
+    _refuse_modules(options)
     return LoraConfig(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # PEFT says int and takes any number
@@ -85,6 +101,14 @@ def lora(
         task_type="CAUSAL_LM",
         **options,
     )
+
+
+def _refuse_modules(options: Mapping[str, Any]) -> None:
+    if options.get("modules_to_save"):
+        raise ConfigError(
+            f"adapter.modules_to_save={options['modules_to_save']}: beside the adapter the projector learns, as "
+            "protocol.projector says, and nothing else; leave it out"
+        )
 
 
 def _targets(targets: str | Sequence[str]) -> str | list[str]:
@@ -97,7 +121,9 @@ def gathered(model: PeftModel) -> dict[str, Tensor]:
     return {name: whole(weight) for name, weight in weights.items() if in_pieces(weight)}
 
 
-def save_adapter(model: PeftModel, folder: Path, pieces: Mapping[str, Tensor] | None = None) -> int:
+def save_adapter(
+    model: PeftModel, folder: Path, pieces: Mapping[str, Tensor] | None = None, hooks: Sequence[str] = ()
+) -> int:
     """Write the adapters in PEFT's format (safetensors and JSON) and return their size in bytes.
 
     The one named `default` goes into the folder itself, any other into a folder of its name below. `README.md` says how
@@ -107,6 +133,7 @@ def save_adapter(model: PeftModel, folder: Path, pieces: Mapping[str, Tensor] | 
         model: with the adapters.
         folder: made when missing.
         pieces: from `gathered`; default: none lies in pieces.
+        hooks: of the method, without which the model answers otherwise; the card warns of them.
     """
     for config in model.peft_config.values():
         _in_order(config)
@@ -116,7 +143,8 @@ def save_adapter(model: PeftModel, folder: Path, pieces: Mapping[str, Tensor] | 
     kind, base = PeftType(config.peft_type).value, config.base_model_name_or_path
     module = type(model.get_base_model()).__module__
     own = f"import {module}\n" if module.startswith("coin_lightning.") else ""
-    write_text(folder / "README.md", CARD.format(kind=kind, base=repr(base or BASE), own=own))
+    limits = NOT_ALL.format(hooks=", ".join(hooks)) if hooks else ""
+    write_text(folder / "README.md", CARD.format(kind=kind, base=repr(base or BASE), own=own, limits=limits))
     share(*folder.rglob("*.safetensors"))
     return sum(file.stat().st_size for file in folder.rglob("*") if file.suffix in (".safetensors", ".json"))
 

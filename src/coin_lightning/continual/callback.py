@@ -25,13 +25,14 @@ from coin_lightning.continual.protocol import Protocol
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Experience, Scenario
-from coin_lightning.continual.shared_answers import SharedAnswers
+from coin_lightning.continual.shared_answers import ANSWERING, SharedAnswers
 from coin_lightning.continual.task_checks import check_learned, check_moved, moved
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.router_load import RouterMeter, mean_load
 from coin_lightning.evaluation.side_by_side import score_all
 from coin_lightning.evaluation.suite import AnswerWriter, Suite
 from coin_lightning.manifest import MARK, check, missing, record, write_known_json
+from coin_lightning.methods.base import overriding
 from coin_lightning.metrics.score_matrix import ScoreMatrix
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.run_files import read_json
@@ -294,7 +295,8 @@ class ContinualLoop(L.Callback):
         tokens: int,
     ) -> None:
         folder, seen = experience.folder, module.progress
-        size = save_adapter(module.peft, folder / "adapter", pieces)
+        beyond = [hook for hook in ANSWERING if overriding(tuple(module.methods.values()), hook)]
+        size = save_adapter(module.peft, folder / "adapter", pieces, beyond)
         write_safetensors(
             {name: tensor.cpu().contiguous() for name, tensor in module.method_state().items()}, folder / STATE
         )

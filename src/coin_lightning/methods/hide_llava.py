@@ -52,7 +52,8 @@ class HiDeLLaVA(Method):
         return bank_of_one(self.name, config)
 
     def restore(self, model: Any, position: int) -> None:
-        """The slots of the tasks so far have prototypes; before the first, whose B is zero, that slot has none."""
+        """The slots of the tasks so far have prototypes; before the first, whose B is zero, that slot has none. Raises
+        as `hold_slots`."""
         self._model, self._known = (model,), min(position, self._most)
         if not hasattr(self, "images"):
             self._make_prototypes(model)
@@ -86,12 +87,13 @@ class HiDeLLaVA(Method):
         self._known = self._slot + 1
 
     def _by_similarity(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Weights `[b, slots]`."""
+        """Weights `[b, slots]`, in float32: prototypes of two tasks may be more alike than bfloat16 can tell."""
         prototypes = self.images[: self._known], self.texts[: self._known]
-        cosines = torch.stack([images @ prototypes[0].t(), texts @ prototypes[1].t()])
-        seen = images.any(dim=1, keepdim=True)
-        similarity = torch.where(seen, cosines.mean(dim=0), cosines[1])
-        return (similarity / self.temperature).softmax(dim=1)
+        with torch.autocast(images.device.type, enabled=False):
+            cosines = torch.stack([images @ prototypes[0].t(), texts @ prototypes[1].t()])
+            seen = images.any(dim=1, keepdim=True)
+            similarity = torch.where(seen, cosines.mean(dim=0), cosines[1])
+            return (similarity / self.temperature).softmax(dim=1)
 
     def _make_prototypes(self, model: Any) -> None:
         backbone = model.backbone

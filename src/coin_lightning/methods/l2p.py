@@ -13,7 +13,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from coin_lightning.errors import ConfigError
-from coin_lightning.methods.base import Method
+from coin_lightning.methods.base import Context, Method
 from coin_lightning.methods.step import Inputs, StepOutput
 
 
@@ -54,6 +54,7 @@ class L2P(Method):
             raise ConfigError(f"method.top={top} is more than method.pool={pool}; lower it")
         self.pool, self.length, self.top, self.pull, self.std = pool, length, top, pull, std
         self._model: tuple[Any, ...] = ()
+        self._begun = False
 
     def adapter(self, config: PeftConfig, tasks: Sequence[str]) -> PeftConfig:
         """As small as it can be.
@@ -68,7 +69,7 @@ class L2P(Method):
 
     def restore(self, model: Any, position: int) -> None:
         """The same at every position: prompts and keys, and an adapter that does not learn."""
-        self._model = (model,)
+        self._model, self._begun = (model,), position > 0
         if hasattr(self, "prompts"):
             return
         width = model.backbone.model.get_input_embeddings().embedding_dim
@@ -79,8 +80,15 @@ class L2P(Method):
             if name.startswith("backbone.") and "lora" in name:
                 parameter.requires_grad_(False)
 
+    def before_experience(self, context: Context) -> None:
+        """From now on there are prompts."""
+        self._begun = True
+
     def inputs(self, inputs: Inputs, batch: dict[str, Any]) -> Inputs:
-        """With the sample's prompts before all else, the nearest first."""
+        """With the sample's prompts before all else, the nearest first; before any training, whose answers are those of
+        the model itself, without."""
+        if not self._begun:
+            return inputs
         chosen = self._similarity(batch).topk(self.top, dim=1).indices
         return inputs.prepend(self.prompts[chosen].flatten(1, 2))
 
@@ -89,7 +97,8 @@ class L2P(Method):
         return -self.pull * self._similarity(batch).topk(self.top, dim=1).values.sum(dim=1).mean()
 
     def _similarity(self, batch: dict[str, Any]) -> Tensor:
-        """Cosine of each sample and key, `[b, pool]`."""
+        """Cosine of each sample and key, `[b, pool]`, in float32."""
         (model,) = self._model
         query = F.normalize(torch.cat(model.frozen_features(batch), dim=1), dim=1)
-        return query @ F.normalize(self.keys.float(), dim=1).t()
+        with torch.autocast(query.device.type, enabled=False):
+            return query @ F.normalize(self.keys.float(), dim=1).t()

@@ -13,7 +13,6 @@ from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from coin_lightning.adapters.moelora import moelora_layers
-from coin_lightning.errors import ConfigError
 from coin_lightning.methods.base import Context, Method
 from coin_lightning.methods.step import StepOutput
 from coin_lightning.methods.task_slots import bank_of_one, hold_slots
@@ -51,13 +50,7 @@ class OLoRA(Method):
         return bank_of_one(self.name, config)
 
     def restore(self, model: Any, position: int) -> None:
-        """The slots of the tasks so far; before the first, whose B is zero, that slot.
-
-        Raises:
-            ConfigError: the optimizer's weight decay would change the slots that must stay.
-        """
-        if decay := model.optimizer_default("weight_decay"):
-            raise ConfigError(f"optimizer.weight_decay={decay:g} shrinks the pairs of earlier tasks; set it to 0")
+        """The slots of the tasks so far; before the first, whose B is zero, that slot. Raises as `hold_slots`."""
         self._layers = tuple(moelora_layers(model.peft).values())
         self._choose(model, max(position, 1))
 

@@ -1,5 +1,6 @@
 """Elastic weight consolidation (Kirkpatrick et al., PNAS 2017; arXiv 1612.00796)."""
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from coin_lightning.errors import ConfigError
 from coin_lightning.methods.base import Context, Method
 from coin_lightning.methods.step import StepOutput
+from coin_lightning.module import part_of
 
 
 class EWC(Method):
@@ -21,7 +23,7 @@ class EWC(Method):
 
     Args:
         weight: lambda.
-        fisher_samples: of a task, the first of its shuffled samples; null: all.
+        fisher_samples: so many of a task's samples, drawn by the run's seed; null: all.
         name: shown in reports.
     """
 
@@ -90,8 +92,10 @@ def fisher_information(context: Context, count: int | None) -> dict[str, Tensor]
     """Mean over samples of the squared gradient of the sample's summed token losses, by weight, in float64."""
     weights = _weights(context.module)
     totals = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in weights.items()}
-    samples = context.samples()
-    chosen = samples[: len(samples) if count is None else count]
+    chosen = context.samples()
+    if count is not None and count < len(chosen):
+        rng = random.Random(f"{context.seed}/{context.task}/ewc")  # files may be sorted by image or class
+        chosen = chosen.select(sorted(rng.sample(range(len(chosen)), count)))
     with context.evaluating():
         for batch in context.batches(chosen, batch_size=1):
             losses = context.forward(batch).losses
@@ -103,8 +107,10 @@ def fisher_information(context: Context, count: int | None) -> dict[str, Tensor]
 
 
 def _weights(module: Any) -> dict[str, nn.Parameter]:
-    """What the tasks change: the trained parts of the model, not those of methods."""
-    return {name: weight for name, weight in module.trainable().items() if name.startswith("backbone.")}
+    """What the tasks change: the trained parts of the model, not those of methods, and not a projector that each task
+    begins anew."""
+    parts = {"adapter"} if module.projector == "reinitialised" else {"adapter", "projector"}
+    return {name: weight for name, weight in module.trainable().items() if part_of(name) in parts}
 
 
 def _extended(tensor: Tensor, shape: torch.Size) -> Tensor:

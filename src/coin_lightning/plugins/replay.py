@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from peft import PeftConfig
 from pydantic import Field, PositiveInt
 
 from coin_lightning.errors import ConfigError, RunError
@@ -40,6 +41,19 @@ class Replay(Method):
         if (per_task is None) == (size is None):
             raise ConfigError(f"plugin.replay: per_task={per_task} and size={size}; set one of them, the other to null")
         self.per_task, self.size, self.share = per_task, size, share
+
+    def adapter(self, config: PeftConfig, tasks: Sequence[str]) -> PeftConfig:
+        """As it is.
+
+        Raises:
+            ConfigError: the buffer is smaller than the number of tasks, so that nothing would be kept of any.
+        """
+        if self.size is not None and self.size < len(tasks):
+            raise ConfigError(
+                f"plugin.replay.size={self.size} is less than the {len(tasks)} tasks: nothing would be left for each; "
+                "raise it, or use per_task"
+            )
+        return config
 
     def samples(self, context: Context, samples: Any) -> Any:
         """The samples with those of the buffer behind them; batches mix them."""
