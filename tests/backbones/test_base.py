@@ -317,6 +317,18 @@ def test_decoding_stops_at_the_first_end_of_turn_and_strips_blanks(backbone):
     assert backbone.decode(torch.tensor([END])) == ""
 
 
+def test_a_checkpoints_own_end_of_text_ends_an_answer_too():
+    """As of a base model that was not tuned on the prompt: what it writes behind its own end is no answer."""
+    made = tiny.load()
+    own = next(id_ for id_ in made.tokenizer.all_special_ids if id_ != END)
+    made.model.generation_config.eos_token_id = [own, ids("c")[0]]
+    backbone = Backbone(made.model, made.tokenizer, made.family, made.prompt, made.name)
+    assert backbone.end_ids == {END, own, backbone.tokenizer.eos_token_id}  # "c" is no marker
+    sample = torch.tensor([*ids("Yes"), own, *ids("Human: what"), END])
+    assert backbone.decode(sample) == "Yes"
+    assert backbone.model.generation_config.eos_token_id == sorted(backbone.end_ids)
+
+
 def test_the_tiny_backbone_stays_under_a_million_parameters(backbone):
     assert sum(math.prod(parameter.shape) for parameter in backbone.parameters()) < 1_000_000
 

@@ -86,7 +86,7 @@ def learned(prompt: ChatTemplate, turns: list[Turn]) -> list[str]:
             THINKING,
             "<|im_start|>user\n<image>\nA cat<|im_end|>\n<|im_start|>assistant\nNo<|im_end|>\n"
             "<|im_start|>user\nSure<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nYes<|im_end|>\n",
-            ["No<|im_end|>", "<think>\n\n</think>\n\nYes<|im_end|>"],
+            ["No<|im_end|>", "Yes<|im_end|>"],  # the empty thoughts are given
         ),
         (
             MIXED,
@@ -136,7 +136,7 @@ def test_an_open_turn_is_what_the_tokenizer_writes_for_generation(template, turn
     closed = [*turns[:-1], Turn(turns[-1].question, "x", turns[-1].images)]
     messages = prompt.style.messages(closed, None)[:-1]
     expected = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, date_string=DATE)
-    assert prompt.render(turns).text == expected
+    assert prompt.render(turns).text == expected + ("<think>\n\n</think>\n\n" if template == THINKING else "")
     assert len(prompt.render(turns).learned) == len(turns) - 1
 
 

@@ -87,7 +87,12 @@ def answered(head: Planned, limit: int, leaves: bool) -> tuple[list[list[int]], 
     backbone = tiny.load()
     passes: list[list[list[int]]] = []
     loop = Greedy(
-        backbone.core, head, len(backbone.language_model.layers), END, lambda real: passes.append(real.tolist()), leaves
+        backbone.core,
+        head,
+        len(backbone.language_model.layers),
+        {END},
+        lambda real: passes.append(real.tolist()),
+        leaves,
     )
     ids, mask = padded([[40, 41], [42], [43, 44, 45], [46, 47]])
     return loop(Prompts.of(ids, mask), limit, NO_IMAGES), passes
@@ -114,7 +119,7 @@ def test_what_one_sample_sees_does_not_depend_on_those_that_left():
     backbone = tiny.load(max_length=256)
     rows = [[40 + at, *range(50, 50 + at)] for at in range(6)]
     limit = 12
-    loop = Greedy(backbone.core, backbone.model.lm_head, len(backbone.language_model.layers), END)
+    loop = Greedy(backbone.core, backbone.model.lm_head, len(backbone.language_model.layers), {END})
     together = loop(Prompts.of(*padded(rows)), limit, NO_IMAGES)
     alone = [loop(Prompts.of(*padded([row])), limit, NO_IMAGES)[0] for row in rows]
     assert together == alone
@@ -130,7 +135,7 @@ def read(prompts: Prompts, shared: Any, tokens: int | None) -> tuple[list[list[i
     backbone = tiny.load(max_length=256)
     passes: list[Tensor] = []
     layers = len(backbone.language_model.layers)
-    loop = Greedy(backbone.core, backbone.model.lm_head, layers, END, passes.append, True, tokens)
+    loop = Greedy(backbone.core, backbone.model.lm_head, layers, {END}, passes.append, True, tokens)
     return loop(prompts, 8, NO_IMAGES, shared), passes
 
 

@@ -53,9 +53,17 @@ def test_a_sample_is_read_as_by_its_own_task(members):
     assert torch.equal(union.encoder.features(sample.image), members[1].encoder.features(sample.image))
 
 
+@pytest.mark.parametrize("option", [{"boxes": "as_written"}, {"long_samples": "truncate"}, {"cache_features": False}])
+def test_members_that_are_read_otherwise_are_refused(members, write_task, tmp_path: Path, option):
+    other = made_task("c", members[0].data.root, "Toy", tmp_path / "features", **option)
+    ((key, value),) = option.items()
+    with pytest.raises(ConfigError, match=rf"task\.a and task\.c: .* {key} is '.*' and '{value}'; give both the same"):
+        JointTask([*members, other], BatchOptions(size=4))
+
+
 def test_members_below_different_roots_are_refused(members, tmp_path: Path):
     other = made_task("c", tmp_path / "elsewhere", "Toy", tmp_path / "features")
     with pytest.raises(
-        ConfigError, match=r"scenario\.joint=true needs all tasks below one image root, there are .*data"
+        ConfigError, match=r"task\.a and task\.c: .* image_root is '.*data/cl_dataset' and '.*elsewhere/cl_dataset'"
     ):
         JointTask([*members, other], BatchOptions(size=4))

@@ -111,6 +111,19 @@ def test_no_change_is_missed(make, counts, tmp_path, monkeypatch):
     assert counts == [*[30, 30] * 7, 30]
 
 
+def test_boxes_as_written_are_counted_apart_where_images_differ_in_size(make, monkeypatch):
+    """Both need the sizes of the images there, and only one the lengths of converted boxes."""
+    monkeypatch.setattr(
+        lengths, "counted", lambda part, samples, encoder: np.full(len(samples), encoder.converts_boxes)
+    )
+    found = []
+    for boxes in ("converted", "as_written"):
+        task = make(numbers="percent_tags", boxes=boxes)
+        task.encoder.backbone.family.alike = False
+        found.append(set(task._lengths(task.train_samples).tolist()))
+    assert found == [{1}, {0}]
+
+
 def test_subsets_share_what_is_counted(make, counts):
     agrees(make(limit_train=10, limit_test=4))
     agrees(make(limit_train=20, limit_test=4, subset_seed=5))

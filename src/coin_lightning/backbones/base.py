@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, Protocol
 
 import torch
@@ -117,8 +118,9 @@ class Backbone(nn.Module):
         self._plain_text = PlainTextTokenizer(tokenizer)
         self._tower_keys: dict[str, str] = {}
         self.end_id: int = self.end_of_turn_id()
+        self.end_ids = self._end_ids()
         # greedy means greedy: checkpoints bring sampling and penalties along
-        model.generation_config = GenerationConfig(eos_token_id=self.end_id, pad_token_id=self.end_id)
+        model.generation_config = GenerationConfig(eos_token_id=sorted(self.end_ids), pad_token_id=self.end_id)
 
     def end_of_turn_id(self) -> int:
         """Token that ends an answer."""
@@ -128,6 +130,15 @@ class Backbone(nn.Module):
                 f"{self.name}: end of turn {self.prompt.end_of_turn!r} is {len(ids)} tokens; choose a prompt that fits"
             )
         return ids[0]
+
+    def _end_ids(self) -> frozenset[int]:
+        """Tokens that end an answer when a model writes them: the prompt's, which is learned, and those of the
+        checkpoint, with which a model ends that was not tuned on this prompt. Of these only markers: a config without a
+        value of its own has 2.
+        """
+        own = self.model.generation_config.eos_token_id
+        known = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
+        return frozenset({self.end_id, *(known & set(self.tokenizer.all_special_ids))})
 
     @property
     def core(self) -> Any:
@@ -401,7 +412,7 @@ class Backbone(nn.Module):
         decoder: Any = self.language_model
         cut = callable(images) and leaves and prefix is None and ids.device.type == "cpu"
         tokens = READ_AT_ONCE if cut else None
-        loop = Greedy(self.core, self.model.lm_head, len(decoder.layers), self.end_id, on_pass, leaves, tokens)
+        loop = Greedy(self.core, self.model.lm_head, len(decoder.layers), self.end_ids, on_pass, leaves, tokens)
         prompts = Prompts.of(ids, mask, options.get("position_ids"))
 
         def encoded(samples: Sequence[int]) -> dict[str, Any]:
@@ -422,10 +433,10 @@ class Backbone(nn.Module):
         on_pass: Callable[[Tensor], None],
     ) -> list[str]:
         """As `answer`, by transformers; no pass is told of behind the last token that there may be."""
-        width = ids.shape[1]
+        width, ends = ids.shape[1], torch.tensor(sorted(self.end_ids))
 
         def watch(all_ids: Tensor, scores: Any, **_: Any) -> Tensor:
-            finished = (all_ids[:, width:] == self.end_id).any(dim=1)
+            finished = torch.isin(all_ids[:, width:], ends.to(all_ids.device)).any(dim=1)
             full = all_ids.shape[1] - width >= max_new_tokens  # in step with others there may be passes behind the last
             on_pass((~finished & (not full)).long().unsqueeze(1))
             return finished
@@ -446,9 +457,8 @@ class Backbone(nn.Module):
         return [self.decode(sample) for sample in output[:, width:]]
 
     def decode(self, ids: Tensor) -> str:
-        """Text up to the first end of turn."""
-        tokens = ids.tolist()
-        tokens = tokens[: tokens.index(self.end_id)] if self.end_id in tokens else tokens
+        """Text up to the first token that ends an answer."""
+        tokens = list(takewhile(lambda token: token not in self.end_ids, ids.tolist()))
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
 
 

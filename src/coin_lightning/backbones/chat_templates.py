@@ -124,11 +124,14 @@ class ChatTemplate:
             lead = frame.leads[index]
             page.mark(self._after_end(before) if index else before)
             page.quote(texts[2 * index])
-            page.mark(between[: len(between) - lead])
+            asked, told = between[: len(between) - lead], between[len(between) - lead :]
+            if told.strip():  # an empty block of thoughts: given, as the templates' own switches do, and not learned
+                asked, told = between, ""
+            page.mark(asked)
             if turn.answer is None:
                 return page.rendered()
             start = len(page.text)
-            page.mark(between[len(between) - lead :])
+            page.mark(told)
             (page.mark if turn.tags else page.quote)(texts[2 * index + 1])
             page.mark(self._up_to_end(frame.around[2 * index + 2]))
             page.learn_from(start)

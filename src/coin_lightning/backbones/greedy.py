@@ -5,7 +5,7 @@ has ended leaves the batch; and samples that show the same images share one pass
 them (see `Shared`). Every token is that of `generate` of transformers, up to the rounding of other batches.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -146,7 +146,7 @@ class Greedy:
     Args:
         core: the model without head, and `head`.
         layers: of its decoder.
-        end: token that ends an answer.
+        ends: tokens that end an answer.
         on_pass: called before each pass with how often each position that enters it counts, `[m, s]`: 0 is padding, or
             a sample that has ended; a beginning counts once for each sample that shares it.
         leaves: samples that have ended leave the batch.
@@ -158,12 +158,12 @@ class Greedy:
         core: Core,
         head: Callable[[Tensor], Tensor],
         layers: int,
-        end: int,
+        ends: Collection[int],
         on_pass: Callable[[Tensor], None] = lambda real: None,
         leaves: bool = True,
         tokens: int | None = None,
     ) -> None:
-        self.core, self.head, self.layers, self.end = core, head, layers, end
+        self.core, self.head, self.layers, self.ends = core, head, layers, ends
         self.on_pass, self.leaves, self.tokens = on_pass, leaves, tokens
 
     @torch.inference_mode()
@@ -241,7 +241,7 @@ class Greedy:
             for row, token in zip(rows, tokens.tolist(), strict=True):
                 if not ended[row]:
                     answers[row].append(token)
-                    ended[row] = token == self.end or len(answers[row]) == limit
+                    ended[row] = token in self.ends or len(answers[row]) == limit
             going = [place for place, row in enumerate(rows) if not ended[row]]
             if not going:
                 return answers

@@ -25,8 +25,10 @@ from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.continual.shared_answers import SharedAnswers
 from coin_lightning.evaluation.judges.base import Judge
+from coin_lightning.methods.base import overriding
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.seeding import seed_everything
+from coin_lightning.tasks.base import check_alike
 
 OURS = ("coin_lightning.", "lightning.", "torch.")
 """How the names of code begin whose version `SharedAnswers` knows."""
@@ -108,6 +110,8 @@ def assemble(
     seed_everything(config.seed)  # right before the adapter draws: a model that is put together first draws, too
     protocol = protocol_of(config)
     module = make_module(config, backbone, [task.name for task in scenario.train_tasks.values()])
+    if overriding(list(module.methods.values()), "samples"):  # replay: the present task reads the others' samples
+        check_alike(list(scenario.train_tasks.values()))
     processes.decide(partial(_claim_data, scenario, run))
 
     def warn(text: str) -> None:

@@ -29,6 +29,8 @@ from coin_lightning.tasks.truth import Reference, SampleFields
 
 Truth = Callable[[Sequence[TestSample], Path], list[Reference]]
 TOWER_BATCH = 32
+READ_ALIKE = ("boxes", "long_samples", "cache_features", "features")
+"""Options of the data that decide how a sample is read."""
 
 
 class InstructionTask(L.LightningDataModule):
@@ -188,13 +190,9 @@ class InstructionTask(L.LightningDataModule):
         """Be able to learn from samples of another task.
 
         Raises:
-            ConfigError: its images lie below another root.
+            ConfigError: as `check_alike`.
         """
-        if other.image_root != self.image_root:
-            raise ConfigError(
-                f"task.{self.name} and task.{other.name}: samples of one cannot be learned in the other, their images "
-                f"lie in {self.image_root} and {other.image_root}; give both one root"
-            )
+        check_alike([self, other])
         self.encoder.hashes.update(other.encoder.hashes)
         self.encoder.sizes.update(other.encoder.sizes)
 
@@ -392,6 +390,22 @@ class InstructionTask(L.LightningDataModule):
 
     def _answer_batch(self, samples: Sequence[TestSample]) -> dict[str, Any]:
         return {**self.encoder.answer_batch(samples), "max_new_tokens": self.answers.max_new_tokens}
+
+
+def check_alike(tasks: Sequence[InstructionTask]) -> None:
+    """Samples of one task can be learned in another: all are read in the same way.
+
+    Raises:
+        ConfigError: their images lie below several roots, or an option of `READ_ALIKE` differs.
+    """
+    for other in tasks[1:]:
+        ours, theirs = ({"image_root": task.image_root, **vars(task.data)} for task in (tasks[0], other))
+        for key in ("image_root", *READ_ALIKE):
+            if ours[key] != theirs[key]:
+                raise ConfigError(
+                    f"task.{tasks[0].name} and task.{other.name}: samples of one cannot be learned in the other, "
+                    f"{key} is {str(ours[key])!r} and {str(theirs[key])!r}; give both the same"
+                )
 
 
 def _groups(samples: Samples[TestSample]) -> list[int] | None:

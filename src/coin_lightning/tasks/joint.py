@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from coin_lightning.errors import ConfigError
 from coin_lightning.metrics.score_matrix import JOINT
-from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.base import InstructionTask, check_alike
 from coin_lightning.tasks.options import BatchOptions
 from coin_lightning.tasks.sample_sequence import Samples
 
@@ -12,22 +11,18 @@ from coin_lightning.tasks.sample_sequence import Samples
 class JointTask(InstructionTask):
     """Training samples of all members, mixed within each batch. It is never answered: the members are.
 
-    Images, features and prompts come from the members, which share backbone and image root.
+    Images, features and prompts come from the members, which are read alike.
 
     Args:
         members: tasks in scenario order; read and checked by themselves.
         batches: of samples of all tasks together.
 
     Raises:
-        ConfigError: the members lie below different image roots.
+        ConfigError: as `check_alike`.
     """
 
     def __init__(self, members: Sequence[InstructionTask], batches: BatchOptions) -> None:
-        roots = {member.image_root for member in members}
-        if len(roots) != 1:
-            raise ConfigError(
-                f"scenario.joint=true needs all tasks below one image root, there are {', '.join(map(str, roots))}"
-            )
+        check_alike(members)
         super().__init__(JOINT, "", members[0].data, batches)
         self.members = list(members)
 

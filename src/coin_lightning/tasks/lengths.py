@@ -20,7 +20,7 @@ from coin_lightning.tasks.sample_sequence import SampleFile, SampleList, as_samp
 from coin_lightning.tasks.subsets import chunks
 from coin_lightning.whole_files import taking_place_of
 
-VERSION = 2
+VERSION = 3
 """Of what makes a sample's tokens; counted up with every change of `Encoder.turns` or of a prompt's `render`."""
 TOGETHER = 512
 """Samples that are counted at once."""
@@ -99,7 +99,11 @@ def _key(part: SampleFile[Any], numbers: np.ndarray, encoder: Encoder) -> str:
     ]  # fmt: skip
     if encoder.converts_boxes or not encoder.backbone.family.alike:
         images = dict.fromkeys(image for _, image in part.images(numbers))
-        parts += [encoder.backbone.box_format, *((image, encoder.size_of(image)) for image in images)]
+        parts += [
+            encoder.converts_boxes,
+            encoder.backbone.box_format,
+            *((image, encoder.size_of(image)) for image in images),
+        ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
