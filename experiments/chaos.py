@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from coin_lightning.continual.run_dir import environment
+from coin_lightning.continual.environment import environment
 
 PATTERNS = (
     "task_*/adapter/*", "task_*/method_state.safetensors", "task_*/memory.json", "task_*/records/*.jsonl",

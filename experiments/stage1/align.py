@@ -24,7 +24,7 @@ from coin_lightning.backbones import llava_smol
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.backbones.images import open_image
 from coin_lightning.benchmarks import coin_mini
-from coin_lightning.continual.run_dir import machine
+from coin_lightning.continual.environment import machine
 from coin_lightning.schedules import cosine
 from coin_lightning.seeding import seed_everything
 from coin_lightning.tasks.collate import Encoder

@@ -23,7 +23,7 @@ import probes
 from coin_lightning import assets
 from coin_lightning.backbones.images import open_image
 from coin_lightning.benchmarks import coin_mini
-from coin_lightning.continual.run_dir import machine
+from coin_lightning.continual.environment import machine
 
 RESULT = Path(__file__).parent / "results" / "tower_choice.json"
 FOLDS, BATCH = 5, 16

@@ -324,13 +324,15 @@ class ContinualMLLM(ModuleState):
         for method in self.methods.values():
             method.after_step(self)
 
+    def weights_of(self, part: str) -> dict[str, nn.Parameter]:
+        """Trainable weights of `adapter`, `projector` or `method`, by name."""
+        return {name: weight for name, weight in self.trainable().items() if part_of(name) == part}
+
     def optimizer_groups(self) -> list[dict[str, Any]]:
         """Parameter groups with their learning rates: adapter, projector, and what methods have of their own."""
-        parts: dict[str, list[nn.Parameter]] = {"adapter": [], "projector": [], "method": []}
-        for name, parameter in self.trainable().items():
-            parts[part_of(name)].append(parameter)
         rates = {"adapter": None, "projector": self.projector_lr, "method": None}
-        groups = [{"name": name, "params": params} for name, params in parts.items() if params]
+        parts = {name: list(self.weights_of(name).values()) for name in rates}
+        groups: list[dict[str, Any]] = [{"name": name, "params": params} for name, params in parts.items() if params]
         default = self.optimizer_default("lr")
         return [
             {**group, "lr": default if rates[str(group["name"])] is None else rates[str(group["name"])]}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from coin_lightning.continual.run_dir import RunDir, differences, environment
+from coin_lightning.continual.environment import environment
+from coin_lightning.continual.run_dir import RunDir, differences
 from coin_lightning.errors import RunError
 from coin_lightning.run_files import read_json
 from coin_lightning.whole_files import write_json

@@ -212,12 +212,13 @@ class Backbone(nn.Module):
         return [part.to(torch.bfloat16) for part in self.family.features(self.core, ready)]
 
     def tower_key(self, frame: str | None = None) -> str:
-        """Name of everything that decides a cached feature: tower weights, their dtype, preprocessing, family.
+        """Name of everything that decides a cached feature: tower weights, their dtype, preprocessing, and the code and
+        libraries that compute it.
 
         `frame` as for `pixels`.
         """
         frame = check_frame(frame or self.image_frame, self.family.frames)
-        settings = self.family.settings(frame) + self.image_processor_key()
+        settings = self.family.settings(frame) + self.image_processor_key() + self.family.code()
         known = f"{next(self.tower.parameters()).dtype} {settings}"  # the frozen weights of a large tower are read once
         if known not in self._tower_keys:
             self._tower_keys[known] = _tower_key(self.tower, settings)

@@ -4,9 +4,12 @@ transformers (from 5.18) takes projected features in `mm_encoder_outputs` and do
 positions, masks, layers further up. What differs is how an image becomes pixels, features and tokens.
 """
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
 from typing import Any
 
 from PIL import Image
@@ -174,6 +177,17 @@ class Family:
         """What beside tower and processor decides the features, the frame included."""
         names = ("vision_feature_layer", "vision_feature_select_strategy")
         return repr((*(getattr(self.config, name, None) for name in names), frame))
+
+    def code(self) -> str:
+        """What computes pixels and features: the class, the libraries, and the source of foreign classes, where nobody
+        counts a version up."""
+        kinds = type(self).__mro__[:-1]
+        foreign = [
+            kind for kind in kinds if kind.__module__.partition(".")[0] not in ("coin_lightning", "abc", "typing")
+        ]
+        sources = sha256("".join(map(inspect.getsource, foreign)).encode()).hexdigest()[:16]
+        libraries = [(name, version(name)) for name in ("transformers", "pillow")]
+        return repr((f"{kinds[0].__module__}.{kinds[0].__qualname__}", sources, libraries))
 
 
 def output(features: Any) -> BaseModelOutputWithPooling:

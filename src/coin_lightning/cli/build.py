@@ -1,7 +1,7 @@
 """From a composed config to objects, with errors that name the key and the nearest valid names."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_type_hints
 
 from hydra.errors import InstantiationException
@@ -22,6 +22,12 @@ from coin_lightning.errors import CoinLightningError, ConfigError
 run_names.register()
 
 CHECKED = ("adapter", "objective", "evaluation", "callbacks")
+TOLD_BY_PROTOCOL = {
+    "evaluation.scorers": "scorers", "data.boxes": "boxes", "data.long_samples": "long_samples",
+    "data.test_subset": "test_subset", "answers.evaluation_frame": "evaluation_frame",
+    "backbone.starting_weights": "starting_weights",
+}  # fmt: skip
+"""Key -> the field of the protocol that it takes its value from."""
 """Groups whose classes, beside methods and plugins, check what annotations cannot say."""
 GROUPS = (*CHECKED, "paths", "protocol", "bounds", "sweep", "scenario", "method", "plugin", "optimizer", "schedule")
 """Groups that are asked for keys."""
@@ -98,6 +104,7 @@ def check_early(config: DictConfig) -> None:
     """
     _refuse_problems(config, source_signature)
     _protocol(config)
+    _one_word(config)
 
 
 def check_config(config: DictConfig) -> None:
@@ -110,8 +117,8 @@ def check_config(config: DictConfig) -> None:
         ConfigError: all problems together.
     """
     _refuse_problems(config, imported_signature)
-    for name in CHECKED:
-        build(config[name])
+    made = {name: build(config[name]) for name in CHECKED}
+    _refuse_learning(made["callbacks"])
     build_methods(config)
     _protocol(config)
     _try_optimizer(config)
@@ -137,6 +144,34 @@ def _protocol(config: DictConfig) -> None:
     if lacking:
         there = "; ".join(f"{name} has {', '.join(known)}" for name, known in lacking.items())
         raise ConfigError(f"evaluation.scorers={wanted}: {', '.join(lacking)} has no such scorer variant: {there}")
+
+
+def _one_word(config: DictConfig) -> None:
+    """What reads a value of the protocol has no other one: `matrix.json` tells the protocol's."""
+    lines = [
+        f"{key}={value!r}, but protocol.{field}={config.protocol[field]!r}, which results would tell; set "
+        f"protocol.{field}"
+        for key, field in TOLD_BY_PROTOCOL.items()
+        if (value := OmegaConf.select(config, key)) is not None and value != config.protocol[field]
+    ]
+    if lines:
+        raise ConfigError("\n".join(lines))
+
+
+def _refuse_learning(callbacks: Mapping[str, Any]) -> None:
+    """Callbacks watch: a run is neither named after them nor compared by them."""
+    from lightning.pytorch import callbacks as known
+
+    learning = (
+        known.WeightAveraging, known.StochasticWeightAveraging, known.GradientAccumulationScheduler,
+        known.EarlyStopping, known.BaseFinetuning,
+    )  # fmt: skip
+    for name, callback in callbacks.items():
+        if isinstance(callback, learning):
+            raise ConfigError(
+                f"callbacks.{name}: {type(callback).__name__} changes what is learned, and no result would tell; write "
+                "a method or a plugin (docs/extend.md)"
+            )
 
 
 def _group_problems(config: DictConfig) -> list[str]:

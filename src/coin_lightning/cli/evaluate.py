@@ -34,7 +34,7 @@ from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import CoinLightningError, ConfigError, RunError
 from coin_lightning.evaluation.judges.base import Judge
 from coin_lightning.evaluation.judges.judging import check_judge
-from coin_lightning.evaluation.run_scoring import plain_config_of
+from coin_lightning.evaluation.run_scoring import newest_scoring, plain_config_of
 from coin_lightning.evaluation.suite import Suite
 from coin_lightning.metrics.score_matrix import CELLS, ScoreMatrix, row_names
 from coin_lightning.quiet import quiet_libraries
@@ -66,6 +66,7 @@ def evaluate(path: Path, overrides: Sequence[str], interruption: Interruption | 
     console = Console(quiet=not processes.is_first())  # of several processes one speaks
     run = RunDir.open(path)
     run.refuse_imported()
+    _refuse_old_scorers(run)
     config, positions = run_config(path, overrides)
     check_processes(config)
     processes.connect()
@@ -82,6 +83,21 @@ def evaluate(path: Path, overrides: Sequence[str], interruption: Interruption | 
     console.print(matrix_table(load_matrix(path)))
     done = f"{sum(len(gap.tasks) for gap in missing)} cells were filled" if missing else "no cell was missing"
     console.print(f"{done}; report {path / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _refuse_old_scorers(run: RunDir) -> None:
+    """New cells are scored by today's code, so the others must have been, too.
+
+    Raises:
+        RunError: the package has a higher version of a task's scorers than the run.
+    """
+    newest = newest_scoring(run.path, run.tasks, [])
+    for task, version in run.versions().items():
+        if (now := int(newest[task].get("version", 1))) > version:
+            raise RunError(
+                f"{run.path}: {task} was scored by version {version} of its scorers, and there is version {now}; score "
+                f"the kept answers again first: python -m coin_lightning score {run.path}"
+            )
 
 
 def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[int] | None]:

@@ -24,8 +24,8 @@ def is_finished(config: DictConfig, path: Path) -> bool:
     """Whether nothing is left to train, to evaluate, to judge and to draw in a run of this config; writes nothing.
 
     False also when W&B was not told all of it, or when that cannot be said for sure: one of several processes, other
-    callbacks or another judge than the run was started with, a damaged file. The long way then finds out, and has the
-    message.
+    callbacks, another judge or another place of the data than the run was started with, a damaged file. The long way
+    then finds out, and has the message.
 
     Args:
         config: composed; its keys and values are sound.
@@ -54,7 +54,7 @@ def _same(run: RunDir, resolved: dict[str, Any]) -> bool:
         return False
     run.compare(resolved)
     stored = read_config(run.path)
-    return all(stored.get(group) == resolved[group] for group in ALIKE)
+    return run.has_data_of(resolved) and all(stored.get(group) == resolved[group] for group in ALIKE)
 
 
 def _complete(run: RunDir) -> bool:

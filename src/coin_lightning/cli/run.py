@@ -13,6 +13,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -70,7 +71,7 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
     run = RunDir(run_path, [task.name for task in scenario.tasks], scenario.training)
     resolved: Any = OmegaConf.to_container(config, resolve=True)
     judge = _judge(config, run, console)
-    if not processes.decide(partial(_is_complete, run, resolved)):
+    if not processes.decide(partial(_is_complete, run, resolved, scenario)):
         with run.working():
             processes.decide(partial(run.claim, resolved))
             processes.decide(partial(remove_leftovers, run))
@@ -78,12 +79,11 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
             with run.noting_failure():
                 processes.decide(partial(_check_devices, config, scenario, run))
                 _continue(config, resolved, scenario, run, console, judge, interruption)
-    elif processes.is_first():
-        if _wanted(config):
-            add_bounds(run, _wanted(config))
-        if is_open(run.path):
-            with run.working():
-                complete_wandb(config, resolved, run, partial(_warn, console))
+    elif processes.is_first() and _wanted(config):
+        add_bounds(run, _wanted(config))
+    if processes.is_first() and is_open(run.path):  # also of a row that a kill has kept from it a moment ago
+        with run.working():
+            complete_wandb(config, resolved, run, partial(_warn, console))
     report = run.path / "report.html"
     if processes.is_first():
         if RunJudge(run, judge).missing():
@@ -101,10 +101,18 @@ def _keep_command(run: RunDir, works: bool) -> None:
     """
     file = run.path / COMMAND
     if HydraConfig.initialized() and (works or not file.is_file()):
-        typed = {"arguments": list(HydraConfig.get().overrides.task), "folder": str(Path.cwd())}
+        typed = {"arguments": _typed(), "folder": str(Path.cwd())}
         if not file.is_file() or read_json(file) != typed or not is_signed(file):
             write_json(file, typed)
             sign(file)
+
+
+def _typed() -> list[str]:
+    """Arguments that give this run: of a member of a sweep, by itself."""
+    hydra = HydraConfig.get()
+    sources = [f"--config-dir={each.path}" for each in hydra.runtime.config_sources if each.provider == "command-line"]
+    own = [] if hydra.mode == RunMode.MULTIRUN else list(hydra.overrides.hydra)
+    return [*sources, *own, *hydra.overrides.task]
 
 
 def _check_devices(config: DictConfig, scenario: Scenario, run: RunDir) -> None:
@@ -113,15 +121,19 @@ def _check_devices(config: DictConfig, scenario: Scenario, run: RunDir) -> None:
     check_devices(run, batches, devices, config.protocol.loss_weighting)
 
 
-def _is_complete(run: RunDir, resolved: dict[str, Any]) -> bool:
+def _is_complete(run: RunDir, resolved: dict[str, Any], scenario: Scenario) -> bool:
     """Whether nothing is left to train and to evaluate in a run of this config; writes nothing.
 
     Raises:
-        RunError: it is complete, but of another config.
+        RunError: it is complete, but of another config, or of other data.
+        DataError: the data are elsewhere now, and there are none.
     """
     if not run.finished() or not run.summary_is_current():
         return False
     run.compare(resolved)
+    if not run.has_data_of(resolved):
+        scenario.build()
+        run.check_data({task.name: task.file_hashes() for task in scenario.tasks})
     return True
 
 

@@ -88,13 +88,18 @@ def _prune(entries: Sequence[Entry], yes: bool, console: Console) -> None:
     freed = 0
     for entry in (entry for entry in entries if entry.state == "finished" and entry.path.is_dir()):
         files = list(unneeded(entry))
-        size = sum(file.stat().st_size for file in files)
+        try:
+            with RunDir.open(entry.path).working():  # an evaluation may be about to load them
+                size = sum(file.stat().st_size for file in files)
+                for file in files if yes else ():
+                    file.unlink()
+        except RunError as error:
+            console.print(str(error), style="yellow", markup=False, highlight=False, soft_wrap=True)
+            continue
         freed += size
         if files:
             what = f"{entry.path}: {bytes_size(size)} of adapters and states of all experiences but the last"
             console.print(what, markup=False, highlight=False, soft_wrap=True)
-        for file in files if yes else ():
-            file.unlink()
     told = f"{bytes_size(freed)} {'freed' if yes else 'would be freed; add --yes to remove it'}"
     console.print(told if freed else "nothing to remove", markup=False, highlight=False)
 

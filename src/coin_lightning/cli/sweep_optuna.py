@@ -7,10 +7,12 @@ their run folders half done. A trial whose run is finished already costs nothing
 import json
 import sys
 from collections.abc import Sequence
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig
 
@@ -18,7 +20,8 @@ from coin_lightning.cli.objective import objectives, values_of
 from coin_lightning.cli.sweep import Launch, Sweep, refuse_ranks
 from coin_lightning.cli.sweep_plan import Words
 from coin_lightning.cli.trial import PRUNED, VARIABLE, storage_of
-from coin_lightning.errors import ConfigError
+from coin_lightning.continual.free_keys import is_free
+from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.reporting.glossary import explain
 
 INTERRUPTED = "interrupted"
@@ -59,10 +62,12 @@ class OptunaSweep:
         return lambda batch, first: launch([[*words, self._told(words)] for words in batch], first)
 
     def _study(self) -> Any:
-        """Of these keys and objectives; a study of others has another name."""
+        """Of these keys, their values, and all that is fixed beside them; a study of others has another name."""
         import optuna
 
-        name = f"{', '.join(self.keys)} over {', '.join(self.space)}"
+        fixed = [words for words in self.fixed if not is_free(words.lstrip("+~").partition("=")[0])]
+        searched = repr((sorted(fixed), sorted((key, repr(values)) for key, values in self.space.items())))
+        name = f"{', '.join(self.keys)} over {', '.join(self.space)} ({sha256(searched.encode()).hexdigest()[:8]})"
         storage = storage_of(self._file)
         known = {study.study_name: study.n_trials for study in optuna.get_all_study_summaries(storage)}
         seed = self._options.seed + known.get(name, 0)  # a restart would draw the same values again
@@ -84,7 +89,18 @@ class OptunaSweep:
         return f"+hydra.job.env_set.{VARIABLE}='{text}'"
 
     def run(self) -> int:
-        """Run trials until there are as many as wanted, earlier ones included; returns the exit status."""
+        """Run trials until there are as many as wanted, earlier ones included; returns the exit status.
+
+        Raises:
+            RunError: another process works on this study: its trials would be taken for killed ones.
+        """
+        try:
+            with FileLock(f"{self._file}.{self.study._study_id}.lock", timeout=0):
+                return self._run()
+        except Timeout as error:
+            raise RunError(f"{self._file}: another search is working on these values; wait for it") from error
+
+    def _run(self) -> int:
         from optuna.trial import TrialState
 
         for trial in self.study.get_trials(states=[TrialState.RUNNING]):

@@ -12,9 +12,11 @@ from typing import Any
 
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import ConfigError, RunError
-from coin_lightning.run_files import read_json
+from coin_lightning.run_files import read_config, read_json
 
 KINDS = ("individual", "joint")
+LEARNING, CLIPPING = ("method", "objective", "optimizer", "trainer"), ("gradient_clip_val", "gradient_clip_algorithm")
+"""Groups of a config, and of the trainer keys, that decide what is learned and stand in no field of the protocol."""
 OF_THE_SEQUENCE = (
     "name", "order", "evaluation_cells", "train_samples", "test_samples", "test_subset", "global_batch", "judge",
     "judge_variant", "bwt_divisor",
@@ -94,9 +96,11 @@ def _check_kind(run: RunDir, kind: str, other: RunDir) -> None:
 
 
 def _check_alike(run: RunDir, kind: str, other: RunDir, facts: Mapping[str, Any]) -> None:
-    """Backbone, protocol and adapter, samples, data files and scorers; not seed, order and number of tasks."""
+    """Backbone, method, what learns and how, protocol, samples, data files and scorers; not seed, order and number of
+    tasks, and not plugins, which act between tasks."""
     theirs = other.facts()
     lines = _differences({"": {"backbone": facts["backbone"]}}, {"": {"backbone": theirs["backbone"]}})
+    lines += _differences(*map(_learning, (run.path, other.path)))
     protocols = [{k: v for k, v in each["protocol"].items() if k not in OF_THE_SEQUENCE} for each in (facts, theirs)]
     lines += _differences({"protocol": protocols[0]}, {"protocol": protocols[1]})
     if kind == "individual":
@@ -122,6 +126,15 @@ def _differences(ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Map
         for key in dict.fromkeys([*mine, *theirs[group]])
         if mine.get(key) != theirs[group].get(key)
     ]
+
+
+def _learning(path: Path) -> dict[str, Any]:
+    """What a config says of how is learned."""
+    config = read_config(path) if (path / "config.yaml").is_file() else {}
+    found = {group: dict(config.get(group) or {}) for group in LEARNING}
+    found["method"].pop("title", None)
+    found["trainer"] = {key: value for key, value in found["trainer"].items() if key in CLIPPING}
+    return found
 
 
 def _of_task(text: str, task: str) -> str:

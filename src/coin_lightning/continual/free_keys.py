@@ -19,6 +19,8 @@ FREE_KEYS = (
 """Keys, or patterns of them, that do not change what is learned and answered: a run may be continued with others, and
 its folder is not named after them. The data and the samples used have their own check, and so have the devices and the
 version of a task's scorers; judgements are artefacts of their own, each with the judge's identity."""
+DATA = ("data.root", "source.root", "source.path", "*data.source.root", "*data.source.path")
+"""Free keys that say where the data lie: another place may hold others."""
 MACHINE = ("num_threads", "trainer.accelerator", "trainer.devices")
 """Keys that say what computes. They change the last digits: a run is not continued with others, but what it left out
 may be evaluated."""
@@ -34,6 +36,11 @@ def is_free(key: str) -> bool:
     """Whether a key, or a group of keys that it is in, changes no result."""
     parts = key.split(".")
     return any(_matches(".".join(parts[:size]), FREE_KEYS) for size in range(1, len(parts) + 1))
+
+
+def names_data(key: str) -> bool:
+    """Whether a key says where the data lie."""
+    return _matches(key, (*DATA, "scenario.tasks.*.data.root"))
 
 
 def is_named(key: str) -> bool:

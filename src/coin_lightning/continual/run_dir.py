@@ -1,19 +1,16 @@
 """`RunDir`: the folder of a run, its files, and the score matrix that they add up to (design section 8)."""
 
-import os
-import platform
-import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from coin_lightning import processes
-from coin_lightning.continual.free_keys import is_free
+from coin_lightning.continual.environment import continued, environment, told
+from coin_lightning.continual.free_keys import is_free, names_data
 from coin_lightning.continual.giving_way import FILE, LAST, Change, gives_way, notes, trains_otherwise
 from coin_lightning.continual.variant_grids import guesses_of, variant_grids
 from coin_lightning.errors import CoinLightningError, RunError
@@ -25,10 +22,6 @@ from coin_lightning.metrics.score_matrix import TRAININGS, ScoreMatrix, metrics_
 from coin_lightning.run_files import AGAIN, IMPORTED, read_config, read_json, remedy, task_names, write_config
 from coin_lightning.whole_files import write_json
 
-PACKAGES = (
-    "coin-lightning", "torch", "lightning", "transformers", "peft", "hydra-core", "omegaconf", "datasets", "wandb",
-    "numpy", "pillow",
-)  # fmt: skip
 COMPUTED = (
     "tasks", "rows", "unit", "training", "scores", "counts", "metrics", "cost", "judges", "variants", "differing",
     "versions", "guesses",
@@ -53,6 +46,19 @@ def differences(old: Any, new: Any, path: str = "") -> list[Change]:
         kept = {key: name for key, name in names.items() if not is_free(name)}
         return [each for key, name in kept.items() for each in differences(old.get(key), new.get(key), name)]
     return [] if old == new else [Change(path, old, new)]
+
+
+def _task_nodes(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Of a config the tasks, by name."""
+    nodes = (config.get("scenario") or {}).get("tasks") or {}
+    return {str(node.get("name", key)): node for key, node in nodes.items()}
+
+
+def _data_places(node: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(node, Mapping):
+        return {path: node} if names_data(path) else {}
+    parts = (_data_places(each, f"{path}.{key}" if path else str(key)) for key, each in node.items())
+    return {key: place for part in parts for key, place in part.items()}
 
 
 def bound_scores(facts: Mapping[str, Any]) -> dict[str, list[float]]:
@@ -205,18 +211,27 @@ class RunDir:
 
     def change_notes(self) -> list[str]:
         """Sentences about what has changed since the run was started; see `giving_way`."""
-        return notes(self._changes())
+        file = self.path / "environment.json"
+        later = read_json(file).get("later", []) if file.exists() else []
+        return [*notes(self._changes()), *map(told, later)]
 
     def _claim_scorers(self, config: Mapping[str, Any]) -> None:
-        """Refuse to add scores by another version of a task's scorers to those that are there."""
-        nodes = (config.get("scenario") or {}).get("tasks") or {}
-        wanted = {node.get("name", key): node.get("version", 1) for key, node in nodes.items()}
+        """Refuse to add scores by other scorers of a task, or by another version, to those that are there."""
+        wanted, stored = _task_nodes(config), _task_nodes(read_config(self.path))
         for task, old in self.versions().items():
-            if wanted.get(task, old) != old:
+            version = wanted.get(task, {}).get("version", 1)
+            if task in wanted and version != old:
                 raise RunError(
                     f"{self.path}: {task} was scored by version {old} of its scorers, and the config has version "
-                    f"{wanted[task]}; score the kept answers again first: python -m coin_lightning score {self.path} "
+                    f"{version}; score the kept answers again first: python -m coin_lightning score {self.path} "
                     "(with --config-dir as the run has it)"
+                )
+            ours, theirs = (nodes.get(task, {}).get("scorers") or {} for nodes in (wanted, stored))
+            if changed := [name for name in ours if name in theirs and ours[name] != theirs[name]]:
+                raise RunError(
+                    f"{self.path}: {task} was scored by another {changed[0]} scorer, {theirs[changed[0]]} and not "
+                    f"{ours[changed[0]]}; undo the change, or give the task's yaml a higher version and score the kept "
+                    f"answers again first: python -m coin_lightning score {self.path}"
                 )
 
     @property
@@ -252,7 +267,8 @@ class RunDir:
         return any(self.path.glob("task_*/*"))
 
     def claim_data(self, data: Mapping[str, Any]) -> None:
-        """Write `environment.json`; on continuing, check first that the data are the same.
+        """Write `environment.json`; on continuing, check first that the data are the same. What has changed of machine
+        and software since then stands in it under `later`.
 
         Args:
             data: by task, with the `sha256` of its files.
@@ -260,15 +276,34 @@ class RunDir:
         Raises:
             RunError: a file has changed since the run was started.
         """
+        file, now = self.path / "environment.json", environment(data)
+        old = read_json(file) if file.exists() and self.started() else {}
+        self.check_data({task: each["sha256"] for task, each in data.items()})
+        done = self.scores()
+        at = next((self.folder(position).name for position in self.positions if position not in done), None)
+        write_json(file, continued(old, now, at))
+
+    def check_data(self, hashes: Mapping[str, Mapping[str, str]]) -> None:
+        """See that the data are those of the run.
+
+        Args:
+            hashes: by task, sha256 of its files by name.
+
+        Raises:
+            RunError: they have changed since the run was started.
+        """
         file = self.path / "environment.json"
         old = read_json(file).get("data", {}) if file.exists() and self.started() else {}
-        changed = [task for task in data if task in old and old[task]["sha256"] != data[task]["sha256"]]
+        changed = [task for task in hashes if task in old and old[task]["sha256"] != hashes[task]]
         if changed:
             raise RunError(
                 f"{self.path}: the data of {', '.join(changed)} changed since this run was started, so its scores "
                 "would not fit together; restore the files, or choose another folder with experiment_name=..."
             )
-        write_json(file, environment(data))
+
+    def has_data_of(self, config: Mapping[str, Any]) -> bool:
+        """Whether a config looks for the data where the run found them."""
+        return _data_places(read_config(self.path)) == _data_places(config)
 
     def claim_subsets(self, subsets: Mapping[str, Any]) -> None:
         """Write `subsets.json`; on continuing, check first that the same samples are used.
@@ -404,40 +439,3 @@ class RunDir:
         protocol = facts.get("protocol", {})
         facts["bounds"] = {**facts.get("bounds", {}), **(bounds or {})}
         return self.write_summary({**facts, "protocol": {**protocol, "judge": protocol.get("judge") or judge}})
-
-
-def environment(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Contents of `environment.json`: versions, git commit of the source, machine class, data."""
-    return {"versions": dict(_versions(PACKAGES)), "git": _git_commit(), "machine": machine(), "data": dict(data)}
-
-
-def _versions(names: Iterable[str]) -> Iterable[tuple[str, str]]:
-    for name in names:
-        try:
-            yield name, version(name)
-        except PackageNotFoundError:
-            yield name, "not installed"
-
-
-def _git_commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
-
-
-def machine() -> dict[str, Any]:
-    """Machine class: processor, cores, memory, accelerator."""
-    import torch  # here alone: a finished run is recognised without it
-
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        processor = names[0] if names else processor
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
-    threads, python = torch.get_num_threads(), platform.python_version()
-    return {"cpu": processor, "cores": os.cpu_count(), "threads": threads, "device": device, "python": python}

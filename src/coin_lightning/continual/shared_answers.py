@@ -29,7 +29,7 @@ from torch import Tensor
 from coin_lightning import processes
 from coin_lightning.adapters.moelora.layer import MoELoraLinear
 from coin_lightning.adapters.shared_input import GroupedLora
-from coin_lightning.continual.run_dir import machine
+from coin_lightning.continual.environment import machine
 from coin_lightning.evaluation.suite import AnswerWriter
 from coin_lightning.methods.base import overriding
 from coin_lightning.module import ContinualMLLM

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from coin_lightning.errors import ConfigError
 from coin_lightning.methods.base import Context, Method
 from coin_lightning.methods.step import StepOutput
-from coin_lightning.module import part_of
 
 
 class EWC(Method):
@@ -109,8 +108,8 @@ def fisher_information(context: Context, count: int | None) -> dict[str, Tensor]
 def _weights(module: Any) -> dict[str, nn.Parameter]:
     """What the tasks change: the trained parts of the model, not those of methods, and not a projector that each task
     begins anew."""
-    parts = {"adapter"} if module.projector == "reinitialised" else {"adapter", "projector"}
-    return {name: weight for name, weight in module.trainable().items() if part_of(name) in parts}
+    parts: dict[str, nn.Parameter] = module.weights_of("adapter")
+    return parts if module.projector == "reinitialised" else parts | module.weights_of("projector")
 
 
 def _extended(tensor: Tensor, shape: torch.Size) -> Tensor:

@@ -130,7 +130,7 @@ def _apart(by_order: Sequence[BySeed]) -> list[Cell]:
     seeds = [seed for seed in by_order[0] if all(found.get(seed) is not None for found in by_order)]
     if not seeds:
         return [NOTHING, NOTHING]
-    means = np.array([np.mean([found[seed] for seed in seeds]) for found in by_order])  # type: ignore[arg-type]
+    means = np.array([np.mean([found[seed] for seed in seeds]) for found in by_order])
     values = float(np.ptp(means)), float(means.std(ddof=1))
     return [Cell(value, np.nan, len(seeds), plain(value)) for value in values]
 

@@ -53,6 +53,7 @@ def samples(run: RunMatrix, quantity: str, read: SampleReader) -> Samples | None
 
 def pairs(ours: Sequence[RunMatrix], theirs: Sequence[RunMatrix]) -> list[tuple[RunMatrix, RunMatrix]]:
     """Runs of the same seed and order of tasks; none of imported ones whose seed nobody knows."""
+    by_key: dict[tuple[tuple[str, ...], int | None], RunMatrix]
     by_key = {(run.tasks, run.seed): run for run in theirs if run.seed is not None}
     return [(run, other) for run in ours if (other := by_key.get((run.tasks, run.seed))) is not None]
 

@@ -154,7 +154,7 @@ class InstructionTask(L.LightningDataModule):
                 self.notes.append(f"{self.name}: {without} of {len(samples)} {name} samples have no image.")
 
     def _read_train(self) -> None:
-        self._raw["train"] = self.source.samples(self.directory, self.data.instructions, "train")
+        self._raw["train"] = self._split("train")
         self._whole["training"] = samples = read_train(
             self._raw["train"], self.image_root, self.data.repeated_train_ids, self.name, self.features
         )
@@ -166,7 +166,7 @@ class InstructionTask(L.LightningDataModule):
         self.train_samples, self._subsets["train"] = used, subset(used, len(samples))
 
     def _read_test(self) -> None:
-        self._raw["test"] = self.source.samples(self.directory, self.data.instructions, self.data.test_split)
+        self._raw["test"] = self._split(self.data.test_split)
         self._whole["test"] = samples = read_test(self._raw["test"], self.image_root, self.name, self.features)
         truth = self.truth(samples, self.image_root)
         limit, ids = self.data.test_limit(self.name)
@@ -303,13 +303,25 @@ class InstructionTask(L.LightningDataModule):
             store.add([self.encoder.hash_of(image) for image in part], features)
             on_progress(len(part))
 
+    def file_hashes(self) -> dict[str, str]:
+        """The sha256 of its files by name; nothing of them needs to have been read.
+
+        Raises:
+            DataError: they cannot be found.
+        """
+        splits = (*(["train"] if self.data.trains else []), self.data.test_split)
+        return {raw.name: raw.sha256 for raw in self._raw.values() or map(self._split, splits)}
+
+    def _split(self, split: str) -> RawSamples:
+        return self.source.samples(self.directory, self.data.instructions, split)
+
     def describe(self) -> dict[str, Any]:
         """What `environment.json` keeps of the data: where it lies, samples used, and the sha256 of what was read."""
         return {
             "folder": str(self.image_root),
             "train": len(self.train_samples),
             "test": len(self.test_samples),
-            "sha256": {raw.name: raw.sha256 for raw in self._raw.values()},
+            "sha256": self.file_hashes(),
         }
 
     def prepare_data(self) -> None:
@@ -368,7 +380,8 @@ class InstructionTask(L.LightningDataModule):
     def answer_loader(
         self, done: frozenset[str] = frozenset(), rank: int = 0, world_size: int = 1, in_step: bool = False
     ) -> DataLoader:
-        """Batches of `Encoder.answer_batch`, the longest first, without those whose ids are all in `done`.
+        """Batches of `Encoder.answer_batch`, the longest first, without what is `done`: whole batches, or samples
+        of them after a change of `answers.batch_size`.
 
         Args:
             done: ids.
@@ -378,11 +391,8 @@ class InstructionTask(L.LightningDataModule):
         """
         samples = as_samples(self.test_samples)
         lengths, ids = self._lengths(self.test_samples).tolist(), samples.ids
-        batches = [
-            batch
-            for batch in answer_batches(lengths, self.answers.batch_size, _groups(samples))
-            if not all(ids[sample] in done for sample in batch)
-        ]
+        batches = answer_batches(lengths, self.answers.batch_size, _groups(samples))
+        batches = [left for batch in batches if (left := [sample for sample in batch if ids[sample] not in done])]
         own = batches[rank::world_size]
         spare = batches[:1] if in_step and len(own) < -(-len(batches) // world_size) else []
         items = Batches(self.test_samples, own, self._answer_batch, spare, self.batches.num_workers)
