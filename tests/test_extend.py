@@ -68,6 +68,8 @@ def test_the_plugin_runs_is_killed_and_goes_on(place, project, extended):
     assert files[0] == files[1]
     memory = json.loads((folders[0] / "memory.json").read_text())
     assert memory["plugins.l2"] == {"tasks": ["scienceqa", "textvqa"]}
+    kept = json.loads((extended / "command.json").read_text())["arguments"]
+    assert f"--config-dir={project / 'conf'}" in kept  # without it nobody could give the command again
 
 
 def test_the_plugin_does_what_the_page_says(place, project, extended):

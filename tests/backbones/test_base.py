@@ -202,6 +202,20 @@ def test_the_tower_key_names_all_that_decides_a_feature(backbone):
     assert len({key, *keys}) == 7
 
 
+def test_the_tower_key_has_the_code_of_a_family_of_others(backbone, tmp_path, monkeypatch):
+    """Who mends the features of a family of his own must not get those of before."""
+    keys = []
+    for number, mended in enumerate(("", "  # mended")):
+        (tmp_path / f"mine_{number}.py").write_text(
+            "from coin_lightning.backbones.families.llava import Llava\n\n\nclass Mine(Llava):\n"
+            f"    def features(self, core, pixels):\n        return super().features(core, pixels){mended}\n"
+        )
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.setattr(backbone.family, "__class__", __import__(f"mine_{number}").Mine)
+        keys.append(backbone.tower_key())
+    assert len({*keys, tiny.load().tower_key()}) == 3
+
+
 def test_the_tower_key_of_the_padded_frame_is_the_one_that_old_caches_have(backbone):
     assert backbone.tower_key() == "0086e318046beb3a"
 

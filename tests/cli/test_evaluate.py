@@ -10,6 +10,7 @@ import yaml
 from coin_lightning.cli import evaluate as command
 from coin_lightning.cli.evaluate import OLDER, main, run_config
 from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.evaluation import run_scoring
 from coin_lightning.evaluation.suite import AnswerWriter
 from results import without_manifests
 
@@ -159,6 +160,20 @@ def test_a_run_without_its_config_is_refused(run: Path, capsys: pytest.CaptureFi
     (run / "config.yaml").write_text("seed: [")
     assert main([str(run)]) == 1
     assert "config.yaml: cannot be read" in capsys.readouterr().err
+
+
+def test_cells_are_not_filled_by_newer_scorers(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    """What a run was scored by stands in its config with its version, but the code behind it is today's."""
+    real = run_scoring.task_nodes
+
+    def newer(folder: Path) -> dict[str, dict]:
+        return {name: {**node, "version": 2 if name == "textvqa" else 1} for name, node in real(folder).items()}
+
+    monkeypatch.setattr(run_scoring, "task_nodes", newer)
+    before = (run / "matrix.json").read_bytes()
+    assert main([str(run)]) == 1
+    assert "textvqa was scored by version 1 of its scorers, and there is version 2; score" in capsys.readouterr().err
+    assert (run / "matrix.json").read_bytes() == before
 
 
 def test_free_keys_reach_the_config(seen_run: Path) -> None:

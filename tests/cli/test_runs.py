@@ -90,6 +90,9 @@ def test_pruning_says_first_and_removes_what_no_result_needs(folder: Path, tmp_p
     text = shown(capsys, str(copy), "--prune")
     assert "would be freed; add --yes to remove it" in text
     assert {file for file in copy.rglob("*") if file.is_file()} == before
+    with FileLock(copy / "finished" / ".lock"):  # an evaluation is about to load them
+        assert "another process is working in this run folder" in shown(capsys, str(copy), "--prune", "--yes")
+    assert {file for file in copy.rglob("*") if file.is_file()} == before
     assert "freed" in shown(capsys, str(copy), "--prune", "--yes")
     gone = before - {file for file in copy.rglob("*") if file.is_file()}
     assert gone

@@ -5,6 +5,7 @@ Most of such a process' time are the imports that all commands share: one proces
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -116,6 +117,7 @@ def test_help(forked, tmp_path: Path, words: list[str], shown: str):
         (["protocol.projector=lost"], "error: protocol.projector='lost' is unknown"),
         (["published=coin_radar/llava"], "error: published='coin_radar/llava' names no row"),
         (["judge=null"], "error: "),
+        (["data.boxes=as_written"], "error: data.boxes='as_written', but protocol.boxes='converted', which results"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
@@ -151,13 +153,33 @@ def test_a_finished_run(place, finished: list[str]):
     [
         (["callbacks.checkpoint.every_n_steps=0"], "callbacks.checkpoint.every_n_steps=0 must be at least 1"),
         (["optimizer.lr=1e-3"], "was started with another config"),
+        (
+            ["+callbacks.mean._target_=lightning.pytorch.callbacks.WeightAveraging"],
+            "callbacks.mean: WeightAveraging changes what is learned, and no result would tell",
+        ),
     ],
-    ids=["a value that only its class checks", "another config"],
+    ids=["a value that only its class checks", "another config", "a callback that learns"],
 )
 def test_a_finished_run_is_not_taken_for_one_of_a_wrong_or_another_config(place, finished, words, message):
     status, text = place.runs.run([*finished, *words])
     assert status == 1
     assert message in text
+
+
+def test_a_finished_run_is_not_taken_for_one_of_other_data(place, finished, tmp_path: Path):
+    """Its folder is not named after where the data lie."""
+    moved = Path(shutil.copytree(place.suite, tmp_path / "moved"))
+    words = [*(word for word in finished if not word.startswith("paths.data=")), f"paths.data={moved}"]
+    status, text = place.runs.run(words)
+    assert status == 0, text
+    assert "Final accuracy (ACC)" in text
+    file = next(moved.rglob("GQA/test.json"))
+    file.write_text(file.read_text() + " ")
+    status, text = place.runs.run(words)
+    assert status == 1
+    assert "the data of gqa changed since this run was started" in text
+    shutil.rmtree(moved)
+    assert place.runs.run(words)[0] == 1
 
 
 def test_a_run_needs_no_wandb(place, tmp_path: Path):

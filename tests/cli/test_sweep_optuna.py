@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from coin_lightning.cli.trial import PRUNED, VARIABLE, PrunedError, report, storage_of
 from coin_lightning.reporting.run_matrix import parse_matrix
@@ -56,6 +57,18 @@ def test_several_objectives_have_a_front(place, tmp_path: Path):
     assert [direction.name for direction in study_in(tmp_path).directions] == ["MAXIMIZE", "MINIMIZE"]
     assert "front of 2 trials:\n  acc " in text
     assert ", forgetting " in text.rpartition("front of")[2]
+    study = study_in(tmp_path)
+    file = tmp_path / "swept" / "optuna.jsonl"
+    with FileLock(f"{file}.{study._study_id}.lock"):  # as a search holds it
+        status, text = place.runs.run(words)
+    assert status == 1
+    assert "another search is working on these values; wait for it" in text
+    # another one that shares the keys shares no trial, but one that only logs elsewhere does
+    for more in ("adapter.alpha=4", "logger=tensorboard"):
+        status, text = place.runs.run([*words[:-3], more, *words[-3:], "hydra.sweeper.trials=0"])
+    names = [each.study_name for each in optuna.get_all_study_summaries(storage_of(file))]
+    assert len(names) == 2
+    assert study.study_name in names
 
 
 def test_a_trial_behind_others_ends_after_its_task(place, tmp_path: Path):

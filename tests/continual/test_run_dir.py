@@ -83,6 +83,56 @@ def test_changed_data_are_refused_once_a_run_has_started(tmp_path: Path):
         run.claim_data(data)
 
 
+def test_scorers_may_not_change_under_one_version(tmp_path: Path):
+    run = RunDir(tmp_path, ["a"])
+
+    def config(version: int, **scorers: str) -> dict:
+        nodes = {name: {"_target_": target} for name, target in scorers.items()}
+        return {**CONFIG, "scenario": {"tasks": {"a": {"name": "a", "version": version, "scorers": nodes}}}}
+
+    run.claim(config(1, corrected="mine.exact"))
+    finished(run, 0, {"a": 1.0})
+    run.claim(config(1, corrected="mine.exact", further="mine.loose"))
+    with pytest.raises(
+        RunError, match=r"a was scored by another corrected scorer, .*mine\.exact.* and not .*mine\.loose"
+    ):
+        run.claim(config(1, corrected="mine.loose"))
+    with pytest.raises(RunError, match="scored by version 1 of its scorers, and the config has version 2"):
+        run.claim(config(2, corrected="mine.loose"))
+
+
+def test_where_the_data_lie_is_told_from_other_free_keys(tmp_path: Path):
+    run = RunDir(tmp_path, ["a"])
+    run.claim(CONFIG)
+    assert run.has_data_of({**CONFIG, "logger": {}, "paths": {"runs": "/b"}, "batches": {"num_workers": 3}})
+    assert not run.has_data_of({**CONFIG, "data": {"root": "/b"}})
+    moved = json.loads(json.dumps(CONFIG).replace('"path": "/a"', '"path": "/b"'))
+    assert not run.has_data_of(moved)
+
+
+def test_what_a_run_was_begun_with_stays_and_what_it_went_on_with_is_told(tmp_path: Path, monkeypatch):
+    run = RunDir(tmp_path, ["a"])
+    data = {"a": {"folder": "/x", "train": 1, "test": 1, "sha256": {"train.json": "x"}}}
+    run.claim_data(data)
+    before = read_json(tmp_path / "environment.json")
+    finished(run, 0, {"a": 1.0})
+    run.claim_data(data)
+    assert read_json(tmp_path / "environment.json") == before
+    assert run.change_notes() == []
+    other = {**before, "git": "abc", "machine": {**before["machine"], "device": "cuda"}}
+    monkeypatch.setattr("coin_lightning.continual.run_dir.environment", lambda data: {**other, "data": data})
+    run.claim_data({"a": {**data["a"], "folder": "/y"}})
+    run.claim_data(data)  # nothing new
+    content = read_json(tmp_path / "environment.json")
+    assert {key: content[key] for key in ("versions", "git", "machine")} == {
+        key: before[key] for key in ("versions", "git", "machine")
+    }
+    assert content["later"] == [{"at": "task_01_a", "git": "abc", "machine": {"device": "cuda"}}]
+    assert run.change_notes() == [
+        "The run was continued from task_01_a on with something else than it was begun with: commit abc, device cuda."
+    ]
+
+
 def test_other_rows_are_refused_once_a_run_has_started(tmp_path: Path):
     run = RunDir(tmp_path, ["a"])
     subsets = {"a": {"train": {"of": 9, "ids": None}, "test": {"of": 9, "ids": ["1", "2"]}}}

@@ -1,10 +1,12 @@
 """Bounds of a run: real single-task and joint runs, read by `report` and by a run, and refused where they are none."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from results import without_manifests
 
@@ -138,6 +140,21 @@ def test_other_samples_data_or_scorers_are_no_bound(runs, report, tmp_path, file
     content = read(copy / file)
     change(content)
     (copy / file).write_text(json.dumps(content))
+    status, text = report(runs["sequence"], f"bounds.joint={copy}")
+    assert status == 1
+    assert message in text
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "message"),
+    [("method", "name", "method.name: 'moelora' and 'other'"), ("optimizer", "weight_decay", "optimizer.weight_decay:"),
+     ("trainer", "gradient_clip_val", "trainer.gradient_clip_val:")],
+)  # fmt: skip
+def test_what_was_learned_otherwise_is_no_bound(runs, report, tmp_path, group, key, message):
+    copy = Path(shutil.copytree(runs["jointly"], tmp_path / "joint"))
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    config[group][key] = "other"
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
     status, text = report(runs["sequence"], f"bounds.joint={copy}")
     assert status == 1
     assert message in text

@@ -259,7 +259,7 @@ def test_answers_come_the_longest_first_without_what_is_done(make):
     assert [batch["ids"] for batch in batches] == [["t4", "t3"], ["t1", "t2"], ["t0"]]
     assert {batch["max_new_tokens"] for batch in batches} == {5}
     left = [batch["ids"] for batch in task.answer_loader(frozenset(["t4", "t3", "t1"]))]
-    # half of a batch is done where batches had another size before: no sample is asked twice, for it might answer otherwise
+    # half of a batch is done where batches had another size before: asked twice, a sample might answer otherwise
     assert left == [["t2"], ["t0"]]
     shares = [[batch["ids"] for batch in task.answer_loader(rank=rank, world_size=2)] for rank in (0, 1)]
     assert shares == [[["t4", "t3"], ["t0"]], [["t1", "t2"]]]

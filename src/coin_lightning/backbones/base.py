@@ -212,8 +212,8 @@ class Backbone(nn.Module):
         return [part.to(torch.bfloat16) for part in self.family.features(self.core, ready)]
 
     def tower_key(self, frame: str | None = None) -> str:
-        """Name of everything that decides a cached feature: tower weights, their dtype, preprocessing, and the code and
-        libraries that compute it.
+        """Name of everything that decides a cached feature: tower weights, their dtype, preprocessing, family, and
+        the code of a family that is not this project's.
 
         `frame` as for `pixels`.
         """
