@@ -29,6 +29,7 @@ from coin_lightning.reporting.paired_runs import paired_runs
 from coin_lightning.reporting.rendering import save_png
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 from coin_lightning.reporting.sample_scores import SampleReader
+from coin_lightning.results import find_runs
 
 OURS, THEIRS = "moelora", "lora"
 """The difference between these two is shown: ours minus theirs."""
@@ -79,8 +80,8 @@ def collect(runs: Path, folder: Path) -> list[Run]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Run] = {}
-    for file in sorted(runs.rglob("matrix.json")):
-        run = Run.read(file)
+    for path in find_runs([runs]):  # not the matrices of other scorers within them
+        run, file = Run.read(path / "matrix.json"), path / "matrix.json"
         if run.name in found:
             raise RunError(f"{run.folder} and {found[run.name].folder} are both {run.name}; remove one")
         shutil.copyfile(file, folder / f"{run.name}.json")
@@ -174,9 +175,9 @@ def paired_table(found: dict[str, PairedDifference]) -> str:
         "|---|---:|---:|---:|---:|",
     ]
     for label, difference in found.items():
-        low, high = difference.images
+        low, high = (f"{end:+.1f}" for end in difference.images)
         each = ", ".join(f"{value:+.1f}" for value in difference.runs)
-        lines.append(f"| {label} | {difference.mean:+.1f} | {low:+.1f} to {high:+.1f} | {each} | {difference.p:.2f} |")
+        lines.append(f"| {label} | {difference.mean:+.1f} | {low} to {high} | {each} | {difference.p:.2f} |")
     return "\n".join(lines)
 
 

@@ -251,6 +251,23 @@ def test_the_order_depends_on_seed_and_position(make, backbone):
     assert orders[0] not in orders[2:]
 
 
+def test_right_answers_that_the_limit_cuts_are_told(make):
+    """In bytes, which the tiny model's tokens are: red, green, blue ... of three to six."""
+    notes = {}
+    for limit in (3, 16):
+        task = make(max_new_tokens=limit)
+        task.read()
+        task.check()
+        notes[limit] = [each for each in task.notes if "right answers have more than" in each]
+    sizes = [size for each in task.references if (size := len(str(each["answer"]))) > 3]
+    assert sizes
+    assert notes == {
+        3: [f"{task.name}: {len(sizes)} of 5 right answers have more than answers.max_new_tokens=3 tokens, the longest "
+            f"{max(sizes)}: the model's are cut before."],
+        16: [],
+    }  # fmt: skip
+
+
 def test_answers_come_the_longest_first_without_what_is_done(make):
     task = make(answer_batch_size=2, max_new_tokens=5)
     task.read()

@@ -336,14 +336,13 @@ class ContinualLoop(L.Callback):
         """
         tasks = self.suite.tasks_after(experience.position, self.scenario.tasks) if tasks is None else tasks
         writer = AnswerWriter(experience.folder / "records", tasks)
-        started = time.monotonic()
         keys = {} if experience.position else self.shared.keys(module, trainer, tasks)
         with self.shared.using(keys, writer) as reused:
             if reused:
                 self.on_reuse(reused)
             self._answer(trainer, module, experience, tasks, writer, measures=not keys)
         if trainer.is_global_zero:
-            self._score(experience, tasks, writer, time.monotonic() - started, trainer.world_size)
+            self._score(experience, tasks, writer, trainer.world_size)
         trainer.strategy.barrier()
 
     def _answer(
@@ -386,14 +385,12 @@ class ContinualLoop(L.Callback):
         elif trainer.strategy.reduce_boolean_decision(self.interruption.received is not None, all=False):
             self.interruption.stop()
 
-    def _score(
-        self, experience: Experience, tasks: list[Any], writer: AnswerWriter, seconds: float, ranks: int
-    ) -> None:
+    def _score(self, experience: Experience, tasks: list[Any], writer: AnswerWriter, ranks: int) -> None:
         first = experience.position == 0
         scoring = self.scenario.scoring
         results = {task.name: score_all(writer.collect(task), scoring[task.name], guesses=first) for task in tasks}
         variant, load = self.suite.variant, mean_load(writer.answered())
-        keep_scores(experience, results, variant, seconds, load, self.run.tasks)
+        keep_scores(experience, results, variant, writer.seconds(), load, self.run.tasks)
         writer.clear()
         if ranks == 1:  # of several, the others would wait in a barrier; they leave judging to the end of the run
             self.judge.experience(experience.position)

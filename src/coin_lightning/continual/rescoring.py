@@ -177,7 +177,8 @@ def write_variant(run: RunDir, rescored: Rescored, variant: str, facts: Mapping[
     facts = {key: value for key, value in facts.items() if key != "bounds"}  # they are of the run's own variant
     protocol = {**facts.get("protocol", {}), "scorers": variant}
     guesses = {"guesses": guesses_of(rescored.scores, variant)}
-    content = {**matrix.to_json(), "metrics": metrics, "cost": run.costs(), **guesses, **facts, "protocol": protocol}
+    content = {**matrix.to_json(), "metrics": metrics, "cost": run.costs(), "versions": run.versions(), **guesses}
+    content |= {**facts, "protocol": protocol}
     write_json(folder / "matrix.json", content)
     write_json(folder / "metrics.json", metrics)
     with replacing(folder / "matrix.csv") as stream:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,7 +42,8 @@ class Suite:
 class AnswerWriter(BasePredictionWriter):
     """Appends each batch's answers to `<folder>/.partial/<task>.<rank>.jsonl`, so that a killed evaluation goes on.
 
-    A line is one batch: ids, answers, and what other callbacks have added to the prediction.
+    A line is one batch: ids, answers, the seconds since the one before, and what other callbacks have added to the
+    prediction.
 
     Args:
         folder: the experience's `records` folder.
@@ -51,6 +53,7 @@ class AnswerWriter(BasePredictionWriter):
     def __init__(self, folder: Path, tasks: Sequence[InstructionTask]) -> None:
         super().__init__(write_interval="batch")
         self.folder, self.tasks = folder / ".partial", tasks
+        self._since = time.monotonic()
 
     def batches(self, task: str) -> list[list[dict[str, Any]]]:
         """Answered batches of a task, per rank."""
@@ -64,11 +67,23 @@ class AnswerWriter(BasePredictionWriter):
         """Ids that an interrupted evaluation has already answered, over all ranks."""
         return frozenset(id_ for rank in self.batches(task) for batch in rank for id_ in batch["ids"])
 
+    def seconds(self) -> float:
+        """That answering has taken in the slowest process, over all starts; of shared answers, where they were made."""
+        ranks: dict[str, float] = {}
+        for file in self.folder.glob("*.jsonl"):
+            rank = file.suffixes[-2]
+            ranks[rank] = ranks.get(rank, 0.0) + sum(batch.get("seconds", 0.0) for batch in _whole_lines(file))
+        return max(ranks.values(), default=0.0)
+
     def put(self, task: str, batches: Sequence[dict[str, Any]]) -> None:
         """Batches that were answered elsewhere, as if they had been answered here."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(batch) + "\n" for batch in batches]
         (self.folder / f"{task}.0.jsonl").write_text("".join(lines), encoding="utf-8")
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The first batch begins."""
+        self._since = time.monotonic()
 
     def write_on_batch_end(
         self,
@@ -83,7 +98,8 @@ class AnswerWriter(BasePredictionWriter):
         """Lightning's hook."""
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{self.tasks[dataloader_idx].name}.{trainer.global_rank}.jsonl"
-        line = json.dumps(prediction)
+        now = time.monotonic()
+        line, self._since = json.dumps({**prediction, "seconds": now - self._since}), now
         cut = file.exists() and _ends_within_a_line(file)
         with file.open("a", encoding="utf-8") as stream:
             stream.write(("\n" if cut else "") + line + "\n")

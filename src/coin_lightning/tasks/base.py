@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.errors import ConfigError, DataError, RunError
 from coin_lightning.image_list import read_list, remedy
+from coin_lightning.tasks.checks.answers import answer_tokens
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.features import BYTES, FeatureStore
 from coin_lightning.tasks.lengths import sample_lengths
@@ -226,11 +227,27 @@ class InstructionTask(L.LightningDataModule):
             self.notes.append(
                 f"{self.name}: {cut} training samples are cut at {self.encoder.backbone.max_length} tokens."
             )
+        if note := self._cut_off():
+            self.notes.append(note)
         if warned := survey.warned:
             image, text = next(iter(warned.items()))
             self.notes.append(f"{self.name}: Pillow warns of {len(warned)} images, as of {image}: {text}")
         if problems + broken:
             raise DataError(problems + broken)
+
+    def _cut_off(self) -> str:
+        """A sentence when the right answer does not fit into `answers.max_new_tokens`; empty when all do."""
+        limit = self.answers.max_new_tokens
+        answers = [str(reference["answer"]) for reference in self.references if reference.get("answer")]
+        longer = {text for text in answers if len(text.encode()) > limit}  # a token has a byte at least
+        sizes = dict(zip(longer, answer_tokens(self.encoder.backbone, list(longer)), strict=True))
+        over = [sizes[text] for text in answers if sizes.get(text, 0) > limit]
+        if not over:
+            return ""
+        return (
+            f"{self.name}: {len(over)} of {len(answers)} right answers have more than answers.max_new_tokens={limit} "
+            f"tokens, the longest {max(over)}: the model's are cut before."
+        )
 
     def _images_by_frame(self) -> list[tuple[FeatureStore | None, str | None, list[str]]]:
         """Feature store, frame and images: one entry, or two where answers see images in another frame."""
