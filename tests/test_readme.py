@@ -101,7 +101,7 @@ def small(line: str, place: Any, models: dict[str, Path], name: str) -> list[str
     if "scenario.order" not in own:
         extra["scenario.order"] = "[gqa]" if "-m" in words else "[gqa,vqav2]"  # a sweep has many members
     if "backbone.path" in own:  # with the published batches, four samples would be one step, whose rate is 0
-        extra |= {"data.limit_train": 8, "protocol.global_batch": "null"}
+        extra |= {"data.limit_train": 12, "protocol.global_batch": "null"}
         extra |= {f"scenario.tasks.{task}.batches.size": 2 for task in ("gqa", "vqav2")}
     elif "debug" not in own:
         extra["backbone"] = "tiny"
