@@ -7,7 +7,7 @@ import numpy as np
 
 from coin_lightning.reporting import names
 from coin_lightning.reporting.html import machine_class
-from coin_lightning.reporting.overview import MethodGroup, identity
+from coin_lightning.reporting.overview import PART_OF, MethodGroup, identity
 from coin_lightning.reporting.paper_tables import Cell, PaperTable, cell, label, plain
 from coin_lightning.reporting.router_figures import task_spread
 from coin_lightning.reporting.run_artifacts import RouterLoad, RunArtifacts
@@ -151,7 +151,7 @@ def unlike(groups: Sequence[MethodGroup]) -> list[str]:
     """Lines that say in what groups of different methods differ beside the method and its adapter: what is seen between
     them may come from there."""
     listed = [(group.runs[0].method_title, identity(group.runs[0])) for group in groups]
-    lines = []
+    found = {}
     for name in dict.fromkeys(key for _, fields in listed for key in fields if key not in OF_THE_METHOD):
         values: dict[str, list[str]] = {}  # by value its methods
         for method, fields in listed:
@@ -159,8 +159,8 @@ def unlike(groups: Sequence[MethodGroup]) -> list[str]:
         by_method = [{value for value, methods in values.items() if own in methods} for own, _ in listed]
         if any(each != by_method[0] for each in by_method):
             told = "; ".join(f"{value} ({', '.join(dict.fromkeys(methods))})" for value, methods in values.items())
-            lines.append(f"{name.replace('_', ' ')}: {told}")
-    return lines
+            found[name] = f"{name.replace('_', ' ')}: {told}"
+    return [line for name, line in found.items() if PART_OF.get(name) not in found]
 
 
 def averaged_over(groups: Sequence[MethodGroup], allowed: Collection[str]) -> list[str]:

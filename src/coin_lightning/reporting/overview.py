@@ -185,7 +185,7 @@ def share(known: int, runs: int) -> str:
 def _line(panel: Panel, values: np.ndarray, start: int, color: str) -> None:
     """Mean and spread over seeds of ``values`` [S, T + 1], from the step ``start`` on."""
     mean, deviation = mean_and_spread(values)
-    low, high = mean - deviation, mean + deviation
+    low, high = np.maximum(mean - deviation, 0), mean + deviation  # no score is below zero
     known = [step for step in range(start, len(mean)) if not np.isnan(low[step])]
     band = [panel.at(step, high[step]) for step in known] + [panel.at(step, low[step]) for step in reversed(known)]
     if len(known) > 1:
