@@ -133,6 +133,18 @@ def test_what_a_run_was_begun_with_stays_and_what_it_went_on_with_is_told(tmp_pa
     ]
 
 
+def test_a_run_does_not_go_on_in_another_precision(tmp_path: Path):
+    run = RunDir(tmp_path, ["a"])
+    run.check_precision("32-true")  # it has not begun
+    finished(run, 0, {"a": 1.0})
+    run.write_summary({"protocol": {"precision": "bf16-mixed"}})
+    run.check_precision("bf16-mixed")
+    with pytest.raises(RunError, match=r"was begun in precision bf16-mixed, and trainer\.precision=auto is 32-true on"):
+        run.check_precision("32-true")
+    run.write_summary({"protocol": {}})  # of an older run nobody knows
+    run.check_precision("32-true")
+
+
 def test_other_rows_are_refused_once_a_run_has_started(tmp_path: Path):
     run = RunDir(tmp_path, ["a"])
     subsets = {"a": {"train": {"of": 9, "ids": None}, "test": {"of": 9, "ids": ["1", "2"]}}}

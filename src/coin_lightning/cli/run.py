@@ -180,6 +180,7 @@ def _continue(
         run_header(*names, config.seed, [task.title for task in scenario.tasks], run.path, scenario.notes, run.training)
     )
     parts = assemble(config, resolved, scenario, run, console, judge, interruption)
+    processes.decide(partial(run.check_precision, parts.loop.facts["protocol"]["precision"]))
     if wanted := _wanted(config):
         parts.loop.facts["bounds"] = find_bounds(run, wanted, parts.loop.facts)
     _show_plan(config, parts, console)

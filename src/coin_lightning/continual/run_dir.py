@@ -305,6 +305,23 @@ class RunDir:
         """Whether a config looks for the data where the run found them."""
         return _data_places(read_config(self.path)) == _data_places(config)
 
+    def check_precision(self, precision: str) -> None:
+        """See that a run goes on in the precision that it was begun in: `auto` follows the machine.
+
+        Raises:
+            RunError: it would not.
+        """
+        try:
+            old = self.facts().get("protocol", {}).get("precision")
+        except RunError:  # a kill came between it and its hash: it is written anew
+            return
+        if old not in (None, precision):
+            raise RunError(
+                f"{self.path}: was begun in precision {old}, and trainer.precision=auto is {precision} on this machine "
+                "(as backbone.dtype=auto is); continue it on a machine like the first, or choose another folder with "
+                "experiment_name=..."
+            )
+
     def claim_subsets(self, subsets: Mapping[str, Any]) -> None:
         """Write `subsets.json`; on continuing, check first that the same samples are used.
 
