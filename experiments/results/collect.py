@@ -81,7 +81,8 @@ def collect(runs: Path, folder: Path) -> list[Run]:
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Run] = {}
     for path in find_runs([runs]):  # not the matrices of other scorers within them
-        run, file = Run.read(path / "matrix.json"), path / "matrix.json"
+        file = path / "matrix.json"
+        run = Run.read(file)
         if run.name in found:
             raise RunError(f"{run.folder} and {found[run.name].folder} are both {run.name}; remove one")
         shutil.copyfile(file, folder / f"{run.name}.json")
@@ -175,9 +176,9 @@ def paired_table(found: dict[str, PairedDifference]) -> str:
         "|---|---:|---:|---:|---:|",
     ]
     for label, difference in found.items():
-        low, high = (f"{end:+.1f}" for end in difference.images)
+        low, high = difference.images
         each = ", ".join(f"{value:+.1f}" for value in difference.runs)
-        lines.append(f"| {label} | {difference.mean:+.1f} | {low} to {high} | {each} | {difference.p:.2f} |")
+        lines.append(f"| {label} | {difference.mean:+.1f} | {low:+.1f} to {high:+.1f} | {each} | {difference.p:.2f} |")
     return "\n".join(lines)
 
 

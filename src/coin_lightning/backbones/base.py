@@ -434,10 +434,10 @@ class Backbone(nn.Module):
         on_pass: Callable[[Tensor], None],
     ) -> list[str]:
         """As `answer`, by transformers; no pass is told of behind the last token that there may be."""
-        width, ends = ids.shape[1], torch.tensor(sorted(self.end_ids))
+        width, ends = ids.shape[1], torch.tensor(sorted(self.end_ids), device=ids.device)
 
         def watch(all_ids: Tensor, scores: Any, **_: Any) -> Tensor:
-            finished = torch.isin(all_ids[:, width:], ends.to(all_ids.device)).any(dim=1)
+            finished = torch.isin(all_ids[:, width:], ends).any(dim=1)
             full = all_ids.shape[1] - width >= max_new_tokens  # in step with others there may be passes behind the last
             on_pass((~finished & (not full)).long().unsqueeze(1))
             return finished

@@ -22,13 +22,13 @@ from coin_lightning.errors import CoinLightningError, ConfigError
 run_names.register()
 
 CHECKED = ("adapter", "objective", "evaluation", "callbacks")
+"""Groups whose classes, beside methods and plugins, check what annotations cannot say."""
 TOLD_BY_PROTOCOL = {
     "evaluation.scorers": "scorers", "data.boxes": "boxes", "data.long_samples": "long_samples",
     "data.test_subset": "test_subset", "answers.evaluation_frame": "evaluation_frame",
     "backbone.starting_weights": "starting_weights",
 }  # fmt: skip
 """Key -> the field of the protocol that it takes its value from."""
-"""Groups whose classes, beside methods and plugins, check what annotations cannot say."""
 GROUPS = (*CHECKED, "paths", "protocol", "bounds", "sweep", "scenario", "method", "plugin", "optimizer", "schedule")
 """Groups that are asked for keys."""
 TITLE = "title"

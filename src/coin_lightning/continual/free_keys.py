@@ -8,10 +8,13 @@ from coin_lightning.evaluation.run_scoring import FIELDS
 PLACES = ("data.root", "data.features", "scenario.builder", "batches.num_workers")
 DEVICES = ("trainer.devices", "trainer.num_nodes", "trainer.strategy")
 """Keys that say how many devices learn, and how they share the model: `continual.devices` has the check of its own."""
+DATA = (
+    "data.root", "source.root", "source.path", "*data.source.root", "*data.source.path", "scenario.tasks.*.data.root",
+)  # fmt: skip
+"""Keys that say where the data lie: free, but another place may hold others."""
 FREE_KEYS = (
-    *PLACES, *DEVICES, "paths", "run_dir", "bounds", "logger", "callbacks", "hydra", "sweep", "judge", "published",
-    "share_answers",
-    "source.root", "source.path", "*data.source.root", "*data.source.path", "scenario.tasks.*.data.root",
+    *PLACES, *DEVICES, *DATA, "paths", "run_dir", "bounds", "logger", "callbacks", "hydra", "sweep", "judge",
+    "published", "share_answers",
     "scenario.tasks.*.data.features", "scenario.tasks.*.batches.num_workers", "scenario.batches.num_workers",
     "backbone.gradient_checkpointing",
     "method.title", "plugin.*.title", *(f"scenario.tasks.*.{field}" for field in FIELDS),
@@ -19,8 +22,6 @@ FREE_KEYS = (
 """Keys, or patterns of them, that do not change what is learned and answered: a run may be continued with others, and
 its folder is not named after them. The data and the samples used have their own check, and so have the devices and the
 version of a task's scorers; judgements are artefacts of their own, each with the judge's identity."""
-DATA = ("data.root", "source.root", "source.path", "*data.source.root", "*data.source.path")
-"""Free keys that say where the data lie: another place may hold others."""
 MACHINE = ("num_threads", "trainer.accelerator", "trainer.devices")
 """Keys that say what computes. They change the last digits: a run is not continued with others, but what it left out
 may be evaluated."""
@@ -40,7 +41,7 @@ def is_free(key: str) -> bool:
 
 def names_data(key: str) -> bool:
     """Whether a key says where the data lie."""
-    return _matches(key, (*DATA, "scenario.tasks.*.data.root"))
+    return _matches(key, DATA)
 
 
 def is_named(key: str) -> bool:

@@ -181,7 +181,8 @@ class RunDir:
                 something foreign lies there.
         """
         self._refuse_foreign()
-        found = differences(read_config(self.path), config)
+        stored = read_config(self.path)
+        found = differences(stored, config)
         if refused := [change for change in found if not gives_way(change, config)]:
             raise RunError(
                 f"{self.path}: was started with another config, so it cannot be continued:\n"
@@ -195,7 +196,7 @@ class RunDir:
                 f"{self.path}: a task cannot be continued in its middle with batches of another size; remove "
                 f"{middle[0]} to learn it from its beginning, or undo the change:\n" + "\n".join(map(str, found))
             )
-        self._claim_scorers(config)
+        self._claim_scorers(stored, config)
         return found
 
     def note(self, changes: Sequence[Change], at: str) -> None:
@@ -215,9 +216,9 @@ class RunDir:
         later = read_json(file).get("later", []) if file.exists() else []
         return [*notes(self._changes()), *map(told, later)]
 
-    def _claim_scorers(self, config: Mapping[str, Any]) -> None:
+    def _claim_scorers(self, stored_config: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         """Refuse to add scores by other scorers of a task, or by another version, to those that are there."""
-        wanted, stored = _task_nodes(config), _task_nodes(read_config(self.path))
+        wanted, stored = _task_nodes(config), _task_nodes(stored_config)
         for task, old in self.versions().items():
             version = wanted.get(task, {}).get("version", 1)
             if task in wanted and version != old:
@@ -276,12 +277,12 @@ class RunDir:
         Raises:
             RunError: a file has changed since the run was started.
         """
-        file, now = self.path / "environment.json", environment(data)
-        old = read_json(file) if file.exists() and self.started() else {}
         self.check_data({task: each["sha256"] for task, each in data.items()})
+        file = self.path / "environment.json"
+        old = read_json(file) if file.exists() and self.started() else {}
         done = self.scores()
         at = next((self.folder(position).name for position in self.positions if position not in done), None)
-        write_json(file, continued(old, now, at))
+        write_json(file, continued(old, environment(data), at))
 
     def check_data(self, hashes: Mapping[str, Mapping[str, str]]) -> None:
         """See that the data are those of the run.
