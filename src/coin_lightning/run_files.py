@@ -1,8 +1,10 @@
 """Reading the JSON files of a run; of a damaged one the message has the remedy that works for just this file."""
 
+import copy
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ MOST = 100_000
 """Values of a config; references within references could stand for more than any memory holds."""
 IMPORTED = "imported.json"
 """In a run folder that was made from another program's results: where they lay, their sha256, what is not known."""
+SECTION = re.compile(r"(?m)^(?=[A-Za-z_])")
+"""Where a key of a config's outermost level begins."""
 TASK_NAME = re.compile(r"[^/\\\0-\x1f]{1,200}")
 RECORDS = f"restore it, or remove scores.json of its experience and {AGAIN}: the questions are answered again"
 
@@ -103,7 +107,7 @@ def read_config(run: Path) -> dict[str, Any]:
     """
     file = run / "config.yaml"
     try:
-        content = load_yaml(file.read_text(encoding="utf-8"))
+        content = _config_in(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it holds no config")
         if _written_out(content, {}) > MOST:
@@ -114,3 +118,20 @@ def read_config(run: Path) -> dict[str, Any]:
             "folder with experiment_name=..., or move this one away"
         ) from error
     return content
+
+
+def _config_in(text: str) -> Any:
+    """As `load_yaml`. The configs of a sweep differ in a line or two, so each section of their texts is parsed once."""
+    try:
+        sections = [_section(each) for each in SECTION.split(text)]
+    except (*BROKEN, yaml.YAMLError):
+        return load_yaml(text)  # a value runs over sections, or the text is no yaml
+    if not all(isinstance(section, dict | None) for section in sections):
+        return load_yaml(text)
+    found = {key: value for section in sections for key, value in (section or {}).items()}
+    return copy.deepcopy(found) or load_yaml(text)
+
+
+@lru_cache(maxsize=4096)
+def _section(text: str) -> Any:
+    return load_yaml(text)

@@ -16,8 +16,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from coin_lightning import processes
+from coin_lightning.cli.member_configs import Words
 from coin_lightning.cli.sweep_member import BASIC
-from coin_lightning.cli.sweep_plan import SweepPlan, Words
+from coin_lightning.cli.sweep_plan import SweepPlan
 from coin_lightning.errors import CoinLightningError, ConfigError
 from coin_lightning.reporting.names import duration
 

@@ -16,9 +16,9 @@ from filelock import FileLock, Timeout
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig
 
+from coin_lightning.cli.member_configs import Words
 from coin_lightning.cli.objective import objectives, values_of
 from coin_lightning.cli.sweep import Launch, Sweep, refuse_ranks
-from coin_lightning.cli.sweep_plan import Words
 from coin_lightning.cli.trial import PRUNED, VARIABLE, storage_of
 from coin_lightning.continual.free_keys import is_free
 from coin_lightning.errors import ConfigError, RunError

@@ -6,15 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 from rich.console import Console
 
+from coin_lightning.cli.member_configs import MemberConfigs, Words
 from coin_lightning.errors import ConfigError
-
-CONFIG = "train"
-Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -115,10 +112,11 @@ def _look(members: Sequence[Words], found: Any) -> None:
     from coin_lightning.cli.ending import deliberate
     from coin_lightning.cli.finished import is_finished
 
+    configs = MemberConfigs()
     for words in members:
         folder, done, problem = None, False, None
         try:
-            config = compose(CONFIG, overrides=list(words), return_hydra_config=True)
+            config = configs(words)
             HydraConfig.instance().set_config(config)
             folder = Path(config.run_dir).absolute()
             with open_dict(config):

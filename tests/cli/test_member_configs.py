@@ -1,0 +1,84 @@
+from collections.abc import Iterator
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from coin_lightning.cli import run_names
+from coin_lightning.cli.member_configs import CONFIG, MemberConfigs
+from coin_lightning.config_folder import conf_dir
+
+GRIDS = {
+    "values": [
+        ("+experiment=moelora_llava", f"adapter.num_experts={experts}", f"adapter.rank={rank}", f"seed={seed}")
+        for experts, rank, seed in ((1, 8, 0), (1, 32, 1), (4, 8, 0))
+    ],
+    "values between choices": [
+        ("adapter.rank=8", "method=lora", "+debug=tiny", "data.limit_train=3"),
+        ("adapter.rank=9", "method=lora", "+debug=tiny", "data.limit_train=null"),
+    ],
+    "groups": [("method=moelora", "plugin=[replay,ewc]"), ("method=hide_llava", "plugin=[]"), ("seed=3",)],
+    "lists, mappings and texts": [
+        ("scenario.order=[gqa,vqav2]", "adapter={rank:4,alpha:8}", "experiment_name='a, b=c'"),
+        ("scenario.order=[vqav2]", "adapter={rank:2}", "adapter.rank=16", r"experiment_name=x\,y"),
+    ],
+    "what Hydra is told": [("hydra.job.chdir=false", "seed=1"), ("hydra.job.chdir=false", "seed=2", "hydra/output=x")],
+    "values that come and go": [("+note=a", "note=b"), ("~bounds.joint", "seed=1"), ("++adapter.rank=3", "seed=2")],
+    "errors": [
+        ("adapter.rnak=8", "seed=1"),
+        ("adapter.rank=8", "method=none_such"),
+        ("seed=[", "x"),
+        ("optimizer@optimizer=adamw",),
+    ],
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hydra() -> Iterator[None]:
+    run_names.register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_members_get_the_configs_that_hydra_composes(name: str) -> None:
+    configs = MemberConfigs()
+    for words in GRIDS[name]:
+        try:
+            expected = compose(CONFIG, overrides=list(words), return_hydra_config=True)
+        except HydraException as error:
+            with pytest.raises(type(error)) as raised:
+                configs(words)
+            assert str(raised.value) == str(error)
+            continue
+        assert_same(configs(words), expected)
+
+
+def assert_same(config: DictConfig, expected: DictConfig) -> None:
+    assert OmegaConf.to_container(config) == OmegaConf.to_container(expected)
+    assert OmegaConf.to_yaml(config) == OmegaConf.to_yaml(expected)  # in this order of keys, too
+    assert OmegaConf.is_struct(config)
+    assert config.hydra.runtime.choices == expected.hydra.runtime.choices
+
+
+def test_one_member_leaves_the_next_as_it_is() -> None:
+    configs = MemberConfigs()
+    configs(("adapter={rank:4,dropout:0.5}", "scenario.order=[gqa]"))
+    assert_same(configs(("seed=1",)), compose(CONFIG, overrides=["seed=1"], return_hydra_config=True))
+
+
+def test_what_members_share_is_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    composed = []
+
+    def counting(name: str, overrides: list[str], **options: bool) -> DictConfig:
+        composed.append(overrides)
+        return compose(name, overrides=overrides, **options)
+
+    monkeypatch.setattr("coin_lightning.cli.member_configs.compose", counting)
+    configs = MemberConfigs()
+    for rank in (8, 16, 32):
+        assert configs(("+debug=tiny", f"adapter.rank={rank}")).adapter.rank == rank
+    assert composed == [["+debug=tiny"]]
