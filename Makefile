@@ -5,7 +5,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 ARGS   ?=
 
-# containers set it, and then each of the many processes of a run, of the tests too, would compile the code for itself
+# containers set it, and then each of the many processes of a run, of the tests too, would compile the code for itself;
+# without it what is imported is compiled once, so that pip need not compile all that is installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -18,8 +19,6 @@ $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or say make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
-	@# on all cores, without what is rarely imported; some packages carry files for other Pythons
-	@$(BIN)/python -m compileall -qq -j 0 -x '/(tests|pip|torch/testing|transformers/models)/' $(VENV)/lib || true
 	@touch $@
 
 setup: $(READY) ## Make .venv and install the project with pinned versions
