@@ -1,6 +1,7 @@
 """Arithmetic of the estimate, and what is printed without a terminal."""
 
 import io
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -28,17 +29,20 @@ def test_pace_is_the_mean_so_far():
 
 
 class Loop:
-    """Two tasks of 10 training and 4 test samples; every evaluation asks both. Zero-shot is done, task 1 is trained."""
+    """Two tasks of 10 training and 4 test samples; every evaluation asks both. Zero-shot is done, task 1 is trained;
+    `took` seconds each, or nobody knows."""
 
-    def __init__(self, tmp_path, done=(0,), trained=(1,)) -> None:
+    def __init__(self, tmp_path, done=(0,), trained=(1,), took: float | None = None) -> None:
         task = SimpleNamespace(name="a", train_samples=[0] * 10, test_samples=[0] * 4, epochs=2, batch_size=5)
         self.scenario = SimpleNamespace(tasks=[task, task], train_tasks={1: task, 2: task})
         self.suite = SimpleNamespace(tasks_after=lambda index, tasks: tasks)
         for index in trained:
             (tmp_path / str(index)).mkdir()
-            (tmp_path / str(index) / "train.json").write_text("{}")
+            cost = {"samples": 0 if took is None else 20, "seconds": took or 0.0}
+            (tmp_path / str(index) / "train.json").write_text(json.dumps(cost))
         folder = lambda index: tmp_path / str(index)  # noqa: E731
-        self.run = SimpleNamespace(scores=lambda: dict.fromkeys(done), folder=folder, positions=[0, 1, 2])
+        scores = {position: {"answers": 0 if took is None else 8, "seconds": took or 0.0} for position in done}
+        self.run = SimpleNamespace(scores=lambda: scores, folder=folder, positions=[0, 1, 2])
         self.experience = SimpleNamespace(position=2, name="a", task=task, resume_from=None)
 
 
@@ -56,6 +60,16 @@ def test_work_that_is_left_is_counted_from_the_folder(tmp_path):
     assert bar.remaining() is None  # nothing was answered yet
     bar.answering.add(4, 1.0)
     assert bar.remaining() == pytest.approx(20 * 0.5 + 16 * 0.25)
+
+
+def test_the_pace_of_before_counts_until_there_is_one(tmp_path):
+    """After a kill, and where the zero-shot answers are another run's."""
+    bar, _ = made()
+    bar.follow(Loop(tmp_path, took=4.0))
+    assert bar.remaining() == pytest.approx(20 * 4 / 20 + 16 * 4 / 8)
+    bar.answering.add(8, 12.0)
+    bar._count(Loop(tmp_path, trained=(), took=4.0))  # earlier work is not counted a second time
+    assert bar.answering.estimate(1) == pytest.approx(16 / 16)
 
 
 def test_steps_before_a_kill_are_taken_off(tmp_path):

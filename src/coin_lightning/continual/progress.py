@@ -1,6 +1,7 @@
 """Where a sequence stands and how long it will still take, on a terminal or line by line in a log."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import lightning as L
@@ -9,6 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
 from coin_lightning.continual.callback import ContinualLoop
+from coin_lightning.run_files import read_json
 
 LINE_SECONDS = 20
 """In a log: at most one line in this many seconds."""
@@ -26,6 +28,12 @@ class Pace:
         """Count finished work."""
         self.units += units
         self.seconds += seconds
+
+    def begin(self, earlier: Iterable[tuple[int, float]]) -> None:
+        """Where nothing was counted yet: units and seconds of earlier work."""
+        if not self.units:
+            for units, seconds in earlier:
+                self.add(units, seconds)
 
     def estimate(self, units: int) -> float | None:
         """Seconds that `units` more will take; None before anything was measured."""
@@ -74,6 +82,11 @@ class SequenceProgress(L.Callback):
         to_learn = [train_tasks[position] for position in left if position and position not in trained]
         self.left_answers = sum(len(task.test_samples) for task in answered)
         self.left_samples = sum(len(task.train_samples) * task.epochs for task in to_learn)
+        # until this process has its own pace: that of before a kill, and of answers that are shared
+        self.answering.begin((scores["answers"], scores["seconds"]) for scores in done.values())
+        files = [loop.run.folder(position) / "train.json" for position in loop.run.positions]
+        costs = [read_json(file) for file in files if file.is_file()]
+        self.training.begin((cost["samples"], cost["seconds"]) for cost in costs)
 
     def features(self, done: int, total: int) -> None:
         """Images through the vision tower."""
