@@ -24,7 +24,10 @@ GRIDS = {
         ("scenario.order=[gqa,vqav2]", "adapter={rank:4,alpha:8}", "experiment_name='a, b=c'"),
         ("scenario.order=[vqav2]", "adapter={rank:2}", "adapter.rank=16", r"experiment_name=x\,y"),
     ],
-    "what Hydra is told": [("hydra.job.chdir=false", "seed=1"), ("hydra.job.chdir=false", "seed=2", "hydra/job_logging=disabled")],
+    "what Hydra is told": [
+        ("hydra.job.chdir=false", "seed=1"),
+        ("hydra.job.chdir=false", "seed=2", "hydra/job_logging=disabled"),
+    ],
     "values that come and go": [("+note=a", "note=b"), ("~optimizer.lr", "seed=1"), ("++adapter.rank=3", "seed=2")],
 }
 
