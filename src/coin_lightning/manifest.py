@@ -75,8 +75,9 @@ def check(
         CoinLightningError: of class `kind`; the file holds something else than was written.
         FileNotFoundError: there is no such file although a manifest names it.
     """
+    name = file.name
     for folder in file.absolute().parents[:ABOVE]:
-        known = (known_in or read)(folder).get(file.absolute().relative_to(folder).as_posix())
+        known, name = (known_in or read)(folder).get(name), f"{folder.name}/{name}"
         if known is not None:
             found = file_sha256(file) if content is None else hashlib.sha256(content).hexdigest()
             if found not in known:

@@ -107,10 +107,10 @@ def read_config(run: Path) -> dict[str, Any]:
     """
     file = run / "config.yaml"
     try:
-        content = _config_in(file.read_text(encoding="utf-8"))
+        content, values = _config_in(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it holds no config")
-        if _written_out(content, {}) > MOST:
+        if values > MOST:
             raise ValueError(f"references in it stand for more than {MOST} values")
     except (OSError, *BROKEN, yaml.YAMLError) as error:
         raise RunError(
@@ -120,18 +120,23 @@ def read_config(run: Path) -> dict[str, Any]:
     return content
 
 
-def _config_in(text: str) -> Any:
-    """As `load_yaml`. The configs of a sweep differ in a line or two, so each section of their texts is parsed once."""
+def _config_in(text: str) -> tuple[Any, int]:
+    """As `load_yaml`, and how many values there are. The configs of a sweep differ in a line or two, so each section of
+    their texts is parsed once.
+    """
     try:
         sections = [_section(each) for each in SECTION.split(text)]
     except (*BROKEN, yaml.YAMLError):
-        return load_yaml(text)  # a value runs over sections, or the text is no yaml
-    if not all(isinstance(section, dict | None) for section in sections):
-        return load_yaml(text)
-    found = {key: value for section in sections for key, value in (section or {}).items()}
-    return copy.deepcopy(found) or load_yaml(text)
+        return _counted(text)  # a value runs over sections, or the text is no yaml
+    if not all(isinstance(section, dict | None) for section, _ in sections):
+        return _counted(text)
+    found = {key: value for section, _ in sections for key, value in (section or {}).items()}
+    return (copy.deepcopy(found), sum(count for _, count in sections)) if found else _counted(text)
 
 
-@lru_cache(maxsize=4096)
-def _section(text: str) -> Any:
-    return load_yaml(text)
+def _counted(text: str) -> tuple[Any, int]:
+    content = load_yaml(text)
+    return content, _written_out(content, {})
+
+
+_section = lru_cache(maxsize=4096)(_counted)
