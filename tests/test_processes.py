@@ -1,11 +1,13 @@
 """Several processes, started by torchrun or srun, are one job; what cannot work is refused with the right command."""
 
 import json
+import os
 import signal
 
 import pytest
 import torch
 
+from coin_lightning import processes
 from coin_lightning.processes import peak_memory
 from ranks import srun, together, torchrun
 from results import results
@@ -33,6 +35,18 @@ def test_a_killed_job_goes_on_with_the_dropout_of_each_rank(place, ranked, step)
     done = together(place, command)
     assert [status for status, _ in done] == [0, 0], done
     assert results(place.folder / f"ranked_{step}") == results(ranked.undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("variable", "alone"),
+    [("SLURM_CONF", True), ("MPI_HOME", True), ("RANK", False), ("SLURM_PROCID", False), ("OMPI_COMM_WORLD_RANK", False),
+     ("PMI_RANK", False), ("TORCHELASTIC_RUN_ID", False)],
+)  # fmt: skip
+def test_a_schedulers_own_settings_say_of_no_other_process(variable, alone, monkeypatch):
+    for name in [name for name in os.environ if name.startswith(processes.LAUNCHERS)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(variable, "0")
+    assert processes.alone() is alone
 
 
 DEVICES = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]

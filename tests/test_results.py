@@ -47,6 +47,15 @@ def test_what_differs_is_neither_the_seed_nor_what_follows_from_it_nor_a_place(g
     assert [entry.config["adapter.rank"] for entry in entries] == [16, 16, 8, 8]
 
 
+def test_what_happens_to_equal_the_seed_does_not_follow_from_it(grid: Path):
+    for number, run in enumerate(find_runs([grid / "rank=8"])):
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["scenario"]["order_seed"] = number
+        config |= {"seed": number, "data": {"subset_seed": number}, "optimizer": {"fused": bool(number), "lr": number}}
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert differing([describe(run) for run in find_runs([grid / "rank=8"])]) == ["optimizer.fused", "optimizer.lr"]
+
+
 def test_what_a_task_has_of_its_own_tells_runs_apart_and_what_a_group_tells_does_not(grid: Path):
     for number, run in enumerate(find_runs([grid / "rank=8"])):
         config = yaml.safe_load((run / "config.yaml").read_text())

@@ -2,8 +2,10 @@
 
 import re
 import shutil
+import time
 from copy import deepcopy
 from functools import reduce
+from multiprocessing import get_context
 from operator import getitem
 from pathlib import Path
 
@@ -77,6 +79,21 @@ def test_a_config_that_was_written_here_may_name_what_its_user_composed(
     (tmp_path / ".config.sha256").unlink()
     with pytest.raises(RunError, match=r"own\.Method"):
         trust.check_targets(config, file)
+
+
+def test_first_runs_at_once_sign_with_one_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COIN_LIGHTNING_CACHE", str(tmp_path / "cache"))
+    made = trust.secrets.token_bytes
+    monkeypatch.setattr(trust.secrets, "token_bytes", lambda count: time.sleep(0.1) or made(count))
+    runs = [tmp_path / str(number) for number in range(4)]
+    for run in runs:
+        run.mkdir()
+    processes = [get_context("fork").Process(target=write_config, args=(run, {"seed": 0})) for run in runs]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [trust.is_signed(run / "config.yaml") for run in runs] == [True] * 4
 
 
 @pytest.mark.parametrize(

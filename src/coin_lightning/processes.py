@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from lightning.fabric.plugins.environments import ClusterEnvironment
 
 Found = TypeVar("Found")
-LAUNCHERS = ("TORCHELASTIC_", "SLURM_", "LSB_", "JSM_", "OMPI_", "PMI_", "PMIX_", "MPI", "MV2_", "RANK", "WORLD_SIZE")
-"""How the names of variables begin that launchers of several processes set."""
+LAUNCHERS = (
+    "TORCHELASTIC_", "SLURM_NTASKS", "SLURM_PROCID", "LSB_", "JSM_", "OMPI_COMM_WORLD_", "PMI_RANK", "PMI_SIZE",
+    "PMIX_RANK", "MPI_LOCAL", "MV2_COMM_WORLD_", "RANK", "WORLD_SIZE",
+)  # fmt: skip
+"""How the names of variables begin that launchers of several processes set; `SLURM_CONF` or `MPI_HOME` say of none."""
 
 
 class DecidedElsewhereError(CoinLightningError):

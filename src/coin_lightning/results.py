@@ -166,9 +166,9 @@ def differing(entries: Sequence[Entry]) -> list[str]:
 
 
 def _differs(key: str, known: Sequence[Mapping[str, Any]]) -> bool:
-    return len({repr(config.get(key)) for config in known}) > 1 and not all(
-        config.get(key) == config.get("seed") for config in known
-    )
+    if len({repr(config.get(key)) for config in known}) < 2:
+        return False
+    return not (key.endswith("seed") and all(config.get(key) == config.get("seed") for config in known))
 
 
 def _own_of_tasks(known: Sequence[Mapping[str, Any]], told: Sequence[str]) -> Iterator[str]:

@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from coin_lightning.assets import cache_root
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import RunError
@@ -61,10 +63,17 @@ def _signature(key: bytes, file: Path) -> str:
 def _key(make: bool = False) -> bytes | None:
     file = cache_root() / KEY
     if make and not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{file}.lock"):  # of two first runs at once the second must not take the first one's key away
+            _make(file)
+    return file.read_bytes() if file.exists() else None
+
+
+def _make(file: Path) -> None:
+    if not file.exists():
         with taking_place_of(file) as scratch:
             scratch.touch(0o600)
             scratch.write_bytes(secrets.token_bytes(32))
-    return file.read_bytes() if file.exists() else None
 
 
 def check_targets(config: Mapping[str, Any], file: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
@@ -42,6 +43,27 @@ def test_a_value_with_an_equals_sign_gets_quotes_and_the_flag_goes_in_front():
     ]  # fmt: skip
     for word in ("a='b=c'", "a={b:c}", "a=[b=c]", "a=b=c,d=e", "adapter.rank=8", "--config-dir=/x"):
         assert understood([word]) == [word]
+
+
+def test_a_path_is_one_value_whatever_is_in_its_name(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/jörg")
+    given = {
+        "run_dir=runs/m/evaluation=full,method=lora/seed_0": "runs/m/evaluation=full,method=lora/seed_0",
+        "bounds.joint=runs/a b/scenario.joint=true,x=1/seed_0": "runs/a b/scenario.joint=true,x=1/seed_0",
+        "paths.runs=~/it's here": "/home/jörg/it's here",
+        "+paths.own=/jö/x": "/jö/x",
+        "paths.cache=null": None,
+        "run_dir='a b'": "a b",
+    }
+    words = understood(list(given))
+    parsed = OverridesParser.create().parse_overrides(words)
+    assert [override.value() for override in parsed] == list(given.values())
+    assert not any(override.is_sweep_override() for override in parsed)
+
+
+def test_a_key_of_another_option_is_not_said_to_be_unknown(tmp_path: Path):
+    told = str(explain(Exception("Could not override 'adapter.num_experts'."), conf_dir()))
+    assert told == "adapter.num_experts: the option of adapter that was chosen has no such key, another has"
 
 
 def test_an_unknown_complaint_is_passed_on(tmp_path: Path):

@@ -184,6 +184,29 @@ def test_free_keys_reach_the_config(seen_run: Path) -> None:
         run_config(seen_run, ["experience=true"])
 
 
+def test_places_reach_every_task(seen_run: Path, tmp_path: Path) -> None:
+    """A stored config has no references: each task has its own copy of what was said once."""
+    run = Path(shutil.copytree(seen_run, tmp_path / "run"))
+    stored = yaml.safe_load((run / "config.yaml").read_text())
+    stored["scenario"]["tasks"]["textvqa"]["data"]["features"] = "/of/its/own"
+    (run / "config.yaml").write_text(yaml.safe_dump(stored))
+    places = ["data.root=/elsewhere", "data.features=/features", "batches.num_workers=2"]
+    tasks = run_config(run, places)[0].scenario.tasks
+    assert {(task.data.root, task.data.source.root, task.batches.num_workers) for task in tasks.values()} == {
+        ("/elsewhere", "/elsewhere", 2)
+    }
+    assert (tasks.scienceqa.data.features, tasks.textvqa.data.features) == ("/features", "/of/its/own")
+
+
+def test_a_run_whose_data_have_moved_is_evaluated(run: Path, place, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(place.suite, tmp_path / "moved"))
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace(str(place.suite), "/gone"))
+    assert main([str(run), "experience=1"]) == 1
+    assert main([str(run), "experience=1", f"data.root={moved}"]) == 0
+    assert read(run / "matrix.json")["scores"][1][2] is not None
+
+
 def test_a_run_from_before_layers_could_be_chosen_is_evaluated(seen_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(seen_run, tmp_path / "run"))
     text = (run / "config.yaml").read_text()

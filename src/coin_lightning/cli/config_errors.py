@@ -1,5 +1,6 @@
 """What is wrong with a command line or a yaml, said with the key and the nearest names that exist."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -12,6 +13,8 @@ from coin_lightning.errors import ConfigError, did_you_mean
 
 OVERRIDE = re.compile(r"Could not override '([^']+)'")
 WITH_EQUALS = re.compile(r"^([+~\w.@/]+)=([^'\"\[{(,]*=[^'\",]*)$")
+PATH = re.compile(r"^(\+{0,2}(?:run_dir|bounds\.joint|paths\.\w+)=)([^'\"\[{$].*)$")
+"""A key that takes one path, with its value: not a choice of several, whatever commas there are in the name."""
 GROUP_VALUE = "Config group override must be"
 OPTIONAL = {"joblib": "sweeps", "submitit": "sweeps", "slurm": "sweeps", "ray": "ray"}
 """Beginnings of names of launchers -> the extra that they come with."""
@@ -51,6 +54,9 @@ def explain(error: Exception, conf: Path) -> ConfigError:
         key = found.group(1)
         if (conf / key).is_dir() and key not in root_keys(conf):
             return ConfigError(f"{key}: is added with a plus: +{key}=...")
+        if key in known_keys(conf):
+            group = key.partition(".")[0]
+            return ConfigError(f"{key}: the option of {group} that was chosen has no such key, another has")
         return ConfigError(f"{key}: there is no such config key; {hint(key, known_keys(conf))}")
     if GROUP_VALUE in text:
         return ConfigError(f"{text}: a group cannot be null; take another option, e.g. judge=none or logger=csv")
@@ -61,11 +67,19 @@ def explain(error: Exception, conf: Path) -> ConfigError:
 def understood(words: list[str]) -> list[str]:
     """A command line as Hydra's parser can read it.
 
-    `-m` goes in front, because behind an override the parser would stop there; a value with `=` in it, as the folders
-    of runs have, gets quotes, unless it is a list or a choice of several.
+    `-m` goes in front, because behind an override the parser would stop there; a path, and a value with `=` in it, as
+    the folders of runs have, gets quotes, unless it is a list or a choice of several.
     """
     flags = [word for word in words if word in ("-m", "--multirun")]
-    return flags[:1] + [WITH_EQUALS.sub(r"\1='\2'", word) for word in words if word not in flags]
+    return flags[:1] + [WITH_EQUALS.sub(r"\1='\2'", _path_in_quotes(word)) for word in words if word not in flags]
+
+
+def _path_in_quotes(word: str) -> str:
+    found = PATH.match(word)
+    if found is None or found[2] == "null":
+        return word
+    path = os.path.expanduser(found[2]).replace("'", "\\'")  # behind `=` a shell leaves `~` as it is
+    return f"{found[1]}'{path}'"
 
 
 def known_keys(conf: Path) -> set[str]:

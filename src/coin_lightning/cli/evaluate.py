@@ -6,6 +6,7 @@ cells of the score matrix that are missing. Interrupted, the same command goes o
 
 import os
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from coin_lightning.cli.pairs import pairs
 from coin_lightning.cli.parsers import FREE, evaluate_parser
 from coin_lightning.cli.trainers import check_processes
 from coin_lightning.continual.filling import Gap, fill, gaps
+from coin_lightning.continual.free_keys import DATA
 from coin_lightning.continual.giving_way import Change
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.run_dir import RunDir
@@ -38,6 +40,7 @@ from coin_lightning.evaluation.run_scoring import newest_scoring, plain_config_o
 from coin_lightning.evaluation.suite import Suite
 from coin_lightning.metrics.score_matrix import CELLS, ScoreMatrix, row_names
 from coin_lightning.quiet import quiet_libraries
+from coin_lightning.reporting.flat_config import flat
 from coin_lightning.reporting.html import write_report
 from coin_lightning.reporting.run_matrix import load_matrix
 from coin_lightning.reporting.terminal import matrix_table
@@ -118,7 +121,7 @@ def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[i
             for task in config.scenario.tasks.values():
                 task.answers.batch_size = yaml.safe_load(value)
         elif key in FREE:
-            OmegaConf.update(config, key, yaml.safe_load(value))
+            _put(config, key, yaml.safe_load(value))
         else:
             raise ConfigError(f"{key}: cannot be set for a run that is there; {hint(key, (*OWN, *FREE))}")
     config.evaluation.cells = cells
@@ -128,6 +131,15 @@ def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[i
     except (CoinLightningError, OmegaConfBaseException) as error:
         raise ConfigError(f"{path / 'config.yaml'}, as far as nothing else is given:\n{error}") from error
     return config, positions
+
+
+def _put(config: DictConfig, key: str, value: Any) -> None:
+    """Set a key, and those that took their value from it: in a stored config each has its own."""
+    followers = DATA if key == "data.root" else (f"scenario.tasks.*.{key}", f"scenario.{key}")
+    before: Any = OmegaConf.select(config, key)
+    for name, own in flat(OmegaConf.to_container(config)):
+        if name == key or (own == before and any(fnmatchcase(name, follower) for follower in followers)):
+            OmegaConf.update(config, name, value)
 
 
 def _stored(run: Path) -> DictConfig:
