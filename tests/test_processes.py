@@ -39,8 +39,8 @@ def test_a_killed_job_goes_on_with_the_dropout_of_each_rank(place, ranked, step)
 
 @pytest.mark.parametrize(
     ("variable", "alone"),
-    [("SLURM_CONF", True), ("MPI_HOME", True), ("RANK", False), ("SLURM_PROCID", False), ("OMPI_COMM_WORLD_RANK", False),
-     ("PMI_RANK", False), ("TORCHELASTIC_RUN_ID", False)],
+    [("SLURM_CONF", True), ("MPI_HOME", True), ("RANK", False), ("SLURM_PROCID", False), ("PMI_RANK", False),
+     ("OMPI_COMM_WORLD_RANK", False), ("TORCHELASTIC_RUN_ID", False)],
 )  # fmt: skip
 def test_a_schedulers_own_settings_say_of_no_other_process(variable, alone, monkeypatch):
     for name in [name for name in os.environ if name.startswith(processes.LAUNCHERS)]:

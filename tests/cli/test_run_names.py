@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from coin_lightning.assets import cache_root
@@ -27,10 +29,22 @@ def test_a_short_name_stays_as_it_is():
         (["backbone.path=/models/llava", "backbone.pretrained.projector=/models/p.bin"], ""),
         (["+debug=tiny", "trainer.precision=32", "~plugin.ewc"], "+debug=tiny,trainer.precision=32,~plugin.ewc"),
         (["data.limit_train=9", "backbone.max_length=64"], "backbone.max_length=64,data.limit_train=9"),
+        (["optimizer.lr=5e-4", "scenario.joint=true"], "optimizer.lr=0.0005,scenario.joint=True"),
     ],
 )
 def test_a_folder_is_named_after_what_changes_results(words: list[str], name: str):
     assert folder_name(words) == name
+
+
+@pytest.mark.parametrize(
+    "word", ["optimizer.lr=5e-4", "scenario.joint=true", "data.fraction=0.10", "scenario.order=[gqa, vqav2]",
+             "~adapter.dropout", "adapter={rank: 4}", "+note='a, b=c'", "backbone.prompt=a\\,b"]
+)  # fmt: skip
+def test_a_member_of_a_sweep_has_the_folder_that_it_has_alone(word: str):
+    sweeper = BasicSweeper(max_batch_size=None)
+    overrides = OverridesParser.create().parse_overrides([word, "seed=0,1"])
+    (members,) = sweeper.split_arguments(overrides, None)
+    assert {folder_name(member) for member in members} == {folder_name([word, "seed=0"])}
 
 
 def test_a_value_with_slashes_makes_no_folders():
@@ -38,23 +52,23 @@ def test_a_value_with_slashes_makes_no_folders():
 
 
 def test_long_names_are_cut_and_told_apart():
-    first, second = folder_name(["a" * 400 + "1"]), folder_name(["a" * 400 + "2"])
+    first, second = folder_name([f"x={'a' * 400}1"]), folder_name([f"x={'a' * 400}2"])
     assert first != second
-    assert first == folder_name(["a" * 400 + "1"])
+    assert first == folder_name([f"x={'a' * 400}1"])
     assert len(first) == LONGEST
-    assert first.startswith("a" * 100)
+    assert first.startswith("x=" + "a" * 100)
 
 
 def test_a_name_is_never_cut_within_a_character():
-    name = folder_name(["ä" * 300])
+    name = folder_name([f"x='{'ä' * 300}'"])
     assert len(name.encode()) <= LONGEST
-    assert set(name.rsplit("-", 1)[0]) == {"ä"}
+    assert set(name.rsplit("-", 1)[0]) == set("x='ä")
 
 
 def test_configs_can_use_it():
     register()
-    config = OmegaConf.create({"words": ["b=[c,d]/e", "a=1"], "folder": "runs/${folder_name:${words}}"})
-    assert config.folder == "runs/a=1,b=[c,d]_e"
+    config = OmegaConf.create({"words": ["b=c/d", "a=1"], "folder": "runs/${folder_name:${words}}"})
+    assert config.folder == "runs/a=1,b=c_d"
 
 
 def composed_cache(*words: str) -> str:

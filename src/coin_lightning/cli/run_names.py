@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from coin_lightning.assets import cache_root
@@ -17,14 +19,23 @@ LONGEST = 180
 def folder_name(overrides: Sequence[str]) -> str:
     """The overrides of a command that can tell its results from others', sorted, as one folder.
 
-    Slashes become `_`; a long name is cut, and its hash tells it apart.
+    Values are written as a sweep writes those of its members (`5e-4` as `0.0005`), which have the folder that they have
+    when they are started alone. Slashes become `_`; a long name is cut, and its hash tells it apart.
     """
-    named = ",".join(sorted(each for each in overrides if is_named(each.lstrip("+~").partition("=")[0])))
+    named = ",".join(sorted(_written(each) for each in overrides if is_named(each.lstrip("+~").partition("=")[0])))
     name = named.replace("/", "_")
     if len(name.encode()) <= LONGEST:
         return name
     digest = hashlib.sha256(named.encode()).hexdigest()[:10]
     return f"{name.encode()[: LONGEST - 11].decode(errors='ignore')}-{digest}"
+
+
+@cache
+def _written(word: str) -> str:
+    override = OverridesParser.create().parse_override(word)
+    if override.is_delete() and override.value() is None:  # `~key`, or a sweep's `~key=null`
+        return override.get_key_element()
+    return f"{override.get_key_element()}={override.get_value_element_as_str()}"
 
 
 def absolute(path: str) -> str:
