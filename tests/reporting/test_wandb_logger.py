@@ -11,7 +11,7 @@ import wandb
 from coin_lightning.reporting.experience_log import log_experience
 from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.reporting.wandb_files import parts_of, read_records
-from coin_lightning.reporting.wandb_history import JOURNAL
+from coin_lightning.reporting.wandb_history import JOURNAL, is_open
 from coin_lightning.reporting.wandb_logger import (
     SequenceWandbLogger,
     finish_run,
@@ -72,6 +72,38 @@ def test_sequence_on_one_axis_and_one_id(tmp_path: Path, make_run: Callable[...,
 def test_a_run_is_named_by_what_differs(tmp_path: Path, folder: str, name: str) -> None:
     config = {"experiment_name": "main", "paths": {"runs": str(tmp_path / "runs")}}
     assert run_name(tmp_path / folder, config) == name
+
+
+def test_what_the_server_would_not_take_as_a_name_is_cut_in_its_middle(offline: None, tmp_path: Path) -> None:
+    long, config = "adapter.rank=16," * 11, {"experiment_name": "e" * 200, "paths": {"runs": str(tmp_path)}}
+    run = init_run(tmp_path / ("e" * 200) / long / "seed_3", "p", config)
+    assert (len(run.name), len(run.group)) == (128, 128)
+    assert run.name.startswith("adapter.rank=16,adapter")
+    assert run.name.endswith("adapter.rank=16, seed_3")
+
+
+def test_an_upload_that_takes_too_long_is_gone_on_with_later(
+    offline: None, tmp_path: Path, make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_run(tasks=("gqa", "vizwiz"), finished=1)
+    logger = SequenceWandbLogger(folder, project="p")
+    logger.log_metrics({"train/loss": 2.0}, step=5)
+    assert wandb.run.settings.finish_timeout == 600
+    finish = wandb.finish
+
+    def slow(exit_code: int) -> None:
+        finish(exit_code)
+        raise TimeoutError
+
+    monkeypatch.setattr(wandb, "finish", slow)
+    with pytest.raises(TimeoutError, match="when the same command is given again"):
+        finish_run()
+    assert is_open(folder)
+    monkeypatch.undo()
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    SequenceWandbLogger(folder, project="p").log_metrics({"train/loss": 2.0}, step=5)
+    finish_run()
+    assert not is_open(folder)
 
 
 class Online:

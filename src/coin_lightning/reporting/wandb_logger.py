@@ -34,6 +34,10 @@ SEPARATOR = "/"
 DATA = "WANDB_DATA_DIR"
 HOMES = {"WANDB_CACHE_DIR": ".cache", "WANDB_CONFIG_DIR": ".config", DATA: ".local/share"}
 """Variable -> where W&B has that folder, below the home."""
+LONGEST_NAME = 128
+"""Characters of a run's name and group that the server takes."""
+PATIENCE = 600
+"""Seconds that the end of a run waits for an upload, where `WANDB_FINISH_TIMEOUT` says no others."""
 _histories: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
 """By W&B run: loggers come and go with the tasks, the run stays."""
 
@@ -64,7 +68,9 @@ def init_run(run_dir: Path | str, project: str, config: dict[str, Any], mode: st
     mode = resolve_mode(mode)
     import wandb
 
-    told: dict[str, Any] = {"group": config.get("experiment_name"), "name": run_name(Path(run_dir), config)}
+    group, name = str(config.get("experiment_name") or ""), run_name(Path(run_dir), config)
+    told = {"group": _shortened(group) or None, "name": _shortened(name)}
+    patience = {} if "WANDB_FINISH_TIMEOUT" in os.environ else {"finish_timeout": PATIENCE}
     run = wandb.init(
         project=project,
         id=_run_id(logs / "wandb_id.txt"),
@@ -72,7 +78,9 @@ def init_run(run_dir: Path | str, project: str, config: dict[str, Any], mode: st
         config=dict(flat(without_secrets(config), SEPARATOR)),
         mode=mode,  # type: ignore[arg-type]
         resume="allow",  # offline it tells `wandb sync` that the parts are one run
-        settings=wandb.Settings(x_disable_meta=[hidden(word) for word in sys.argv] != sys.argv),
+        settings=wandb.Settings(
+            x_disable_meta=[hidden(word) for word in sys.argv] != sys.argv, finish_timeout_raises=True, **patience
+        ),
         **told | {key: value for key, value in options.items() if value is not None},
     )
     for axis, names in AXES.items():
@@ -89,6 +97,12 @@ def run_name(run_dir: Path, config: dict[str, Any]) -> str:
     if runs is None or not run_dir.is_relative_to(experiment):
         return run_dir.name
     return " ".join(run_dir.relative_to(experiment).parts) or run_dir.name
+
+
+def _shortened(name: str) -> str:
+    """A long name without its middle: its end has the seed."""
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def use_folders(folder: Path) -> None:
@@ -200,13 +214,20 @@ class SequenceWandbLogger(WandbLogger):
 
 
 def finish_run() -> None:
-    """End the W&B run of this process, if there is one, in good order; as failed while an exception is on its way."""
+    """End the W&B run of this process, if there is one, in good order; as failed while an exception is on its way.
+
+    Raises:
+        TimeoutError: the upload takes too long; the same command again goes on with it.
+    """
     wandb: Any = sys.modules.get("wandb")
     if wandb is None or wandb.run is None:
         return
     if (history := _histories.pop(wandb.run, None)) is not None:
         history.flush()
-    wandb.finish(exit_code=int(sys.exc_info()[0] is not None))
+    try:
+        wandb.finish(exit_code=int(sys.exc_info()[0] is not None))
+    except TimeoutError as error:
+        raise TimeoutError("not all was uploaded; what lacks is when the same command is given again") from error
     if history is not None:
         wait_until_written(history.journal.with_name("wandb"))
         history.close()
