@@ -100,7 +100,13 @@ def test_a_row_is_what_its_published_protocol_says(file: Path):
         assert row.protocol[name] in (ours, None) or str(row.protocol[name]).startswith(
             ("unknown", "Instructions_Qwen")
         )
+    subset = row.protocol["test_subset"]
+    if not subset.startswith("unknown"):
+        grounding = "full" if "Grounding" in subset else 4000
+        assert config.protocol.test_subset.get("grounding", "full") == grounding
     if row.protocol["method"] is not None:
+        if not str(row.protocol["global_batch"]).startswith("unknown"):
+            assert config.protocol.global_batch == row.protocol["global_batch"]
         assert config.method.name == row.protocol["method"]
         assert row.protocol["schedule"] in config.schedule._target_
         assert f"adapter {config.optimizer.lr:g}" in row.protocol["learning_rates"]
@@ -114,18 +120,40 @@ def test_names_of_experts_ranks_and_volumes_are_their_values():
             assert round(values[letter]) == int(number)
 
 
-def test_the_rows_learn_from_the_published_number_of_rows_per_step():
-    config = composed("+experiment=coin/llava_7b_moelora_e8")
-    sizes = {name: task.batches.size for name, task in config.scenario.tasks.items()}
-    assert list(sizes.values()) == [14, 14, 16, 6, 14, 6, 8, 10]
-    assert {name: 8 * size for name, size in sizes.items()} == dict(config.protocol.global_batch)
+@pytest.mark.parametrize(
+    ("row", "devices", "sizes"),
+    [  # per-device batches of CoIN's scripts, without accumulation
+        ("llava_7b_lora", 7, [16, 16, 20, 8, 16, 8, 10, 12]),
+        ("llava_7b_lora_v60", 7, [16, 16, 20, 8, 16, 8, 10, 12]),
+        ("llava_7b_moelora_e8", 8, [12, 12, 16, 6, 12, 6, 6, 8]),
+        ("llava_7b_lora_r256", 8, [14, 14, 16, 6, 14, 6, 8, 10]),
+        ("llava_13b_lora", 8, [14, 14, 16, 6, 14, 6, 8, 10]),
+        ("minigpt_v2_lora", 8, [16, 16, 16, 2, 16, 2, 2, 24]),
+    ],
+)
+def test_the_rows_learn_from_the_published_number_of_rows_per_step(row: str, devices: int, sizes: list[int]):
+    config = config_with(Path(f"experiment/coin/{row}.yaml"))
+    assert [task.batches.size for task in config.scenario.tasks.values()] == sizes
+    assert list(config.scenario.tasks) == list(config.protocol.global_batch)
+    assert list(config.protocol.global_batch.values()) == [devices * size for size in sizes]
+
+
+@pytest.mark.parametrize(
+    ("row", "devices", "size", "accumulation", "together"),
+    [("llava_7b_multitask", 7, 8, 1, 56), ("llava_7b_multitask_diverse", 6, 8, 1, 48),
+     ("minigpt_v2_multitask", 7, 2, 8, 112)],
+)  # fmt: skip
+def test_joint_rows_learn_from_the_scripts_number(row: str, devices: int, size: int, accumulation: int, together: int):
+    config = config_with(Path(f"experiment/coin/{row}.yaml"))
+    assert (config.scenario.batches.size, config.protocol.global_batch) == (size, together)
+    assert devices * size * accumulation == together
 
 
 def test_a_row_may_be_run_by_the_other_protocol():
     config = composed("+experiment=coin/llava_7b_lora", "protocol=as_intended")
     assert config.protocol.name == "as_intended"
     assert config.schedule._target_.endswith(".cosine")
-    assert config.protocol.global_batch.gqa == 48
+    assert config.protocol.global_batch.gqa == 56
 
 
 def test_the_name_of_the_main_row_stays():
