@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from coin_lightning.cli.build import build, check_config, targets
 from coin_lightning.cli.config_errors import explain
+from coin_lightning.cli.facts import adapter_text
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
 from coin_lightning.reporting.published import published_rows
@@ -107,6 +108,8 @@ def test_a_row_is_what_its_published_protocol_says(file: Path):
     if row.protocol["method"] is not None:
         if not str(row.protocol["global_batch"]).startswith("unknown"):
             assert config.protocol.global_batch == row.protocol["global_batch"]
+        if not row.protocol["adapter"].startswith("unknown"):
+            assert adapter_text(config.adapter) == row.protocol["adapter"]
         assert config.method.name == row.protocol["method"]
         assert row.protocol["schedule"] in config.schedule._target_
         assert f"adapter {config.optimizer.lr:g}" in row.protocol["learning_rates"]

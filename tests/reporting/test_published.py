@@ -177,6 +177,14 @@ def test_differences_name_known_ones_first_then_unknown_ones():
     assert protocol_differences({"seed": 1}, {"seed": 1}) == []
 
 
+def test_equal_batches_are_equal_in_any_order_of_the_tasks():
+    published = {"global_batch": {"scienceqa": 96, "gqa": 48, "vizwiz": 96}}
+    assert protocol_differences({"global_batch": "gqa 48, scienceqa 96, vizwiz 96"}, published) == []
+    assert protocol_differences({"global_batch": "gqa 64, scienceqa 96, vizwiz 96"}, published) == [
+        "global_batch: ours gqa 64, scienceqa 96, vizwiz 96, published gqa 48, scienceqa 96, vizwiz 96"
+    ]
+
+
 def test_values_as_text():
     assert text({"a": 1, "b": 2.50}) == "a 1, b 2.5"
     assert text(["x", 3]) == "x, 3"

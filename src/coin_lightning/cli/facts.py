@@ -78,7 +78,7 @@ def _settings(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> 
         ),
         "instructions": config.data.instructions,
         "evaluation_cells": config.evaluation.cells,
-        "adapter": ", ".join(f"{key} {value}" for key, value in config.adapter.items() if not str(key).startswith("_")),
+        "adapter": adapter_text(config.adapter),
         "learning_rates": ", ".join(f"{name} {rate:g}" for name, rate in rates.items()),
         "schedule": schedule_name(module),
         "batch": by_task(train_tasks, batches),
@@ -92,6 +92,11 @@ def _settings(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> 
         "box_format": text(module.backbone.box_format.describe()),
         "decoding": "greedy",
     }
+
+
+def adapter_text(adapter: Mapping[str, Any]) -> str:
+    """The settings of an adapter's yaml in its order, as published rows have them."""
+    return ", ".join(f"{key} {value}" for key, value in adapter.items() if not str(key).startswith("_"))
 
 
 def by_task(train_tasks: Sequence[InstructionTask], values: Sequence[str]) -> str | None:

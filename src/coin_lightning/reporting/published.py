@@ -141,13 +141,18 @@ def protocol_differences(ours: Mapping[str, Any], published: Mapping[str, Any]) 
     for name, value in published.items():
         if value is None:
             continue
-        own, other = text(ours.get(name, "not recorded")), text(value)
+        own, other = text(ours.get(name, "not recorded")), text(_by_name(value))
         if other.split(" ")[0] == UNKNOWN:
             unknown.append(f"{name}: ours {own}, published {other}")
         elif own != other:
             known.append(f"{name}: ours {own}, published {other}")
     silent = [name for name in ours if name in SWITCHES and name not in published]
     return [*known, *unknown, *(f"{name}: ours {text(ours[name])}, published {UNKNOWN}" for name in silent)]
+
+
+def _by_name(value: Any) -> Any:
+    """A value by task as runs record it: in the order of names, whatever order the tasks are learned in."""
+    return dict(sorted(value.items())) if isinstance(value, Mapping) else value
 
 
 SWITCHES = (
