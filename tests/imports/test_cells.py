@@ -102,4 +102,48 @@ def test_scienceqas_own_file_has_its_answers(tmp_path: Path, questions: dict[str
     assert cell.records is not None
     assert [record.prediction for record in cell.records] == ["B", "The answer is A.", "B"]
     assert "questions without an answer in output_result.jsonl: here (1)" in lines
-    assert any("printed 50.00, recomputed 66.67" in line for line in lines)
+    assert not any("recomputed" in line for line in lines)  # two of four are right, as printed
+
+
+def reference_score(cell: Cell) -> float:
+    assert cell.scores is not None
+    return cell.scores.by_variant["reference"].score
+
+
+def test_scienceqas_reference_score_counts_what_was_not_answered_as_the_script_does(
+    tmp_path: Path, questions: dict[str, Questions]
+):
+    """Of four questions three are answered, two of them rightly; the truth of all is B."""
+    answers = [("1000", "B"), ("1001", "A"), ("1002", "B")]
+    cell, lines = read(write_answers(tmp_path / "a", answers), questions["scienceqa"], "scienceqa")
+    assert reference_score(cell) == 50
+    assert cell.scores is not None
+    assert cell.scores.by_variant["corrected"].score == pytest.approx(66.67, abs=0.01)
+    assert lines == [
+        "questions without an answer, which as in CoIN's script are wrong in the reference score, and in no other: "
+        "here (1 of 4)"
+    ]
+    folder = write_printed(write_answers(tmp_path / "b", answers), 47.17, samples=4241)  # of a split beyond the data
+    cell, lines = read(folder, questions["scienceqa"], "scienceqa")
+    assert reference_score(cell) == 47.17
+    assert lines == [
+        "questions without an answer, which the script counts as wrong; the reference score is the printed one: "
+        "here (1 of 4)",
+        "printed scores that the answers do not give by the same rule: here (printed 47.17, recomputed 50.00)",
+    ]
+
+
+def test_other_tasks_scores_are_over_what_was_answered(tmp_path: Path, questions: dict[str, Questions]):
+    cell, lines = read(write_printed(write_answers(tmp_path, numbered("c", "c", "x")), 66.67), questions["imagenet"])
+    assert reference_score(cell) == pytest.approx(66.67, abs=0.01)
+    assert lines == ["questions without an answer, which no score counts: here (1 of 4)"]
+
+
+def test_all_of_scienceqa_answered(tmp_path: Path, questions: dict[str, Questions]):
+    cell, lines = read(
+        write_printed(write_answers(tmp_path, numbered("B", "B", "B", "A")), 50), questions["scienceqa"], "scienceqa"
+    )
+    assert reference_score(cell) == 75
+    assert lines == [
+        "printed scores that the answers do not give by the same rule: here (printed 50.00, recomputed 75.00)"
+    ]
