@@ -45,7 +45,10 @@ def ocrvqa(prediction: str, reference: Reference) -> float | None:
 
 
 def imagenet(prediction: str, reference: Reference) -> float:
-    """ImageNet: label in prediction or prediction in label, case-sensitive; so the empty answer is right."""
+    """ImageNet: label in prediction or prediction in label, case-sensitive; so the empty answer is right.
+
+    As of the stored results (commit fa896c9) and the released code; a later copy of Qwen's script lower-cases both.
+    """
     label = reference["answer"]
     return float(label in prediction or prediction in label)
 
