@@ -36,9 +36,10 @@ def reference_option(text: str, choices: Sequence[str]) -> int | None:
 def named_option(text: str, choices: Sequence[str]) -> int | None:
     """Index of the one choice that an answer names, or None.
 
-    In this order: a letter by itself in any case ("B", "(b)", "B."); the text of exactly one choice; a letter in
-    front ("B. text", "B) text"); one announced capital letter ("The answer is B", "option (C)"); an announced choice
-    text. A lone "a" inside a sentence is an article.
+    In this order: a letter by itself in any case ("B", "(b)", "B."), which names nothing where there is no such choice,
+    not even a choice whose text it is; the text of exactly one choice; a letter in front ("B. text", "B) text"); one
+    announced capital letter ("The answer is B", "option (C)"); an announced choice text. A lone "a" inside a sentence
+    is an article.
     """
     clean = fold(text)
     bare = _BARE.fullmatch(clean)
