@@ -114,28 +114,20 @@ def test_scienceqas_reference_score_counts_what_was_not_answered_as_the_script_d
     tmp_path: Path, questions: dict[str, Questions]
 ):
     """Of four questions three are answered, two of them rightly; the truth of all is B."""
-    answers = [("1000", "B"), ("1001", "A"), ("1002", "B")]
-    cell, lines = read(write_answers(tmp_path / "a", answers), questions["scienceqa"], "scienceqa")
-    assert reference_score(cell) == 50
+    folder = write_answers(tmp_path, [("1000", "B"), ("1001", "A"), ("1002", "B")])
+    cell, lines = read(write_printed(folder, 50), questions["scienceqa"], "scienceqa")
+    assert (reference_score(cell), cell.unanswered) == (50, 1)
     assert cell.scores is not None
     assert cell.scores.by_variant["corrected"].score == pytest.approx(66.67, abs=0.01)
+    assert {score.count for score in cell.scores.by_variant.values()} == {3}
     assert lines == [
-        "questions without an answer, which as in CoIN's script are wrong in the reference score, and in no other: "
-        "here (1 of 4)"
-    ]
-    folder = write_printed(write_answers(tmp_path / "b", answers), 47.17, samples=4241)  # of a split beyond the data
-    cell, lines = read(folder, questions["scienceqa"], "scienceqa")
-    assert reference_score(cell) == 47.17
-    assert lines == [
-        "questions without an answer, which the script counts as wrong; the reference score is the printed one: "
-        "here (1 of 4)",
-        "printed scores that the answers do not give by the same rule: here (printed 47.17, recomputed 50.00)",
+        "questions without an answer, which by its script's rule are wrong in the reference score, alone: here (1 of 4)"
     ]
 
 
 def test_other_tasks_scores_are_over_what_was_answered(tmp_path: Path, questions: dict[str, Questions]):
     cell, lines = read(write_printed(write_answers(tmp_path, numbered("c", "c", "x")), 66.67), questions["imagenet"])
-    assert reference_score(cell) == pytest.approx(66.67, abs=0.01)
+    assert (reference_score(cell), cell.unanswered) == (pytest.approx(66.67, abs=0.01), 0)
     assert lines == ["questions without an answer, which no score counts: here (1 of 4)"]
 
 

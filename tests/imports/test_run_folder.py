@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from coin_lightning.continual.rescoring import rescore
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.records import read_records
 from coin_lightning.imports.coin import ImportedRun, Results
 from coin_lightning.imports.run_folder import write_run
 from coin_lightning.reporting.run_matrix import load_matrix
-from coin_results import write_judged, write_printed, write_results
+from coin_lightning.reporting.sample_scores import SampleReader
+from coin_results import write_answers, write_judged, write_printed, write_results
 from small_coin import write_suite
 
 ORDER = ["textvqa", "imagenet", "gqa"]
@@ -47,6 +49,22 @@ def test_matrix_and_both_readings(runs: dict[str, Path]):
     assert matrix.metrics["acc"] is None  # TextVQA at the end is missing, and nothing is put in its place
     assert matrix.judges["printed"].scores[2, 0] == 62
     assert matrix.protocol["scorers"] == "corrected"
+
+
+def test_questions_of_scienceqa_that_were_not_answered_stay_wrong_whoever_reads_the_run(tmp_path: Path):
+    """Two of three answers are right, of four questions; the other cell makes it a run of reference scores."""
+    write_answers(tmp_path / "r" / "ScienceQA" / "Finetune", [("1000", "B"), ("1001", "A"), ("1002", "B")])
+    write_printed(tmp_path / "r" / "TextVQA" / "Finetune", 60)
+    results = Results(tmp_path / "r", write_suite(tmp_path / "data", train=1), order="scienceqa,textvqa")
+    folder, _ = write_run(results.read(results.runs[0]), tmp_path / "runs")
+    matrix = load_matrix(folder)
+    assert (matrix.scores[1, 0], matrix.protocol["scorers"]) == (50, "reference")
+    found = SampleReader()(matrix, 1, "scienceqa")
+    assert found is not None
+    assert found.scores.tolist() == [100, 0, 100]
+    again = rescore(RunDir(folder, ["scienceqa", "textvqa"]))
+    assert again.changes == []
+    assert again.scores[1]["variants"]["reference"]["scores"] == {"scienceqa": 50}
 
 
 def test_records_have_their_truth(runs: dict[str, Path]):

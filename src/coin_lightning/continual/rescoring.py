@@ -13,10 +13,12 @@ from coin_lightning.evaluation.records import AnswerRecord, read_records
 from coin_lightning.evaluation.run_scoring import config_of, newest_scoring, with_scoring
 from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.evaluation.side_by_side import (
+    UNANSWERED,
     WITHOUT_ANSWERS,
     CellScores,
     answered,
     filled,
+    over_the_split,
     score_all,
     score_fields,
     variants_of,
@@ -95,7 +97,8 @@ def rescore(
         for task in [task for task in run.tasks if task in answered(old)]:
             try:
                 records = _kept(run.folder(position), task, old["counts"].get(task))
-                results[position][task] = score_all(records, scoring[task], guesses=position == 0)
+                cell = score_all(records, scoring[task], guesses=position == 0)
+                results[position][task] = over_the_split(cell, old.get(UNANSWERED, {}).get(task, 0))
                 on_progress(position, task, results[position][task])
             except DataError as error:
                 problems += error.problems

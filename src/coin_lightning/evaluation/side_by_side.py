@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from coin_lightning.errors import DataError
@@ -16,6 +16,10 @@ ADDED = ("seconds", "answers")
 """Fields of a `scores.json` of which the parts of an evaluation are added up."""
 WITHOUT_ANSWERS = "without_answers"
 """Field of a `scores.json` of an imported run: tasks of which only the score was kept."""
+UNANSWERED = "unanswered"
+"""Field of a `scores.json` of an imported run: questions without an answer that `REFERENCE` counts as wrong, by task."""
+REFERENCE = "reference"
+"""The variant of the rules by which CoIN's scripts score."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,16 @@ def score_all(records: Sequence[AnswerRecord], scoring: Scoring, guesses: bool =
         scoring.version,
         _guesses(records, scoring) if guesses else {},
     )
+
+
+def over_the_split(cell: CellScores, unanswered: int) -> CellScores:
+    """With a reference score that counts further questions as wrong, as ScienceQA's script does with those that have no
+    answer; all else stays that of the answers."""
+    found = cell.by_variant.get(REFERENCE)
+    if found is None or not unanswered:
+        return cell
+    whole = replace(found, score=found.score * found.count / (found.count + unanswered))
+    return replace(cell, by_variant={**cell.by_variant, REFERENCE: whole})
 
 
 def _guesses(records: Sequence[AnswerRecord], scoring: Scoring) -> dict[str, Guess]:

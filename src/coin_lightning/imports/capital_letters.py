@@ -13,7 +13,8 @@ from typing import Any
 from coin_lightning.errors import DataError
 from coin_lightning.evaluation.scorer import DEFAULT, RuleScorer
 from coin_lightning.evaluation.scorers import Scoring
-from coin_lightning.imports.cells import REFERENCE, Cell
+from coin_lightning.evaluation.side_by_side import REFERENCE
+from coin_lightning.imports.cells import Cell
 from coin_lightning.imports.findings import Findings
 from coin_lightning.imports.result_files import Wrong
 

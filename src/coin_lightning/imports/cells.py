@@ -1,19 +1,16 @@
 """One cell of an imported score matrix: its answers joined with their truth by id, and scored; what was printed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from coin_lightning.evaluation.records import AnswerRecord
-from coin_lightning.evaluation.scorer import TaskScore
 from coin_lightning.evaluation.scorers import Scoring
-from coin_lightning.evaluation.side_by_side import CellScores, score_all
+from coin_lightning.evaluation.side_by_side import REFERENCE, CellScores, over_the_split, score_all
 from coin_lightning.imports.findings import Findings
 from coin_lightning.imports.folders import ANSWERS, JUDGED, OPTIONS, PRINTED, Place
 from coin_lightning.imports.questions import Questions
 from coin_lightning.imports.result_files import Answer, Printed, read_answers, read_judged, read_options, read_printed
 
-REFERENCE = "reference"
-"""The variant of the rules by which CoIN's scripts score."""
 WHOLE_SPLIT = ("scienceqa",)
 """Tasks whose script divides by all questions of the split; the others divide by what was answered."""
 ROUNDED = 0.0051
@@ -22,13 +19,15 @@ ROUNDED = 0.0051
 
 @dataclass(frozen=True)
 class Cell:
-    """What is known of a cell; records and scores are None where no answers can be used."""
+    """What is known of a cell; records and scores are None where no answers can be used. `unanswered` are the questions
+    without an answer that the reference score counts as wrong."""
 
     place: Place
     records: Sequence[AnswerRecord] | None = None
     scores: CellScores | None = None
     printed: Printed | None = None
     judged: float | None = None
+    unanswered: int = 0
 
     @property
     def is_scored(self) -> bool:
@@ -60,44 +59,13 @@ def read_cell(
             findings.add("scores that were printed several times, of which the last one counts", f"{where} ({found})")
     file = place.file(JUDGED)
     judged = None if file is None else read_judged(file)
-    unanswered = _unanswered(place.task, printed)
-    records = None if answers is None else _joined(answers, place.task, where, questions, unanswered, findings)
+    records = None if answers is None else _joined(answers, place.task, where, questions, findings)
     if not records or questions is None:
         return Cell(place, printed=printed, judged=judged)
-    scores = score_all(records, scoring, guesses=zero_shot)
-    if place.task in WHOLE_SPLIT and len(records) < len(questions.references):
-        scores = _over_the_split(scores, len(questions.references), printed, where, findings)
-    else:
-        _compare(scores, printed, where, findings)
-    return Cell(place, records, scores, printed, judged)
-
-
-def _unanswered(task: str, printed: Printed | None) -> str:
-    """What is said of questions without an answer: which scores count them."""
-    if task not in WHOLE_SPLIT:
-        return "questions without an answer, which no score counts"
-    if printed is None:
-        return (
-            "questions without an answer, which as in CoIN's script are wrong in the reference score, and in no other"
-        )
-    return "questions without an answer, which the script counts as wrong; the reference score is the printed one"
-
-
-def _over_the_split(
-    scores: CellScores, questions: int, printed: Printed | None, where: str, findings: Findings
-) -> CellScores:
-    """With the reference score that the script prints, which counts questions without an answer as wrong; its counts
-    and samples stay those of the answers."""
-    found = scores.by_variant.get(REFERENCE)
-    if found is None:
-        return scores
-    whole = _with_reference(scores, replace(found, score=found.score * found.count / questions))
-    _compare(whole, printed, where, findings)
-    return whole if printed is None else _with_reference(scores, replace(found, score=printed.score))
-
-
-def _with_reference(scores: CellScores, score: TaskScore) -> CellScores:
-    return replace(scores, by_variant={**scores.by_variant, REFERENCE: score})
+    unanswered = len(questions.references) - len(records) if place.task in WHOLE_SPLIT else 0
+    scores = over_the_split(score_all(records, scoring, guesses=zero_shot), unanswered)
+    _compare(scores, printed, where, findings)
+    return Cell(place, records, scores, printed, judged, unanswered)
 
 
 def _answers(place: Place, where: str, findings: Findings) -> tuple[list[Answer] | None, Printed | None]:
@@ -115,15 +83,9 @@ def _answers(place: Place, where: str, findings: Findings) -> tuple[list[Answer]
 
 
 def _joined(
-    answers: Sequence[Answer],
-    task: str,
-    where: str,
-    questions: Questions | None,
-    unanswered: str,
-    findings: Findings,
+    answers: Sequence[Answer], task: str, where: str, questions: Questions | None, findings: Findings
 ) -> list[AnswerRecord] | None:
-    """Records in the order of the answers; None where the answers cannot be used, which findings then say, as they say
-    `unanswered` of questions without an answer."""
+    """Records in the order of the answers; None where the answers cannot be used, which findings then say."""
     if questions is None:
         findings.add("answers whose ground truth is not there (--data ROOT), so that no rule can read them", where)
         return None
@@ -141,8 +103,9 @@ def _joined(
     if strangers := len(once) - len(known):
         findings.add("answers to questions that the data do not have, left out", f"{where} ({strangers})")
     if missing := len(questions.references) - len(known):
-        every = len(questions.references)
-        findings.add(unanswered, f"{where} ({missing} of {every})")
+        whole = "which by its script's rule are wrong in the reference score, alone"
+        effect = whole if task in WHOLE_SPLIT else "which no score counts"
+        findings.add(f"questions without an answer, {effect}", f"{where} ({missing} of {len(questions.references)})")
     if other := sum(not _asks(answer, questions) for answer in known):
         findings.add(
             "prompts that are not the text of their question (other instructions? --instructions)", f"{where} ({other})"

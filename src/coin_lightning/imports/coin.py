@@ -9,8 +9,9 @@ from coin_lightning.continual.scenario import ordered
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.scorers import Scoring
+from coin_lightning.evaluation.side_by_side import REFERENCE
 from coin_lightning.imports.capital_letters import Hidden, hidden_in
-from coin_lightning.imports.cells import REFERENCE, Cell, read_cell
+from coin_lightning.imports.cells import Cell, read_cell
 from coin_lightning.imports.findings import Findings
 from coin_lightning.imports.folders import ANSWERS, OPTIONS, FoundRun, Place, cells_of, early, find_runs, order_of
 from coin_lightning.imports.questions import Questions, read_questions

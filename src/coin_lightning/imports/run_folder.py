@@ -12,8 +12,8 @@ from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import RunError
 from coin_lightning.evaluation.judges.base import PRINTED, PROTOCOL
 from coin_lightning.evaluation.records import write_records
-from coin_lightning.evaluation.side_by_side import WITHOUT_ANSWERS, filled, score_fields
-from coin_lightning.imports.cells import REFERENCE, Cell
+from coin_lightning.evaluation.side_by_side import REFERENCE, UNANSWERED, WITHOUT_ANSWERS, filled, score_fields
+from coin_lightning.imports.cells import Cell
 from coin_lightning.imports.coin import ImportedRun
 from coin_lightning.imports.folders import FILES
 from coin_lightning.manifest import MARK, record, write_known_json
@@ -123,7 +123,9 @@ def _scores(cells: Mapping[str, Cell], variant: str, order: Sequence[str]) -> di
     counts = {task: samples for task in alone if (samples := printed[task].samples) is not None}
     own = {"scores": found, "counts": counts, "variants": {REFERENCE: {"scores": found}}}
     kept = {task: {"score": each.score, "samples": each.samples} for task, each in printed.items()}
-    return {**filled(fields, own if alone else {}, order), "printed": kept, WITHOUT_ANSWERS: alone}
+    unanswered = {task: cell.unanswered for task, cell in cells.items() if cell.unanswered}
+    more = {"printed": kept, WITHOUT_ANSWERS: alone, UNANSWERED: unanswered}
+    return {**filled(fields, own if alone else {}, order), **more}
 
 
 def _data(run: ImportedRun) -> dict[str, Any]:

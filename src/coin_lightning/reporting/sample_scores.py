@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from coin_lightning.errors import RunError
 from coin_lightning.evaluation.records import read_records
 from coin_lightning.evaluation.scored_lines import LineReader, ScoredLine
 from coin_lightning.evaluation.scorer import DEFAULT, RuleScorer, Scorer, TaskScore
+from coin_lightning.evaluation.side_by_side import REFERENCE, UNANSWERED
 from coin_lightning.metrics.flips import Flips, flips
 from coin_lightning.reporting.run_artifacts import RunArtifacts
 from coin_lightning.reporting.run_matrix import RunMatrix
@@ -50,7 +52,7 @@ class SampleReader:
     _cells: dict[tuple[int, int, str], SampleScores | None] = field(default_factory=dict)
     _questions: dict[Questions, Questions] = field(default_factory=dict)
     _flips: dict[tuple[int, str, int, int], Flips | None] = field(default_factory=dict)
-    _variants: dict[Path, str] = field(default_factory=dict)
+    _written: dict[Path, dict[str, Any]] = field(default_factory=dict)
     _scorers: dict[str, Scorer] = field(default_factory=dict)
     _lines: LineReader = field(default_factory=LineReader)
 
@@ -75,7 +77,8 @@ class SampleReader:
 
     def _read(self, run: RunArtifacts, row: int, task: str) -> SampleScores | None:
         folder = run.folder(row)
-        variant = self._variant(folder)
+        written = self._scores(folder)
+        variant = str(written.get("scorer", DEFAULT))
         scorer, file = self._scorer(run, task, variant), folder / "records" / f"{task}.jsonl"
         if isinstance(scorer, RuleScorer):
             lines = self._lines(file, scorer)
@@ -86,6 +89,8 @@ class SampleReader:
             if found.each is None:
                 return None
             lines, score = [ScoredLine.of(*each) for each in zip(records, found.each, strict=True)], found.score
+        if variant == REFERENCE:
+            score *= len(lines) / (len(lines) + written.get(UNANSWERED, {}).get(task, 0))
         expected = run.matrix.scores[row, run.matrix.tasks.index(task)]
         if not abs(score - expected) <= 1e-6:  # a missing cell is none either
             raise RunError(
@@ -97,11 +102,11 @@ class SampleReader:
         readable = np.array([line.score is not None for line in lines])
         return SampleScores(self._questions.setdefault(questions, questions), scores, readable)
 
-    def _variant(self, folder: Path) -> str:
-        """Name of the scorers by which the answers of an experience were scored."""
-        if folder not in self._variants:
-            self._variants[folder] = str(read_json(folder / "scores.json").get("scorer", DEFAULT))
-        return self._variants[folder]
+    def _scores(self, folder: Path) -> dict[str, Any]:
+        """The `scores.json` of an experience: by which scorers its answers were scored."""
+        if folder not in self._written:
+            self._written[folder] = read_json(folder / "scores.json")
+        return self._written[folder]
 
     def _scorer(self, run: RunArtifacts, task: str, variant: str) -> Scorer:
         """Built once for all runs whose configs say the same of it."""
