@@ -178,7 +178,7 @@ def paired_table(found: dict[str, PairedDifference]) -> str:
     for label, difference in found.items():
         low, high = difference.images
         each = ", ".join(f"{value:+.1f}" for value in difference.runs)
-        lines.append(f"| {label} | {difference.mean:+.1f} | {low:+.1f} to {high:+.1f} | {each} | {difference.p:.2f} |")
+        lines.append(f"| {label} | {difference.mean:+.1f} | {low:+.1f} to {high:+.1f} | {each} | {difference.p:.2g} |")
     return "\n".join(lines)
 
 

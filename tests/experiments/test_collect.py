@@ -11,6 +11,7 @@ import pytest
 
 from coin_lightning.errors import RunError
 from coin_lightning.metrics import image_clusters
+from coin_lightning.metrics.paired import PairedDifference
 from results import without_manifests
 
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
@@ -92,6 +93,12 @@ def test_differences_are_those_of_the_matrices(collected, runs):
     learned = found["right after each task's training"]["runs"]
     assert sorted(learned) == pytest.approx(sorted(ours - theirs for ours, theirs in zip(*own, strict=True)))
     assert any(learned) or any(end["runs"])  # the methods differ somewhere, so that this can fail
+
+
+def test_a_small_p_is_not_printed_as_none(collecting):
+    least = PairedDifference(mean=-2.5, images=(-4.0, -1.0), runs=(-2.4, -2.6), p=2 / 2**11, error=0.7)
+    line = collecting.paired_table({"at the end": least}).splitlines()[-1]
+    assert line == "| at the end | -2.5 | -4.0 to -1.0 | -2.4, -2.6 | 0.00098 |"
 
 
 def test_runs_with_other_test_samples_are_not_paired(collecting, runs, tmp_path):
