@@ -11,8 +11,9 @@ from coin_lightning.errors import RunError
 from coin_lightning.evaluation.records import read_records
 from coin_lightning.imports.coin import ImportedRun, Results
 from coin_lightning.imports.run_folder import write_run
+from coin_lightning.reporting.compared import compare
 from coin_lightning.reporting.run_matrix import load_matrix
-from coin_lightning.reporting.sample_scores import SampleReader
+from coin_lightning.reporting.sample_scores import SampleReader, with_records
 from coin_results import write_answers, write_judged, write_printed, write_results
 from small_coin import write_suite
 
@@ -65,6 +66,19 @@ def test_questions_of_scienceqa_that_were_not_answered_stay_wrong_whoever_reads_
     again = rescore(RunDir(folder, ["scienceqa", "textvqa"]))
     assert again.changes == []
     assert again.scores[1]["variants"]["reference"]["scores"] == {"scienceqa": 50}
+
+
+def test_a_run_that_lacks_the_answers_behind_one_score_is_compared_without_any(runs: dict[str, Path], tmp_path: Path):
+    """TextVQA after GQA was only printed."""
+    assert with_records(load_matrix(runs["lora"]))
+    write_printed(write_results(tmp_path / "r") / "lora" / "TextVQA" / "GQA", 40)
+    results = Results(tmp_path / "r" / "lora", write_suite(tmp_path / "data", train=1), order=",".join(ORDER))
+    matrix = load_matrix(write_run(results.read(results.runs[0]), tmp_path / "runs")[0])
+    assert matrix.scores[3, 0] == 40
+    assert not with_records(matrix)
+    (alone,) = compare([matrix])
+    assert alone.samples is None
+    assert any(note.startswith("The answers of 1 of 1 runs are not there") for note in alone.notes)
 
 
 def test_records_have_their_truth(runs: dict[str, Path]):

@@ -17,7 +17,7 @@ ADDED = ("seconds", "answers")
 WITHOUT_ANSWERS = "without_answers"
 """Field of a `scores.json` of an imported run: tasks of which only the score was kept."""
 UNANSWERED = "unanswered"
-"""Field of a `scores.json` of an imported run: questions without an answer that `REFERENCE` counts as wrong, by task."""
+"""Field of a `scores.json` of an imported run: questions without an answer that `REFERENCE` counts as wrong."""
 REFERENCE = "reference"
 """The variant of the rules by which CoIN's scripts score."""
 

@@ -150,6 +150,11 @@ def _questions(lines: Sequence[ScoredLine], rule: tuple[str, int]) -> Questions:
 
 
 def with_records(run: RunMatrix) -> bool:
-    """Whether the answers of a run are there."""
-    last = run.folder is not None and run.last >= 0 and RunArtifacts(run.folder, run, {}).folder(run.last)
-    return bool(last and (last / "records").is_dir())
+    """Whether the answers of a run are there; of an imported run, those behind every score."""
+    if run.folder is None or run.last < 0:
+        return False
+    files = RunArtifacts(run.folder, run, {})
+    scored = np.argwhere(~np.isnan(run.scores)) if run.imported else ()
+    return (files.folder(run.last) / "records").is_dir() and all(
+        files.has_answers(int(row), run.tasks[column]) for row, column in scored
+    )
