@@ -67,6 +67,19 @@ def test_our_judges_meet_only_the_papers_judges(loaded: RunMatrix) -> None:
     assert all(item.row.protocol.get("judge") and item.judge == "embedding" for item in found[1:])
 
 
+def test_each_judge_is_compared_under_its_own_name(loaded: RunMatrix) -> None:
+    second = loaded.judges["embedding"]
+    second = replace(second, protocol={**second.protocol, "variant": "reference"})
+    protocol = {**loaded.protocol, "judge": "embedding", "judge_variant": "strict"}
+    run = replace(loaded, judges={**loaded.judges, "hf_Qwen": second}, protocol=protocol)
+    found = {item.judge: item.differences for item in comparisons(run)}
+    own, other = found["embedding"], found["hf_Qwen"]
+    assert "judge_variant: ours strict, published reference" in own
+    assert not any(line.startswith("judge_variant") for line in other)
+    assert [line.partition(",")[0] for line in own if line.startswith("judge:")] == ["judge: ours embedding"]
+    assert [line.partition(",")[0] for line in other if line.startswith("judge:")] == ["judge: ours hf_Qwen"]
+
+
 def test_an_unfinished_run_has_no_final_scores(tmp_path: Path) -> None:
     run = build_run(tmp_path / "half", finished=3, images=False)
     half = replace(load_matrix(run), published=ROW)

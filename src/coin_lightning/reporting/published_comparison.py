@@ -11,6 +11,7 @@ from coin_lightning.reporting.glossary import MetricInfo, explain
 from coin_lightning.reporting.matrix_sections import Metrics
 from coin_lightning.reporting.overview import MethodGroup
 from coin_lightning.reporting.published import (
+    UNKNOWN,
     PublishedRow,
     comparable,
     evidence,
@@ -81,8 +82,16 @@ def comparisons(matrix: RunMatrix, seeds: str = "") -> list[Comparison]:
     found = [] if own.protocol.get("judge") else [_compare(matrix, own, None, seeds)]
     judged = [own, *same_run(matrix.published, published_rows())]
     for row in (row for row in judged if row.protocol.get("judge")):
-        found += [_compare(matrix.judged(name), row, name, seeds) for name in matrix.judges]
+        found += [_compare(_by_judge(matrix, name), row, name, seeds) for name in matrix.judges]
     return found
+
+
+def _by_judge(matrix: RunMatrix, name: str) -> RunMatrix:
+    """The run with the scores of a judge, whom its protocol then names in place of the run's own."""
+    variant = matrix.judges[name].protocol.get("variant")
+    return replace(
+        matrix.judged(name), protocol={**matrix.protocol, "judge": name, "judge_variant": variant or UNKNOWN}
+    )
 
 
 def group_comparisons(groups: Sequence[MethodGroup]) -> list[Comparison]:
