@@ -32,6 +32,8 @@ def test_forgetting_is_from_the_best_earlier_score() -> None:
     np.testing.assert_array_equal(matrix().forgetting(3), [10, 40, np.nan])
     np.testing.assert_array_equal(matrix().forgetting(2), [20, np.nan, np.nan])
     assert np.isnan(matrix().forgetting(0)).all()
+    gap = [[10, 20, 5], [NULL, 15, 5], [40, 70, 5], [50, 30, 80]]  # the best of what is left would be a guess
+    np.testing.assert_array_equal(matrix(gap).forgetting(3), [np.nan, 40, np.nan])
 
 
 def test_the_mean_of_the_tasks_seen() -> None:

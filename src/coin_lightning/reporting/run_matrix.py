@@ -175,9 +175,7 @@ class RunMatrix:
         """
         lost = np.full(len(self.tasks), np.nan)
         for i in range(max(row - 1, 0)):
-            earlier = self.scores[i + 1 : row, i]
-            if not np.isnan(earlier).all():
-                lost[i] = np.nanmax(earlier) - self.scores[row, i]
+            lost[i] = self.scores[i + 1 : row, i].max() - self.scores[row, i]
         return lost
 
 
