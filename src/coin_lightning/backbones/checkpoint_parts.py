@@ -31,8 +31,8 @@ def family_config(source: str, family: type[Family]) -> Any:
     """
     stored = read_config(source)
     model_type = stored.get("model_type")
-    nested = [key for key in ("text_config", "vision_config") if not isinstance(stored.get(key), dict)]
-    if nested and any(key.startswith("mm_") for key in stored):
+    missing = [key for key in ("text_config", "vision_config") if not isinstance(stored.get(key), dict)]
+    if missing and any(key.startswith("mm_") for key in stored):
         raise AssetError(
             f"{source}: config.json (model_type={model_type!r}, mm_vision_tower={stored.get('mm_vision_tower')!r}) is "
             "in the format of the original LLaVA code, which holds no tower. Give its conversion to Hugging Face "
@@ -51,8 +51,10 @@ def family_config(source: str, family: type[Family]) -> Any:
             f"{' or '.join(map(repr, family.model_types))}: other families place "
             f"their images otherwise. Choose the backbone of its family; there are {there}"
         )
-    if nested:
-        raise AssetError(f"{source}: config.json has no {nested[0]}; fetch the checkpoint again")
+    if family.flat_text_config and "hidden_size" in stored:  # what says nothing would be filled up with defaults
+        missing = [key for key in missing if key != "text_config"]
+    if missing:
+        raise AssetError(f"{source}: config.json has no {missing[0]}; fetch the checkpoint again")
     return read_pretrained(AutoConfig, source)
 
 

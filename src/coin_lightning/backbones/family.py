@@ -53,6 +53,8 @@ class Family:
     Attributes:
         model_types: of config.json.
         image_token_key: of config.json.
+        flat_text_config: config.json may have the language model's settings beside `vision_config`, without a
+            `text_config` around them.
         tower: the frozen part that sees pixels, a name within the model without its head.
         projectors: the parts between tower and language model, which may be trained.
         language_model: where the adapter goes.
@@ -68,6 +70,7 @@ class Family:
 
     model_types: tuple[str, ...] = ()
     image_token_key: str = "image_token_id"
+    flat_text_config: bool = False
     tower: str = "vision_tower"
     projectors: tuple[str, ...] = ("multi_modal_projector",)
     language_model: str = "language_model"

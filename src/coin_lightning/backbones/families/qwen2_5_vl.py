@@ -15,6 +15,7 @@ class Qwen25VL(Family):
     """A grid is time, height and width in patches; four neighbouring patches become one token."""
 
     model_types: tuple[str, ...] = ("qwen2_5_vl",)
+    flat_text_config = True
     tower = "visual"
     projectors: tuple[str, ...] = ("visual.merger",)
     placeholder = "<|image_pad|>"

@@ -15,6 +15,7 @@ class Qwen3VL(Qwen25VL):
     """A feature is the last state of a patch beside those of the layers that go deep (deepstack)."""
 
     model_types = ("qwen3_vl",)
+    flat_text_config = False
     box_numbers = "thousand"
 
     def __init__(self, config: Any, processor: Any, tokenizer: Any) -> None:
