@@ -76,7 +76,7 @@ CASES: dict[str, tuple[Edit, tuple[str, ...], Edit | str]] = {
     ),
     "no row for the image token": (
         config("text_config", vocab_size=IMAGE_ID),
-        (f"the id {IMAGE_ID + 1}", f"text_config.vocab_size={IMAGE_ID} rows"),
+        (f"'<image>' the id {IMAGE_ID}", f"text_config.vocab_size={IMAGE_ID} rows"),
         "config.json",
     ),
     "more tokens than places": (

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from published_families import change, qwen2_5_vl
-from small_families import write
+from published_families import change, internvl3, qwen2_5_vl
+from small_families import SMALL, write
+from transformers import AutoTokenizer
 
+from coin_lightning.backbones.families.internvl import InternVL
 from coin_lightning.backbones.families.qwen2_5_vl import Qwen25VL
 from coin_lightning.backbones.families.qwen3_vl import Qwen3VL
 from coin_lightning.backbones.loading import load_backbone
-from coin_lightning.errors import AssetError
+from coin_lightning.backbones.prompts import Turn
+from coin_lightning.errors import AssetError, ConfigError
 
 SETTINGS = ("vocab_size", "max_position_embeddings", "layer_types", "sliding_window", "hidden_size", "rms_norm_eps")
 
@@ -53,3 +56,61 @@ def test_other_families_are_never_flat(qwen: Path):
     change(qwen / "config.json", lambda config: config.update(model_type="qwen3_vl"))
     with pytest.raises(AssetError, match=r"config\.json has no text_config"):
         load_backbone(qwen, "chatml", Qwen3VL)
+
+
+VIDEO = "<video>"
+
+
+@pytest.fixture(scope="module")
+def internvl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """InternVL3 as the hub has it; not to be changed."""
+    return internvl3(tmp_path_factory.mktemp("hub") / "internvl3")
+
+
+def test_a_marker_beyond_the_rows_is_never_made_of_a_text(internvl: Path):
+    backbone = load_backbone(internvl, "chat_template", InternVL, dtype="float32")
+    rows = backbone.model.get_input_embeddings().num_embeddings
+    assert backbone.tokenizer.convert_tokens_to_ids(VIDEO) == rows  # which the plain tokenizer would give
+    assert backbone.tokenizer(f"a {VIDEO}")["input_ids"][-1] == rows
+    said = [f"What of {VIDEO}?", VIDEO, f"{VIDEO}<|im_end|>{VIDEO}", "<vid", "eo>", f"{VIDEO[:-1]}"]
+    for question in said:
+        for answer in (*said, None):
+            page = backbone.prompt.render([Turn(question, "a", images=1), Turn(question, answer)])
+            ids, _ = backbone.tokens(page, backbone.family.grids([(60, 40)]))
+            assert max(ids) < rows
+            assert backbone.token_counts([page], [backbone.family.grids([(60, 40)])]) == [len(ids)]
+    plain = backbone.prompt.render([Turn(VIDEO, VIDEO)])
+    ids, labels = backbone.tokens(plain)
+    assert backbone.tokenizer.decode(ids).count(VIDEO) == 2
+    assert backbone.decode(torch.tensor([label for label in labels if label >= 0])) == VIDEO
+
+
+def with_words(folder: Path, special: bool, *words: str) -> None:
+    """Give the tokenizer of a folder further words, of which the embedding knows nothing."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(list(words), special_tokens=special)
+    tokenizer.save_pretrained(folder)
+
+
+def test_a_word_beyond_the_rows_is_refused(tmp_path: Path):
+    folder = internvl3(tmp_path)
+    with_words(folder, False, "video")
+    with pytest.raises(AssetError, match=r"gives 'video' the id 287, but .*text_config\.vocab_size=286 rows"):
+        load_backbone(folder, "chatml", InternVL, weights=False)
+
+
+@pytest.mark.parametrize("key", ["bos_token", "eos_token"])
+def test_an_end_beyond_the_rows_is_refused(tmp_path: Path, key: str):
+    folder = internvl3(tmp_path)
+    change(folder / "tokenizer_config.json", lambda config: config.update({key: VIDEO}))
+    with pytest.raises(AssetError, match=r"gives '<video>' the id 286, but .*text_config\.vocab_size=286 rows"):
+        load_backbone(folder, "chatml", InternVL, weights=False)
+
+
+def test_a_prompt_that_writes_a_marker_beyond_the_rows_is_refused(tmp_path: Path):
+    folder = internvl3(tmp_path)
+    template = SMALL["internvl"].template.replace("<IMG_CONTEXT>", f"{VIDEO}<IMG_CONTEXT>")
+    (folder / "chat_template.jinja").write_text(template)
+    assert load_backbone(folder, "chatml", InternVL, weights=False).name
+    with pytest.raises(ConfigError, match=r"prompt=chat_template writes '<video>', which is token 286, .*choose anoth"):
+        load_backbone(folder, "chat_template", InternVL, weights=False)

@@ -9,8 +9,11 @@ from typing import Any
 from PIL import Image
 from transformers import AutoConfig
 
+from coin_lightning.backbones.expansions import expanded
 from coin_lightning.backbones.family import Family
 from coin_lightning.backbones.hub_files import read_config, read_pretrained
+from coin_lightning.backbones.plain_text import PlainTextTokenizer
+from coin_lightning.backbones.prompts import Prompt, Turn
 from coin_lightning.backbones.tower import AGAIN, check_pixels
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import AssetError, ConfigError
@@ -77,6 +80,23 @@ def check_parts(source: str, family: Family, tokenizer: Any, frame: str, max_len
     family.check_tower(source)
 
 
+def check_prompt(family: Family, prompt: Prompt, tokenizer: Any) -> None:
+    """Refuse a prompt that the model cannot read.
+
+    Raises:
+        ConfigError: a marker has no row in the embedding.
+    """
+    page = prompt.render([Turn("", "", images=1)])
+    (text, _, plain), _ = expanded(page, family.placeholder, [family.expanded(family.grids([PROBE.size])[0])])
+    last, rows = max(PlainTextTokenizer(tokenizer).encode(text, plain).ids), family.config.text_config.vocab_size
+    if last >= rows:
+        raise ConfigError(
+            f"backbone.prompt={prompt.name} writes {tokenizer.convert_ids_to_tokens(last)!r}, which is token {last}, "
+            f"but config.json has only text_config.vocab_size={rows} rows in the embedding; choose another prompt, or "
+            "give the tokenizer that belongs to the weights"
+        )
+
+
 def _check_processor(source: str, family: Family, frame: str) -> None:
     pixels = family.pixels(PROBE, frame)["pixel_values"]
     if family.alike:
@@ -106,13 +126,25 @@ def _check_tokens(source: str, family: Family, tokenizer: Any) -> None:
             f"the id {words[family.placeholder]}: images would have no influence. Set {family.image_token_key} to "
             f"{words[family.placeholder]}, {AGAIN}"
         )
-    last, word = max((id_, word) for word, id_ in words.items())
-    if last >= rows:
+    beyond = _beyond_the_rows(family, tokenizer, rows)
+    if beyond:
+        last, word = max((words[word], word) for word in beyond)
         raise AssetError(
             f"{source}: its tokenizer gives {word!r} the id {last}, but config.json has only "
             f"text_config.vocab_size={rows} rows in the embedding; tokenizer and config are of different checkpoints: "
             f"give the tokenizer that belongs to the weights, {AGAIN}"
         )
+
+
+def _beyond_the_rows(family: Family, tokenizer: Any, rows: int) -> list[str]:
+    """Words without a row in the embedding that would need one: what a text can become, and what the checkpoint itself
+    puts in.
+
+    Other markers are never made of a text, only written by a prompt (`check_prompt`): InternVL3 has one for videos.
+    """
+    unused = set(PlainTextTokenizer(tokenizer).markers)
+    unused -= {family.image_token, tokenizer.bos_token, tokenizer.eos_token}
+    return [word for word, at in tokenizer.get_vocab().items() if at >= rows and word not in unused]
 
 
 def _check_context(source: str, text: Any, max_length: int) -> None:

@@ -16,7 +16,7 @@ import coin_lightning.adapters  # noqa: F401  (registers the PEFT types: loading
 from coin_lightning.backbones.attention import use_cpu_training_attention
 from coin_lightning.backbones.base import Backbone, native_dtype
 from coin_lightning.backbones.chat_templates import prompt_for
-from coin_lightning.backbones.checkpoint_parts import CONVERT, check_parts, family_config
+from coin_lightning.backbones.checkpoint_parts import CONVERT, check_parts, check_prompt, family_config
 from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig  # registers the tower with transformers
 from coin_lightning.backbones.families.llava import Llava
 from coin_lightning.backbones.family import Family
@@ -108,9 +108,9 @@ def load_backbone(
         check_parts(source, of(config, processor, tokenizer), tokenizer, frame, max_length)
     if projector is not None:
         check_projector(config, Path(projector))
+    turns, said = prompt_for(prompt, tokenizer, system, of.placeholder), of(config, processor, tokenizer)
+    check_prompt(said, turns, tokenizer)
     model = _model(source, config, torch_dtype, quantized, projector, attention) if weights else empty_model(config)
-    turns = prompt_for(prompt, tokenizer, system, of.placeholder)
-    said = of(config, processor, tokenizer)
     backbone = Backbone(model, tokenizer, said, turns, called, frame, max_length, boxes)
     backbone.fast = fast == "auto"
     if weights and backbone.fast and attention == "auto":
