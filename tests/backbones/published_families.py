@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from small_families import QWEN, write
+from small_families import SMALL, write
 from transformers import AutoTokenizer
 
 TOOLS = (
@@ -15,6 +15,18 @@ TOOLS = (
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
 )
 """A template of the language model alone: texts and tools, and nothing of images."""
+QWEN2_5_VL = (
+    "{% set image_count = namespace(value=0) %}{% for message in messages %}"
+    "{% if loop.first and message['role'] != 'system' %}<|im_start|>system\nYou are helpful.<|im_end|>\n{% endif %}"
+    "<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}<|im_end|>\n{% else %}"
+    "{% for content in message['content'] %}{% if content['type'] == 'image' or 'image' in content %}"
+    "{% set image_count.value = image_count.value + 1 %}"
+    "{% if add_vision_id %}Picture {{ image_count.value }}: {% endif %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""A template of the form that Qwen2.5-VL's `chat_template.json` has."""
 MIN_PIXELS, MAX_PIXELS = 28 * 28 * 2, 28 * 28 * 40
 
 
@@ -35,7 +47,14 @@ def qwen2_5_vl(folder: Path) -> Path:
     write("qwen2_5_vl", folder)
     change(folder / "config.json", _flat)
     change(folder / "preprocessor_config.json", _pixel_limits)
-    split_template(folder, QWEN)
+    split_template(folder, QWEN2_5_VL)
+    return folder
+
+
+def older(name: str, folder: Path) -> Path:
+    """The checkpoint of a family with its template where processors had theirs before `chat_template.jinja`."""
+    write(name, folder)
+    split_template(folder, SMALL[name].template)
     return folder
 
 

@@ -245,7 +245,7 @@ def small(name: str, seed: int = 0) -> Backbone:
     """The small model of a family, in float32."""
     of, words = SMALL[name], tokenizer()
     model = made(name, seed)
-    prompt = prompt_for("chatml", words, placeholder=of.family.placeholder)
+    prompt = prompt_for("chatml", words, placeholder=of.family.placeholder, tags=of.family.image_tags)
     return Backbone(model, words, of.family(model.config, of.processor(), words), prompt, name)
 
 

@@ -1,7 +1,11 @@
+import json
+from pathlib import Path
+
 import pytest
 from transformers import AutoConfig, AutoTokenizer
 
-from coin_lightning.backbones.hub_files import read_pretrained
+from coin_lightning.backbones import tiny
+from coin_lightning.backbones.hub_files import read_pretrained, read_tokenizer
 from coin_lightning.errors import AssetError
 
 
@@ -38,3 +42,60 @@ def test_what_a_loader_raises_becomes_one_line(error, monkeypatch):
         read_pretrained(Loader, "who/what", remedy="Do this.")
     reason = str(error).splitlines()[0] if str(error) else "ValueError"
     assert str(refusal.value) == f"backbone.path='who/what' cannot be loaded by Loader: {reason}\nDo this."
+
+
+def with_templates(folder: Path, **templates: str) -> Path:
+    """A tokenizer's folder; the templates by file: `json`, `jinja`, `processor`, and `tokenizer` for its own config."""
+    tiny.byte_tokenizer().save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": "llava"}))
+    own = json.loads((folder / "tokenizer_config.json").read_text())
+    for kind, text in templates.items():
+        if kind == "jinja":
+            (folder / "chat_template.jinja").write_text(text)
+        else:
+            name = {"json": "chat_template", "processor": "processor_config", "tokenizer": "tokenizer_config"}[kind]
+            found = own if kind == "tokenizer" else {"processor_class": "LlavaProcessor"}
+            (folder / f"{name}.json").write_text(json.dumps({**found, "chat_template": text}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kinds", "chosen"),
+    [
+        ([], None),
+        (["tokenizer"], "tokenizer"),
+        (["tokenizer", "json"], "json"),
+        (["json"], "json"),
+        (["tokenizer", "json", "processor"], "processor"),
+        (["tokenizer", "json", "processor", "jinja"], "jinja"),
+    ],
+    ids=str,
+)
+def test_the_chat_template_is_that_of_the_whole_model(tmp_path, kinds, chosen):
+    folder = with_templates(tmp_path, **{kind: kind for kind in kinds})
+    assert read_tokenizer(str(folder)).chat_template == chosen
+
+
+def test_a_processors_config_without_a_template_hides_none(tmp_path):
+    folder = with_templates(tmp_path, json="json", tokenizer="tokenizer")
+    (folder / "processor_config.json").write_text("{}")
+    assert read_tokenizer(str(folder)).chat_template == "json"
+
+
+@pytest.mark.parametrize("kinds", [["tokenizer", "json"], ["tokenizer"]], ids=str)
+def test_the_chat_template_comes_from_the_hubs_cache_too_without_a_network(tmp_path, monkeypatch, kinds):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    repository = tmp_path / "models--who--what"
+    with_templates(repository / "snapshots" / ("0" * 40), **{kind: kind for kind in kinds})
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    assert read_tokenizer("who/what").chat_template == kinds[-1]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "<html></html>"])
+def test_a_damaged_template_file_is_named(tmp_path, text):
+    folder = with_templates(tmp_path)
+    (folder / "chat_template.json").write_text(text)
+    with pytest.raises(AssetError, match=r"cannot be loaded by AutoProcessor: .*chat_template\.json"):
+        read_tokenizer(str(folder))

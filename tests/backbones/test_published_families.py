@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from published_families import change, internvl3, qwen2_5_vl
+from published_families import change, internvl3, older, qwen2_5_vl
 from small_families import SMALL, write
 from transformers import AutoTokenizer
 
@@ -56,6 +56,77 @@ def test_other_families_are_never_flat(qwen: Path):
     change(qwen / "config.json", lambda config: config.update(model_type="qwen3_vl"))
     with pytest.raises(AssetError, match=r"config\.json has no text_config"):
         load_backbone(qwen, "chatml", Qwen3VL)
+
+
+SHOWN = "<|vision_start|><|image_pad|><|vision_end|>"
+FAMILIES = {"qwen2_5_vl": Qwen25VL, "qwen3_vl": Qwen3VL}
+IMAGE_TURNS = [Turn("A cat?", "No", images=1), Turn("Both?", None, images=2)]
+
+
+def test_the_prompt_is_that_of_the_whole_model_with_tags_around_images(published: Path):
+    backbone = load_backbone(published, "chat_template", Qwen25VL, weights=False)
+    assert backbone.prompt.render(IMAGE_TURNS).text == (
+        f"<|im_start|>system\nYou are helpful.<|im_end|>\n<|im_start|>user\n{SHOWN}A cat?<|im_end|>\n"
+        f"<|im_start|>assistant\nNo<|im_end|>\n<|im_start|>user\n{SHOWN}{SHOWN}Both?<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+    assert [backbone.prompt.end_of_turn, backbone.prompt.style.image_part] == ["<|im_end|>", True]
+
+
+@pytest.mark.parametrize("name", ["llava_next", "idefics3", "smolvlm", "qwen3_vl"])
+def test_an_older_checkpoint_is_asked_as_one_with_a_template_of_today(tmp_path: Path, name: str):
+    family, prompts = SMALL[name].family, []
+    for folder in (older(name, tmp_path / "older"), write(name, tmp_path / "today")):
+        prompts.append(load_backbone(folder, "chat_template", family, weights=False).prompt)
+    assert prompts[0].render(IMAGE_TURNS) == prompts[1].render(IMAGE_TURNS)
+    assert repr(prompts[0]) == repr(prompts[1])  # so that nothing is computed again
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_template_without_tags_is_refused_and_the_remedies_work(tmp_path: Path, name: str):
+    folder = older(name, tmp_path)
+    template = folder / "chat_template.json"
+    text = template.read_text()
+    template.unlink()
+    words = (
+        r"backbone\.prompt=chat_template writes an image as .*user\\n<\|image_pad\|>\\n.*, but .*VL was trained with im"
+    )
+    with pytest.raises(ConfigError, match=words) as refusal:
+        load_backbone(folder, "chat_template", FAMILIES[name])
+    assert "between <|vision_start|> and <|vision_end|>: give the template of the whole model" in str(refusal.value)
+    assert str(refusal.value).endswith("or set backbone.prompt=chatml")
+    load_backbone(folder, "chatml", FAMILIES[name], weights=False)
+    template.write_text(text)
+    load_backbone(folder, "chat_template", FAMILIES[name], weights=False)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_chatml_has_the_tags_where_the_family_has_them(tmp_path: Path, name: str):
+    backbone = load_backbone(older(name, tmp_path), "chatml", FAMILIES[name], weights=False)
+    assert backbone.prompt.render(IMAGE_TURNS).text == (
+        f"<|im_start|>user\n{SHOWN}A cat?<|im_end|>\n<|im_start|>assistant\nNo<|im_end|>\n"
+        f"<|im_start|>user\n{SHOWN}{SHOWN}Both?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    grids = backbone.family.grids([(60, 40)])
+    ids, _ = backbone.tokens(backbone.prompt.render(IMAGE_TURNS[:1]), grids)
+    first = ids.index(backbone.image_token_id)
+    last = first + backbone.family.tokens(grids[0])
+    names = backbone.tokenizer.convert_ids_to_tokens(ids[first - 1 : last + 1])
+    assert [names[0], {*names[1:-1]}, names[-1]] == ["<|vision_start|>", {"<|image_pad|>"}, "<|vision_end|>"]
+
+
+def test_a_prompt_with_other_tags_is_refused(published: Path):
+    with pytest.raises(ConfigError, match=r"prompt=qwen writes an image as '.*<img><\|image_pad\|></img>"):
+        load_backbone(published, "qwen", Qwen25VL)
+
+
+def test_a_tokenizer_without_the_tags_is_refused(qwen: Path):
+    text = (qwen / "tokenizer.json").read_text().replace("<|vision_end|>", "<|other_end|>")
+    (qwen / "tokenizer.json").write_text(text)
+    text = (qwen / "tokenizer_config.json").read_text().replace("<|vision_end|>", "<|other_end|>")
+    (qwen / "tokenizer_config.json").write_text(text)
+    with pytest.raises(AssetError, match=r"the tokenizer has no <\|vision_end\|> token; this is no Qwen25VL"):
+        load_backbone(qwen, "chatml", Qwen25VL)
 
 
 VIDEO = "<video>"

@@ -241,9 +241,17 @@ def _word(index: int) -> str:
 
 
 def prompt_for(
-    name: str, tokenizer: PreTrainedTokenizerFast, system: str | None = None, placeholder: str = IMAGE
+    name: str,
+    tokenizer: PreTrainedTokenizerFast,
+    system: str | None = None,
+    placeholder: str = IMAGE,
+    tags: tuple[str, str] = ("", ""),
 ) -> Prompt:
     """The prompt of this name for a tokenizer, with a model's own placeholder for images.
+
+    Args:
+        name, system: see `load_backbone`.
+        placeholder, tags: see `Family`. A format that has no tags of its own has these, and no line behind them.
 
     Raises:
         ConfigError: see `prompt_format` and `ChatTemplate`.
@@ -251,4 +259,6 @@ def prompt_for(
     if name == CHAT_TEMPLATE:
         return ChatTemplate(tokenizer, system, placeholder)
     chosen: PromptFormat = prompt_format(name, system)
+    if any(tags) and chosen.image == PromptFormat.image:
+        return replace(chosen, image=placeholder.join(tags))
     return replace(chosen, image=chosen.image.replace(IMAGE, placeholder))

@@ -84,9 +84,10 @@ def check_prompt(family: Family, prompt: Prompt, tokenizer: Any) -> None:
     """Refuse a prompt that the model cannot read.
 
     Raises:
-        ConfigError: a marker has no row in the embedding.
+        ConfigError: it shows an image otherwise than the family was trained, or a marker has no row in the embedding.
     """
     page = prompt.render([Turn("", "", images=1)])
+    _check_tags(family, prompt, page.text)
     (text, _, plain), _ = expanded(page, family.placeholder, [family.expanded(family.grids([PROBE.size])[0])])
     last, rows = max(PlainTextTokenizer(tokenizer).encode(text, plain).ids), family.config.text_config.vocab_size
     if last >= rows:
@@ -95,6 +96,18 @@ def check_prompt(family: Family, prompt: Prompt, tokenizer: Any) -> None:
             f"but config.json has only text_config.vocab_size={rows} rows in the embedding; choose another prompt, or "
             "give the tokenizer that belongs to the weights"
         )
+
+
+def _check_tags(family: Family, prompt: Prompt, text: str) -> None:
+    if family.placeholder.join(family.image_tags) in text:
+        return
+    before, placeholder, after = text.partition(family.placeholder)
+    raise ConfigError(
+        f"backbone.prompt={prompt.name} writes an image as {before[-20:] + placeholder + after[:20]!r}, but "
+        f"{type(family).__name__} was trained with images between {family.image_tags[0]} and {family.image_tags[1]}: "
+        "give the template of the whole model (chat_template.json or chat_template.jinja beside its config.json), or "
+        "set backbone.prompt=chatml"
+    )
 
 
 def _check_processor(source: str, family: Family, frame: str) -> None:
@@ -115,9 +128,10 @@ def _check_tokens(source: str, family: Family, tokenizer: Any) -> None:
     config = family.config
     image, rows = config.image_token_id, config.text_config.vocab_size
     words = tokenizer.get_vocab()
-    if family.placeholder not in words:
+    absent = [word for word in (family.placeholder, *family.image_tags) if word and word not in words]
+    if absent:
         raise AssetError(
-            f"{source}: the tokenizer has no {family.placeholder} token; this is no {type(family).__name__} checkpoint "
+            f"{source}: the tokenizer has no {absent[0]} token; this is no {type(family).__name__} checkpoint "
             "in Hugging Face format"
         )
     if family.placeholder_is_image_token and image != words[family.placeholder]:

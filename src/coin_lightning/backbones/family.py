@@ -59,6 +59,7 @@ class Family:
         projectors: the parts between tower and language model, which may be trained.
         language_model: where the adapter goes.
         placeholder: what a prompt has for an image, before its expansion.
+        image_tags: what every prompt has before and behind the placeholder, where it is the prompt that writes them.
         placeholder_is_image_token: whether that is the token whose places the features take.
         frames: of `images.FRAMES` that make sense; the first is the default.
         box_numbers: how its authors write boxes (`box_formats.NUMBERS`), for prompts in its own chat template.
@@ -75,6 +76,7 @@ class Family:
     projectors: tuple[str, ...] = ("multi_modal_projector",)
     language_model: str = "language_model"
     placeholder: str = IMAGE
+    image_tags: tuple[str, str] = ("", "")
     placeholder_is_image_token: bool = True
     frames: tuple[str, ...] = ("whole",)
     box_numbers: str = "unit"

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedConfig
+from transformers import AutoTokenizer, PreTrainedConfig
+from transformers.utils import CHAT_TEMPLATE_FILE, LEGACY_PROCESSOR_CHAT_TEMPLATE_FILE, PROCESSOR_NAME, cached_file
 
 from coin_lightning.backbones.assembled import MARKER
 from coin_lightning.errors import AssetError
-from coin_lightning.json_files import BROKEN
+from coin_lightning.json_files import BROKEN, load_object
 from coin_lightning.weight_files import TORCH, foreign
 
 CHECKPOINT = (
@@ -19,6 +21,8 @@ CHECKPOINT = (
 )
 NEEDED = {"AutoTokenizer": "tokenizer.json", "AutoImageProcessor": "preprocessor_config.json"}
 """Loader -> the file that a folder must have for it; others need `config.json`."""
+PROCESSOR_FILES = (PROCESSOR_NAME, LEGACY_PROCESSOR_CHAT_TEMPLATE_FILE)
+"""Where a chat template may be that no tokenizer reads, in the order of the processor's class."""
 BUFFERS = ("position_ids", "inv_freq", "masked_bias", "attn.bias")
 """Ends of names that old checkpoints carry and that transformers computes."""
 
@@ -59,6 +63,27 @@ def read_config(source: str, key: str = "backbone.path") -> dict[str, Any]:
 
     found: dict[str, Any] = _read(read, "AutoConfig", source, key, CHECKPOINT)
     return found
+
+
+def read_tokenizer(source: str) -> Any:
+    """The fast tokenizer of a checkpoint, with the chat template of the whole model.
+
+    Many checkpoints have that in a file which only the processor's class reads, and in the tokenizer's files none or
+    the language model's own, which knows nothing of images.
+
+    Raises:
+        AssetError: nothing there can be read.
+    """
+    tokenizer = read_pretrained(AutoTokenizer, source, use_fast=True)
+
+    def read(**where: Any) -> Any:
+        find = partial(cached_file, source, _raise_exceptions_for_missing_entries=False, **where)
+        files = [] if find(CHAT_TEMPLATE_FILE) else [Path(file) for file in map(find, PROCESSOR_FILES) if file]
+        templates = [load_object(file).get("chat_template") for file in files]
+        return next(filter(None, templates), tokenizer.chat_template)
+
+    tokenizer.chat_template = _read(read, "AutoProcessor", source, "backbone.path", CHECKPOINT)
+    return tokenizer
 
 
 def _read(read: Callable[..., Any], name: str, source: str, key: str, remedy: str) -> Any:

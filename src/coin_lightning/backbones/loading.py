@@ -9,7 +9,6 @@ from pydantic import PositiveInt
 from transformers import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoImageProcessor,
-    AutoTokenizer,
 )
 
 import coin_lightning.adapters  # noqa: F401  (registers the PEFT types: loading a saved adapter begins with this module)
@@ -21,7 +20,7 @@ from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig  #
 from coin_lightning.backbones.families.llava import Llava
 from coin_lightning.backbones.family import Family
 from coin_lightning.backbones.fast_path import Fast
-from coin_lightning.backbones.hub_files import check_weight_files, read_pretrained, read_whole
+from coin_lightning.backbones.hub_files import check_weight_files, read_pretrained, read_tokenizer, read_whole
 from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.projectors import check_projector, load_projector
 from coin_lightning.backbones.prompts import CHAT_TEMPLATE, prompt_format
@@ -60,7 +59,7 @@ def load_backbone(
     Args:
         path: folder or hub name. Weights must be safetensors; remote code is never run.
         family: of the checkpoint: a class, or a partial of it, as configs give it.
-        prompt: name of a `PromptFormat`, or `chat_template` for the tokenizer's own.
+        prompt: name of a `PromptFormat`, or `chat_template` for the checkpoint's own.
         dtype: `auto`, `float32`, `bfloat16` or `float16`; see `native_dtype`.
         quantization: `nf4` or `int8` for a bitsandbytes base, null for none.
         gradient_checkpointing: layers of the language model that the backward pass computes again: `none`, `all` or
@@ -102,13 +101,14 @@ def load_backbone(
     else:
         source = str(path if parts is None else pretrained_checkpoint(parts))
         config = family_config(source, of)
-        tokenizer = read_pretrained(AutoTokenizer, source, use_fast=True)
+        tokenizer = read_tokenizer(source)
         processor = read_pretrained(AutoImageProcessor, source, backend="pil", **(image_processor or {}))
         check_weight_files(source, needed=weights)
         check_parts(source, of(config, processor, tokenizer), tokenizer, frame, max_length)
     if projector is not None:
         check_projector(config, Path(projector))
-    turns, said = prompt_for(prompt, tokenizer, system, of.placeholder), of(config, processor, tokenizer)
+    said = of(config, processor, tokenizer)
+    turns = prompt_for(prompt, tokenizer, system, of.placeholder, of.image_tags)
     check_prompt(said, turns, tokenizer)
     model = _model(source, config, torch_dtype, quantized, projector, attention) if weights else empty_model(config)
     backbone = Backbone(model, tokenizer, said, turns, called, frame, max_length, boxes)

@@ -19,6 +19,7 @@ class Qwen25VL(Family):
     tower = "visual"
     projectors: tuple[str, ...] = ("visual.merger",)
     placeholder = "<|image_pad|>"
+    image_tags = ("<|vision_start|>", "<|vision_end|>")
     box_numbers = "pixels"
 
     @property
