@@ -27,7 +27,7 @@ QWEN2_5_VL = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """A template of the form that Qwen2.5-VL's `chat_template.json` has."""
-MIN_PIXELS, MAX_PIXELS = 28 * 28 * 2, 28 * 28 * 40
+MIN_PIXELS, MAX_PIXELS = 3136, 12845056
 
 
 def read(file: Path) -> dict[str, Any]:

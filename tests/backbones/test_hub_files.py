@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 from transformers import AutoConfig, AutoTokenizer
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from coin_lightning.backbones import tiny
-from coin_lightning.backbones.hub_files import read_pretrained, read_tokenizer
+from coin_lightning.backbones.hub_files import read_pretrained, read_processor, read_tokenizer
 from coin_lightning.errors import AssetError
 
 
@@ -99,3 +100,20 @@ def test_a_damaged_template_file_is_named(tmp_path, text):
     (folder / "chat_template.json").write_text(text)
     with pytest.raises(AssetError, match=r"cannot be loaded by AutoProcessor: .*chat_template\.json"):
         read_tokenizer(str(folder))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": 42},
+        {"size": {"shortest_edge": 42}, "crop_size": {"height": 42, "width": 42}},
+        {"crop_size": 42, "image_mean": [0.1, 0.2, 0.3], "resample": 2},
+        {"crop_size": [28, 42], "do_center_crop": False, "rescale_factor": 0.5},
+    ],
+    ids=str,
+)
+def test_settings_of_an_image_processor_in_every_form_they_may_have(tmp_path, settings):
+    CLIPImageProcessorPil(size=28, crop_size=28).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}))
+    before, after = (read_processor(str(tmp_path), each).to_dict() for each in ({}, settings))
+    assert {key for key in before if before[key] != after[key]} == set(settings)

@@ -1,9 +1,12 @@
 """Checkpoints of the hub whose files are not those that transformers writes today."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
+from PIL import Image
 from published_families import change, internvl3, older, qwen2_5_vl
 from small_families import SMALL, write
 from transformers import AutoTokenizer
@@ -13,6 +16,7 @@ from coin_lightning.backbones.families.qwen2_5_vl import Qwen25VL
 from coin_lightning.backbones.families.qwen3_vl import Qwen3VL
 from coin_lightning.backbones.loading import load_backbone
 from coin_lightning.backbones.prompts import Turn
+from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import AssetError, ConfigError
 
 SETTINGS = ("vocab_size", "max_position_embeddings", "layer_types", "sliding_window", "hidden_size", "rms_norm_eps")
@@ -127,6 +131,49 @@ def test_a_tokenizer_without_the_tags_is_refused(qwen: Path):
     (qwen / "tokenizer_config.json").write_text(text)
     with pytest.raises(AssetError, match=r"the tokenizer has no <\|vision_end\|> token; this is no Qwen25VL"):
         load_backbone(qwen, "chatml", Qwen25VL)
+
+
+def capped(name: str) -> dict[str, Any]:
+    """What the yaml of a backbone replaces in its preprocessor_config.json."""
+    node = OmegaConf.load(conf_dir() / "backbone" / f"{name}.yaml")
+    found: dict[str, Any] = OmegaConf.to_container(node.image_processor)
+    return found
+
+
+def test_the_cap_of_the_yaml_holds_although_the_checkpoint_has_limits_under_older_names(published: Path):
+    size = (2000, 1500)
+    cap = capped("qwen2_5_vl_3b")
+    backbone = load_backbone(published, "chatml", Qwen25VL, weights=False, image_processor=cap)
+    (grid,) = backbone.family.grids([size])
+    assert 1200 < backbone.family.tokens(grid) <= cap["size"]["longest_edge"] // 28**2 == 1280
+    made = backbone.pixels(Image.new("RGB", size))
+    assert made["image_grid_thw"].tolist() == [list(grid)]
+    own = load_backbone(published, "chatml", Qwen25VL, weights=False)
+    assert (own.family.processor.size["shortest_edge"], own.family.processor.size["longest_edge"]) == (3136, 12845056)
+    assert own.family.tokens(own.family.grids([size])[0]) > 3000
+
+
+def test_a_limit_that_is_not_replaced_stays_the_checkpoints(published: Path):
+    lower = {"size": {"longest_edge": 28 * 28 * 10}}
+    backbone = load_backbone(published, "chatml", Qwen25VL, weights=False, image_processor=lower)
+    assert dict(backbone.family.processor.size) == {"shortest_edge": 3136, "longest_edge": 7840}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"size": {"longest_edge": 7840}, "max_pixels": 9999}, r"size={'longest_edge': 7840} has no effect.*9999"),
+        ({"max_pixels": 9999}, r"max_pixels=9999 has no effect: Qwen2VLImageProcessorPil of .*no such setting"),
+        (
+            {"max_patches": 1},
+            r"max_patches=1 has no effect.*has no such setting\. Its settings are do_convert_rgb, .*size",
+        ),
+    ],
+    ids=["two limits", "an older name", "another family's"],
+)
+def test_a_setting_without_effect_is_refused(published: Path, settings: dict[str, Any], words: str):
+    with pytest.raises(ConfigError, match=rf"backbone\.image_processor\.{words}.*limited by size\.shortest_edge"):
+        load_backbone(published, "chatml", Qwen25VL, weights=False, image_processor=settings)
 
 
 VIDEO = "<video>"

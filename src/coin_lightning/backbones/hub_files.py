@@ -1,17 +1,19 @@
 """Reading what Hugging Face's loaders read, with errors that name the config key and the remedy."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from transformers import AutoTokenizer, PreTrainedConfig
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig
+from transformers.image_utils import SizeDict
 from transformers.utils import CHAT_TEMPLATE_FILE, LEGACY_PROCESSOR_CHAT_TEMPLATE_FILE, PROCESSOR_NAME, cached_file
 
 from coin_lightning.backbones.assembled import MARKER
-from coin_lightning.errors import AssetError
+from coin_lightning.errors import AssetError, ConfigError
 from coin_lightning.json_files import BROKEN, load_object
 from coin_lightning.weight_files import TORCH, foreign
 
@@ -23,6 +25,8 @@ NEEDED = {"AutoTokenizer": "tokenizer.json", "AutoImageProcessor": "preprocessor
 """Loader -> the file that a folder must have for it; others need `config.json`."""
 PROCESSOR_FILES = (PROCESSOR_NAME, LEGACY_PROCESSOR_CHAT_TEMPLATE_FILE)
 """Where a chat template may be that no tokenizer reads, in the order of the processor's class."""
+PIXEL_LIMITS = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
+"""Older names of limits, of which a size has the newer ones; where preprocessor_config.json has both, these win."""
 BUFFERS = ("position_ids", "inv_freq", "masked_bias", "attn.bias")
 """Ends of names that old checkpoints carry and that transformers computes."""
 
@@ -84,6 +88,39 @@ def read_tokenizer(source: str) -> Any:
 
     tokenizer.chat_template = _read(read, "AutoProcessor", source, "backbone.path", CHECKPOINT)
     return tokenizer
+
+
+def read_processor(source: str, settings: Mapping[str, Any]) -> Any:
+    """The image preprocessing of a checkpoint, with some settings in place of those in preprocessor_config.json.
+
+    Raises:
+        AssetError: nothing there can be read.
+        ConfigError: a setting would have no effect.
+    """
+    size = settings.get("size")
+    replaced = {limit: None for limit, edge in PIXEL_LIMITS.items() if isinstance(size, Mapping) and edge in size}
+    given = {**replaced, **deepcopy(dict(settings))}  # for a processor may write into a size
+    processor = read_pretrained(AutoImageProcessor, source, backend="pil", **given)
+    for name, value in settings.items():
+        if not _is_set(value, getattr(processor, name, None)):
+            found = repr(getattr(processor, name)) if hasattr(processor, name) else "no such setting"
+            known = sorted(key for key, own in vars(processor).items() if own is not None and not key.startswith("_"))
+            raise ConfigError(
+                f"backbone.image_processor.{name}={value!r} has no effect: {type(processor).__name__} of {source} has "
+                f"{found}. Its settings are {', '.join(known)}; pixels are limited by size.shortest_edge and "
+                "size.longest_edge"
+            )
+    return processor
+
+
+def _is_set(wanted: Any, found: Any) -> bool:
+    """Whether a processor has a setting as it was given: of a size the edges that were named."""
+    if isinstance(wanted, Mapping) and isinstance(found, Iterable):
+        sizes = dict(found)
+        return all(sizes.get(key) == value for key, value in wanted.items())
+    if isinstance(found, SizeDict):  # given as one number for all edges, or as height and width
+        return set(dict(found).values()) == set(wanted if isinstance(wanted, Iterable) else [wanted])
+    return bool(found == (tuple(wanted) if isinstance(found, tuple) else wanted))
 
 
 def _read(read: Callable[..., Any], name: str, source: str, key: str, remedy: str) -> Any:

@@ -6,10 +6,7 @@ from typing import Any
 
 import torch
 from pydantic import PositiveInt
-from transformers import (
-    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
-    AutoImageProcessor,
-)
+from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 import coin_lightning.adapters  # noqa: F401  (registers the PEFT types: loading a saved adapter begins with this module)
 from coin_lightning.backbones.attention import use_cpu_training_attention
@@ -20,7 +17,7 @@ from coin_lightning.backbones.efficientnet_lite import EfficientNetLiteConfig  #
 from coin_lightning.backbones.families.llava import Llava
 from coin_lightning.backbones.family import Family
 from coin_lightning.backbones.fast_path import Fast
-from coin_lightning.backbones.hub_files import check_weight_files, read_pretrained, read_tokenizer, read_whole
+from coin_lightning.backbones.hub_files import check_weight_files, read_processor, read_tokenizer, read_whole
 from coin_lightning.backbones.images import check_frame
 from coin_lightning.backbones.projectors import check_projector, load_projector
 from coin_lightning.backbones.prompts import CHAT_TEMPLATE, prompt_format
@@ -102,7 +99,7 @@ def load_backbone(
         source = str(path if parts is None else pretrained_checkpoint(parts))
         config = family_config(source, of)
         tokenizer = read_tokenizer(source)
-        processor = read_pretrained(AutoImageProcessor, source, backend="pil", **(image_processor or {}))
+        processor = read_processor(source, image_processor or {})
         check_weight_files(source, needed=weights)
         check_parts(source, of(config, processor, tokenizer), tokenizer, frame, max_length)
     if projector is not None:
