@@ -1,5 +1,6 @@
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -92,6 +93,19 @@ def test_dtypes_by_name():
     for wrong in ("int8", "float33", "nn", ""):
         with pytest.raises(ConfigError, match=r"backbone\.dtype=.*use auto, float32"):
             native_dtype(wrong)
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [(7, torch.float32), (8, torch.bfloat16), (9, torch.bfloat16)])
+def test_a_device_that_only_imitates_bfloat16_gets_float32(monkeypatch, capability, dtype):
+    """Volta and Turing: they say that they support it."""
+    device = SimpleNamespace(major=capability)
+    for name, answer in (
+        ("is_available", True), ("current_device", 0), ("get_device_properties", device),
+        ("_check_bf16_tensor_supported", True),
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+    assert torch.cuda.is_bf16_supported()
+    assert native_dtype("auto") is dtype
 
 
 def test_an_end_of_turn_that_is_no_single_token_is_refused():

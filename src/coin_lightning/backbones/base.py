@@ -46,7 +46,11 @@ def native_dtype(name: str) -> torch.dtype:
         ConfigError: the name is no floating-point type of torch.
     """
     if name == "auto":
-        native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_avx512_bf16_supported()
+        native = (
+            torch.cuda.is_bf16_supported(including_emulation=False)  # which older devices do slowly
+            if torch.cuda.is_available()
+            else torch.cpu._is_avx512_bf16_supported()
+        )
         return torch.bfloat16 if native else torch.float32
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
