@@ -94,3 +94,7 @@ def internvl3(folder: Path) -> Path:
     words.add_special_tokens({"additional_special_tokens": ["<video>"]}, replace_extra_special_tokens=False)
     words.save_pretrained(folder)
     return folder
+
+
+PUBLISHED = {"qwen2_5_vl": qwen2_5_vl, "internvl": internvl3}
+"""Family -> what writes its checkpoint into a folder, and gives that back."""
