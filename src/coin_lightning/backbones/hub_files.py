@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,9 @@ def read_tokenizer(source: str) -> Any:
     tokenizer = read_pretrained(AutoTokenizer, source, use_fast=True)
 
     def read(**where: Any) -> Any:
-        find = partial(cached_file, source, _raise_exceptions_for_missing_entries=False, **where)
+        def find(name: str) -> Any:
+            return cached_file(source, name, _raise_exceptions_for_missing_entries=False, **where)
+
         files = [] if find(CHAT_TEMPLATE_FILE) else [Path(file) for file in map(find, PROCESSOR_FILES) if file]
         templates = [load_object(file).get("chat_template") for file in files]
         return next(filter(None, templates), tokenizer.chat_template)
