@@ -101,6 +101,16 @@ def test_every_method_has_the_numbers_of_the_real_module(method: str) -> None:
     assert found["memory"]["activations"] == found["activations"]["none"] > found["activations"]["all"] > 0
 
 
+def test_a_limit_for_answers_that_ramble_is_not_learned() -> None:
+    """The published code allows 1024 tokens; no right answer has so many."""
+    found = [
+        estimate(composed([*TINY, f"scenario.tasks.gqa.answers.max_new_tokens={limit}"]))["activations"]
+        for limit in (64, 128, 1024)
+    ]
+    assert [each["answer_tokens"] // each["rows"] for each in found] == [64, 128, 128]
+    assert found[0]["none"] < found[1]["none"] == found[2]["none"]
+
+
 def described(module: torch.nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:
     tensors = chain(module.named_parameters(), module.named_buffers())
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors}

@@ -142,6 +142,21 @@ def test_the_rows_learn_from_the_published_number_of_rows_per_step(row: str, dev
 
 
 @pytest.mark.parametrize(
+    ("row", "limits"),
+    [
+        ("llava_7b_zero_shot", [1024, 128, 1024, 128, 128, 1024, 1024, 128]),
+        ("llava_7b_moelora_e8", [1024, 128, 1024, 128, 128, 1024, 1024, 128]),
+        ("llava_13b_lora", [1024, 128, 1024, 128, 128, 1024, 1024, 128]),
+        ("qwen_vl_lora", [30] * 8),
+        ("minigpt_v2_lora", [100] * 8),
+    ],
+)
+def test_the_rows_answer_with_as_many_tokens_as_the_published_code_allows(row: str, limits: list[int]):
+    tasks = config_with(Path(f"experiment/coin/{row}.yaml")).scenario.tasks
+    assert [task.answers.max_new_tokens for task in tasks.values()] == limits
+
+
+@pytest.mark.parametrize(
     ("row", "devices", "size", "accumulation", "together"),
     [("llava_7b_multitask", 7, 8, 1, 56), ("llava_7b_multitask_diverse", 6, 8, 1, 48),
      ("minigpt_v2_multitask", 7, 2, 8, 112)],

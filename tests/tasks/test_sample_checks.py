@@ -82,6 +82,17 @@ def test_samples_are_cut_where_that_is_wanted_but_never_to_nothing(tmp_path):
     assert (ids, labels) == (whole[:100], whole_labels[:100])
 
 
+def test_answers_may_go_on_beyond_the_context_where_samples_are_cut(tmp_path):
+    """As in the published code, which allows 1024 tokens of a context of 2048; a right answer must fit all the same."""
+    encoder = Encoder(tiny.load(max_length=300), tmp_path, None, cuts=True)
+    around = len(encoder.encode(ask("a", ""))[0])
+    assert long(as_samples([ask("a", "x" * (300 - 128 - around))]), encoder, 1024) == ([], 0)
+    (line,), _ = long(as_samples([ask("a", "x" * (301 - 128 - around))]), encoder, 1024)
+    assert "173 tokens with 128 answer tokens do not fit backbone.max_length=300" in line
+    (line,), _ = long(as_samples([ask("a", "x" * (301 - 30 - around))]), encoder, 30)
+    assert "271 tokens with 30 answer tokens do not fit backbone.max_length=300" in line
+
+
 def test_a_image_is_never_cut(tmp_path):
     backbone = tiny.load(max_length=100)
     short = Encoder(backbone, tmp_path, None, cuts=True)

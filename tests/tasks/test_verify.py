@@ -191,6 +191,12 @@ def test_samples_that_do_not_fit_the_context(toy):
     assert "less 8 for the answer" in next(each["examples"][0] for each in samples if each["split"] == "test")
 
 
+def test_answers_may_go_on_beyond_the_context_where_samples_are_cut(toy):
+    toy.edit(TEST, lambda samples: samples[0].update(text="y" * 20))
+    assert "long_sample" in toy.found(max_new_tokens=1024)
+    assert "long_sample" not in toy.found(max_new_tokens=1024, long_samples="truncate")
+
+
 def test_a_sample_of_exactly_the_context_fits(toy):
     needed = toy.report()  # all samples are far below
     assert "long_sample" not in by_kind(needed)

@@ -35,6 +35,7 @@ from coin_lightning.module import ContinualMLLM
 from coin_lightning.quiet import quiet_libraries
 from coin_lightning.reporting.estimate_table import estimate_table
 from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.collate import LONGEST
 from coin_lightning.tasks.features import BYTES
 
 PHOTO = (640, 480)
@@ -196,7 +197,7 @@ def _activations(passes: DryPass, scenario: Scenario, target: Target) -> dict[st
     if not scenario.train_tasks:
         return {}
     task = max(scenario.train_tasks.values(), key=lambda each: each.batch_size)
-    newest = max(each.answers.max_new_tokens for each in scenario.tasks)
+    newest = min(max(each.answers.max_new_tokens for each in scenario.tasks), LONGEST)
     answers = task.batch_size * newest
     kept = passes.training_step(task.batch_size, target.length, answers, _grid(passes.backbone))
     choices = dict.fromkeys((NONE, ALL, target.recomputed))

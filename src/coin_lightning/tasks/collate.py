@@ -21,6 +21,8 @@ from coin_lightning.tasks.sample_format import TestSample, TrainSample
 from coin_lightning.tasks.sample_sequence import as_samples
 
 BOXES = ("as_written", "converted")
+LONGEST = 128
+"""Tokens of a right answer at most. Limits beyond it are for models that ramble: CoIN's longest takes some 40."""
 
 
 class Encoder:
@@ -65,6 +67,12 @@ class Encoder:
         self.hashes: dict[str, str] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
         self._opened: set[str] = set()
+
+    def room(self, max_new_tokens: int) -> int:
+        """Tokens of the context that a test question leaves to its answer: all that it may have. Where training samples
+        are cut, as in the published code, those of a right one: there an answer may go on beyond the context.
+        """
+        return min(max_new_tokens, LONGEST) if self.cuts else max_new_tokens
 
     def turns(self, sample: TrainSample | TestSample) -> list[Turn]:
         """The conversation, boxes in the backbone's format; a test question shows all images of its sample."""

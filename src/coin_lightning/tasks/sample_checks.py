@@ -23,9 +23,9 @@ def too_long(
 
     Args:
         lengths: tokens of each sample, uncut.
-        max_new_tokens: room that a test sample must leave.
+        max_new_tokens: longest answer of a test sample, see `Encoder.room`.
     """
-    kept = max_new_tokens if len(samples) and isinstance(samples[0], TestSample) else 0
+    kept = encoder.room(max_new_tokens) if len(samples) and isinstance(samples[0], TestSample) else 0
     long = [samples[index] for index in np.flatnonzero(lengths > encoder.backbone.max_length - kept).tolist()]
     if kept or not encoder.cuts:
         return [_too_long(sample, encoder, kept) for sample in long], 0

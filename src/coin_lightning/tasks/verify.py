@@ -113,7 +113,8 @@ class _Verification:
         # an encoder of texts as in a run, but no tower is asked for features
         self.task.data = replace(self.task.data, cache_features=False)
         self.task.connect(self.backbone)
-        scanner = Scanner(self.task.encoder, self.task.answers.max_new_tokens, self.findings, SHOWN)
+        encoder = self.task.encoder
+        scanner = Scanner(encoder, encoder.room(self.task.answers.max_new_tokens), self.findings, SHOWN)
         self._scan(scanner, "test", None)
         if self.task.data.trains:
             self._scan(scanner, "train", "test" in self.scans and self.scans["test"].has_boxes)
