@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from coin_lightning.backbones import tiny
+from coin_lightning.backbones import greedy, row_cache, tiny
 from coin_lightning.backbones.greedy import Greedy, Prompts, in_parts, shared_beginnings
 
 IMAGE = 9
@@ -123,6 +123,28 @@ def test_what_one_sample_sees_does_not_depend_on_those_that_left():
     together = loop(Prompts.of(*padded(rows)), limit, NO_IMAGES)
     alone = [loop(Prompts.of(*padded([row])), limit, NO_IMAGES)[0] for row in rows]
     assert together == alone
+
+
+def test_long_answers_take_room_as_they_come(monkeypatch: pytest.MonkeyPatch):
+    """A limit that no answer reaches takes no memory, and one that is reached changes no answer."""
+    prompts = Prompts.of(*padded([[40, 41], [42, 43, 44, 45]]))
+    made: list[int] = []
+    widths = iter([1024, 3])
+
+    def answers(limit: int) -> list[list[int]]:
+        backbone = tiny.load(max_length=256)
+        monkeypatch.setattr(
+            greedy, "RowCache", lambda layers, width: made.append(width) or row_cache.RowCache(layers, width)
+        )
+        monkeypatch.setattr(greedy, "ROOM", room := next(widths))
+        monkeypatch.setattr(row_cache, "ROOM", room)
+        layers = len(backbone.language_model.layers)
+        return Greedy(backbone.core, backbone.model.lm_head, layers, set())(prompts, limit, NO_IMAGES)
+
+    whole, growing = answers(20), answers(20)
+    assert [len(answer) for answer in whole] == [20, 20]
+    assert growing == whole
+    assert made == [4 + 20, 4 + 3]
 
 
 def test_prompts_are_read_in_parts_of_like_length():

@@ -2,7 +2,7 @@
 
 import torch
 
-from coin_lightning.backbones.row_cache import RowCache, same_beginning
+from coin_lightning.backbones.row_cache import ROOM, RowCache, same_beginning
 
 
 def states(n: int, length: int, start: int) -> torch.Tensor:
@@ -30,6 +30,17 @@ def test_several_tokens_go_on_at_once_each_seeing_those_before_it():
     keys, _ = cache.update(states(2, 2, 50), states(2, 2, 50), 0)
     assert keys[:, 0, :, 0].tolist() == [[1, 2, 50, 51], [101, 150, 151, 0]]
     assert mask[1, 0].tolist() == [[True, True, False, False], [True, True, True, False]]
+
+
+def test_room_is_made_when_it_is_needed():
+    cache = RowCache(1, 2)
+    cache.update(states(2, 2, 1), states(2, 2, 11), 0)
+    mask = cache.go_on(torch.tensor([2, 1]), 1)
+    keys, values = cache.update(states(2, 1, 50), states(2, 1, 60), 0)
+    assert keys[:, 0, :, 0].tolist() == [[1, 2, 50], [101, 150, 0]]
+    assert values[:, 0, :, 0].tolist() == [[11, 12, 60], [111, 160, 0]]
+    assert mask[:, 0, 0].tolist() == [[True] * 3, [True, True, False]]
+    assert cache.width == cache.layers[0].keys.shape[2] == 2 + ROOM
 
 
 def test_a_beginning_is_spread_over_samples_and_samples_leave():

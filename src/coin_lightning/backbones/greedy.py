@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from coin_lightning.backbones.row_cache import RowCache, same_beginning
+from coin_lightning.backbones.row_cache import ROOM, RowCache, same_beginning
 
 LEAVES = 0.75
 """The batch is cut down when no more than this share of it goes on: each cut copies the cache."""
@@ -177,7 +177,7 @@ class Greedy:
             shared: see there.
         """
         if shared is None:
-            width = prompts.ids.shape[1] + limit
+            width = prompts.ids.shape[1] + min(limit, ROOM)
             states, cache = self._read(prompts, width, images, torch.ones_like(prompts.lengths))
         else:
             states, cache = self._from_shared(prompts, limit, images, shared)
@@ -226,7 +226,7 @@ class Greedy:
         rest = prompts.part(torch.arange(len(starts), device=starts.device), starts, prompts.lengths)
         if rest.positions is None:
             rest = Prompts(rest.ids, rest.lengths, starts.unsqueeze(1) + torch.arange(rest.ids.shape[1]).to(starts))
-        width = max(prompts.ids.shape[1] + limit, int(starts.max()) + rest.ids.shape[1])
+        width = max(prompts.ids.shape[1] + min(limit, ROOM), int(starts.max()) + rest.ids.shape[1])
         cache = first.spread(shared.group, width)
         self.on_pass(rest.real.long())
         return self._pass(rest, cache, cache.go_on(starts, rest.ids.shape[1])), cache

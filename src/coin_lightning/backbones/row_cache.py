@@ -8,6 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+ROOM = 128
+"""Places that are made at a time for an answer: few need what a limit of 1024 allows, and 16 samples of a 7B model
+would take 8 GB for it."""
+
 
 class RowLayer(CacheLayerMixin):
     """Of one decoder layer: `keys` and `values` `[n, g, width, d]`, made at the first write.
@@ -63,7 +67,7 @@ class RowCache(Cache):
 
     Args:
         layers: of the decoder.
-        width: places of a sample.
+        width: places of a sample at first; more are made when they are needed.
 
     Attributes:
         places: where the tokens of the next pass go, `[n, s]`; None: all from the beginning.
@@ -84,7 +88,18 @@ class RowCache(Cache):
         """
         self.places = starts.unsqueeze(1) + torch.arange(length, device=starts.device)
         self.end = int(self.places.max()) + 1
+        if self.end > self.width:
+            self._widen(max(self.end, self.width + ROOM))
         return (torch.arange(self.end, device=starts.device) <= self.places.unsqueeze(-1)).unsqueeze(1)
+
+    def _widen(self, width: int) -> None:
+        """Room for longer answers."""
+        for layer in self.rows:
+            assert layer.keys is not None
+            assert layer.values is not None
+            layer.keys = F.pad(layer.keys, (0, 0, 0, width - self.width))
+            layer.values = F.pad(layer.values, (0, 0, 0, width - self.width))
+        self.width = width
 
     def spread(self, rows: Tensor, width: int) -> "RowCache":
         """Another cache whose samples begin with what the samples `rows` `[m]` of this one have."""
