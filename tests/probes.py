@@ -10,11 +10,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loops import utilities
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch.distributed.tensor import DTensor
 
@@ -297,6 +299,13 @@ class Pieces(L.Callback):
             held[part] = held.get(part, 0) + own.numel()
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / f"{trainer.global_rank}.json").write_text(json.dumps(held))
+
+
+class BackendOfGpus(L.Callback):
+    """Lightning is told the name that the group of processes has on GPUs: for gloo alone it answers in another mode."""
+
+    def __init__(self) -> None:
+        utilities.dist = SimpleNamespace(get_backend=lambda: "cpu:gloo,cuda:nccl")
 
 
 class SignalAt(L.Callback):

@@ -20,10 +20,11 @@ pytestmark = pytest.mark.ddp
 TASKS = "scienceqa,imagenet"
 ALONE = ["batches.size=4"]
 TWO = ["trainer.accelerator=cpu", "trainer.devices=2", "batches.size=2"]
+FSDP = ["trainer=fsdp", "+callbacks.backend._target_=probes.BackendOfGpus"]
 RANKS = {
     "ddp": ["trainer=ddp", *TWO],
-    "fsdp": ["trainer=fsdp", *TWO],
-    "sharded": ["trainer=fsdp", "trainer.strategy.trainable=sharded", *TWO, "batches.size=1"],  # two batches to a step
+    "fsdp": [*FSDP, *TWO],
+    "sharded": [*FSDP, "trainer.strategy.trainable=sharded", *TWO, "batches.size=1"],  # two batches to a step
 }
 
 OFFLOAD = ["trainer.strategy.offload=true"]

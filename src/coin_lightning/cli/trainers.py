@@ -26,6 +26,7 @@ from coin_lightning.errors import ConfigError
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.reporting.logger_guard import Guard
 from coin_lightning.reporting.wandb_logger import finish_run
+from coin_lightning.sharded_strategy import in_step
 from coin_lightning.tasks.base import InstructionTask
 
 
@@ -94,10 +95,13 @@ def _trainer(config: DictConfig, **options: Any) -> L.Trainer:
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         plugins.append(InPlace())
     options["plugins"] = [plugin for plugin in plugins if plugin is not None]
-    return build(
+    trainer: L.Trainer = build(
         config.trainer, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
         use_distributed_sampler=False, num_sanity_val_steps=0, limit_val_batches=0, **options,
     )  # fmt: skip
+    if in_step(trainer.strategy):  # it keeps what it gathers into: made in inference mode, nothing could learn with it
+        trainer.predict_loop.inference_mode = False
+    return trainer
 
 
 def check_processes(config: DictConfig) -> None:
