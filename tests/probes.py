@@ -24,6 +24,7 @@ from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import JudgeError
 from coin_lightning.evaluation.judges.base import Judge, JudgeRequest, Reply
+from coin_lightning.methods.base import Method
 from coin_lightning.module import part_of
 from coin_lightning.tasks.collate import Encoder
 
@@ -299,6 +300,30 @@ class Pieces(L.Callback):
             held[part] = held.get(part, 0) + own.numel()
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / f"{trainer.global_rank}.json").write_text(json.dumps(held))
+
+
+class Anchors(Method):
+    """Holds the weights near what they were, as the plugin of `docs/extend.md` does.
+
+    Args:
+        passes: over a batch of the task, too, before it is learned.
+    """
+
+    def __init__(self, passes: bool = True) -> None:
+        super().__init__("anchors")
+        self.passes, self.anchors = passes, []
+
+    def before_experience(self, context: Any) -> None:
+        """Remember, and pass over data."""
+        weights = context.module.trainable().values()
+        self.anchors = [(weight, weight.detach().clone()) for weight in weights]
+        if self.passes:
+            with torch.no_grad(), context.evaluating():
+                context.forward(next(iter(context.batches(context.samples()))))
+
+    def loss(self, step: Any, batch: dict[str, Any]) -> torch.Tensor:
+        """Nearly nothing."""
+        return 1e-6 * torch.stack([(weight - anchor).square().sum() for weight, anchor in self.anchors]).sum()
 
 
 class BackendOfGpus(L.Callback):

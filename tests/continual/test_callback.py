@@ -132,6 +132,23 @@ def test_a_method_that_changes_the_rows_gets_its_own_number_of_steps(world):
     assert here.module.first_step == 4
 
 
+def test_weights_are_on_the_trainers_device_when_methods_see_them(world, monkeypatch):
+    """Lightning moves them later, and says that they are there."""
+
+    class Looking(Method):
+        def before_experience(self, context):
+            self.seen = {weight.device.type for weight in context.module.parameters()}
+
+    method = Looking()
+    here = world(method)
+    here.skip_zero_shot()
+    here.loop.next_experience(here.module)
+    trainer = here.trainer()
+    monkeypatch.setattr(trainer.strategy, "_root_device", torch.device("meta"))
+    here.loop.setup(trainer, here.module, "fit")
+    assert method.seen == {"meta"}
+
+
 def test_accumulation_steps_once_per_group_of_batches(world):
     method = Doubling()
     here = world(method)

@@ -65,6 +65,14 @@ def test_goes_on_after_a_kill(place, on_gpu: Path):
     assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
 
 
+@pytest.mark.parametrize("kind", ["default", "fsdp"])
+def test_hooks_before_a_task_see_weights_where_they_are_learned(place, kind: str):
+    """A pass over data, too, where the model is whole."""
+    anchors = ["+plugin.anchors._target_=probes.Anchors", f"+plugin.anchors.passes={kind != 'fsdp'}"]
+    status, text = run(place, settings(place, f"gpu_anchors_{kind}", f"trainer={kind}", *anchors))
+    assert status == 0, text
+
+
 @pytest.mark.parametrize("kind", ["fsdp", "fsdp trainer.strategy.offload=true", "deepspeed_zero2", "deepspeed_zero3"])
 def test_a_model_over_all_devices_ends_where_one_device_does(place, kind: str):
     """Of all GPUs of the machine; the command starts its processes."""

@@ -38,7 +38,7 @@ from coin_lightning.module import ContinualMLLM
 from coin_lightning.run_files import read_json
 from coin_lightning.seeding import seed_everything, seed_rank
 from coin_lightning.sharded_strategy import in_step
-from coin_lightning.sharding import remembered, whole
+from coin_lightning.sharding import in_pieces, remembered, whole
 from coin_lightning.task_progress import TaskProgress
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.weight_files import write_safetensors
@@ -198,6 +198,7 @@ class ContinualLoop(L.Callback):
         experience, module = self._current(), _module(pl_module)
         assert experience.task is not None
         module.progress, self._earlier, self._moved = TaskProgress(), 0.0, set()
+        _onto_device(module, trainer.strategy)
         seed_everything(self.seed + experience.position)
         if module.projector == "reinitialised" and self.run.previous(experience.position) > 0:
             module.reset_projector()
@@ -428,6 +429,20 @@ def _check_weights(folder: Path) -> None:
     for file in _weight_files(folder):
         if file.is_file():  # older runs have no memory.json
             check(file, None, f"restore it, or {remedy}")
+
+
+def _onto_device(module: ContinualMLLM, strategy: Any) -> None:
+    """Lightning moves the module behind `setup`, but methods read weights and pass over data within it. Of a model in
+    pieces only what learns and what methods keep: no device need hold all of it, and it is not laid out yet.
+    """
+    if not in_step(strategy):
+        module.to(strategy.root_device)
+        return
+    for method in module.methods.values():
+        method.to(strategy.root_device)
+    for weight in module.trainable().values():
+        if not in_pieces(weight):
+            weight.data = weight.data.to(strategy.root_device)
 
 
 def _module(module: L.LightningModule) -> ContinualMLLM:

@@ -123,6 +123,7 @@ class Method(nn.Module):
 
     def before_experience(self, context: Context) -> None:
         """Structure for the coming task; may pass over data. Before optimizers are made and a checkpoint is restored.
+        The model is on its device; of one in pieces (`trainer=fsdp`) only what learns, so that it cannot compute yet.
 
         Called again when a killed task is continued: it must then do the same.
         """
