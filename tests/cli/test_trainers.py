@@ -6,7 +6,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from coin_lightning.cli.trainers import accumulation, native_precision, protocol_of
+from coin_lightning.cli import trainers
+from coin_lightning.cli.trainers import accumulation, check_processes, native_precision, protocol_of
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
 from ranks import torchrun
@@ -45,3 +46,15 @@ def test_a_protocol_with_a_wrong_word_is_refused():
 def test_precision_follows_the_backbones_weights(dtype: torch.dtype, precision: str):
     module = SimpleNamespace(backbone=SimpleNamespace(model=SimpleNamespace(dtype=dtype)))
     assert native_precision(module) == precision
+
+
+@pytest.mark.parametrize(("device", "chosen"), [("cuda:1", ["cuda:1"]), ("cpu", [])])
+def test_what_loads_before_the_trainer_runs_finds_its_gpu(monkeypatch: pytest.MonkeyPatch, device: str, chosen: list):
+    """Quantised weights go to the default GPU: all of a job, and one process with `devices=[1]`, would take the first."""
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    made = SimpleNamespace(strategy=strategy, num_devices=1, num_nodes=1)
+    found: list[str] = []
+    monkeypatch.setattr(trainers, "_trainer", lambda config, **options: made)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: found.append(str(device)))
+    check_processes(config())
+    assert found == chosen

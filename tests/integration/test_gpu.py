@@ -18,6 +18,16 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
+SECOND = """
+import sys
+import torch
+from omegaconf import OmegaConf
+from coin_lightning.cli.trainers import check_processes
+trainer = {"_target_": "lightning.Trainer", "accelerator": "gpu", "devices": [1]}
+check_processes(OmegaConf.create({"trainer": trainer, "callbacks": {}, "backbone": {}}))
+sys.exit(torch.cuda.current_device())
+"""
+"""Exit status: the number of the default GPU, when the trainer has the second."""
 
 
 def settings(place, name: str, *more: str) -> list[str]:
@@ -63,6 +73,13 @@ def test_goes_on_after_a_kill(place, on_gpu: Path):
     file = Path("task_02_textvqa", "adapter", "adapter_model.safetensors")
     one, two = load_file(on_gpu / file), load_file(place.folder / "gpu_killed" / file)
     assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_what_loads_before_the_trainer_runs_finds_its_gpu():
+    """Quantised weights go to the default one."""
+    done = subprocess.run([sys.executable, "-c", SECOND], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.returncode == 1
 
 
 @pytest.mark.parametrize("kind", ["default", "fsdp"])

@@ -106,7 +106,7 @@ def _trainer(config: DictConfig, **options: Any) -> L.Trainer:
 
 def check_processes(config: DictConfig) -> None:
     """As many processes have been started as the trainer is going to use. Where one was started alone it starts them,
-    waits, and ends with their exit status.
+    waits, and ends with their exit status. From here on the GPU that this process learns on is its default one.
 
     Raises:
         ConfigError: there are more, or they can only be started from outside; the message has the command that does it.
@@ -118,6 +118,8 @@ def check_processes(config: DictConfig) -> None:
     check_strategy(config, trainer.strategy)
     wanted = trainer.num_devices * trainer.num_nodes
     if started == wanted:
+        if trainer.strategy.root_device.type == "cuda":  # a trainer's run sets it late: quantised weights load before
+            torch.cuda.set_device(trainer.strategy.root_device)
         return
     if started == 1:
         if reason := _unlaunchable(trainer):
