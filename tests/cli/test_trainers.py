@@ -50,7 +50,7 @@ def test_precision_follows_the_backbones_weights(dtype: torch.dtype, precision: 
 
 @pytest.mark.parametrize(("device", "chosen"), [("cuda:1", ["cuda:1"]), ("cpu", [])])
 def test_what_loads_before_the_trainer_runs_finds_its_gpu(monkeypatch: pytest.MonkeyPatch, device: str, chosen: list):
-    """Quantised weights go to the default GPU: all of a job, and one process with `devices=[1]`, would take the first."""
+    """Quantised weights go to the default GPU, which would be the first for all of a job, and with `devices=[1]`."""
     strategy = SimpleNamespace(root_device=torch.device(device))
     made = SimpleNamespace(strategy=strategy, num_devices=1, num_nodes=1)
     found: list[str] = []
