@@ -1,6 +1,8 @@
 """SIGTERM, SIGUSR1, Ctrl-C: one line, the status that schedulers know, and the same command ends with the same bits."""
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,22 @@ def test_a_signal_ends_a_run_and_the_same_command_goes_on(place, short, number, 
     status, text = place.runs.run(command, **env)
     assert status == 0, text
     assert results(run) == results(short)
+
+
+@pytest.mark.parametrize(("before", "status"), [("SIG_DFL", 129), ("SIG_IGN", 7)])
+def test_the_end_of_the_terminal_stops_a_process_unless_nohup_has_started_it(before, status):
+    code = f"""if True:
+        import signal, sys
+        signal.signal(signal.SIGHUP, signal.{before})
+        from coin_lightning.continual.interruption import Interruption, Stopped
+        try:
+            with Interruption():
+                signal.raise_signal(signal.SIGHUP)
+        except Stopped as stopped:
+            sys.exit(stopped.status)
+        sys.exit(7)
+    """
+    assert subprocess.run([sys.executable, "-c", code]).returncode == status
 
 
 def test_a_requeueing_checkpoint_of_lightning_is_refused_and_the_remedy_works(place, short, tmp_path: Path):

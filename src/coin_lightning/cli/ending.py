@@ -1,7 +1,7 @@
 """How every command ends: with its status, one red line for what a user can mend, or a traceback for what is a bug.
 
 Status 0: done. 1: a wrong config, unusable data, a place that cannot be written to, with `error: ...` on stderr.
-143 and 130: it was asked to end, by SIGTERM or SIGUSR1, by Ctrl-C.
+143, 130 and 129: it was asked to end, by SIGTERM or SIGUSR1, by Ctrl-C, by SIGHUP.
 """
 
 import sys

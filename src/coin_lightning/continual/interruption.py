@@ -1,4 +1,5 @@
-"""Being asked to stop: SIGTERM, SIGUSR1 (a scheduler's warning before the end) and Ctrl-C, handled alike everywhere.
+"""Being asked to stop: SIGTERM, SIGUSR1 (a scheduler's warning before the end), SIGHUP (the terminal is gone) and
+Ctrl-C, handled alike everywhere.
 
 While a trainer works, a signal only leaves a mark: at the next optimizer step the task is saved, behind the next batch
 of answers everything is on disk. Elsewhere it ends the process at once, which loses no more than SIGKILL does.
@@ -15,6 +16,8 @@ from typing import Any, NoReturn
 
 STATUS = {signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGINT: 130}
 """Exit status by signal. A scheduler that sends SIGUSR1 ends the job with SIGTERM; both say: start it again."""
+if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else `nohup` has asked to go on without the terminal
+    STATUS[signal.SIGHUP] = 129
 
 
 class Stopped(BaseException):
