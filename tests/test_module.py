@@ -248,6 +248,19 @@ def test_a_projector_of_which_nobody_says_how_it_is_drawn_is_not_reset():
     assert {name for name in before if "linear" in name and name.endswith("weight")} <= changed
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_reset_projector_is_the_same_wherever_the_model_lies():
+    found = []
+    for device in ("cpu", "cuda"):
+        module = build().to(device)
+        torch.manual_seed(5)
+        module.reset_projector()
+        found.append({name: weight.cpu() for name, weight in module.trainable().items() if PROJECTOR in name})
+        assert {weight.device.type for weight in module.parameters()} == {device}
+    assert all(torch.equal(weight, found[1][name]) for name, weight in found[0].items())
+
+
 def test_a_reset_projector_is_drawn_anew_from_the_global_state():
     module = build()
     weights = {name: parameter for name, parameter in module.trainable().items() if PROJECTOR in name}

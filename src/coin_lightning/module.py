@@ -119,10 +119,16 @@ class ContinualMLLM(ModuleState):
     def reset_projector(self) -> None:
         """Draw new weights of the projector that learns from the global random state, as `nn.Linear` does.
 
-        The frozen one, which PEFT keeps beside it for `disable_adapter`, stays.
+        The frozen one, which PEFT keeps beside it for `disable_adapter`, stays. Numbers are those of the CPU's generator:
+        a run that goes on after a kill may find the model on another device.
         """
         for layer in self._learning_layers():
+            own = [(weight, weight.device) for weight in layer.parameters(recurse=False)]
+            for weight, _ in own:
+                weight.data = weight.data.cpu()
             layer.reset_parameters()
+            for weight, device in own:
+                weight.data = weight.data.to(device)
 
     def _learning_layers(self) -> list[Any]:
         """Layers of the projector that learn.

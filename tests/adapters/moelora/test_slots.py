@@ -123,6 +123,20 @@ def test_new_slots_stand_behind_the_others_which_stay_as_they_are():
     assert all(parameter.grad is not None for parameter in layer.parameters() if parameter.requires_grad)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_new_slots_are_the_same_wherever_the_layer_lies():
+    """A run that is killed between two tasks finds the model on another device when it goes on."""
+    found = []
+    for device in ("cpu", "cuda"):
+        model, layer = _layer()
+        model.to(device)
+        torch.manual_seed(1)
+        add_slots(model, [3])
+        found.append([*(part.cpu() for slot in _slots(layer) for part in slot), layer.moelora_router["default"].cpu()])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
 def test_a_new_slot_of_weight_one_changes_nothing_until_it_learns_and_the_old_ones_can_be_frozen():
     model, layer = _layer(mixing="given", fixed_weights=[1.0] * E, active_slots=[0, 1])
     layer.moelora_config["default"].init_weights = True

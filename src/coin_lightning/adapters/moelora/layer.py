@@ -1,6 +1,7 @@
 """One target Linear with its MoELoRA branch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -278,10 +279,17 @@ class MoELoraLinear(SlotLayer, SharesInput, BaseTunerLayer):
 def _draw(a: Tensor | None, b: Tensor, router: Tensor | None, *, zero_b: bool) -> None:
     """First values of a bank, or of the slots that are new in one."""
     if a is not None:
-        nn.init.normal_(a, std=INIT_STD)
+        _fill(a, partial(nn.init.normal_, std=INIT_STD))
     if zero_b:
         nn.init.zeros_(b)
     else:
-        nn.init.normal_(b, std=INIT_STD)
+        _fill(b, partial(nn.init.normal_, std=INIT_STD))
     if router is not None:
-        nn.init.uniform_(router, -(router.shape[1] ** -0.5), router.shape[1] ** -0.5)
+        _fill(router, partial(nn.init.uniform_, a=-(router.shape[1] ** -0.5), b=router.shape[1] ** -0.5))
+
+
+def _fill(tensor: Tensor, draw: Callable[[Tensor], Any]) -> None:
+    """With numbers of the CPU's generator: a run that goes on after a kill may find the model on another device."""
+    values = tensor if tensor.device.type in ("cpu", "meta") else torch.empty_like(tensor, device="cpu")
+    draw(values)
+    tensor.copy_(values)
