@@ -119,7 +119,7 @@ class ContinualMLLM(ModuleState):
     def reset_projector(self) -> None:
         """Draw new weights of the projector that learns from the global random state, as `nn.Linear` does.
 
-        The frozen one, which PEFT keeps beside it for `disable_adapter`, stays. Numbers are those of the CPU's generator:
+        The frozen one, which PEFT keeps beside it for `disable_adapter`, stays. Numbers are from the CPU's generator:
         a run that goes on after a kill may find the model on another device.
         """
         for layer in self._learning_layers():

@@ -28,3 +28,6 @@ class ZeroStrategy(DeepSpeedStrategy):
                 "no further package"
             )
         super().__init__(stage=stage, offload_optimizer=offload_optimizer, **options)
+        assert isinstance(self.config, dict)
+        # the optimizer is the config's; DeepSpeed would keep the state of its own kind of Adam only outside of the GPU
+        self.config.setdefault("zero_force_ds_cpu_optimizer", False)

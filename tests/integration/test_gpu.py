@@ -93,18 +93,15 @@ def test_hooks_before_a_task_see_weights_where_they_are_learned(place, kind: str
 @pytest.mark.parametrize("kind", ["fsdp", "fsdp trainer.strategy.offload=true", "deepspeed_zero2", "deepspeed_zero3"])
 def test_a_model_over_all_devices_ends_where_one_device_does(place, kind: str):
     """Of all GPUs of the machine; the command starts its processes."""
-    more = []
+    same = ["+backbone.dtype=bfloat16", "adapter.dropout=0.0"]
     if kind.startswith("deepspeed"):
         pytest.importorskip("deepspeed")
-        more = ["~callbacks.checkpoint"]
+        same = ["+backbone.dtype=float32", "adapter.dropout=0.0", "~callbacks.checkpoint"]
     count = torch.cuda.device_count()
     size = f"batches.size={max(4 // count, 1)}"
-    same = ["+backbone.dtype=bfloat16", "adapter.dropout=0.0", *more]
-    argv = place.command(f"gpu_{kind}", *f"trainer={kind}".split(), size, *same, tasks="imagenet,textvqa")
-    status, text = run(place, argv)
-    assert status == 0, text
-    status, text = run(place, settings(place, f"gpu_one_{kind}", "adapter.dropout=0.0", *more))
-    assert status == 0, text
+    for name, trainer in ((f"gpu_{kind}", [*f"trainer={kind}".split(), size]), (f"gpu_one_{kind}", [])):
+        status, text = run(place, place.command(name, *trainer, *same, tasks="imagenet,textvqa"))
+        assert status == 0, text
     file = Path("task_02_textvqa", "adapter", "adapter_model.safetensors")
     one, many = (load_file(place.folder / name / file) for name in (f"gpu_one_{kind}", f"gpu_{kind}"))
     assert {name: value.shape for name, value in one.items()} == {name: value.shape for name, value in many.items()}

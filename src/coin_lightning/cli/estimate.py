@@ -43,7 +43,7 @@ PHOTO = (640, 480)
 SHORT = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
 """Lightning's older names of precisions."""
 MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-WHOLE = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "32-true": None, "64-true": torch.float64}
+WHOLE = {"32-true": None, "64-true": torch.float64}
 
 
 @dataclass(frozen=True)

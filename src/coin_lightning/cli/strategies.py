@@ -10,6 +10,10 @@ from coin_lightning.methods.base import Method, overriding
 from coin_lightning.sharded_strategy import ShardedStrategy, in_step
 from coin_lightning.zero_strategy import ZeroStrategy
 
+WHOLE = ("32", "32-true")
+"""Names of full precision."""
+CONVERTING = ("16-true", "bf16-true")
+"""Names of precisions in which Lightning makes all weights half as wide."""
 READS_NO_WEIGHTS = ("adapter", "samples", "inputs", "slot_weights")
 """Hooks that have nothing to do with the adapter's weights, which may lie in pieces."""
 
@@ -18,9 +22,10 @@ def check_strategy(config: DictConfig, strategy: Any) -> None:
     """Refuse what could only fail later, or would go wrong silently.
 
     Raises:
-        ConfigError: a quantised or a float16 model in pieces, a method that reads weights in pieces, or a task that
-            DeepSpeed would have to keep in its middle.
+        ConfigError: a precision in which what learns is not float32, a quantised or a float16 model in pieces, a method
+            that reads weights in pieces, or a task that DeepSpeed would have to keep in its middle.
     """
+    _check_precision(str(config.trainer.get("precision")), strategy)
     if in_step(strategy):
         _check_backbone(config.backbone)
     if isinstance(strategy, ShardedStrategy) and strategy.trainable == "sharded":
@@ -40,6 +45,21 @@ def check_strategy(config: DictConfig, strategy: Any) -> None:
                 "pickles of its own; add ~callbacks.checkpoint (a killed task is then learned from its beginning), or "
                 "use trainer=fsdp"
             )
+
+
+def _check_precision(precision: str, strategy: Any) -> None:
+    """What learns is float32 in every task: steps of a usual rate are lost in narrower numbers."""
+    if precision in CONVERTING:
+        mixed = precision.replace("true", "mixed")
+        raise ConfigError(
+            f"trainer.precision={precision} makes all that learns as narrow as the frozen model; use trainer.precision="
+            f"{mixed}: backbone.dtype decides how the frozen model is kept"
+        )
+    if isinstance(strategy, ZeroStrategy) and precision not in WHOLE:
+        raise ConfigError(
+            f"trainer.precision={precision}: DeepSpeed makes all weights as narrow, also those that learn, and no task "
+            "hands them on in float32; use trainer.precision=32-true, or trainer=fsdp"
+        )
 
 
 def check_accumulation(config: DictConfig, task: str, batches: int) -> int:
