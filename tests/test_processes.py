@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+from datetime import timedelta
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from coin_lightning import processes
 from coin_lightning.processes import peak_memory
@@ -47,6 +49,27 @@ def test_a_schedulers_own_settings_say_of_no_other_process(variable, alone, monk
         monkeypatch.delenv(name)
     monkeypatch.setenv(variable, "0")
     assert processes.alone() is alone
+
+
+def test_processes_wait_for_hours_for_one_that_reads_the_data_and_not_in_the_group_of_the_gpus(monkeypatch):
+    """At a first start a process may decode half a million images before it meets the others."""
+    made = []
+    for name, value in torchrun(2)[1].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(processes, "_agreeing", [])
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **given: made.append({"backend": backend, **given}))
+    monkeypatch.setattr(dist, "new_group", lambda **given: made.append(given) or "group")
+    processes.connect()
+    assert "timeout" not in made[0]
+    assert made[1] == {"backend": "gloo", "timeout": timedelta(hours=6)}
+    asked = []
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "broadcast_object_list", lambda box, group, **given: asked.append(group))
+    monkeypatch.setattr(dist, "all_gather_object", lambda found, mine, group: asked.append(group))
+    processes.decide(dict)
+    processes.gather(1)
+    assert asked == ["group", "group"]
 
 
 DEVICES = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]

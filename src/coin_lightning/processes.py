@@ -9,12 +9,14 @@ Torch and Lightning are imported where they are used: `alone` is asked before it
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from coin_lightning.errors import CoinLightningError, ConfigError
 
 if TYPE_CHECKING:
     import torch
+    import torch.distributed as dist
     from lightning.fabric.plugins.environments import ClusterEnvironment
 
 Found = TypeVar("Found")
@@ -23,6 +25,10 @@ LAUNCHERS = (
     "PMIX_RANK", "MPI_LOCAL", "MV2_COMM_WORLD_", "RANK", "WORLD_SIZE",
 )  # fmt: skip
 """How the names of variables begin that launchers of several processes set; `SLURM_CONF` or `MPI_HOME` say of none."""
+PATIENCE = 6 * 3600.0
+"""Seconds that `decide` and `gather` wait for the slowest process, which may decode all images before."""
+_agreeing: "list[dist.ProcessGroup]" = []
+"""The group in which processes agree, once they are connected."""
 
 
 class DecidedElsewhereError(CoinLightningError):
@@ -80,6 +86,9 @@ def is_first() -> bool:
 def connect() -> None:
     """Let the processes of the job find each other, before a `Trainer` would; one alone has nothing to do.
 
+    What they agree on goes through a group of its own, on the CPU and with patience: in that of the GPUs a step that
+    hangs should still end within minutes.
+
     Raises:
         ConfigError: the others did not come.
     """
@@ -93,6 +102,7 @@ def connect() -> None:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         dist.init_process_group(backend, rank=environment.global_rank(), world_size=environment.world_size())
+        _agreeing[:] = [dist.new_group(backend="gloo", timeout=timedelta(seconds=PATIENCE))]
     except (RuntimeError, ValueError) as error:  # torch.distributed's errors are RuntimeErrors
         raise ConfigError(
             f"{type(environment).__name__} announces {environment.world_size()} processes, but they did not meet at "
@@ -118,7 +128,7 @@ def decide(find: Callable[[], Found]) -> Found:
             box[0] = find()
         except CoinLightningError as error:
             box[0] = failure = error
-    dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    dist.broadcast_object_list(box, src=0, group=_group(), device=torch.device("cpu"))
     if failure is not None:
         raise failure
     if isinstance(box[0], CoinLightningError):
@@ -133,8 +143,13 @@ def gather(mine: Found) -> list[Found]:
     if not dist.is_initialized():
         return [mine]
     found: list[Found | None] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, mine)
+    dist.all_gather_object(found, mine, group=_group())
     return found  # type: ignore[return-value]
+
+
+def _group() -> "dist.ProcessGroup | None":
+    """None, that of all, where somebody else has connected the processes."""
+    return _agreeing[0] if _agreeing else None
 
 
 def peak_memory(device: "torch.device") -> int:

@@ -6,6 +6,7 @@ import sqlite3
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, get_ident
 
 import pytest
 from PIL import Image
@@ -166,6 +167,25 @@ def test_several_threads_share_the_object(root, ledger):
         found = list(pool.map(lambda _: ledger.check(root, [*SIZES, "text.jpg"]), range(8)))
     assert all(set(problems) == {"text.jpg"} for problems in found)
     assert entries(ledger) == {"a.png", "b.jpg", "c.png"}
+
+
+def test_of_several_that_start_together_one_decodes(root, ledger, opened, monkeypatch):
+    """The processes of a job: each would decode all images, and they would wait for the slowest."""
+    ready, met = Barrier(3), set()
+    real = ImageLedger.known
+
+    def together(ledger: ImageLedger, *given: object) -> dict[str, image_ledger.ImageFacts]:
+        found = real(ledger, *given)
+        if get_ident() not in met:  # the first look of each, before any of them decodes
+            met.add(get_ident())
+            ready.wait(60)
+        return found
+
+    monkeypatch.setattr(ImageLedger, "known", together)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: ImageLedger(ledger.file).survey(root, list(SIZES)).facts, range(3)))
+    assert sorted(opened) == ["a.png", "b.jpg", "c.png"]
+    assert found[0] == found[1] == found[2]
 
 
 def garbage(file: Path) -> None:

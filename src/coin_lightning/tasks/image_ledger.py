@@ -11,7 +11,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -118,9 +118,28 @@ class ImageLedger:
         stamps = {image: stamp_of(os.path.join(folder, image)) for image in dict.fromkeys(images)}
         survey = Survey(facts=self.known(folder, stamps))
         on_progress(len(survey.facts))
+        if len(survey.facts) == len(stamps):
+            return survey
+        with self._decoding():  # the processes of a job, and runs that start together, share the work
+            unknown = {image: stamp for image, stamp in stamps.items() if image not in survey.facts}
+            if others := self.known(folder, unknown):
+                survey.facts |= others
+                on_progress(len(others))
+            self._decode(folder, unknown, survey, workers or cores(), on_progress)
+        return survey
+
+    def _decode(
+        self,
+        folder: str,
+        stamps: Mapping[str, Stamp | None],
+        survey: Survey,
+        workers: int,
+        on_progress: Callable[[int], None],
+    ) -> None:
+        """Look at those images that the survey lacks, and remember the sound ones."""
         fresh = [image for image in stamps if image not in survey.facts]
         pending: dict[str, ImageFacts] = {}
-        with closing(decoded(folder, fresh, workers or cores())) as results:
+        with closing(decoded(folder, fresh, workers)) as results:
             try:
                 for image, found in results:
                     if isinstance(found, str):
@@ -133,7 +152,15 @@ class ImageLedger:
                     on_progress(1)
             finally:
                 self._store(folder, stamps, pending)
-        return survey
+
+    def _decoding(self) -> AbstractContextManager[object]:
+        """Within it no other process decodes. Where nothing can be kept or locked each works for itself, at once."""
+        if not self._use(lambda connection: True):
+            return nullcontext()
+        try:
+            return FileLock(f"{self.file}.decoding.lock").acquire()
+        except (OSError, NotImplementedError):  # the latter is filelock's word for a file system without locks
+            return nullcontext()
 
     def known(self, folder: str, stamps: Mapping[str, Stamp | None]) -> dict[str, ImageFacts]:
         """Facts of those images below the absolute `folder` whose stamp is the remembered one."""
