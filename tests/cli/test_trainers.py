@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from coin_lightning.cli import trainers
-from coin_lightning.cli.trainers import accumulation, check_processes, native_precision, protocol_of
+from coin_lightning.cli.trainers import accumulation, check_processes, local_gpu, native_precision, protocol_of
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
 from ranks import torchrun
@@ -58,3 +58,15 @@ def test_what_loads_before_the_trainer_runs_finds_its_gpu(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: found.append(str(device)))
     check_processes(config())
     assert found == chosen
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "there", "place"), [("auto", True, "cuda:1"), ("cpu", True, None), ("auto", False, None)]
+)
+def test_the_gpu_of_a_process_is_known_before_its_trainer(
+    monkeypatch, accelerator: str, there: bool, place: str | None
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    found = local_gpu(OmegaConf.create({"trainer": {"accelerator": accelerator}}))
+    assert (found and str(found)) == place

@@ -143,6 +143,19 @@ def test_features_are_computed_once_per_image_and_shared(task, make):
     assert torch.allclose(task.encoder.features("red.png").float(), expected.float(), atol=2e-3)
 
 
+def test_the_tower_is_on_the_given_device_while_it_computes(make, monkeypatch):
+    task, steps = make(), []
+    task.read()
+    backbone = task.encoder.backbone
+    real = backbone.encode_images
+    monkeypatch.setattr(backbone, "encode_images", lambda pixels: steps.append("computes") or real(pixels))
+    monkeypatch.setattr(backbone.tower, "to", lambda device: steps.append(device.type))
+    task.compute_features(device=torch.device("cuda"))
+    assert steps == ["cuda", "computes", "cpu"]
+    task.compute_features(device=torch.device("cuda"))  # nothing is left to compute
+    assert len(steps) == 3
+
+
 def _open(path: Path):
     from coin_lightning.backbones.images import open_image
 

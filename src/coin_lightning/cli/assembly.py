@@ -16,7 +16,7 @@ from coin_lightning.backbones.base import Backbone
 from coin_lightning.backbones.quantization import check_quantization
 from coin_lightning.cli.build import build, build_methods, targets
 from coin_lightning.cli.facts import run_facts
-from coin_lightning.cli.trainers import TrainerFactory, accumulation, protocol_of
+from coin_lightning.cli.trainers import TrainerFactory, accumulation, local_gpu, protocol_of
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.progress import SequenceProgress
@@ -106,7 +106,7 @@ def assemble(
     progress = SequenceProgress(console)
     with console.status(CHECKING) as status:
         scenario.prepare(backbone, config.seed, counting(status))
-    scenario.compute_features(progress.features)
+    scenario.compute_features(progress.features, local_gpu(config))
     seed_everything(config.seed)  # right before the adapter draws: a model that is put together first draws, too
     protocol = protocol_of(config)
     module = make_module(config, backbone, [task.name for task in scenario.train_tasks.values()])

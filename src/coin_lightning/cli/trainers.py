@@ -131,6 +131,13 @@ def check_processes(config: DictConfig) -> None:
     )
 
 
+def local_gpu(config: DictConfig) -> torch.device | None:
+    """Where this process is going to learn, behind `check_processes`; None where that is no GPU."""
+    if config.trainer.accelerator == "cpu" or not torch.cuda.is_available():
+        return None
+    return torch.device("cuda", torch.cuda.current_device())
+
+
 def _unlaunchable(trainer: L.Trainer) -> str:
     """Why this process cannot start the others; empty where it can."""
     if trainer.num_nodes > 1:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.evaluation.scorers import Scoring
@@ -139,8 +141,10 @@ class Scenario:
             if isinstance(train_task, JointTask):
                 train_task.join(seed, position)
 
-    def compute_features(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Fill the feature stores; `on_progress(done, total)` counts images."""
+    def compute_features(
+        self, on_progress: Callable[[int, int], None] = lambda done, total: None, device: torch.device | None = None
+    ) -> None:
+        """Fill the feature stores; `on_progress(done, total)` counts images, `device` is for the tower meanwhile."""
         counts = [len(task.missing_features()) for task in self.tasks]
         done = 0
 
@@ -150,4 +154,4 @@ class Scenario:
             on_progress(done, max(sum(counts), done))
 
         for task in self.tasks:
-            task.compute_features(advance)
+            task.compute_features(advance, device)

@@ -1,6 +1,7 @@
 """`InstructionTask`: one instruction data set as a `LightningDataModule`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import lightning as L
 import numpy as np
 import torch
 from pydantic import PositiveInt
+from torch import nn
 from torch.utils.data import DataLoader
 
 from coin_lightning.backbones.base import Backbone
@@ -297,11 +299,21 @@ class InstructionTask(L.LightningDataModule):
             count = sum(family.feature_count(family.grid(encoder.size_of(image))) for image in images)
         return count * family.width * BYTES
 
-    def compute_features(self, on_progress: Callable[[int], None] = lambda done: None) -> None:
-        """Run the tower over the images that lack features; `on_progress` gets the number done after each batch."""
+    def compute_features(
+        self, on_progress: Callable[[int], None] = lambda done: None, device: torch.device | None = None
+    ) -> None:
+        """Run the tower over the images that lack features.
+
+        The store does not tell devices apart: what two of them compute differs by less than the rounding to bfloat16
+        mostly does, and runs that must agree in each bit (`SharedAnswers`) say on which device they answered.
+
+        Args:
+            on_progress: gets the number done after each batch.
+            device: where the tower is meanwhile; default: where it lies.
+        """
         for store, frame, images in self._images_by_frame():
             if store is not None and (missing := self._missing(store, images)):
-                with store.adding(len(missing)):
+                with store.adding(len(missing)), _placed(self.encoder.backbone.tower, device):
                     self._compute(store, frame, self._missing(store, images), on_progress)
 
     def _compute(
@@ -433,6 +445,20 @@ def check_alike(tasks: Sequence[InstructionTask]) -> None:
                     f"task.{tasks[0].name} and task.{other.name}: samples of one cannot be learned in the other, "
                     f"{key} is {str(ours[key])!r} and {str(theirs[key])!r}; give both the same"
                 )
+
+
+@contextmanager
+def _placed(module: nn.Module, device: torch.device | None) -> Iterator[None]:
+    """Within it the module is on the device, if one is given; a trainer would move it only later."""
+    before = next(module.parameters()).device
+    if device in (None, before):
+        yield
+        return
+    module.to(device)
+    try:
+        yield
+    finally:
+        module.to(before)
 
 
 def _groups(samples: Samples[TestSample]) -> list[int] | None:
