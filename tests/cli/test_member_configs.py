@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -23,6 +24,11 @@ GRIDS = {
     "lists, mappings and texts": [
         ("scenario.order=[gqa,vqav2]", "adapter={rank:4,alpha:8}", "experiment_name='a, b=c'"),
         ("scenario.order=[vqav2]", "adapter={rank:2}", "adapter.rank=16", r"experiment_name=x\,y"),
+    ],
+    "values before mappings of their group": [
+        ("adapter.rank=8", "adapter={rank:4}"),
+        ("adapter={rank:4}", "adapter.rank=8", "method=lora"),
+        ("adapter.rank=8", "+adapter={note:1}", "adapter.note=2"),
     ],
     "what Hydra is told": [
         ("hydra.job.chdir=false", "seed=1"),
@@ -63,6 +69,18 @@ def assert_same(config: DictConfig, expected: DictConfig) -> None:
     assert OmegaConf.to_yaml(config) == OmegaConf.to_yaml(expected)  # in this order of keys, too
     assert OmegaConf.is_struct(config)
     assert config.hydra.runtime.choices == expected.hydra.runtime.choices
+
+
+def test_what_the_sweep_tells_hydra_goes_before_the_words_of_each_member(tmp_path: Path) -> None:
+    (tmp_path / "kind").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "kind" / f"{name}.yaml").write_text(f"# @package _global_\nadapter: {{rank: {len(name)}}}\n")
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ndefaults:\n  - /kind: a\n")
+    hydra = (f"hydra.searchpath=[file://{tmp_path}]", "hydra.mode=MULTIRUN")
+    configs = MemberConfigs(hydra)
+    for words in (("+experiment=mine", "kind=b", "seed=1"), ("+experiment=mine", "kind=b", "seed=2")):
+        assert_same(configs(words), compose(CONFIG, overrides=[*hydra, *words], return_hydra_config=True))
 
 
 def test_one_member_leaves_the_next_as_it_is() -> None:

@@ -5,6 +5,7 @@ values have in common.
 """
 
 import copy
+from collections.abc import Sequence
 
 from hydra import compose
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
@@ -20,19 +21,27 @@ Words = tuple[str, ...]
 
 
 class MemberConfigs:
-    """Composes configs, Hydra's part included; remembers each set of group choices. Hydra must be initialised."""
+    """Composes configs, Hydra's part included; remembers each set of group choices. Hydra must be initialised.
 
-    def __init__(self) -> None:
+    Args:
+        hydra: overrides of the sweep for Hydra itself. They are no words of a member, but its job has them, too; they
+            may say where groups are found.
+    """
+
+    def __init__(self, hydra: Sequence[str] = ()) -> None:
         loader = GlobalHydra.instance().config_loader()
-        self._loader, self._parser = loader, OverridesParser.create(config_loader=loader)
+        assert isinstance(loader, ConfigLoaderImpl)
+        self._hydra, self._parser = tuple(hydra), OverridesParser.create(config_loader=loader)
+        _, self._groups = loader._parse_overrides_and_create_caching_repo(CONFIG, list(hydra))
         self._bases: dict[Words, DictConfig] = {}
 
     def __call__(self, words: Words) -> DictConfig:
-        """The config of these overrides, equal to what `hydra.compose` makes of them.
+        """The config of these overrides, equal to what `hydra.compose` makes of them behind those of the sweep.
 
         Raises:
             HydraException, OmegaConfBaseException: of `hydra.compose`.
         """
+        words = (*self._hydra, *words)
         try:
             parsed = self._parser.parse_overrides(list(words))
             if not any(map(self._is_change, parsed)):
@@ -54,8 +63,10 @@ class MemberConfigs:
         return config
 
     def _is_choice(self, override: Override) -> bool:
-        """Of a group's option, or for Hydra itself."""
-        return override.is_hydra_override() or bool(self._loader.get_group_options(override.key_or_group))
+        """Of a group's option, or for Hydra itself; a mapping is put into the values of its group."""
+        if override.is_hydra_override():
+            return True
+        return self._groups.group_exists(override.key_or_group) and not isinstance(override.value(), dict)
 
     def _is_change(self, override: Override) -> bool:
         """Whether it adds or removes values, so that what others mean may depend on it."""

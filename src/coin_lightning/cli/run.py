@@ -13,6 +13,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -48,6 +49,9 @@ from coin_lightning.reporting.wandb_history import is_open
 from coin_lightning.run_files import read_json
 from coin_lightning.trust import is_signed, sign
 from coin_lightning.whole_files import write_json
+
+SEARCHPATH, SWEPT = "hydra.searchpath=", "hydra.sweep."
+"""Of what a sweep tells Hydra: all that its members need when they are run alone, and what may name their folders."""
 
 
 def train(config: DictConfig, run_path: Path, interruption: Interruption | None = None) -> Path:
@@ -111,7 +115,11 @@ def _typed() -> list[str]:
     """Arguments that give this run: of a member of a sweep, by itself."""
     hydra = HydraConfig.get()
     sources = [f"--config-dir={each.path}" for each in hydra.runtime.config_sources if each.provider == "command-line"]
-    own = [] if hydra.mode == RunMode.MULTIRUN else list(hydra.overrides.hydra)
+    own = list(hydra.overrides.hydra)
+    if hydra.mode == RunMode.MULTIRUN:
+        folder = QuotedString(hydra.runtime.output_dir, Quote.single).with_quotes()
+        place = [f"hydra.run.dir={folder}"] if any(word.startswith(SWEPT) for word in own) else []
+        own = [*(word for word in own if word.startswith(SEARCHPATH)), *place]
     return [*sources, *own, *hydra.overrides.task]
 
 

@@ -10,9 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from coin_lightning import processes
@@ -40,6 +41,7 @@ class Sweep:
         self.failed: dict[Words, str] = {}
         self.pruned: dict[Words, str] = {}
         self._place, self._launch = Path(config.hydra.sweep.dir), launch
+        self._hydra: Any = OmegaConf.to_container(config.hydra.overrides.hydra)  # as typed: read singly they resolve
         self._refuse, self._console = config.sweep.impossible == "refuse", Console(stderr=True)
         self._one_by_one = config.hydra.launcher._target_ == BASIC
         self._begun: set[Words] = set()
@@ -56,7 +58,7 @@ class Sweep:
             ConfigError: before the first one: some cannot be run, and `sweep.impossible` is `refuse`; or the launcher
                 could not start any.
         """
-        added = SweepPlan.of(members)
+        added = SweepPlan.of(members, self._hydra, self.plan.count)
         added.announce(self._console, self._refuse)
         self.plan = self.plan.joined(added)
         self._begun |= added.finished

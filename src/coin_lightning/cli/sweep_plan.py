@@ -43,12 +43,18 @@ class SweepPlan:
         return [words for words in self.members if words not in self.impossible and words not in self.finished]
 
     @classmethod
-    def of(cls, members: Sequence[Words]) -> "SweepPlan":
-        """The plan of these members; every config is composed and checked in a process of its own."""
+    def of(cls, members: Sequence[Words], hydra: Sequence[str] = (), first: int = 0) -> "SweepPlan":
+        """The plan of these members; every config is composed and checked in a process of its own.
+
+        Args:
+            members: their overrides.
+            hydra: overrides of the sweep for Hydra itself.
+            first: number of the first.
+        """
         impossible: dict[Words, str] = {}
         folders: dict[Words, Path] = {}
         finished: set[Words] = set()
-        for words, folder, done, problem in _looked_at(members):
+        for words, folder, done, problem in _looked_at(members, hydra, first):
             if folder is not None:
                 folders[words] = folder
             if done:
@@ -90,10 +96,12 @@ class SweepPlan:
             console.print(f"{len(self.finished)} of {self.count} members are finished", style="bold", highlight=False)
 
 
-def _looked_at(members: Sequence[Words]) -> list[tuple[Words, Path | None, bool, str | None]]:
+def _looked_at(
+    members: Sequence[Words], hydra: Sequence[str], first: int
+) -> list[tuple[Words, Path | None, bool, str | None]]:
     context = multiprocessing.get_context("fork")  # what checking imports and builds stays out of the members' parent
     reader, writer = context.Pipe(duplex=False)
-    process = context.Process(target=_look, args=(members, writer))
+    process = context.Process(target=_look, args=(members, hydra, first, writer))
     process.start()
     writer.close()
     found: list[tuple[Words, Path | None, bool, str | None]] = []
@@ -106,19 +114,20 @@ def _looked_at(members: Sequence[Words]) -> list[tuple[Words, Path | None, bool,
     return found
 
 
-def _look(members: Sequence[Words], found: Any) -> None:
+def _look(members: Sequence[Words], hydra: Sequence[str], first: int, found: Any) -> None:
     """In the process of its own: for each member its folder, whether it is finished, and why it cannot be run."""
     from coin_lightning.cli.build import check_config
     from coin_lightning.cli.ending import deliberate
     from coin_lightning.cli.finished import is_finished
 
-    configs = MemberConfigs()
-    for words in members:
+    configs = MemberConfigs(hydra)
+    for number, words in enumerate(members, start=first):
         folder, done, problem = None, False, None
         try:
             config = configs(words)
+            config.hydra.job.num = number
             HydraConfig.instance().set_config(config)
-            folder = Path(config.run_dir).absolute()
+            folder = Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir)).absolute()
             with open_dict(config):
                 del config["hydra"]
             check_config(config)
