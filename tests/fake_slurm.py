@@ -1,11 +1,13 @@
 """A stand-in for SLURM's commands on one machine: `install(folder)` writes them there.
 
-Jobs of an array run at once, each by the submitted script; one that asks for it with `scontrol requeue` is run again.
-What was submitted stays in `<folder>/submitted.sh`, what was put back into the queue in `<folder>/requeued`.
+Jobs of an array run at once, each by the submitted script; one that asks for it with `scontrol requeue` is ended at
+once, and run again. What was submitted stays in `<folder>/submitted.sh`, what was put back into the queue in
+`<folder>/requeued`.
 """
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +55,9 @@ def _job(folder: Path, text: str, number: int) -> None:
     script, asked = folder / f"job_{number}.sh", folder / f"requeue_{JOB}_{number}"
     script.write_text(text)
     while True:
-        subprocess.run(["bash", str(script)], env=env, check=False)
+        job = subprocess.Popen(["bash", str(script)], env=env, start_new_session=True)
+        (folder / f"group_{JOB}_{number}").write_text(str(job.pid))
+        job.wait()
         if not asked.exists():
             return
         asked.unlink()
@@ -76,6 +80,7 @@ def main() -> None:
         (folder / f"requeue_{words[1]}").touch()
         with (folder / "requeued").open("a") as stream:
             stream.write(f"{words[1]}\n")
+        os.killpg(int((folder / f"group_{words[1]}").read_text()), signal.SIGKILL)
     elif command.name == "sacct":
         print("JobID|State|NodeList")
         print(f"{JOB}_0|RUNNING|localhost")

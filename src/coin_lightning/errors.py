@@ -37,6 +37,14 @@ class RunError(CoinLightningError):
     """A run folder cannot be continued, or training broke a promise (no step ran, weights did not move)."""
 
 
+class RefusedError(RunError):
+    """The folder holds a run of another config, or of other data: what lies there is not this run's."""
+
+
+class EndedEarlyError(CoinLightningError):
+    """A run was ended on purpose, as a trial behind others; nothing is wrong with it, and its command goes on."""
+
+
 class JudgeError(CoinLightningError):
     """A judge gives no replies: its model cannot be read, its server does not answer, or its budget is spent."""
 

@@ -1,5 +1,6 @@
 """`-m`: a member that fails is reported, the others run and are what they are alone; a signal ends the whole sweep."""
 
+import json
 from pathlib import Path
 
 from coin_lightning.cli.launch import torchrun_variables
@@ -77,14 +78,27 @@ def test_a_member_behind_one_that_failed_in_training_has_the_bits_it_has_alone(p
 
 
 def test_all_well_is_status_zero_and_a_finished_sweep_is_not_run_again(place, tmp_path: Path):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)  # configs of one's own, and folders
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("# @package _global_\nscenario: {train: false}\n")
+    told = (f"hydra.searchpath=[file://{tmp_path / 'conf'}]", r"hydra.sweep.subdir='it\'s_${seed}'")
     tmp_path = tmp_path / "method=lora"  # as the folders of runs are called
-    words = ["-m", *members(place, tmp_path, "seed=0,1", "scenario.train=false")]
+    words = ["-m", *told, *members(place, tmp_path, "seed=0,1", "+experiment=mine")]
     status, text = place.runs.run(words)
     assert status == 0, text
-    assert len(finished(tmp_path)) == 2
+    runs = [tmp_path / "swept" / f"it's_{seed}" for seed in (0, 1)]
+    assert sorted(file.parent for file in tmp_path.rglob("matrix.json")) == runs
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("matrix.json")}
-    assert place.runs.run(words)[0] == 0
+    status, text = place.runs.run(words)
+    assert status == 0
+    assert "2 of 2 members are finished" in text
+    alone = json.loads((runs[0] / "command.json").read_text())["arguments"]  # finds the run of the sweep
+    assert place.runs.run(alone)[0] == 0
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("matrix.json")} == before
+    status, text = place.runs.run([*words, "num_threads=3"])  # of the same folders, whose scores are not theirs
+    assert status == 1
+    assert text.count("was started with another config") == 4  # as it comes, and at the end
+    assert "disk" not in text  # no table
+    assert "0 of 2 runs are finished, 2 failed" in (tmp_path / "swept" / "sweep_seed.html").read_text()
 
 
 def test_a_signal_ends_the_member_and_the_sweep(place, tmp_path: Path):

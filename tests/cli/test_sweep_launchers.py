@@ -78,13 +78,17 @@ def test_a_worker_that_is_killed_does_not_take_the_table_with_it(place, tmp_path
 
 def test_submitit_runs_members_here(place, alone: Path, tmp_path: Path):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    words = members(place, tmp_path, "seed=1,99", "adapter.num_experts=4", FAIL, "+callbacks.fail.step=${seed}")
+    kill = ("+callbacks.fail.signal_sweep=true", f"+callbacks.fail.number={int(signal.SIGKILL)}")
+    words = members(place, tmp_path, "seed=1,99", "adapter.num_experts=4", FAIL, "+callbacks.fail.step=${seed}", *kill)
     status, text = place.runs.run([*words, "hydra/launcher=submitit_local"])
     assert status == 1, text
-    assert "1 of 2 members of the sweep failed:\n  seed=1: ZeroDivisionError: a bug in a callback" in text
-    assert (tmp_path / "swept" / "sweep_seed.html").is_file()
+    assert "1 of 2 members of the sweep failed:\n  seed=1: job " in text  # and the other one was waited for
+    assert "was lost (FINISHED): " in text
+    assert "1 of 2 runs are finished" in (tmp_path / "swept" / "sweep_seed.html").read_text()
     assert results(runs(tmp_path)["seed_99"]) == results(alone)
-    assert any("a bug in a callback" in file.read_text() for file in tmp_path.rglob("*_log.err"))  # its own log
+    assert (
+        len([file for file in tmp_path.rglob("*_log.out") if "run folder" in file.read_text()]) == 2
+    )  # their own logs
 
 
 def test_ray_runs_members_on_a_local_cluster(place, alone: Path, tmp_path: Path):

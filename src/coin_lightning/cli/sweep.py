@@ -18,6 +18,7 @@ from rich.console import Console
 
 from coin_lightning import processes
 from coin_lightning.cli.member_configs import Words
+from coin_lightning.cli.sweep_jobs import lost_alone
 from coin_lightning.cli.sweep_member import BASIC
 from coin_lightning.cli.sweep_plan import SweepPlan
 from coin_lightning.errors import CoinLightningError, ConfigError
@@ -34,18 +35,30 @@ class Sweep:
         config: of the sweep, with Hydra's part.
         launch: of the launcher.
         keys: of `SweepPlan`.
+
+    Attributes:
+        failed: why, by their overrides.
+        pruned: why, of those that Optuna has ended early.
+        refused: those of `failed` whose folders hold runs of other configs.
     """
 
     def __init__(self, config: DictConfig, launch: Launch, keys: Sequence[str] = ()) -> None:
         self.plan = SweepPlan([], keys=tuple(keys))
         self.failed: dict[Words, str] = {}
         self.pruned: dict[Words, str] = {}
+        self.refused: set[Words] = set()
         self._place, self._launch = Path(config.hydra.sweep.dir), launch
         self._hydra: Any = OmegaConf.to_container(config.hydra.overrides.hydra)  # as typed: read singly they resolve
         self._refuse, self._console = config.sweep.impossible == "refuse", Console(stderr=True)
-        self._one_by_one = config.hydra.launcher._target_ == BASIC
+        self._launcher = str(config.hydra.launcher._target_)
+        self._one_by_one = self._launcher == BASIC
         self._begun: set[Words] = set()
         self._seconds: list[float] = []
+
+    def know(self, members: Sequence[Words]) -> None:
+        """Show members that an earlier start has run together with the others."""
+        self.plan = self.plan.joined(SweepPlan.of(members, self._hydra, self.plan.count))
+        self._begun.update(members)
 
     def run(self, members: Sequence[Words], at_once: int | None = None) -> None:
         """Run more members.
@@ -83,10 +96,12 @@ class Sweep:
             self._say(words, numbers[words] + 1, left)
         started = time.monotonic()
         try:
-            jobs = self._launch([list(words) for words in batch], numbers[batch[0]])
+            with lost_alone(self._launcher):
+                jobs = self._launch([list(words) for words in batch], numbers[batch[0]])
             for words, job in zip(batch, jobs, strict=True):
                 if job.status == JobStatus.FAILED:
                     self.failed[words] = _told(job._return_value)
+                    self.refused |= {words} if getattr(job._return_value, "refused", False) else set()
         except Exception as error:
             self._without_launcher(batch, error)
         finally:
@@ -112,10 +127,15 @@ class Sweep:
         line = f"member {number} of {self.plan.count}{rest}: {' '.join(self.plan.own(words))}"
         self._console.print(line, style="bold", markup=False, highlight=False, soft_wrap=True)
 
+    def _own_folders(self) -> dict[Words, Path]:
+        """Of members by their words, but for those that another config's run lies in: its numbers are not theirs."""
+        folders = self.plan.folders
+        return {words: folders[words] for words in self.plan.members if words in folders and words not in self.refused}
+
     def _write_page(self, notes: Sequence[str] = ()) -> None:
         from coin_lightning.cli.sweep_results import write_page
 
-        known = {words: self.plan.folders[words] for words in self._begun if words in self.plan.folders}
+        known = {words: folder for words, folder in self._own_folders().items() if words in self._begun}
         given = self._place, known, self.plan, self.failed, notes
         drawing = multiprocessing.get_context("fork").Process(target=write_page, args=given)  # as members: no threads
         drawing.start()
@@ -131,7 +151,7 @@ class Sweep:
 
         if notes or not self._seconds:
             self._write_page(notes)
-        show_table([self.plan.folders[words] for words in self.plan.members if words in self.plan.folders])
+        show_table(list(self._own_folders().values()))
         impossible, count = self.plan.impossible, self.plan.count
         self._list(f"{len(impossible)} of {count} members could not be run and were skipped:", impossible)
         self._list(f"{len(self.pruned)} of {count} members were ended early:", self.pruned, "yellow")

@@ -18,7 +18,7 @@ from hydra.types import RunMode
 
 from coin_lightning.cli.ending import ended
 from coin_lightning.continual.interruption import STATUS, Interruption
-from coin_lightning.errors import CoinLightningError
+from coin_lightning.errors import CoinLightningError, RefusedError
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 DIES_WITH_PARENT = 1
@@ -26,7 +26,15 @@ DIES_WITH_PARENT = 1
 
 
 class MemberFailedError(CoinLightningError):
-    """A member of a sweep has failed, or was stopped; the message says why."""
+    """A member of a sweep has failed, or was stopped; the message says why.
+
+    Attributes:
+        refused: its folder holds a run of another config.
+    """
+
+    def __init__(self, reason: str, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
 
 
 def is_member() -> bool:
@@ -57,8 +65,8 @@ def run_member(work: Callable[[Interruption], object]) -> None:
         raise SystemExit(STATUS[number])
     if number is not None:
         raise MemberFailedError(f"stopped by {signal.Signals(number).name}; the same command goes on from here")
-    if (reason := _reason(status, reader)) is not None:
-        raise MemberFailedError(reason)
+    if (failure := _failure(status, reader)) is not None:
+        raise failure
 
 
 def _work(work: Callable[[Interruption], object], reason: Connection) -> None:
@@ -74,25 +82,29 @@ def _work(work: Callable[[Interruption], object], reason: Connection) -> None:
             return work(interruption)
         except Exception as error:
             kind = "" if isinstance(error, CoinLightningError) else f"{type(error).__name__}: "
-            reason.send(f"{kind}{str(error).strip() or 'without a message'}")
+            reason.send((f"{kind}{str(error).strip() or 'without a message'}", isinstance(error, RefusedError)))
             raise
 
     sys.exit(ended(reported))
 
 
-def _reason(status: int, reader: Connection) -> str | None:
+def _failure(status: int, reader: Connection) -> MemberFailedError | None:
     """Why a member failed; None when it did not."""
     if status == 0:
         return None
     try:
-        return str(reader.recv())
+        return MemberFailedError(*reader.recv())
     except EOFError:
-        return f"ended by signal {-status}" if status < 0 else f"exit status {status}"
+        return MemberFailedError(f"ended by signal {-status}" if status < 0 else f"exit status {status}")
 
 
 @contextmanager
 def _handing_on(process: Any) -> Iterator[list[signal.Signals]]:
-    """Ending signals go to the member; gives the list of those that came. It never outlives the block."""
+    """Ending signals go to the member; gives the list of those that came. It never outlives the block.
+
+    Submitit's SIGUSR2 puts the job back into the queue, and SLURM ends a job at once that is put there: the member has
+    saved and ended before.
+    """
     received: list[signal.Signals] = []
 
     def hand_on(number: int, frame: object) -> None:
@@ -100,10 +112,20 @@ def _handing_on(process: Any) -> Iterator[list[signal.Signals]]:
         if process.is_alive():
             process.terminate()
 
-    before = {number: signal.signal(number, hand_on) for number in STATUS}
+    requeue: Any = signal.getsignal(signal.SIGUSR2)
+
+    def save_first(number: int, frame: object) -> None:
+        if process.is_alive():
+            process.terminate()
+            process.join()
+        requeue(number, frame)
+
+    before: dict[int, Any] = {number: signal.signal(number, hand_on) for number in STATUS}
+    if callable(requeue):
+        before[signal.SIGUSR2] = signal.signal(signal.SIGUSR2, save_first)
     try:
         yield received
-    except BaseException:  # a launcher's own signal, such as submitit's before it puts a job back into the queue
+    except BaseException:  # of a launcher's own handler, such as submitit's behind requeueing
         process.terminate()
         process.join()
         raise

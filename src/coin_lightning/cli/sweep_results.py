@@ -34,7 +34,7 @@ def write_page(
 
     Args:
         place: folder of the sweep.
-        folders: of the members that have run, by their overrides.
+        folders: of the members that have run, by their overrides; of a refused one it is not its own.
         plan: all members.
         failed: why some failed, by their overrides.
         notes: lines above all else.
@@ -44,7 +44,7 @@ def write_page(
     members = [
         _member(words, folders.get(words), plan, names, place, plan.impossible.get(words) or failed.get(words, ""))
         for words in plan.members
-        if words in folders or words in plan.impossible
+        if words in folders or words in plan.impossible or words in failed
     ]
     title = ", ".join(names.values())
     file = place / f"sweep_{title.replace(', ', '_').replace('/', '-')[:LONGEST]}.html"
@@ -60,7 +60,8 @@ def _member(
         return Member(values, "impossible" if words in plan.impossible else "failed", reason=reason)
     entry, page = describe(folder), folder / "report.html"
     href = Path(os.path.relpath(page, place)).as_posix() if page.is_file() else ""
-    return Member(values, "failed" if reason else entry.state, entry.matrix, href, reason or entry.reason)
+    why = reason or ("" if entry.state == "ended early" else entry.reason)  # that is no failure
+    return Member(values, "failed" if reason else entry.state, entry.matrix, href, why)
 
 
 def _key(word: str) -> str:

@@ -13,7 +13,7 @@ from coin_lightning.continual.environment import continued, environment, told
 from coin_lightning.continual.free_keys import is_free, names_data
 from coin_lightning.continual.giving_way import FILE, LAST, Change, gives_way, notes, trains_otherwise
 from coin_lightning.continual.variant_grids import guesses_of, variant_grids
-from coin_lightning.errors import CoinLightningError, RunError
+from coin_lightning.errors import CoinLightningError, EndedEarlyError, RefusedError, RunError
 from coin_lightning.evaluation.judges.summary import judges_of, own_metrics
 from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.side_by_side import versions_of
@@ -127,7 +127,9 @@ class RunDir:
 
     @contextmanager
     def noting_failure(self) -> Iterator[None]:
-        """Keep in `failed.json` why the work ended, for who looks at many runs; a new start forgets it."""
+        """Keep in `failed.json` why the work ended, for who looks at many runs, and whether that was meant (`early`); a
+        new start forgets it.
+        """
         file = self.path / FAILED
         if processes.is_first():
             file.unlink(missing_ok=True)
@@ -137,7 +139,7 @@ class RunDir:
             kind = "" if isinstance(error, CoinLightningError) else f"{type(error).__name__}: "
             with suppress(OSError):  # what cannot be written any more is told by the error itself
                 if processes.is_first():
-                    write_json(file, {"error": f"{kind}{error}"})
+                    write_json(file, {"error": f"{kind}{error}", "early": isinstance(error, EndedEarlyError)})
             raise
 
     def _acquire(self, lock: FileLock) -> None:
@@ -184,7 +186,7 @@ class RunDir:
         stored = read_config(self.path)
         found = differences(stored, config)
         if refused := [change for change in found if not gives_way(change, config)]:
-            raise RunError(
+            raise RefusedError(
                 f"{self.path}: was started with another config, so it cannot be continued:\n"
                 + "\n".join(map(str, refused))
                 + "\nUndo the change, or choose another folder with experiment_name=..., or move this one away."
@@ -192,7 +194,7 @@ class RunDir:
             )
         middle = sorted(self.path.glob(f"task_*/{LAST}"))
         if middle and any(map(trains_otherwise, found)):
-            raise RunError(
+            raise RefusedError(
                 f"{self.path}: a task cannot be continued in its middle with batches of another size; remove "
                 f"{middle[0]} to learn it from its beginning, or undo the change:\n" + "\n".join(map(str, found))
             )
@@ -222,14 +224,14 @@ class RunDir:
         for task, old in self.versions().items():
             version = wanted.get(task, {}).get("version", 1)
             if task in wanted and version != old:
-                raise RunError(
+                raise RefusedError(
                     f"{self.path}: {task} was scored by version {old} of its scorers, and the config has version "
                     f"{version}; score the kept answers again first: python -m coin_lightning score {self.path} "
                     "(with --config-dir as the run has it)"
                 )
             ours, theirs = (nodes.get(task, {}).get("scorers") or {} for nodes in (wanted, stored))
             if changed := [name for name in ours if name in theirs and ours[name] != theirs[name]]:
-                raise RunError(
+                raise RefusedError(
                     f"{self.path}: {task} was scored by another {changed[0]} scorer, {theirs[changed[0]]} and not "
                     f"{ours[changed[0]]}; undo the change, or give the task's yaml a higher version and score the kept "
                     f"answers again first: python -m coin_lightning score {self.path}"
@@ -247,7 +249,7 @@ class RunDir:
             RunError: it was imported, so there are no weights to go on from.
         """
         if self.is_imported:
-            raise RunError(
+            raise RefusedError(
                 f"{self.path}: was imported from results of another program ({IMPORTED}); there is nothing to train or "
                 "evaluate it with. report, score, judge and runs read it; for a run of your own choose another folder "
                 "with experiment_name=..."
@@ -258,7 +260,7 @@ class RunDir:
         every evaluation that finds one."""
         self.refuse_imported()
         for file in sorted(self.path.glob("hpc_ckpt_*")):
-            raise RunError(
+            raise RefusedError(
                 f"{file}: a requeueing checkpoint of another program; Lightning would load it into every "
                 "task. Tasks that were learned while it was there may hold its weights: move it and their folders away"
             )
@@ -297,7 +299,7 @@ class RunDir:
         old = read_json(file).get("data", {}) if file.exists() and self.started() else {}
         changed = [task for task in hashes if task in old and old[task]["sha256"] != hashes[task]]
         if changed:
-            raise RunError(
+            raise RefusedError(
                 f"{self.path}: the data of {', '.join(changed)} changed since this run was started, so its scores "
                 "would not fit together; restore the files, or choose another folder with experiment_name=..."
             )
@@ -317,7 +319,7 @@ class RunDir:
         except RunError:  # a kill came between it and its hash: it is written anew
             return
         if old not in (None, precision):
-            raise RunError(
+            raise RefusedError(
                 f"{self.path}: was begun in precision {old}, and trainer.precision=auto is {precision} on this machine "
                 "(as backbone.dtype=auto is); continue it on a machine like the first, or choose another folder with "
                 "experiment_name=..."
@@ -336,7 +338,7 @@ class RunDir:
         old = read_json(file) if file.exists() and self.started() else {}
         changed = [task for task in subsets if task in old and old[task] != subsets[task]]
         if changed:
-            raise RunError(
+            raise RefusedError(
                 f"{self.path}: other samples of {', '.join(changed)} would be used than when this run was started "
                 "(subsets.json); restore the list of ids, or choose another folder with experiment_name=..."
             )
