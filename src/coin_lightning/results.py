@@ -23,9 +23,9 @@ from coin_lightning.run_files import read_config, read_json
 if TYPE_CHECKING:
     import pandas as pd
 
-STATES = ("finished", "working", "stopped", "failed", "imported", "foreign")
-"""`working`: a process holds the folder; `imported`: made from another program's results (`import`); `foreign`: it is
-no run, or one whose files cannot be read."""
+STATES = ("finished", "working", "stopped", "failed", "ended early", "imported", "foreign")
+"""`working`: a process holds the folder; `ended early`: by a search that had better ones; `imported`: made from another
+program's results (`import`); `foreign`: it is no run, or one whose files cannot be read."""
 NOT_TOLD = ("seed", "experiment_name", "scenario.notes", "num_threads")
 """Keys that do not tell runs apart."""
 OF_TASKS = "scenario.tasks."
@@ -140,7 +140,9 @@ def _described(path: Path) -> Entry:
     if run.is_held():
         return Entry(path, "working", **numbers)
     if (path / FAILED).is_file():
-        return Entry(path, "failed", **numbers, reason=str(read_json(path / FAILED).get("error", "")))
+        told = read_json(path / FAILED)
+        state = "ended early" if told.get("early") else "failed"
+        return Entry(path, state, **numbers, reason=str(told.get("error", "")))
     return Entry(path, "stopped", **numbers)
 
 

@@ -1,6 +1,7 @@
 """Optuna chooses the members: by one metric or several, with a study that a restart finds, and pruning on the way."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def search(place, folder: Path, *words: str) -> list[str]:
     kept = place.command("unused", *small, *words, tasks="gqa,vqav2")
     kept = [word for word in kept if not word.startswith(("run_dir=", "optimizer.lr="))]
     space = ("optimizer.lr=tag(log,interval(1e-3,1e-1))", "adapter.num_experts=2,4")
-    return ["-m", *kept, *space, SWEEPER, f"paths.runs={folder}", "experiment_name=swept"]
+    return ["-m", *kept, *space, SWEEPER, f"paths.runs='{folder}'", "experiment_name=swept"]
 
 
 def study_in(folder: Path) -> "optuna.Study":
@@ -27,15 +28,23 @@ def study_in(folder: Path) -> "optuna.Study":
 
 
 def test_a_restart_goes_on_with_the_study_and_the_trial_that_a_kill_has_ended(place, tmp_path: Path):
-    words = search(place, tmp_path, "sweep.objective=acc")
-    status, text = place.runs.run([*words, "hydra.sweeper.trials=1"])
+    tmp_path = tmp_path / "größer"
+    words = search(place, tmp_path, "sweep.objective=acc", "hydra.sweeper.prune_after=9")
+    fail = ("+callbacks.fail._target_=probes.FailAt", "+callbacks.fail.step=1")
+    status, text = place.runs.run([*words, *fail, "hydra.sweeper.trials=1"])
+    assert status == 1, text
+    assert "ZeroDivisionError: a bug in a callback" in text
+    assert "none of 1 trials has a result" in text
+    status, text = place.runs.run([*words, "hydra.sweeper.trials=1"])  # the one that has failed, again
     assert status == 0, text
     study = study_in(tmp_path)
-    (first,) = study.trials
+    failed, first = study.trials
+    assert [failed.state.name, first.state.name] == ["FAIL", "COMPLETE"]
+    assert failed.params == first.params
     left = study.ask({name: first.distributions[name] for name in first.params})  # nobody tells how it ended
     status, text = place.runs.run([*words, "hydra.sweeper.trials=3"])
     assert status == 0, text
-    trials = study_in(tmp_path).trials
+    trials = study_in(tmp_path).trials[1:]
     assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert trials[2].params == left.params
     assert trials[3].params not in [trial.params for trial in trials[:3]]  # no draw is repeated
@@ -43,11 +52,14 @@ def test_a_restart_goes_on_with_the_study_and_the_trial_that_a_kill_has_ended(pl
     assert {json.dumps(trial.value) for trial in trials if trial.value is not None} == metrics
     assert len(list(tmp_path.rglob("matrix.json"))) == 3
     assert "best of 3 trials:\n  acc " in text
-    page = (tmp_path / "swept" / "sweep_lr_num_experts.html").read_text()
-    assert "best of 3 trials:" in page
-    status, text = place.runs.run([*words, "hydra.sweeper.trials=3"])
-    assert status == 0, text
-    assert len(study_in(tmp_path).trials) == 4
+    for trials in (3, 3):  # page and table are whole, also when all were there already
+        page = (tmp_path / "swept" / "sweep_lr_num_experts.html").read_text()
+        assert "best of 3 trials:" in page
+        assert "3 of 3 runs are finished" in page
+        assert text.rpartition("disk")[2].count("/seed_0\n") == 3
+        status, text = place.runs.run([*words, f"hydra.sweeper.trials={trials}"])
+        assert status == 0, text
+    assert len(study_in(tmp_path).trials) == 5
 
 
 def test_several_objectives_have_a_front(place, tmp_path: Path):
@@ -64,10 +76,18 @@ def test_several_objectives_have_a_front(place, tmp_path: Path):
     assert status == 1
     assert "another search is working on these values; wait for it" in text
     # another one that shares the keys shares no trial, but one that only logs elsewhere does
-    for more in ("adapter.alpha=4", "logger=tensorboard"):
-        status, text = place.runs.run([*words[:-3], more, *words[-3:], "hydra.sweeper.trials=0"])
-    names = [each.study_name for each in optuna.get_all_study_summaries(storage_of(file))]
-    assert len(names) == 2
+    own = tmp_path / "conf" / "experiment" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    for more, decay, known in (
+        ("adapter.alpha=4", 0.1, 2), ("logger=tensorboard", 0.1, 2), ("+experiment=mine", 0.1, 3),
+        ("+experiment=mine", 0.2, 4),
+    ):  # fmt: skip
+        own.write_text(f"# @package _global_\noptimizer: {{weight_decay: {decay}, lr: {decay}}}\n")
+        told = (f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "hydra.sweeper.trials=0")
+        status, text = place.runs.run([*words[:-3], more, *words[-3:], *told])
+        assert status == 0, text
+        names = [each.study_name for each in optuna.get_all_study_summaries(storage_of(file))]
+        assert len(names) == known
     assert study.study_name in names
 
 
@@ -85,8 +105,15 @@ def test_a_trial_behind_others_ends_after_its_task(place, tmp_path: Path):
     status, text = place.runs.run([*words, "hydra.sweeper.trials=5"])
     assert status == 0, text
     assert study_in(tmp_path).trials[-1].state.name == "PRUNED"
-    assert "1 of 1 members were ended early:" in text
+    assert "1 of 2 members were ended early:" in text
     assert "pruned after gqa: other trials were better there" in text
+    page = (tmp_path / "swept" / "sweep_lr_num_experts.html").read_text()
+    assert "1 of 2 runs are finished." in page
+    assert " ended early</td>" in page
+    status, text = place.runs.run(["runs", str(tmp_path), "--rerun-failed"], COLUMNS="300")
+    assert status == 0, text
+    assert "ended early, 2/3 task_02_vqav2" in text
+    assert "again: " not in text
     assert sorted(len(list(file.parent.glob("task_*/scores.json"))) for file in tmp_path.rglob("command.json")) == [
         2,
         3,
@@ -117,5 +144,9 @@ def test_reports_are_means_over_the_tasks_so_far(tmp_path: Path, monkeypatch):
         for row in (0, 1, 2, 3):
             report(matrix, row)
         assert study.trials[0].intermediate_values == wanted
+        again = json.loads(os.environ[VARIABLE]) | {"number": study.ask().number}
+        monkeypatch.setenv(VARIABLE, json.dumps(again))
+        study.tell(1, state=optuna.trial.TrialState.FAIL)  # by a start that took it for killed, while its job went on
+        report(matrix, 2)
     assert PRUNED not in study.trials[0].user_attrs
     assert issubclass(PrunedError, Exception)

@@ -13,6 +13,7 @@ from coin_lightning.results import Entry, differing
 
 STYLES = {
     "finished": "green", "failed": "red", "foreign": "red", "working": "cyan", "stopped": "yellow", "imported": "blue",
+    "ended early": "yellow",
 }  # fmt: skip
 METRICS = {"acc": "ACC", "bwt": "BWT", "forgetting": "forgot"}
 SHOWN = 24
@@ -42,14 +43,14 @@ def runs_table(rows: Sequence[Entry], keys: Sequence[str]) -> Table:
 
 
 def show(rows: Sequence[Entry], console: Console) -> None:
-    """The table; below it the folders by number, which are too long for a column, and why runs failed."""
+    """The table; below it the folders by number, which are too long for a column, and why runs failed or were ended."""
     console.print(runs_table(rows, differing(rows)))
     for number, row in enumerate(rows, start=1):
         console.print(f"{number:3}  {row.path}", markup=False, highlight=False, soft_wrap=True)
     for row in rows:
         if row.reason:
             text = f"{row.path}: {row.reason}"
-            console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+            console.print(text, style=STYLES[row.state], markup=False, highlight=False, soft_wrap=True)
 
 
 def short_keys(keys: Sequence[str]) -> list[str]:

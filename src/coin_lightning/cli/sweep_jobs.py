@@ -30,12 +30,13 @@ def lost_alone(launcher: str) -> Iterator[None]:
         def map_array(self, fn: Any, *iterable: Any) -> list[Any]:
             return [_Job(job) for job in super().map_array(fn, *iterable)]
 
-    before = submitit.AutoExecutor
-    submitit.AutoExecutor = Executor
+    library: Any = submitit
+    before = library.AutoExecutor
+    library.AutoExecutor = Executor
     try:
         yield
     finally:
-        submitit.AutoExecutor = before
+        library.AutoExecutor = before
 
 
 class _Job:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
-from omegaconf import DictConfig
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, Quote, QuotedString, RangeSweep
+from omegaconf import DictConfig, OmegaConf
 
 from coin_lightning.cli.member_configs import Words
 from coin_lightning.cli.objective import objectives, values_of
@@ -22,10 +22,13 @@ from coin_lightning.cli.sweep import Launch, Sweep, refuse_ranks
 from coin_lightning.cli.trial import PRUNED, VARIABLE, storage_of
 from coin_lightning.continual.free_keys import is_free
 from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.reporting.flat_config import flat
 from coin_lightning.reporting.glossary import explain
 
 INTERRUPTED = "interrupted"
 """Attribute of a trial that a kill has ended; it was given again and does not count."""
+FAILED = "failed"
+"""Attribute of a trial whose run has failed, with the reason: a later start gives it again, and counts it no more."""
 FILE = "optuna.jsonl"
 """The study, in the folder of the sweep."""
 
@@ -55,18 +58,18 @@ class OptunaSweep:
                       if not each.is_sweep_override()]  # fmt: skip
         self.space = {each.get_key_element(): distribution(each) for each in overrides if each.is_sweep_override()}
         self._numbers: dict[Words, int] = {}
-        self.study = self._study()
+        self._given_again: set[int] = set()
+        self.study = self._study(config)
         self.sweep = Sweep(config, self._launching(launch), list(self.space))
 
     def _launching(self, launch: Launch) -> Launch:
         return lambda batch, first: launch([[*words, self._told(words)] for words in batch], first)
 
-    def _study(self) -> Any:
+    def _study(self, config: DictConfig) -> Any:
         """Of these keys, their values, and all that is fixed beside them; a study of others has another name."""
         import optuna
 
-        fixed = [words for words in self.fixed if not is_free(words.lstrip("+~").partition("=")[0])]
-        searched = repr((sorted(fixed), sorted((key, repr(values)) for key, values in self.space.items())))
+        searched = repr((self._fixed(config), sorted((key, repr(values)) for key, values in self.space.items())))
         name = f"{', '.join(self.keys)} over {', '.join(self.space)} ({sha256(searched.encode()).hexdigest()[:8]})"
         storage = storage_of(self._file)
         known = {study.study_name: study.n_trials for study in optuna.get_all_study_summaries(storage)}
@@ -77,6 +80,14 @@ class OptunaSweep:
             directions=["maximize" if explain(key).better == "higher" else "minimize" for key in self.keys],
         )  # fmt: skip
 
+    def _fixed(self, config: DictConfig) -> list[str]:
+        """All that is fixed and changes results: words, by which folders are named, and what configs make of them."""
+        words = [word for word in self.fixed if not is_free(_key(word))]
+        searched = tuple(f"{_key(key).partition('@')[0].replace('/', '.')}." for key in self.space)
+        values = [(key, value) for key, value in flat(OmegaConf.to_container(config)) if not is_free(key)]
+        kept = [f"{key}={value!r}" for key, value in values if not f"{key}.".startswith(searched)]
+        return [*sorted(words), *sorted(kept)]
+
     def _told(self, words: Sequence[str]) -> str:
         """The override by which a member knows that it is a trial; of Hydra's, so that it is in no run's name."""
         told: dict[str, Any] = {
@@ -85,8 +96,7 @@ class OptunaSweep:
             "number": self._numbers[tuple(words)],
         }
         told["after"] = self._options.prune_after if self._options.prune else None
-        text = json.dumps(told).replace("\\", "\\\\").replace("'", "\\'")
-        return f"+hydra.job.env_set.{VARIABLE}='{text}'"
+        return f"+hydra.job.env_set.{VARIABLE}={QuotedString(json.dumps(told), Quote.single).with_quotes()}"
 
     def run(self) -> int:
         """Run trials until there are as many as wanted, earlier ones included; returns the exit status.
@@ -107,6 +117,8 @@ class OptunaSweep:
             self.study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
             self.study.tell(trial.number, state=TrialState.FAIL)
             self.study.enqueue_trial(trial.params)
+        self._know_earlier()
+        self._try_failed_again()
         while (left := self._options.trials - self._counted()) > 0:
             asked = [self.study.ask(self.space) for _ in range(min(left, self._options.at_once))]
             members = {self._words(trial.params): trial for trial in asked}
@@ -119,10 +131,37 @@ class OptunaSweep:
                 self.sweep.run(new)
             for words, trial in members.items():
                 self._tell(words, trial.number)
-        return self.sweep.conclude(self._best())
+        best, count = self._best(), self._counted()
+        nothing = [f"none of {count} trials has a result"] if count and not best else []
+        return self.sweep.conclude(best or nothing) or int(bool(nothing))
+
+    def _know_earlier(self) -> None:
+        """Page and table have the trials of earlier starts, too."""
+        from optuna.trial import TrialState
+
+        ended = self.study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])
+        members = {self._words(trial.params): trial.state for trial in ended}
+        if members:
+            self.sweep.know(list(members))
+        pruned = [words for words, state in members.items() if state == TrialState.PRUNED]
+        self.sweep.pruned |= dict.fromkeys(pruned, "by an earlier start")
+
+    def _try_failed_again(self) -> None:
+        """Ask for trials of earlier starts again whose runs have failed, as a grid does with its members."""
+        from optuna.trial import TrialState
+
+        trials = self.study.trials
+        failed = [each for each in trials if each.state == TrialState.FAIL and FAILED in each.user_attrs]
+        self._given_again = {trial.number for trial in failed}
+        waiting = [each.system_attrs["fixed_params"] for each in trials if each.state == TrialState.WAITING]
+        settled = [*waiting, *(each.params for each in trials if each.values is not None)]
+        for trial in failed:
+            if trial.params not in settled:
+                self.study.enqueue_trial(trial.params)
+                settled.append(trial.params)
 
     def _counted(self) -> int:
-        trials = self.study.get_trials(deepcopy=False)
+        trials = [each for each in self.study.get_trials(deepcopy=False) if each.number not in self._given_again]
         return sum(trial.state.is_finished() and INTERRUPTED not in trial.user_attrs for trial in trials)
 
     def _words(self, values: dict[str, Any]) -> Words:
@@ -131,13 +170,18 @@ class OptunaSweep:
     def _tell(self, words: Words, number: int) -> None:
         from optuna.trial import TrialState
 
-        if PRUNED in self.study.trials[number].user_attrs:
-            self.sweep.pruned[words] = self.sweep.failed.pop(words, "")
+        trial, sweep = self.study.trials[number], self.sweep
+        folder = sweep.plan.folders.get(words)
+        if PRUNED in trial.user_attrs:
+            sweep.pruned[words] = sweep.failed.pop(words, "")
             self.study.tell(number, state=TrialState.PRUNED)
-        elif words in self.sweep.failed or words in self.sweep.plan.impossible or words in self.sweep.pruned:
+        elif words in sweep.failed:
+            self.study._storage.set_trial_user_attr(trial._trial_id, FAILED, sweep.failed[words])
+            self.study.tell(number, state=TrialState.FAIL)
+        elif words in sweep.plan.impossible or words in sweep.pruned or folder is None:
             self.study.tell(number, state=TrialState.FAIL)
         else:
-            self.study.tell(number, values_of(self.sweep.plan.folders[words], self.keys))
+            self.study.tell(number, values_of(folder, self.keys))
 
     def _best(self) -> list[str]:
         """The best trial; of several objectives the front: those that no other beats in all of them."""
@@ -151,6 +195,10 @@ class OptunaSweep:
             line = f"  {numbers}: {' '.join(_written(trial.params))}"
             lines += [line] if line not in lines else []
         return [head, *lines] if lines else []
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
 
 
 def _written(values: dict[str, Any]) -> list[str]:

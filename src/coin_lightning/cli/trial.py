@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from coin_lightning.errors import CoinLightningError
+from coin_lightning.errors import EndedEarlyError
 from coin_lightning.reporting.run_matrix import RunMatrix
 
 VARIABLE = "COIN_LIGHTNING_TRIAL"
@@ -17,7 +17,7 @@ PRUNED = "pruned"
 """Attribute of a trial that was ended."""
 
 
-class PrunedError(CoinLightningError):
+class PrunedError(EndedEarlyError):
     """The trial is worse than others were at the same task; the run goes on when its command is given alone."""
 
 
@@ -45,9 +45,9 @@ def report(matrix: RunMatrix, row: int) -> None:
     told = json.loads(os.environ[VARIABLE])
     pruner = optuna.pruners.NopPruner() if told["after"] is None else optuna.pruners.MedianPruner(told["after"])
     study = optuna.load_study(study_name=told["study"], storage=storage_of(Path(told["file"])), pruner=pruner)
-    if len(study.directions) > 1:
-        return
     known = study.trials[told["number"]]
+    if len(study.directions) > 1 or known.state.is_finished():  # given again while a job of it went on
+        return
     trial = optuna.trial.Trial(study, known._trial_id)
     low = study.direction == optuna.study.StudyDirection.MINIMIZE
     for step in range(1, row + 1):
