@@ -23,6 +23,8 @@ from coin_lightning.errors import CoinLightningError, RefusedError
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 DIES_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of Linux' prctl."""
+RESERVE = 30.0
+"""Seconds between SLURM's warning and the end of a job that are kept for putting it back into the queue."""
 
 
 class MemberFailedError(CoinLightningError):
@@ -98,12 +100,18 @@ def _failure(status: int, reader: Connection) -> MemberFailedError | None:
         return MemberFailedError(f"ended by signal {-status}" if status < 0 else f"exit status {status}")
 
 
+def _patience() -> float | None:
+    """Seconds that a member has for saving before its job must be put back into the queue; None: no limit is known."""
+    delay = HydraConfig.get().launcher.get("signal_delay_s")
+    return None if delay is None else max(0.0, delay - RESERVE)
+
+
 @contextmanager
 def _handing_on(process: Any) -> Iterator[list[signal.Signals]]:
     """Ending signals go to the member; gives the list of those that came. It never outlives the block.
 
     Submitit's SIGUSR2 puts the job back into the queue, and SLURM ends a job at once that is put there: the member has
-    saved and ended before.
+    saved and ended before, unless that takes until the end of the job's time.
     """
     received: list[signal.Signals] = []
 
@@ -117,7 +125,7 @@ def _handing_on(process: Any) -> Iterator[list[signal.Signals]]:
     def save_first(number: int, frame: object) -> None:
         if process.is_alive():
             process.terminate()
-            process.join()
+            process.join(_patience())
         requeue(number, frame)
 
     before: dict[int, Any] = {number: signal.signal(number, hand_on) for number in STATUS}
