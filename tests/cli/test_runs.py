@@ -93,6 +93,12 @@ def test_pruning_says_first_and_removes_what_no_result_needs(folder: Path, tmp_p
     with FileLock(copy / "finished" / ".lock"):  # an evaluation is about to load them
         assert "another process is working in this run folder" in shown(capsys, str(copy), "--prune", "--yes")
     assert {file for file in copy.rglob("*") if file.is_file()} == before
+    offline = copy / "finished" / "logs" / "wandb" / "offline-run-1" / "run-1.wandb"
+    offline.parent.mkdir(parents=True)
+    offline.touch()
+    assert "W&B has not got its adapters yet" in shown(capsys, str(copy), "--prune", "--yes")
+    assert before < {file for file in copy.rglob("*") if file.is_file()}
+    offline.with_name("run-1.wandb.synced").touch()
     assert "freed" in shown(capsys, str(copy), "--prune", "--yes")
     gone = before - {file for file in copy.rglob("*") if file.is_file()}
     assert gone

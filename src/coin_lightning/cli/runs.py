@@ -18,8 +18,9 @@ from coin_lightning.continual.run_dir import COMMAND, RunDir
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.quick_imports import importing
 from coin_lightning.reporting.names import bytes_size
+from coin_lightning.reporting.wandb_files import parts_of
 from coin_lightning.results import Entry, describe, files_below, find_runs
-from coin_lightning.run_files import read_json
+from coin_lightning.run_files import read_config, read_json
 from coin_lightning.trust import is_signed
 
 UNFINISHED = ("failed", "stopped")
@@ -87,6 +88,10 @@ def _again(kept: dict[str, Any]) -> None:
 def _prune(entries: Sequence[Entry], yes: bool, console: Console) -> None:
     freed = 0
     for entry in (entry for entry in entries if entry.state == "finished" and entry.path.is_dir()):
+        if _waits_for_sync(entry):
+            told = f"{entry.path}: W&B has not got its adapters yet; first wandb sync logs/wandb/offline-run-*"
+            console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            continue
         files = list(unneeded(entry))
         try:
             with RunDir.open(entry.path).working():  # an evaluation may be about to load them
@@ -102,6 +107,15 @@ def _prune(entries: Sequence[Entry], yes: bool, console: Console) -> None:
             console.print(what, markup=False, highlight=False, soft_wrap=True)
     told = f"{bytes_size(freed)} {'freed' if yes else 'would be freed; add --yes to remove it'}"
     console.print(told if freed else "nothing to remove", markup=False, highlight=False)
+
+
+def _waits_for_sync(entry: Entry) -> bool:
+    """Whether adapters are to be uploaded: an offline run of W&B names them where they lie."""
+    parts = [part for part in parts_of(entry.path / "logs" / "wandb") if part.parent.name.startswith("offline-")]
+    if all(part.with_name(f"{part.name}.synced").exists() for part in parts):
+        return False
+    logger = read_config(entry.path).get("logger", {}).get("wandb", {})
+    return bool(logger.get("artifacts", True))
 
 
 def unneeded(entry: Entry) -> Iterator[Path]:

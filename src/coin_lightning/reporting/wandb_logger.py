@@ -70,7 +70,7 @@ def init_run(run_dir: Path | str, project: str, config: dict[str, Any], mode: st
 
     group, name = str(config.get("experiment_name") or ""), run_name(Path(run_dir), config)
     told = {"group": _shortened(group) or None, "name": _shortened(name)}
-    patience = {} if "WANDB_FINISH_TIMEOUT" in os.environ else {"finish_timeout": PATIENCE}
+    patience: dict[str, Any] = {} if "WANDB_FINISH_TIMEOUT" in os.environ else {"finish_timeout": PATIENCE}
     run = wandb.init(
         project=project,
         id=_run_id(logs / "wandb_id.txt"),
