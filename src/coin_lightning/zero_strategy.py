@@ -29,5 +29,5 @@ class ZeroStrategy(DeepSpeedStrategy):
             )
         super().__init__(stage=stage, offload_optimizer=offload_optimizer, **options)
         assert isinstance(self.config, dict)
-        # the optimizer is the config's; DeepSpeed would keep the state of its own kind of Adam only outside of the GPU
+        # else DeepSpeed refuses to keep the state of any optimizer but its own Adam in the memory of the machine
         self.config.setdefault("zero_force_ds_cpu_optimizer", False)

@@ -304,8 +304,8 @@ class InstructionTask(L.LightningDataModule):
     ) -> None:
         """Run the tower over the images that lack features.
 
-        The store does not tell devices apart: what two of them compute differs by less than the rounding to bfloat16
-        mostly does, and runs that must agree in each bit (`SharedAnswers`) say on which device they answered.
+        The store does not tell devices apart: two of them differ in last bits, as two kinds of processor do, and what
+        must not (`SharedAnswers`) says on which device it was answered.
 
         Args:
             on_progress: gets the number done after each batch.
