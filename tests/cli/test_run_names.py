@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.core_plugins import basic_sweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
@@ -41,7 +41,7 @@ def test_a_folder_is_named_after_what_changes_results(words: list[str], name: st
              "~adapter.dropout", "adapter={rank: 4}", "+note='a, b=c'", "backbone.prompt=a\\,b"]
 )  # fmt: skip
 def test_a_member_of_a_sweep_has_the_folder_that_it_has_alone(word: str):
-    sweeper = BasicSweeper(max_batch_size=None)
+    sweeper = basic_sweeper.BasicSweeper(max_batch_size=None)  # Hydra reads its plugins anew: not by an older name
     overrides = OverridesParser.create().parse_overrides([word, "seed=0,1"])
     (members,) = sweeper.split_arguments(overrides, None)
     assert {folder_name(member) for member in members} == {folder_name([word, "seed=0"])}

@@ -84,7 +84,8 @@ def test_a_run_takes_the_same_keys_and_is_no_other_run_for_it(runs, place):
     joint = f"bounds.joint={runs['jointly']}"
     assert place.runs.run([*words, joint])[0] == 0
     with_bound = read(place.folder / "bounded/matrix.json")
-    assert with_bound["metrics"]["retention"] > 0
+    jointly = sum(end(runs["jointly"]).values()) / 2
+    assert with_bound["metrics"]["retention"] == pytest.approx(with_bound["metrics"]["acc"] / jointly)
     assert with_bound["scores"] == read(runs["sequence"] / "matrix.json")["scores"]
     individual = ",".join(str(runs[f"alone_{task}"]) for task in TASKS)
     status, text = place.runs.run([*words, f"bounds.individual=[{individual}]"])  # finished: only bounds are read
