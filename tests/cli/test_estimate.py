@@ -4,7 +4,6 @@ import json
 import resource
 import subprocess
 import sys
-import time
 from itertools import chain
 from pathlib import Path
 
@@ -63,15 +62,15 @@ def test_a_7b_model_takes_seconds_and_agrees_with_a_measured_gpu(tmp_path: Path)
     words = [*documented(), f"backbone.path={write_7b(tmp_path / 'model')}", *NOWHERE]
     words += ["scenario.order=[textvqa]", "protocol.global_batch=64", "protocol.loss_weighting=exact"]
     words += ["scenario.tasks.textvqa.batches.size=8"]
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = subprocess.run(
         [sys.executable, "-m", "coin_lightning", "estimate", "--json", f"--length={tokens}", *words],
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert time.monotonic() - start < 60  # ten on an idle core
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    assert peak < 1.5e6 or peak == before  # kB; an earlier child may have been larger
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime - before.ru_utime < 60  # ten on a fast core; of its own, whatever else the machine does
+    assert after.ru_maxrss < 1.5e6 or after.ru_maxrss == before.ru_maxrss  # kB; an earlier child may have been larger
     found = json.loads(run.stdout)
     assert found["parameters"]["trained"] == MEASURED["trainable_parameters"]["ours, MoELoRA"]
     assert found["tasks"][0] == {
