@@ -6,7 +6,6 @@ cells of the score matrix that are missing. Interrupted, the same command goes o
 
 import os
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from coin_lightning.cli.pairs import pairs
 from coin_lightning.cli.parsers import FREE, evaluate_parser
 from coin_lightning.cli.trainers import check_processes
 from coin_lightning.continual.filling import Gap, fill, gaps
-from coin_lightning.continual.free_keys import DATA
+from coin_lightning.continual.free_keys import names_data
 from coin_lightning.continual.giving_way import Change
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.run_dir import RunDir
@@ -135,10 +134,10 @@ def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[i
 
 def _put(config: DictConfig, key: str, value: Any) -> None:
     """Set a key, and those that took their value from it: in a stored config each has its own."""
-    followers = DATA if key == "data.root" else (f"scenario.tasks.*.{key}", f"scenario.{key}")
     before: Any = OmegaConf.select(config, key)
     for name, own in flat(OmegaConf.to_container(config)):
-        if name == key or (own == before and any(fnmatchcase(name, follower) for follower in followers)):
+        of_task = name.startswith("scenario.") and name.endswith(f".{key}")
+        if name == key or (own == before and (of_task or (key == "data.root" and names_data(name)))):
             OmegaConf.update(config, name, value)
 
 

@@ -22,12 +22,17 @@ def folder_name(overrides: Sequence[str]) -> str:
     Values are written as a sweep writes those of its members (`5e-4` as `0.0005`), which have the folder that they have
     when they are started alone. Slashes become `_`; a long name is cut, and its hash tells it apart.
     """
-    named = ",".join(sorted(_written(each) for each in overrides if is_named(each.lstrip("+~").partition("=")[0])))
+    named = ",".join(sorted(_written(each) for each in overrides if is_named(key_of(each))))
     name = named.replace("/", "_")
     if len(name.encode()) <= LONGEST:
         return name
     digest = hashlib.sha256(named.encode()).hexdigest()[:10]
     return f"{name.encode()[: LONGEST - 11].decode(errors='ignore')}-{digest}"
+
+
+def key_of(word: str) -> str:
+    """The config key that an override is about, without its `+` or `~`."""
+    return word.lstrip("+~").partition("=")[0]
 
 
 @cache

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from coin_lightning.cli.member_configs import Words
 from coin_lightning.cli.objective import objectives, values_of
+from coin_lightning.cli.run_names import key_of
 from coin_lightning.cli.sweep import Launch, Sweep, refuse_ranks
 from coin_lightning.cli.trial import PRUNED, VARIABLE, storage_of
 from coin_lightning.continual.free_keys import is_free
@@ -82,8 +83,8 @@ class OptunaSweep:
 
     def _fixed(self, config: DictConfig) -> list[str]:
         """All that is fixed and changes results: words, by which folders are named, and what configs make of them."""
-        words = [word for word in self.fixed if not is_free(_key(word))]
-        searched = tuple(f"{_key(key).partition('@')[0].replace('/', '.')}." for key in self.space)
+        words = [word for word in self.fixed if not is_free(key_of(word))]
+        searched = tuple(f"{key_of(key).partition('@')[0].replace('/', '.')}." for key in self.space)
         values = [(key, value) for key, value in flat(OmegaConf.to_container(config)) if not is_free(key)]
         kept = [f"{key}={value!r}" for key, value in values if not f"{key}.".startswith(searched)]
         return [*sorted(words), *sorted(kept)]
@@ -195,10 +196,6 @@ class OptunaSweep:
             line = f"  {numbers}: {' '.join(_written(trial.params))}"
             lines += [line] if line not in lines else []
         return [head, *lines] if lines else []
-
-
-def _key(word: str) -> str:
-    return word.lstrip("+~").partition("=")[0]
 
 
 def _written(values: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from coin_lightning.cli.run_names import key_of
 from coin_lightning.cli.runs_table import short_keys, show
 from coin_lightning.cli.sweep_plan import SweepPlan
 from coin_lightning.reporting.sweep_page import Member, write_sweep
@@ -39,7 +40,7 @@ def write_page(
         failed: why some failed, by their overrides.
         notes: lines above all else.
     """
-    swept = list(dict.fromkeys(_key(word) for words in plan.members for word in plan.own(words)))
+    swept = list(dict.fromkeys(key_of(word) for words in plan.members for word in plan.own(words)))
     names = dict(zip(swept, short_keys(swept), strict=True))
     members = [
         _member(words, folders.get(words), plan, names, place, plan.impossible.get(words) or failed.get(words, ""))
@@ -55,14 +56,10 @@ def write_page(
 def _member(
     words: tuple[str, ...], folder: Path | None, plan: SweepPlan, names: Mapping[str, str], place: Path, reason: str
 ) -> Member:
-    values = {names[_key(word)]: word.partition("=")[2] for word in plan.own(words) if _key(word) != SEED}
+    values = {names[key_of(word)]: word.partition("=")[2] for word in plan.own(words) if key_of(word) != SEED}
     if folder is None or not folder.is_dir():
         return Member(values, "impossible" if words in plan.impossible else "failed", reason=reason)
     entry, page = describe(folder), folder / "report.html"
     href = Path(os.path.relpath(page, place)).as_posix() if page.is_file() else ""
     why = reason or ("" if entry.state == "ended early" else entry.reason)  # that is no failure
     return Member(values, "failed" if reason else entry.state, entry.matrix, href, why)
-
-
-def _key(word: str) -> str:
-    return word.lstrip("+~").partition("=")[0]

@@ -85,7 +85,7 @@ class SequenceProgress(L.Callback):
         # until this process has its own pace: that of before a kill, and of answers that are shared
         self.answering.begin((scores["answers"], scores["seconds"]) for scores in done.values())
         files = [loop.run.folder(position) / "train.json" for position in loop.run.positions]
-        costs = [read_json(file) for file in files if file.is_file()]
+        costs = (read_json(file) for file in files if file.is_file())  # read only where they are wanted
         self.training.begin((cost["samples"], cost["seconds"]) for cost in costs)
 
     def features(self, done: int, total: int) -> None:

@@ -89,8 +89,13 @@ def over_the_split(cell: CellScores, unanswered: int) -> CellScores:
     found = cell.by_variant.get(REFERENCE)
     if found is None or not unanswered:
         return cell
-    whole = replace(found, score=found.score * found.count / (found.count + unanswered))
+    whole = replace(found, score=with_unanswered(found.score, found.count, unanswered))
     return replace(cell, by_variant={**cell.by_variant, REFERENCE: whole})
+
+
+def with_unanswered(score: float, answers: int, unanswered: int) -> float:
+    """A mean score over so many answers, with further questions that are wrong for want of one."""
+    return score * answers / (answers + unanswered)
 
 
 def _guesses(records: Sequence[AnswerRecord], scoring: Scoring) -> dict[str, Guess]:

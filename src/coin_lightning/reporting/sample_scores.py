@@ -11,7 +11,7 @@ from coin_lightning.errors import RunError
 from coin_lightning.evaluation.records import read_records
 from coin_lightning.evaluation.scored_lines import LineReader, ScoredLine
 from coin_lightning.evaluation.scorer import DEFAULT, RuleScorer, Scorer, TaskScore
-from coin_lightning.evaluation.side_by_side import REFERENCE, UNANSWERED
+from coin_lightning.evaluation.side_by_side import REFERENCE, UNANSWERED, with_unanswered
 from coin_lightning.metrics.flips import Flips, flips
 from coin_lightning.reporting.run_artifacts import RunArtifacts
 from coin_lightning.reporting.run_matrix import RunMatrix
@@ -90,7 +90,7 @@ class SampleReader:
                 return None
             lines, score = [ScoredLine.of(*each) for each in zip(records, found.each, strict=True)], found.score
         if variant == REFERENCE:
-            score *= len(lines) / (len(lines) + written.get(UNANSWERED, {}).get(task, 0))
+            score = with_unanswered(score, len(lines), written.get(UNANSWERED, {}).get(task, 0))
         expected = run.matrix.scores[row, run.matrix.tasks.index(task)]
         if not abs(score - expected) <= 1e-6:  # a missing cell is none either
             raise RunError(
