@@ -34,13 +34,15 @@ def _remember_files() -> None:
 
     def making(self: Any, delegate: Any) -> None:
         make(self, delegate)
-        if {source.path for source in delegate.get_sources() if source.scheme() == "file"} == {str(conf_dir())}:
-            self.delegate.load_config = functools.partial(_load, self.delegate.load_config)
+        self.delegate.load_config = functools.partial(_load, self.delegate, self.delegate.load_config)
 
     CachingConfigRepository.__init__ = making  # type: ignore[method-assign]
 
 
-def _load(load: Any, config_path: str) -> Any:
+def _load(repository: Any, load: Any, config_path: str) -> Any:
+    """Where files are found is asked each time: `hydra.searchpath` adds folders to a repository that is there already."""
+    if {source.path for source in repository.get_sources() if source.scheme() == "file"} != {str(conf_dir())}:
+        return load(config_path=config_path)
     if config_path not in _loaded:
         _loaded[config_path] = load(config_path=config_path)
     return copy.deepcopy(_loaded[config_path])
