@@ -117,7 +117,7 @@ def _warm_up() -> None:
 
 
 def _serve() -> None:
-    read_once()
+    read_once(Path.cwd() / "merged_configs")
     no_loss_of_power()
     _warm_up()
     gc.collect()
