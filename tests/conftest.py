@@ -28,11 +28,13 @@ sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this fi
 from forked_runs import Runs
 from quick_configs import read_once
 from quick_disk import no_loss_of_power
+from quick_loaders import look_often
 from ranks import together
 from small_coin import overrides, write_suite
 
 read_once()
 no_loss_of_power()
+look_often()
 COLOURS = ("red", "green", "blue", "white", "black", "orange")
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from coin_lightning.quick_imports import importing
 from quick_configs import read_once
 from quick_disk import no_loss_of_power
+from quick_loaders import look_often
 from small_coin import overrides, write_suite
 
 
@@ -119,6 +120,7 @@ def _warm_up() -> None:
 def _serve() -> None:
     read_once(Path.cwd() / "merged_configs")
     no_loss_of_power()
+    look_often()
     _warm_up()
     gc.collect()
     gc.freeze()  # forks need not look through all that is imported
