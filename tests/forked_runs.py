@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,18 @@ def _child(job: dict[str, Any]) -> None:
     os._exit(status)
 
 
+LATER = ("wandb", "wandb.sdk.launch.inputs.internal", "optuna")
+"""What loggers and searches import when they begin: a second and a half each time."""
+
+
 def _warm_up() -> None:
     """One run of the server's own: what a run imports and compiles, its forks find done. A third of their time."""
     with importing():
         from coin_lightning.cli import run, train
+
+        for name in LATER:
+            with suppress(ModuleNotFoundError):  # extras
+                import_module(name)
 
     page, run.write_report = run.write_report, _no_page
     with tempfile.TemporaryDirectory() as text, open(os.devnull, "w") as nobody:

@@ -15,6 +15,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from hydra.experimental.callback import Callback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loops import utilities
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -136,6 +137,16 @@ class FailAt(L.Callback):
         torch.set_default_dtype(torch.float64)
         os.environ["WANDB_MODE"] = "online"
         raise ZeroDivisionError("a bug in a callback")
+
+
+class LocalDisk(Callback):
+    """Of Hydra: submitit waits 15 seconds for what a network disk may still show of a lost job; here is none."""
+
+    def on_multirun_start(self, config: Any, **_: Any) -> None:
+        """Wait no second."""
+        import submitit
+
+        submitit.Job._results_timeout_s = 0
 
 
 class BrokenLogger(CSVLogger):

@@ -16,6 +16,7 @@ from coin_lightning.config_folder import conf_dir
 from results import results
 
 TWO = ("hydra.launcher.n_jobs=2", "+hydra.launcher.idle_worker_timeout=5")
+LOCAL = "+hydra.callbacks.disk._target_=probes.LocalDisk"
 FAIL = "+callbacks.fail._target_=probes.FailAt"
 
 
@@ -40,47 +41,42 @@ def alone(place, tmp_path_factory) -> Path:
     return runs(folder)["seed_99"]
 
 
-def test_joblib_runs_members_in_two_workers(place, alone: Path, tmp_path: Path):
+def test_joblib_runs_members_in_two_workers_and_one_that_is_killed_does_not_take_the_table_with_it(
+    place, alone: Path, tmp_path: Path
+):
+    """One sweep, whose workers stay: each folder has two members, of which the second one comes behind the first.
+    There the worker of seed 1 is killed."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    words = members(place, tmp_path, "seed=1,99", FAIL, "+callbacks.fail.step=${seed}", "adapter.num_experts=3,4")
-    words += ["hydra/launcher=joblib", *TWO]
-    status, text = place.runs.run(words)
+    kill = ("+callbacks.fail.signal_sweep=false,true", f"+callbacks.fail.number={int(signal.SIGKILL)}")
+    swept = ("seed=1,99", FAIL, "+callbacks.fail.step=${seed}", "adapter.num_experts=3,4")
+    words = members(place, tmp_path, *kill, *swept)
+    status, text = place.runs.run([*words, "hydra/launcher=joblib", *TWO])
     assert status == 1, text
-    told = text.index("2 of 4 members cannot be run:"), text.index("member 2 of 4: seed=1 adapter.num_experts=4")
+    told = text.index("4 of 8 members cannot be run:"), text.index("member 2 of 8: ")
     assert told[0] < told[1] < text.index("run folder")
-    assert "1 of 4 members of the sweep failed:\n  seed=1 adapter.num_experts=4: ZeroDivisionError: a bug" in text
-    assert "finished" in text.rpartition("disk")[2]  # the table of all runs
-    page = (tmp_path / "swept" / "sweep_seed_num_experts.html").read_text()
-    assert "1 of 4 runs are finished, 3 failed or cannot be run" in page
+    assert "2 of 8 members of the sweep failed:\n" in text
+    assert "ZeroDivisionError: a bug in a callback" in text
+    assert "its launcher gave up: TerminatedWorkerError" in text
+    table = text.rpartition("disk")[2]  # of all runs
+    assert [table.count(f"/seed_{seed}\n") for seed in (1, 99)] == [1, 1]
+    assert "finished" in table
+    (page,) = (tmp_path / "swept").glob("sweep_*.html")
+    assert "2 of 8 runs are finished, 6 failed or cannot be run" in page.read_text()
     assert list(runs(tmp_path)) == ["seed_99"]
     assert results(runs(tmp_path)["seed_99"]) == results(alone)
     before = (runs(tmp_path)["seed_99"] / "matrix.json").stat().st_mtime_ns
-    again = [word.replace("=3,4", "=4") for word in words if not word.startswith("hydra/launcher")]
-    status, text = place.runs.run([word for word in again if word not in TWO])  # by the basic launcher: no new workers
-    assert "1 of 2 members are finished" in text
-    assert "1 of 2 members of the sweep failed" in text
-    assert (runs(tmp_path)["seed_99"] / "matrix.json").stat().st_mtime_ns == before
-
-
-def test_a_worker_that_is_killed_does_not_take_the_table_with_it(place, tmp_path: Path):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    kill = ("+callbacks.fail.signal_sweep=true", f"+callbacks.fail.number={int(signal.SIGKILL)}")
-    words = members(place, tmp_path, "seed=1,99", FAIL, "+callbacks.fail.step=${seed}", *kill)
-    status, text = place.runs.run([*words, "hydra/launcher=joblib", *TWO])
-    assert status == 1, text
-    assert "seed=1: its launcher gave up: TerminatedWorkerError" in text
-    assert "disk" in text
-    assert (tmp_path / "swept" / "sweep_seed.html").is_file()
-    status, text = place.runs.run(words)  # by the basic launcher; the signal is not sent twice
+    again = [word.replace("=3,4", "=4").replace("=false,true", "=true") for word in words]
+    status, text = place.runs.run(again)  # by the basic launcher: no new workers; the signal is not sent twice
     assert status == 0, text
     assert sorted(runs(tmp_path)) == ["seed_1", "seed_99"]
+    assert (runs(tmp_path)["seed_99"] / "matrix.json").stat().st_mtime_ns == before
 
 
 def test_submitit_runs_members_here(place, alone: Path, tmp_path: Path):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     kill = ("+callbacks.fail.signal_sweep=true", f"+callbacks.fail.number={int(signal.SIGKILL)}")
     words = members(place, tmp_path, "seed=1,99", "adapter.num_experts=4", FAIL, "+callbacks.fail.step=${seed}", *kill)
-    status, text = place.runs.run([*words, "hydra/launcher=submitit_local"])
+    status, text = place.runs.run([*words, "hydra/launcher=submitit_local", LOCAL])
     assert status == 1, text
     assert "1 of 2 members of the sweep failed:\n  seed=1: job " in text  # and the other one was waited for
     assert "was lost (FINISHED): " in text

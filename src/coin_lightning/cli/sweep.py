@@ -151,7 +151,7 @@ class Sweep:
 
         if notes or not self._seconds:
             self._write_page(notes)
-        show_table(list(self._own_folders().values()))
+        show_table(list(dict.fromkeys(self._own_folders().values())))  # members that are one run have one folder
         impossible, count = self.plan.impossible, self.plan.count
         self._list(f"{len(impossible)} of {count} members could not be run and were skipped:", impossible)
         self._list(f"{len(self.pruned)} of {count} members were ended early:", self.pruned, "yellow")
