@@ -1,7 +1,11 @@
 """Benchmark scripts as modules, and arguments that make them run on a tiny model and a few samples."""
 
+import os
+import subprocess
 import sys
+import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +22,37 @@ def script(monkeypatch):
     yield __import__
     for name in SCRIPTS:
         sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def in_forks(script, tmp_path, monkeypatch):
+    """Import a script as `script` does; the processes that it starts of itself are forks, which need import nothing."""
+
+    def run(command, **options):
+        assert command[:2] == [sys.executable, module.__file__]
+        out, err = tmp_path / "out.txt", tmp_path / "err.txt"
+        if child := os.fork():
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            return subprocess.CompletedProcess(command, status, out.read_text(), err.read_text())
+        status = 1
+        try:
+            with out.open("w") as sys.stdout, err.open("w") as sys.stderr:
+                try:
+                    module.main(command[2:])
+                    status = 0
+                except BaseException:
+                    traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    def imported(name):
+        nonlocal module
+        module = script(name)
+        monkeypatch.setattr(module, "subprocess", SimpleNamespace(run=run))
+        return module
+
+    module = None
+    return imported
 
 
 @pytest.fixture(scope="session")

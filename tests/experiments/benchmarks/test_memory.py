@@ -5,8 +5,8 @@ import json
 import pytest
 
 
-def test_both_processes_train_the_same_samples(script, tiny, tmp_path, capsys):
-    script("memory").main(["--steps", "1", *tiny("scienceqa")])
+def test_both_processes_train_the_same_samples(in_forks, tiny, tmp_path, capsys):
+    in_forks("memory").main(["--steps", "1", *tiny("scienceqa")])
     content = json.loads((tmp_path / "out.json").read_text())
     ours, theirs = content["results"]["ours"], content["results"]["trainer"]
     assert ours["samples"] == theirs["samples"]

@@ -5,11 +5,11 @@ import json
 import pytest
 
 
-def test_both_sides_reach_their_first_batch(script, tmp_path, capsys, monkeypatch):
+def test_both_sides_reach_their_first_batch(in_forks, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     out = tmp_path / "out.json"
     options = ["--samples", "300", "--images", "20", "--rounds", "1", "--backbone", "tiny", "--out", str(out)]
-    script("reading").main(options)
+    in_forks("reading").main(options)
     content = json.loads(out.read_text())
     (ours,), (theirs,) = content["results"]["ours"], content["results"]["datasets"]
     assert ours["samples"] == theirs["samples"] == 300
