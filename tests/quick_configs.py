@@ -49,7 +49,7 @@ def _remember_files() -> None:
 
 
 def _load(repository: Any, load: Any, config_path: str) -> Any:
-    """Where files are found is asked each time: `hydra.searchpath` adds folders to a repository that is there already."""
+    """Where files are found is asked each time: `hydra.searchpath` adds folders to a repository later on."""
     if not _is_own(repository):
         return load(config_path=config_path)
     if config_path not in _loaded:
@@ -62,7 +62,7 @@ def _is_own(repository: Any) -> bool:
 
 
 def _remember_merged(shared: Path | None) -> None:
-    """The merged files: three quarters of Hydra's work. A pickle is read in a fortieth of the time that merging takes."""
+    """The merged files: three quarters of Hydra's work. Reading a pickle takes a fortieth of the time of merging."""
     merge = ConfigLoaderImpl._compose_config_from_defaults_list
 
     def merging(self: Any, defaults: list[Any], repo: Any) -> DictConfig:

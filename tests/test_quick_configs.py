@@ -12,15 +12,16 @@ from coin_lightning.cli import run_names
 from coin_lightning.config_folder import conf_dir
 
 WORDS = [
-    [], ["+experiment=coin/llava_7b_moelora_e8", "seed=2"], ["method=hide_llava", "plugin=[replay,ewc]", "logger=wandb"],
+    [], ["+experiment=coin/llava_7b_moelora_e8", "seed=2"],
+    ["method=hide_llava", "plugin=[replay,ewc]", "logger=wandb"],
     ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra/sweeper=optuna_search", "+debug=tiny"],
 ]  # fmt: skip
 
 
-def composed(words: list[str], folder: Path = conf_dir()) -> DictConfig:
+def composed(words: list[str]) -> DictConfig:
     run_names.register()
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(folder), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose("train", overrides=words, return_hydra_config=True)
 
 

@@ -1,12 +1,13 @@
 """Put finished runs into the repository: `python experiments/results/collect.py RUNS FOLDER`.
 
 Copies every `matrix.json` below RUNS; writes `summary.{json,md}` and `forgetting.png`. Needs the answers beside the
-matrices: two methods are compared sample by sample.
+matrices: two methods are compared sample by sample. With `--orders` it adds sequences in further orders to a folder
+whose own answers are no longer there: `orders.{json,md}`, where only the added pairs are compared sample by sample.
 """
 
+import argparse
 import json
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from coin_lightning.benchmarks.mini_suite import TASKS
 from coin_lightning.errors import RunError
-from coin_lightning.metrics.paired import PairedDifference
+from coin_lightning.metrics.paired import PairedDifference, sign_flip
 from coin_lightning.reporting.glossary import explain
 from coin_lightning.reporting.overview import (
     MethodGroup,
@@ -25,7 +26,7 @@ from coin_lightning.reporting.overview import (
     metric_keys,
     metric_text,
 )
-from coin_lightning.reporting.paired_runs import paired_runs
+from coin_lightning.reporting.paired_runs import paired_runs, pairs
 from coin_lightning.reporting.rendering import save_png
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 from coin_lightning.reporting.sample_scores import SampleReader
@@ -33,6 +34,8 @@ from coin_lightning.results import find_runs
 
 OURS, THEIRS = "moelora", "lora"
 """The difference between these two is shown: ours minus theirs."""
+MOMENTS = {"right after each task's training": "learning_accuracy", "at the end of the sequence": "acc"}
+"""The metrics that are compared, by what the tables call them."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def collect(runs: Path, folder: Path) -> list[Run]:
     """Copy the matrices of finished runs.
 
     Raises:
-        RunError: there is none, one is unfinished, or two have one name.
+        RunError: one is unfinished, or two have one name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Run] = {}
@@ -87,17 +90,25 @@ def collect(runs: Path, folder: Path) -> list[Run]:
             raise RunError(f"{run.folder} and {found[run.name].folder} are both {run.name}; remove one")
         shutil.copyfile(file, folder / f"{run.name}.json")
         found[run.name] = run
-    if not any(run.kind == "sequence" and run.order == "coin" for run in found.values()):
-        raise RunError(f"{runs}: no matrix.json of a sequence in CoIN's order below it; run experiments/coin_mini.sh")
     return list(found.values())
+
+
+def sequences(runs: Sequence[Run], method: str) -> list[RunMatrix]:
+    """Those of a method, joint runs and tasks alone left out."""
+    return [run.matrix for run in runs if (run.kind, run.matrix.method) == ("sequence", method)]
 
 
 def paired(runs: Sequence[Run], quantity: str) -> PairedDifference | None:
     """Ours minus theirs over all sequences of the same seed and order; None without a pair."""
-    sides = [[run.matrix for run in runs if (run.kind, run.matrix.method) == ("sequence", method)]
-             for method in (OURS, THEIRS)]  # fmt: skip
-    ours, theirs = sides
-    return paired_runs([ours], theirs, quantity, SampleReader())[0]
+    return paired_runs([sequences(runs, OURS)], sequences(runs, THEIRS), quantity, SampleReader())[0]
+
+
+def by_pair(runs: Sequence[Run], quantity: str) -> list[float]:
+    """The same of each pair, from the matrices alone."""
+    return [
+        float(ours.metrics[quantity] - theirs.metrics[quantity])
+        for ours, theirs in pairs(sequences(runs, OURS), sequences(runs, THEIRS))
+    ]
 
 
 def summary(groups: list[MethodGroup], keys: list[str]) -> dict[str, object]:
@@ -182,22 +193,82 @@ def paired_table(found: dict[str, PairedDifference]) -> str:
     return "\n".join(lines)
 
 
-def main(folder_of_runs: Path, folder: Path) -> None:
-    """What the command does."""
-    runs = collect(folder_of_runs, folder)
-    coin = [run.matrix for run in runs if run.kind == "sequence" and run.order == "coin"]
-    groups = group_by_method(coin)
-    keys = metric_keys(groups)
-    moments = {"right after each task's training": "learning_accuracy", "at the end of the sequence": "acc"}
-    differences = {label: found for label, key in moments.items() if (found := paired(runs, key)) is not None}
-    tables = [methods_table(groups, keys), tasks_table(groups, runs), orders_table(runs)]
-    text = "\n\n".join([*tables, *([paired_table(differences)] if differences else [])]) + "\n"
-    content = {**summary(groups, keys), "paired": {label: asdict(each) for label, each in differences.items()}}
-    (folder / "summary.json").write_text(json.dumps(content, indent=1) + "\n")
-    (folder / "summary.md").write_text(text)
-    save_png(forgetting_overview(groups), folder / "forgetting.png")
+def pairs_table(found: dict[str, list[float]]) -> str:
+    """A row per moment, over pairs of which no answers are needed."""
+    lines = ["| moelora minus lora, all pairs | points | by pair of runs | p |", "|---|---:|---:|---:|"]
+    for label, values in found.items():
+        each, p = ", ".join(f"{value:+.1f}" for value in values), sign_flip(np.asarray(values))
+        lines.append(f"| {label} | {np.mean(values):+.1f} | {each} | {p:.2g} |")
+    return "\n".join(lines)
+
+
+def compared(runs: Sequence[Run]) -> dict[str, PairedDifference]:
+    """Both methods at every moment, as far as there are pairs."""
+    return {label: found for label, key in MOMENTS.items() if (found := paired(runs, key)) is not None}
+
+
+def protocol_but_order(run: Run) -> dict[str, object]:
+    """What must be the same for runs of a method to stand in one table."""
+    return {field: value for field, value in run.matrix.protocol.items() if field != "order"}
+
+
+def write(folder: Path, name: str, content: dict[str, object], tables: Sequence[str]) -> None:
+    """The same as JSON and as Markdown, which is printed, too."""
+    text = "\n\n".join(tables) + "\n"
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(text)
     print(text)
 
 
+def whole(folder_of_runs: Path, folder: Path) -> None:
+    """All that there is to show.
+
+    Raises:
+        RunError: as `collect`, or there is no sequence in CoIN's order.
+    """
+    runs = collect(folder_of_runs, folder)
+    coin = [run.matrix for run in runs if run.kind == "sequence" and run.order == "coin"]
+    if not coin:
+        raise RunError(
+            f"{folder_of_runs}: no matrix.json of a sequence in CoIN's order below it; run experiments/coin_mini.sh"
+        )
+    groups = group_by_method(coin)
+    keys = metric_keys(groups)
+    differences = compared(runs)
+    tables = [methods_table(groups, keys), tasks_table(groups, runs), orders_table(runs)]
+    content = {**summary(groups, keys), "paired": {label: asdict(each) for label, each in differences.items()}}
+    write(folder, "summary", content, [*tables, *([paired_table(differences)] if differences else [])])
+    save_png(forgetting_overview(groups), folder / "forgetting.png")
+
+
+def further_orders(folder_of_runs: Path, folder: Path) -> None:
+    """Sequences in other orders beside those that are in the folder.
+
+    Raises:
+        RunError: as `collect`; they have no pair, or another protocol than what they are put beside.
+    """
+    runs = collect(folder_of_runs, folder)
+    kept = [Run.read(file) for file in sorted(folder.glob("*_seed_*.json"))]
+    for run in runs:
+        others = [each for each in kept if (each.kind, each.matrix.method) == ("sequence", run.matrix.method)]
+        if differing := [each.name for each in others if protocol_but_order(each) != protocol_but_order(run)]:
+            raise RunError(f"{run.folder}: has another protocol than {', '.join(differing)} in {folder}")
+    differences, each = compared(runs), {label: by_pair(kept, key) for label, key in MOMENTS.items()}
+    if not differences:
+        raise RunError(f"{folder_of_runs}: no run of {OURS} and one of {THEIRS} have the same order and seed")
+    content: dict[str, object] = {"by_pair": each, "paired": {name: asdict(one) for name, one in differences.items()}}
+    write(folder, "orders", content, [orders_table(kept), pairs_table(each), paired_table(differences)])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """What the command does."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, help="folder below which the run folders are")
+    parser.add_argument("folder", type=Path, help="where matrices and tables go")
+    parser.add_argument("--orders", action="store_true", help="add sequences in further orders")
+    args = parser.parse_args(argv)
+    (further_orders if args.orders else whole)(args.runs, args.folder)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

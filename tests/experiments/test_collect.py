@@ -44,7 +44,7 @@ def collected(collecting, runs, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(image_clusters, "FEWEST_IMAGES", 2)  # the suite has no more
-        collecting.main(runs, folder)
+        collecting.main([str(runs), str(folder)])
     return folder
 
 
@@ -95,6 +95,37 @@ def test_differences_are_those_of_the_matrices(collected, runs):
     assert any(learned) or any(end["runs"])  # the methods differ somewhere, so that this can fail
 
 
+def test_further_orders_are_put_beside_what_is_there(collecting, collected, runs, tmp_path, monkeypatch):
+    """Of the order that was there only the matrices are left."""
+    monkeypatch.setattr(image_clusters, "FEWEST_IMAGES", 2)
+    folder, added = tmp_path / "results", tmp_path / "added"
+    folder.mkdir()
+    for method in ("lora", "moelora"):
+        shutil.copy(collected / f"{method}_seed_0.json", folder)
+        shutil.copytree(runs / f"{method}_back", added / method)
+    collecting.main([str(added), str(folder), "--orders"])
+    found, whole = (json.loads((place / name).read_text()) for place, name in
+                    ((folder, "orders.json"), (collected, "summary.json")))  # fmt: skip
+    end = "at the end of the sequence"
+    ends = {kind: [sum(scores(runs, f"{m}_{kind}")[-1]) / 2 for m in ("moelora", "lora")] for kind in ("coin", "back")}
+    gaps = {kind: ours - theirs for kind, (ours, theirs) in ends.items()}
+    assert sorted(found["by_pair"][end]) == pytest.approx(sorted(gaps.values()))
+    assert sorted(found["by_pair"][end]) == pytest.approx(sorted(whole["paired"][end]["runs"]))
+    assert found["paired"][end]["runs"] == pytest.approx([gaps["back"]])
+    text = (folder / "orders.md").read_text()
+    assert text.count("| coin, 0 |") == text.count("| reversed, 0 |") == 1
+    assert f"| {sum(gaps.values()) / 2:+.1f} |" in text
+    file = folder / "lora_seed_0.json"
+    content = json.loads(file.read_text())
+    content["protocol"]["epochs"] = 77
+    file.write_text(json.dumps(content))
+    with pytest.raises(RunError, match=r"added.lora: has another protocol than lora_seed_0 in .*results"):
+        collecting.further_orders(added, folder)
+    shutil.rmtree(added / "lora")
+    with pytest.raises(RunError, match="the same order and seed"):
+        collecting.further_orders(added, tmp_path / "other")
+
+
 def test_a_small_p_is_not_printed_as_none(collecting):
     least = PairedDifference(mean=-2.5, images=(-4.0, -1.0), runs=(-2.4, -2.6), p=2 / 2**11, error=0.7)
     line = collecting.paired_table({"at the end": least}).splitlines()[-1]
@@ -126,4 +157,4 @@ def test_two_runs_of_one_name_and_unfinished_ones_are_refused(collecting, runs, 
         collecting.collect(tmp_path / "twice", tmp_path / "out")
     (tmp_path / "nothing").mkdir()
     with pytest.raises(RunError, match=r"no matrix.json of a sequence.*run experiments/coin_mini.sh"):
-        collecting.collect(tmp_path / "nothing", tmp_path / "out")
+        collecting.whole(tmp_path / "nothing", tmp_path / "out")
