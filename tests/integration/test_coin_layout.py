@@ -51,7 +51,8 @@ def odd_suite(root: Path) -> Path:
 def command(place, root: Path, run: Path, *more: str) -> list[str]:
     return [
         "scenario=coin", *overrides(root, place.cache, run, tasks=TASKS), f"paths.coin={root}",
-        "data.fraction=0.4", "data.limit_test=3", "batches.epochs=1", *more,
+        "data.fraction=0.4", "data.limit_test=3", "batches.epochs=1",
+        *(f"scenario.tasks.{task}.answers.max_new_tokens=24" for task in TASKS.split(",")), *more,
     ]  # fmt: skip
 
 
