@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coin_lightning.config_folder import load_yaml
+from coin_lightning.config_folder import dump_yaml, load_yaml
 from coin_lightning.errors import RunError
 from coin_lightning.run_files import MOST, _config_in, read_config, write_config
 
@@ -85,3 +85,10 @@ def test_references_that_stand_for_more_than_any_memory_holds(sections: int, tmp
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(RunError, match=f"stand for more than {MOST} values"):
         read_config(tmp_path)
+
+
+@given(st.dictionaries(st.text(max_size=12), VALUES, max_size=5))
+def test_what_is_written_is_read_back(config: dict[str, Any]) -> None:
+    written = dump_yaml(config)
+    assert load_yaml(written) == yaml.safe_load(written) == config
+    assert list(load_yaml(written)) == list(config)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from coin_lightning.config_folder import load_yaml
+from coin_lightning.config_folder import dump_yaml, load_yaml
 from coin_lightning.errors import RunError
 from coin_lightning.json_files import BROKEN
 from coin_lightning.manifest import check, check_mark
@@ -81,7 +81,7 @@ def task_names(content: Mapping[str, Any], file: Path) -> list[str]:
 def write_config(run: Path, config: Mapping[str, Any]) -> None:
     """Write `config.yaml`, signed: it is of this user's making."""
     file = run / "config.yaml"
-    write_text(file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    write_text(file, dump_yaml(dict(config)))
     sign(file)
 
 

@@ -37,7 +37,7 @@ def run(request: pytest.FixtureRequest, place: Any, tmp_path_factory: pytest.Tem
     assert main([kind, str(write(folder / "published")), str(folder / "converted"), *options]) == 0
     words = [
         f"+experiment=coin/{row}", f"paths.coin={place.suite}", f"backbone.path={folder / 'converted'}",
-        "backbone.dtype=float32", "backbone.max_length=1024", "data.limit_train=8", "data.limit_test=2",
+        "backbone.dtype=float32", "backbone.max_length=1024", "data.limit_train=8", "data.limit_test=1",
         "protocol.global_batch=null", "batches.num_workers=0", "trainer=cpu",
         *(f"scenario.tasks.{task}.{key}" for task in TASKS.split(",") for key in ("batches.size=2", SHORT)),
         "protocol.test_subset=full",
