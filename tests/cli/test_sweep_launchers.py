@@ -55,8 +55,8 @@ def test_joblib_runs_members_in_two_workers_and_one_that_is_killed_does_not_take
     told = text.index("4 of 8 members cannot be run:"), text.index("member 2 of 8: ")
     assert told[0] < told[1] < text.index("run folder")
     assert "2 of 8 members of the sweep failed:\n" in text
-    assert "ZeroDivisionError: a bug in a callback" in text
-    assert "its launcher gave up: TerminatedWorkerError" in text
+    assert "signal_sweep=False seed=1 adapter.num_experts=4: ZeroDivisionError: a bug in a callback" in text
+    assert "signal_sweep=True seed=1 adapter.num_experts=4: its launcher gave up: TerminatedWorkerError" in text
     table = text.rpartition("disk")[2]  # of all runs
     assert [table.count(f"/seed_{seed}\n") for seed in (1, 99)] == [1, 1]
     assert "finished" in table
