@@ -1,6 +1,6 @@
 """The probes behind the choice of the vision tower, against slow direct versions."""
 
-import sys
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -9,13 +9,13 @@ import torch
 FOLDER = Path(__file__).parents[2] / "experiments" / "tower_choice"
 
 
-@pytest.fixture
-def probes(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    monkeypatch.delitem(sys.modules, "probes", raising=False)  # the tests have a file of that name, too
-    found = __import__("probes")
-    monkeypatch.setitem(sys.modules, "probes", found)
-    return found
+@pytest.fixture(scope="module")
+def probes():
+    """Under a name of its own: the tests have a module `probes`, too, which configs of runs name."""
+    spec = importlib.util.spec_from_file_location("tower_probes", FOLDER / "probes.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
