@@ -75,22 +75,26 @@ class Run:
         return "_".join([self.matrix.method, *parts.get(self.kind, [self.kind]), f"seed_{self.matrix.seed}"])
 
 
-def collect(runs: Path, folder: Path) -> list[Run]:
-    """Copy the matrices of finished runs.
+def finished(runs: Path) -> list[Run]:
+    """All runs below a folder.
 
     Raises:
         RunError: one is unfinished, or two have one name.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Run] = {}
     for path in find_runs([runs]):  # not the matrices of other scorers within them
-        file = path / "matrix.json"
-        run = Run.read(file)
+        run = Run.read(path / "matrix.json")
         if run.name in found:
             raise RunError(f"{run.folder} and {found[run.name].folder} are both {run.name}; remove one")
-        shutil.copyfile(file, folder / f"{run.name}.json")
         found[run.name] = run
     return list(found.values())
+
+
+def keep(runs: Sequence[Run], folder: Path) -> None:
+    """Copy their matrices."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for run in runs:
+        shutil.copyfile(run.folder / "matrix.json", folder / f"{run.name}.json")
 
 
 def sequences(runs: Sequence[Run], method: str) -> list[RunMatrix]:
@@ -224,14 +228,15 @@ def whole(folder_of_runs: Path, folder: Path) -> None:
     """All that there is to show.
 
     Raises:
-        RunError: as `collect`, or there is no sequence in CoIN's order.
+        RunError: as `finished`, or there is no sequence in CoIN's order.
     """
-    runs = collect(folder_of_runs, folder)
+    runs = finished(folder_of_runs)
     coin = [run.matrix for run in runs if run.kind == "sequence" and run.order == "coin"]
     if not coin:
         raise RunError(
             f"{folder_of_runs}: no matrix.json of a sequence in CoIN's order below it; run experiments/coin_mini.sh"
         )
+    keep(runs, folder)
     groups = group_by_method(coin)
     keys = metric_keys(groups)
     differences = compared(runs)
@@ -245,10 +250,12 @@ def further_orders(folder_of_runs: Path, folder: Path) -> None:
     """Sequences in other orders beside those that are in the folder.
 
     Raises:
-        RunError: as `collect`; they have no pair, or another protocol than what they are put beside.
+        RunError: as `finished`; they have no pair, or another protocol than what they are put beside.
     """
-    runs = collect(folder_of_runs, folder)
-    kept = [Run.read(file) for file in sorted(folder.glob("*_seed_*.json"))]
+    runs = finished(folder_of_runs)
+    names = {run.name for run in runs}
+    there = [Run.read(file) for file in folder.glob("*_seed_*.json") if file.stem not in names]
+    kept = sorted([*there, *runs], key=lambda run: run.name)
     for run in runs:
         others = [each for each in kept if (each.kind, each.matrix.method) == ("sequence", run.matrix.method)]
         if differing := [each.name for each in others if protocol_but_order(each) != protocol_but_order(run)]:
@@ -256,6 +263,7 @@ def further_orders(folder_of_runs: Path, folder: Path) -> None:
     differences, each = compared(runs), {label: by_pair(kept, key) for label, key in MOMENTS.items()}
     if not differences:
         raise RunError(f"{folder_of_runs}: no run of {OURS} and one of {THEIRS} have the same order and seed")
+    keep(runs, folder)
     content: dict[str, object] = {"by_pair": each, "paired": {name: asdict(one) for name, one in differences.items()}}
     write(folder, "orders", content, [orders_table(kept), pairs_table(each), paired_table(differences)])
 

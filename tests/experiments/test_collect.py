@@ -124,6 +124,7 @@ def test_further_orders_are_put_beside_what_is_there(collecting, collected, runs
     shutil.rmtree(added / "lora")
     with pytest.raises(RunError, match="the same order and seed"):
         collecting.further_orders(added, tmp_path / "other")
+    assert not (tmp_path / "other").exists()  # what is refused leaves nothing
 
 
 def test_a_small_p_is_not_printed_as_none(collecting):
@@ -138,7 +139,7 @@ def test_runs_with_other_test_samples_are_not_paired(collecting, runs, tmp_path)
     file = tmp_path / "runs/lora_coin/task_02_textvqa/records/textvqa.jsonl"
     first, *others = file.read_text().splitlines(keepends=True)
     file.write_text("".join([*others, first]))
-    found = collecting.collect(tmp_path / "runs", tmp_path / "out")
+    found = collecting.finished(tmp_path / "runs")
     with pytest.raises(RunError, match="textvqa: the runs have other test samples"):
         collecting.paired(found, "acc")
 
@@ -147,14 +148,14 @@ def test_two_runs_of_one_name_and_unfinished_ones_are_refused(collecting, runs, 
     for name in ("a", "b"):
         shutil.copytree(runs / "lora_coin", tmp_path / "twice" / name)
     with pytest.raises(RunError, match=r"b and .*a are both lora_seed_0; remove one"):
-        collecting.collect(tmp_path / "twice", tmp_path / "out")
+        collecting.finished(tmp_path / "twice")
     without_manifests(tmp_path / "twice" / "b")
     file = tmp_path / "twice" / "b" / "matrix.json"
     content = json.loads(file.read_text())
     content["scores"][-1] = [None, None]
     file.write_text(json.dumps(content))
     with pytest.raises(RunError, match="run is not finished"):
-        collecting.collect(tmp_path / "twice", tmp_path / "out")
+        collecting.finished(tmp_path / "twice")
     (tmp_path / "nothing").mkdir()
     with pytest.raises(RunError, match=r"no matrix.json of a sequence.*run experiments/coin_mini.sh"):
         collecting.whole(tmp_path / "nothing", tmp_path / "out")

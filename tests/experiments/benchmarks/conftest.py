@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,31 +29,31 @@ def script(monkeypatch):
 def in_forks(script, tmp_path, monkeypatch):
     """Import a script as `script` does; the processes that it starts of itself are forks, which need import nothing."""
 
-    def run(command, **options):
-        assert command[:2] == [sys.executable, module.__file__]
-        out, err = tmp_path / "out.txt", tmp_path / "err.txt"
-        if child := os.fork():
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            return subprocess.CompletedProcess(command, status, out.read_text(), err.read_text())
-        status = 1
-        try:
-            with out.open("w") as sys.stdout, err.open("w") as sys.stderr:
-                try:
-                    module.main(command[2:])
-                    status = 0
-                except BaseException:
-                    traceback.print_exc()
-        finally:
-            os._exit(status)
-
     def imported(name):
-        nonlocal module
         module = script(name)
-        monkeypatch.setattr(module, "subprocess", SimpleNamespace(run=run))
+        monkeypatch.setattr(module, "subprocess", SimpleNamespace(run=partial(_in_fork, module, tmp_path)))
         return module
 
-    module = None
     return imported
+
+
+def _in_fork(module, folder, command, **options):
+    """As `subprocess.run` of a script on itself."""
+    assert command[:2] == [sys.executable, module.__file__]
+    out, err = folder / "out.txt", folder / "err.txt"
+    if child := os.fork():
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return subprocess.CompletedProcess(command, status, out.read_text(), err.read_text())
+    status = 1
+    try:
+        with out.open("w") as sys.stdout, err.open("w") as sys.stderr:
+            try:
+                module.main(command[2:])
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 @pytest.fixture(scope="session")
