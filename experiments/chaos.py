@@ -1,7 +1,7 @@
 """Kill a run anywhere, give the same command again, and see that it ends with the same bits.
 
     python experiments/chaos.py --kills 20 --seed 1             at random moments
-    python experiments/chaos.py --files                         before every operation on a file of the run, in turn
+    python experiments/chaos.py --files --jobs 2                before every operation on a file of the run, in turn
     python experiments/chaos.py --kills 5 --seed 1 --ranks 2    a job of two processes
     python experiments/chaos.py --kills 5 --signal USR1         asked to end, as schedulers do
     python experiments/chaos.py --kills 5 -- method=olora 'plugin=[replay,ewc]' adapter.dropout=0.3
@@ -9,7 +9,7 @@
 Behind `--` stands any override of the run. Outcomes belong into `experiments/results/chaos/`; the longest passes are:
 
     python experiments/chaos.py --kills 100 --seed 1 --out experiments/results/chaos/kills_100_seed_1.json
-    python experiments/chaos.py --files --out experiments/results/chaos/files.json
+    python experiments/chaos.py --files --jobs 2 --out experiments/results/chaos/files.json
 
 A run is two tasks on `backbone=tiny`, with dropout, saved after every step, judged and reported. Compared are weights,
 method state, answers, scores and replies, byte by byte, and `matrix.json` but for its times.
@@ -26,6 +26,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -157,16 +160,21 @@ def at_random(
     return found
 
 
-def at_files(runs: Runs, place: Path, whole: dict[str, Any], operations: int) -> list[dict[str, Any]]:
-    """Kill a run before each operation on its files, one run for each."""
+def at_files(runs: Runs, place: Path, whole: dict[str, Any], operations: int, jobs: int) -> list[dict[str, Any]]:
+    """Kill a run before each operation on its files, one run for each, `jobs` of them at a time."""
     found = []
-    for number in range(1, operations + 1):
-        folder = place / f"file_{number}"
-        status = os.waitstatus_to_exitcode(os.waitpid(runs.start(folder, at=number), 0)[1])
-        state = _state(folder)
-        found.append({"operation": number, "state": state, "killed": status < 0, **_compare(runs, folder, whole)})
-        _say(f"operation {number}/{operations} ({state})", found[-1])
+    with ProcessPoolExecutor(jobs, get_context("fork")) as pool:
+        for each in pool.map(partial(_at_file, runs, place, whole), range(1, operations + 1)):
+            found.append(each)
+            _say(f"operation {each['operation']}/{operations} ({each['state']})", each)
     return found
+
+
+def _at_file(runs: Runs, place: Path, whole: dict[str, Any], number: int) -> dict[str, Any]:
+    folder = place / f"file_{number}"
+    status = os.waitstatus_to_exitcode(os.waitpid(runs.start(folder, at=number), 0)[1])
+    state = _state(folder)
+    return {"operation": number, "state": state, "killed": status < 0, **_compare(runs, folder, whole)}
 
 
 def _compare(runs: Runs, folder: Path, whole: dict[str, Any]) -> dict[str, Any]:
@@ -203,6 +211,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--signal", choices=("KILL", "TERM", "USR1"), default="KILL", help="sent at the moments")
     parser.add_argument("--files", action="store_true", help="kill before every operation on a file, in turn")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time with --files")
     parser.add_argument("--ranks", type=int, default=1, help="processes of a run")
     parser.add_argument("--out", type=Path, help="JSON file for the outcome")
     parser.add_argument("overrides", nargs="*", help="further overrides of the run, behind --")
@@ -220,7 +229,7 @@ def main() -> int:
     print(f"undisturbed: {seconds:.1f} s, {len(whole)} files compared", flush=True)
     found = {"random": at_random(runs, place, whole, seconds, given.kills, given.seed, by)}
     if given.files:
-        found["files"] = at_files(runs, place, whole, int(counted.read_text()))
+        found["files"] = at_files(runs, place, whole, int(counted.read_text()), given.jobs)
     good = {way: f"{sum(each['equal'] for each in kills)} of {len(kills)}" for way, kills in found.items()}
     print("bit-equal: " + ", ".join(f"{way} {said}" for way, said in good.items()))
     if given.out:

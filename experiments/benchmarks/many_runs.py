@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--answers", type=int, default=40, help="to each task")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where to make the runs, or where they have been left")
     parser.add_argument("--out", default=str(RESULTS / "many_runs.json"))
     args = parser.parse_args(argv)

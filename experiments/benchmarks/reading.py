@@ -131,7 +131,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=600_000)
     parser.add_argument("--images", type=int, default=120_000, help="distinct paths, hard links to small files")
-    parser.add_argument("--rounds", type=int, default=3, help="of our side; the median counts")
+    parser.add_argument("--rounds", type=int, default=1, help="of our side; the median counts")
     parser.add_argument("--backbone", choices=["llava_smol", "tiny"], default="llava_smol", help="whose tokenizer")
     parser.add_argument("--cpu-time", action="store_true", help="compare CPU time: for a machine with other work to do")
     parser.add_argument(

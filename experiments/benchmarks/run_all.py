@@ -10,6 +10,7 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,11 +134,15 @@ def main(argv: list[str] | None = None) -> None:
     """Run, then print the table; exit status 1 when a script failed."""
     args = parse(argv)
     names = args.only or [*SCRIPTS, *(["gpu"] if torch.cuda.is_available() else [])]
-    failed = []
+    failed, started = [], time.monotonic()
     for name in [] if args.summary else names:
         print(f"\n== {name}", flush=True)
+        begun = time.monotonic()
         if subprocess.run([sys.executable, str(FOLDER / f"{name}.py")], check=False).returncode:
             failed.append(name)
+        print(f"{name}: {time.monotonic() - begun:.0f} s")
+    if not args.summary:
+        print(f"\nmeasured in {(time.monotonic() - started) / 60:.1f} minutes", flush=True)
     done = [name for name in names if name not in failed and (RESULTS / f"{name}.json").exists()]
     show("aims", ["benchmark", "figure", "measured", "aim", ""], table(RESULTS, done))
     if failed:

@@ -72,7 +72,8 @@ def measure(module: ContinualMLLM, images: int, questions: int, rounds: int) -> 
         TOGETHER: partial(answers, module, batch, True, found),
     }
     with torch.inference_mode():
-        times = interleaved(sides, repeats=rounds, warmup=1, device=device())
+        answers(module, batch_of(module, 1, 2), True, {})  # warm
+        times = interleaved(sides, repeats=rounds, warmup=0, device=device())
     count = images * questions
     rates = {side: count / median(seconds) for side, seconds in times.items()}
     return {
@@ -89,9 +90,9 @@ def measure(module: ContinualMLLM, images: int, questions: int, rounds: int) -> 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options(parser, [], rounds=3)
+    options(parser, [], rounds=2)
     parser.add_argument("--questions", nargs="+", type=int, default=[16, 5, 1], help="on each image")
-    parser.add_argument("--batch", type=int, default=32, help="questions of a batch")
+    parser.add_argument("--batch", type=int, default=16, help="questions of a batch")
     parser.add_argument("--out", default=str(RESULTS / "shared_images.json"))
     args = parser.parse_args(argv)
     results = []
@@ -99,11 +100,10 @@ def main(argv: list[str] | None = None) -> None:
         config = config_for(args, "moelora", f"++backbone.dtype={dtype}", "++backbone.max_length=2048")
         CLOCK["cpu"] = args.cpu_time
         module = continual(config).to(device()).eval()
-        counts = args.questions if dtype == "auto" else args.questions[:1]
+        counts = args.questions if dtype == "auto" else [max(args.questions[0] // 2, 1)]  # two images, not one
         rounds = args.rounds if dtype == "auto" else 1
         for questions in counts:
-            size = args.batch if dtype == "auto" else min(args.batch, 2 * questions)
-            found = measure(module, max(size // questions, 1), questions, rounds)
+            found = measure(module, max(args.batch // questions, 1), questions, rounds)
             results.append({"dtype": str(module.backbone.model.dtype).removeprefix("torch."), **found})
     lines = [
         [

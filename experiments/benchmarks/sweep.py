@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, print, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=12)
-    parser.add_argument("--repeats", type=int, default=3, help="of the first step, and of skipping")
+    parser.add_argument("--repeats", type=int, default=2, help="of the first step, and of skipping")
     parser.add_argument("--out", default=str(RESULTS / "sweep.json"))
     args = parser.parse_args(argv)
     about = machine()

@@ -8,7 +8,7 @@ optimizer, schedule and clipping. Between them stand bare loops that change one 
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -36,6 +36,7 @@ from coin_lightning.backbones.attention import NAME as OUR_ATTENTION
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.seeding import seed_everything
 from coin_lightning.tasks.base import InstructionTask
+from coin_lightning.tasks.samples import TrainSample
 
 AIM = 2.0
 STEPS: dict[str, Recipe] = {
@@ -99,18 +100,20 @@ def measure(
         own = dict(zip(tasks, each, strict=True))
         stock = own["stock"]
         chosen = cross_section(stock, args.steps)
-        for task in each:
-            task.train_samples = chosen
+        runs = sides(configs, modules, own)
+        _give(each, chosen[: stock.batch_size])
+        interleaved(runs, repeats=0, warmup=args.warmup, own_clock=True)
+        _give(each, chosen)
         agreed = losses(modules["stock"], stock)
-        times = interleaved(
-            sides(configs, modules, own),
-            repeats=args.rounds,
-            warmup=args.warmup,
-            own_clock=True,
-        )
+        times = interleaved(runs, repeats=args.rounds, warmup=0, own_clock=True)
         samples = len(chosen)
         results.append({"task": stock.name, "samples": samples, "loss_of_first_batch": agreed, "seconds": times})
     return results
+
+
+def _give(tasks: Iterable[InstructionTask], samples: list[TrainSample]) -> None:
+    for task in tasks:
+        task.train_samples = samples
 
 
 def rates(results: list[dict[str, Any]]) -> dict[str, float]:
@@ -125,7 +128,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options(parser, ["scienceqa", "gqa", "ocrvqa"], rounds=2)
     parser.add_argument("--steps", type=int, default=3, help="steps per task and round")
-    parser.add_argument("--warmup", type=int, default=1, help="rounds that do not count")
+    parser.add_argument("--warmup", type=int, default=1, help="rounds of a single step, which do not count")
     parser.add_argument("--out", default=str(RESULTS / "training.json"))
     return parser.parse_args(argv)
 

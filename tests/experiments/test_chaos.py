@@ -81,3 +81,32 @@ def test_a_run_that_ends_otherwise_is_told_and_kept(chaos, tmp_path: Path):
     found = chaos._compare(Finished(), run("other", 2), whole)
     assert found == {"equal": False, "differing": ["matrix.json", "task_00_zero_shot/records/gqa.jsonl"]}
     assert (tmp_path / "other").exists()
+
+
+class Small:
+    """Runs of a second: three files, and a flaw: whoever finds `metrics.json` without `matrix.csv` writes another."""
+
+    def start(self, folder: Path, at: int | None = None) -> int:
+        if child := os.fork():
+            return child
+        from chaos import Operations
+
+        folder.mkdir(exist_ok=True)
+        folder.with_suffix(".log").touch()
+        flawed = (folder / "metrics.json").exists() and not (folder / "matrix.csv").exists()
+        sys.addaudithook(Operations(folder, at))
+        (folder / "metrics.json").write_text("{}")
+        (folder / "matrix.csv").write_text("flawed" if flawed else "sound")
+        (folder / "matrix.json").write_text(json.dumps({"scores": [], "cost": {"seconds": os.getpid()}}))
+        os._exit(0)
+
+    def finish(self, folder: Path) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self.start(folder), 0)[1])
+
+
+def test_every_operation_is_tried_once_several_at_a_time(chaos, tmp_path: Path):
+    assert Small().finish(tmp_path / "whole") == 0
+    found = chaos.at_files(Small(), tmp_path, chaos.outcome(tmp_path / "whole"), 3, 2)
+    assert [each["operation"] for each in found] == [1, 2, 3]
+    assert all(each["killed"] for each in found)
+    assert [each.get("differing") for each in found] == [None, ["matrix.csv"], None]

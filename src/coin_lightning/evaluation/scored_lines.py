@@ -40,7 +40,7 @@ class ScoredLine(NamedTuple):
 class LineReader:
     """Remembers lines, and manifests, as long as it lives: for one page."""
 
-    _lines: dict[tuple[int, bytes], ScoredLine] = field(default_factory=dict)
+    _lines: dict[int, dict[bytes, ScoredLine]] = field(default_factory=dict)
     _scorers: dict[int, RuleScorer] = field(default_factory=dict)
     _bytes: int = 0
     _manifest: Any = field(default_factory=lambda: cache(manifest.read))
@@ -52,23 +52,21 @@ class LineReader:
             DataError: as `read_records` and the scorer.
         """
         self._scorers[id(scorer)] = scorer  # kept so that its id stays its own
+        known = self._lines.setdefault(id(scorer), {})
         try:
             raw = file.read_bytes()
             raw.decode()
-            found = [self._line(line, scorer) for line in raw.split(b"\n") if line.strip()]
+            found = [known.get(line) or self._new(line, scorer) for line in raw.split(b"\n") if line.strip()]
         except (FileNotFoundError, *BROKEN, DataError):
             read_records(file)  # says all that is wrong with the file
             raise
         manifest.check(file, raw, RECORDS, DataError, self._manifest)
         return found
 
-    def _line(self, line: bytes, scorer: RuleScorer) -> ScoredLine:
-        key = (id(scorer), line)
-        known = self._lines.get(key)
-        if known is None:
-            record = AnswerRecord.from_json(json.loads(line))
-            known = ScoredLine.of(record, scorer.read(record))
-            if self._bytes < MOST_BYTES:
-                self._bytes += len(line)
-                self._lines[key] = known
-        return known
+    def _new(self, line: bytes, scorer: RuleScorer) -> ScoredLine:
+        record = AnswerRecord.from_json(json.loads(line))
+        found = ScoredLine.of(record, scorer.read(record))
+        if self._bytes < MOST_BYTES:
+            self._bytes += len(line)
+            self._lines[id(scorer)][line] = found
+        return found
