@@ -10,6 +10,7 @@ import yaml
 from coin_lightning.errors import ConfigError
 
 
+@cache
 def conf_dir() -> Path:
     """The `conf` folder: of the checkout, or inside the installed package."""
     package = Path(__file__).parent

@@ -168,17 +168,17 @@ def differing(entries: Sequence[Entry]) -> list[str]:
 
 
 def _differs(key: str, known: Sequence[Mapping[str, Any]]) -> bool:
-    if len({repr(config.get(key)) for config in known}) < 2:
-        return False
+    first, *others = [config.get(key) for config in known]
+    if all(other is first for other in others) or all(repr(other) == repr(first) for other in others):
+        return False  # sections of configs that are equal in text share their values, so that most are the same object
     return not (key.endswith("seed") and all(config.get(key) == config.get("seed") for config in known))
 
 
 def _own_of_tasks(known: Sequence[Mapping[str, Any]], told: Sequence[str]) -> Iterator[str]:
     shared = [key for key in (known[0] if known else ()) if key.startswith(OF_TASKS) and all(key in c for c in known)]
-    for key in shared:
+    for key in (key for key in shared if _differs(key, known)):
         own = key.removeprefix(OF_TASKS).partition(".")[2]
-        of_group = any(own == each or own.endswith(f".{each}") for each in told)
-        if not of_group and _differs(key, known):
+        if not any(own == each or own.endswith(f".{each}") for each in told):
             yield key
 
 

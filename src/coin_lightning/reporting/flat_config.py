@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 HIDDEN = "(hidden)"
@@ -20,17 +20,25 @@ SECRET_VALUE = re.compile(
 IN_URL = re.compile(
     r"(?<=://)[^/\s@]+(?=@)|(?<=[?&])((?:\w*(?:key|token|secret|password|sig|signature))=)[^&\s]+", re.I
 )
+PLAIN = (str, int, float, type(None))
 SHORTEST = 8
 """Characters from which on the value of an environment variable is looked for: shorter ones are words."""
 
 
-def flat(node: Any, separator: str = ".", key: str = "") -> Iterator[tuple[str, Any]]:
+def flat(node: Any, separator: str = ".", key: str = "") -> list[tuple[str, Any]]:
     """The leaves of a nested config with their joined keys; lists and empty groups are leaves."""
-    if isinstance(node, Mapping) and node:
-        for name, value in node.items():
-            yield from flat(value, separator, f"{key}{separator}{name}" if key else str(name))
-    else:
-        yield key, node
+    leaves: list[tuple[str, Any]] = []
+    _collect(node, separator, key, leaves)
+    return leaves
+
+
+def _collect(node: Any, separator: str, key: str, leaves: list[tuple[str, Any]]) -> None:
+    """A list, and plain values looked for first: a sweep has hundreds of thousands of them."""
+    if isinstance(node, PLAIN) or not (isinstance(node, Mapping) and node):
+        leaves.append((key, node))
+        return
+    for name, value in node.items():
+        _collect(value, separator, f"{key}{separator}{name}" if key else str(name), leaves)
 
 
 def without_secrets(node: Any, name: str = "") -> Any:
