@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent / "backbones"))
 from small_families import small
 
 from coin_lightning.adapters.build import lora, moelora
-from coin_lightning.backbones import tiny
+from coin_lightning.backbones import base, tiny
 from coin_lightning.backbones.base import IGNORE
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.methods.base import Method
@@ -374,6 +374,15 @@ def test_a_fused_optimizer_leaves_unscaling_to_lightning_which_then_clips():
 
 def answer(module: ContinualMLLM, task: InstructionTask, samples) -> dict:
     return module.predict_step({**task.encoder.answer_batch(samples), "max_new_tokens": 6}, 0)
+
+
+def test_parts_of_a_batch_without_images_are_answered_from_pixels(task, monkeypatch):
+    """As on a CPU, where prompts are read in parts and those without an image come together."""
+    module, samples = build().eval(), task.test_samples
+    assert {*map(len, task.encoder.answer_batch(samples)["grids"])} == {0, 1}
+    together = answer(module, task, samples)
+    monkeypatch.setattr(base, "READ_AT_ONCE", 1)
+    assert answer(module, task, samples) == together
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -153,7 +153,7 @@ class ContinualMLLM(ModuleState):
     def image_features(self, batch: dict[str, Any]) -> Tensor | None:
         """Tower features of the batch's images, one behind the other `[sum of their counts, width]`: cached ones, or
         computed now from pixels; None without an image."""
-        if "pixels" in batch:
+        if batch.get("pixels"):  # a part of a batch may have none
             return torch.cat(self.backbone.encode_images(batch["pixels"]))
         return batch.get("features")
 
@@ -324,11 +324,22 @@ class ContinualMLLM(ModuleState):
             clip_norm(self.trainable().values(), gradient_clip_val)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        """Step, then pass on to the methods: before any callback saves, and once per step also when accumulating."""
+        """Step, then pass on to the methods: before any callback saves, and once per step also when accumulating.
+
+        In float16 gradients may be beyond its range; then the loss scaler drops the step and lowers its scale.
+        """
+        scale = self._loss_scale()
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.progress.steps += 1
+        if self._loss_scale() < scale:
+            self.progress.dropped += 1
+            return
         for method in self.methods.values():
             method.after_step(self)
+
+    def _loss_scale(self) -> float:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        return 1.0 if scaler is None else float(scaler.get_scale())
 
     def weights_of(self, part: str) -> dict[str, nn.Parameter]:
         """Trainable weights of `adapter`, `projector` or `method`, by name."""

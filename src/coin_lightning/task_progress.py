@@ -20,7 +20,8 @@ class TaskProgress:
     """What this process has really learned from in the present task, counted where it happens.
 
     Attributes:
-        steps: optimizer steps.
+        steps: optimizer steps, dropped ones too: the schedule has moved on.
+        dropped: steps that a loss scaler left out, since their gradients were not finite in float16.
         batches: forward passes with a finite loss.
         samples: samples in them.
         images: images in them.
@@ -29,6 +30,7 @@ class TaskProgress:
     """
 
     steps: int = 0
+    dropped: int = 0
     batches: int = 0
     samples: int = 0
     images: int = 0

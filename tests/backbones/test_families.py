@@ -193,6 +193,20 @@ def test_answers_of_a_padded_batch_are_the_librarys_one_by_one(backbone: Backbon
     assert all(each.shape[1] == 1 for each in passes[1:])
 
 
+def test_answers_with_an_attention_that_adds_its_mask_are_the_librarys(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+):
+    """`eager` would add our masks of truth values to the scores, where every place is seen."""
+    configs = {id(part.config): part.config for part in backbone.model.modules() if hasattr(part, "config")}
+    for config in configs.values():
+        monkeypatch.setattr(config, "_attn_implementation_internal", config._attn_implementation_internal)
+    backbone.language_model.set_attn_implementation("eager")
+    batch = batch_of(backbone, ASKED, left=True)
+    answers = backbone.answer(batch["ids"], batch["mask"], 6, batch["images"], batch["layout"])
+    assert not backbone.answers_itself
+    assert answers == one_by_one(backbone, 6)
+
+
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_batch_that_is_read_in_parts_gets_the_same_answers(
     backbone: Backbone, fast: bool, monkeypatch: pytest.MonkeyPatch
@@ -289,6 +303,40 @@ def test_a_processor_of_another_tower_is_refused_without_a_weight(name: str, tmp
     file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
     with pytest.raises(AssetError, match=r"preprocessor_config\.json makes .*vision_config"):
         load_backbone(folder, "chatml", SMALL[name].family, weights=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [("internvl", "image_seq_length", 32), ("idefics3", "scale_factor", 4), ("llava_onevision", "vision_aspect_ratio",
+                                                                            "anyres_max_1")],
+)  # fmt: skip
+def test_the_text_key_names_what_the_model_makes_of_an_image(name: str, key: str, value: Any):
+    def counted(changes: dict[str, Any]) -> tuple[str, int]:
+        made = small(name)
+        assert getattr(made.model.config, key) not in changes.values()
+        for field, new in changes.items():
+            setattr(made.model.config, field, new)
+        page = made.prompt.render([Turn("What?", "A cat", 1)])
+        return made.text_key(), len(made.tokens(page, made.family.grids([(130, 131)]))[0])
+
+    (key_before, before), (key_after, after) = counted({}), counted({key: value})
+    assert before != after
+    assert key_before != key_after
+    assert counted({})[0] == key_before
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_projector_that_learns_is_no_part_of_the_towers_name(name: str):
+    backbone = small(name)
+    before = backbone.tower_key()
+    config = moelora(rank=8, alpha=16, num_experts=4, dropout=0.0)
+    config.modules_to_save = list(backbone.family.projectors)
+    carried = put_adapter(backbone.model, backbone.language_model, config)
+    with torch.no_grad():
+        for weight in (weight for weight in carried.parameters() if weight.requires_grad):
+            weight += 1.0
+    backbone._tower_keys.clear()
+    assert backbone.tower_key() == before
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -162,12 +162,6 @@ def test_wrong_input_is_refused_with_the_remedy(words, message, capsys) -> None:
     assert message in capsys.readouterr().err
 
 
-def test_a_whole_precision_changes_what_is_trained_too() -> None:
-    found = estimate(composed([*TINY, "trainer.precision=64-true", "scenario.order=[gqa]"]))
-    assert set(found["memory"]["weights"]) == {"float64", "int64"}
-    assert found["memory"]["gradients"] == 8 * found["parameters"]["trained"]
-
-
 def test_a_quantised_base_is_estimated_and_not_run_without_its_package(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     llava_folder.write(folder)

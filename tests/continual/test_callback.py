@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from coin_lightning.adapters.build import lora, moelora
 from coin_lightning.continual.callback import ContinualLoop
@@ -65,8 +67,9 @@ class World:
         self.loop = ContinualLoop(self.scenario, Suite(), self.run, seed=0, facts={"seed": 0})
         self.loop.on_row = lambda matrix, row: self.rows.append(row)
 
-    def trainer(self, accumulate: int = 1, epochs: int = 1) -> L.Trainer:
+    def trainer(self, accumulate: int = 1, epochs: int = 1, **options) -> L.Trainer:
         return L.Trainer(
+            **options,
             accelerator="cpu", logger=False, callbacks=[self.loop], enable_progress_bar=False, max_epochs=epochs,
             enable_model_summary=False, enable_checkpointing=False, accumulate_grad_batches=accumulate,
             use_distributed_sampler=False, limit_val_batches=0,
@@ -95,6 +98,32 @@ def world(tmp_path: Path, write_task, backbone):
         return World(tmp_path, write_task(train=8, test=5), backbone, method or Method(), **options)
 
     return make
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step:UserWarning")  # the schedule does go on
+def test_steps_that_the_scaler_of_float16_drops_are_no_steps_of_methods_and_are_told(world, monkeypatch):
+    """The real scaler, which a GPU has; a CPU computes in bfloat16, so a large scale stands for gradients that float16
+    does not hold."""
+    here = world(Doubling())
+    here.skip_zero_shot()
+    scaler = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=2.0**126))
+    monkeypatch.setattr(scaler, "autocast_context_manager", lambda: torch.autocast("cpu", dtype=torch.bfloat16))
+    here.trainer = partial(here.trainer, plugins=[scaler])
+    stepped: list[object] = []
+    hook = register_optimizer_step_post_hook(lambda optimizer, *_: stepped.append(type(optimizer)))
+    here.fit()
+    hook.remove()
+    taken = [kind for kind in stepped if kind is torch.optim.AdamW]  # the plan steps with another one
+    planned = 16 // 4
+    assert 0 < len(taken) < planned
+    assert here.module.method.steps == len(taken)
+    trained = read_json(here.run.folder(1) / "train.json")
+    assert (trained["steps"], trained["dropped_steps"]) == (planned, planned - len(taken))
+    here.score(1)
+    for _ in range(2):
+        here.run.write_summary(here.run.facts() if (here.run.path / "matrix.json").exists() else {"seed": 0})
+        (note,) = here.run.facts()["notes"]
+        assert note.startswith(f"imagenet: {planned - len(taken)} of {planned} optimizer steps were dropped")
 
 
 def test_position_is_what_lies_in_the_folder(world):

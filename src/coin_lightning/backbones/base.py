@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
+from coin_lightning.backbones.attention import NAME as OWN_ATTENTION
 from coin_lightning.backbones.box_formats import box_format
 from coin_lightning.backbones.expansions import expanded
 from coin_lightning.backbones.family import Family, Grid
@@ -27,6 +28,10 @@ from coin_lightning.errors import ConfigError, RunError
 os.environ.setdefault("TRANSFORMERS_DISABLE_TORCH_CHECK", "1")  # its count of image tokens waits for the device
 IGNORE = -100
 """Label of a token that the loss does not count (PyTorch's `ignore_index`)."""
+LOOPED = ("sdpa", OWN_ATTENTION)
+"""Attentions that our own greedy loop answers with."""
+SIZES = ((224, 224), (640, 480), (300, 1200), (1920, 1080))
+"""Width and height of images whose tokens tell one way of counting them from another."""
 READ_AT_ONCE = 2048
 """Tokens of prompts that a CPU reads in one pass: what more do together falls out of its caches."""
 
@@ -64,9 +69,11 @@ def _contiguous(head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ..
     return (inputs[0].contiguous(), *inputs[1:])
 
 
-def _tower_key(tower: nn.Module, settings: str) -> str:
+def _tower_key(tower: nn.Module, settings: str, learned: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for name, tensor in tower.state_dict().items():
+        if name.startswith(learned):  # a projector within the tower: features are taken before it
+            continue
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     digest.update(settings.encode())
@@ -225,7 +232,8 @@ class Backbone(nn.Module):
         settings = self.family.settings(frame) + self.image_processor_key() + self.family.code()
         known = f"{next(self.tower.parameters()).dtype} {settings}"  # the frozen weights of a large tower are read once
         if known not in self._tower_keys:
-            self._tower_keys[known] = _tower_key(self.tower, settings)
+            learned = [f"{name.removeprefix(f'{self.family.tower}.')}." for name in self.family.projectors]
+            self._tower_keys[known] = _tower_key(self.tower, settings, tuple(learned))
         return self._tower_keys[known]
 
     def image_processor_key(self) -> str:
@@ -272,9 +280,14 @@ class Backbone(nn.Module):
 
     def text_key(self) -> str:
         """Name of everything that decides the tokens of a sample beside the sizes of its images."""
-        alike = self.family.expanded(()) if self.family.alike else self.image_processor_key()
+        alike = self.family.expanded(()) if self.family.alike else self._counted_key()
         parts = (self.tokenizer.backend_tokenizer.to_str(), self.prompt, type(self.family).__name__, alike)
         return hashlib.sha256(repr((*parts, self.image_token_id)).encode()).hexdigest()
+
+    def _counted_key(self) -> str:
+        """The processor's settings, and what images of some sizes become by them and the model's own settings."""
+        known = [self.family.expanded(self.family.grid(size)) for size in SIZES]
+        return f"{self.image_processor_key()} {known}"
 
     # model
 
@@ -369,8 +382,11 @@ class Backbone(nn.Module):
 
     @property
     def answers_itself(self) -> bool:
-        """Whether answers come from this project's own greedy loop (`greedy.Greedy`), else from `generate`."""
-        return self.fast and self.family.greedy and not self.in_step
+        """Whether answers come from this project's own greedy loop (`greedy.Greedy`), else from `generate`: only with
+        attentions that read its masks of truth values. `eager` would add them to the scores.
+        """
+        config: Any = self.language_model.config
+        return self.fast and self.family.greedy and not self.in_step and config._attn_implementation in LOOPED
 
     def _loops(self, layout: Mapping[str, Tensor]) -> bool:
         """Whether that holds with this layout: our loop knows positions, and nothing else that a family may ask for."""

@@ -25,7 +25,7 @@ from coin_lightning.cli.build import build, check_config
 from coin_lightning.cli.data_verify import composed, text_backbone
 from coin_lightning.cli.ending import ended
 from coin_lightning.cli.parsers import estimate_parser
-from coin_lightning.cli.trainers import native_precision, protocol_of
+from coin_lightning.cli.trainers import precision_of, protocol_of
 from coin_lightning.continual.dry_pass import FUSED, ON_CPU, DryPass
 from coin_lightning.continual.footprint import gradient_bytes, optimizer_bytes, quantised, weight_bytes
 from coin_lightning.continual.plan import trainable_parts
@@ -40,10 +40,7 @@ from coin_lightning.tasks.features import BYTES
 
 PHOTO = (640, 480)
 """Width and height for which features are counted where images differ: the usual one of COCO, of which most are."""
-SHORT = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
-"""Lightning's older names of precisions."""
-MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-WHOLE = {"32-true": None, "64-true": torch.float64}
+AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -91,8 +88,6 @@ def estimate(config: DictConfig, length: int | None = None) -> dict[str, Any]:
         config.backbone.get("gradient_checkpointing", NONE),
         _length(length, module.backbone.max_length),
     )
-    if (whole := WHOLE.get(target.precision)) is not None:
-        module.to(whole)
     found: dict[str, Any] = {
         "target": {**vars(target), "backbone": module.backbone.name, "strategy": config.trainer.get("strategy")},
         "parameters": _parameters(module),
@@ -102,7 +97,7 @@ def estimate(config: DictConfig, length: int | None = None) -> dict[str, Any]:
     }
     attention = config.backbone.get("attention", "auto")
     passes = DryPass(
-        module, MIXED.get(target.precision), attention if attention == "eager" else ON_CPU if device == "cpu" else FUSED
+        module, AUTOCAST[target.precision], attention if attention == "eager" else ON_CPU if device == "cpu" else FUSED
     )
     found["activations"] = _activations(passes, scenario, target)
     found["answers"] = _answers(passes, scenario.tasks, target)
@@ -158,12 +153,10 @@ def _devices(config: DictConfig) -> int:
 
 
 def _precision(config: DictConfig, module: ContinualMLLM) -> str:
-    given = str(config.trainer.precision)
-    name = native_precision(module) if given == "auto" else SHORT.get(given, given)
-    if name not in MIXED and name not in WHOLE:
+    name = precision_of(config, module)
+    if name not in AUTOCAST:
         raise ConfigError(
-            f"trainer.precision={given}: memory of this one is not estimated; use auto or one of "
-            f"{', '.join([*MIXED, *WHOLE])}"
+            f"trainer.precision={name}: memory of this one is not estimated; use auto or one of {', '.join(AUTOCAST)}"
         )
     return name
 

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from coin_lightning import processes
-from coin_lightning.cli.trainers import accumulation, native_precision, protocol_of
+from coin_lightning.cli.trainers import accumulation, precision_of, protocol_of
 from coin_lightning.continual.plan import configured_rates, schedule_name
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.module import ContinualMLLM
@@ -86,7 +86,7 @@ def _settings(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> 
         "fraction": config.data.fraction,
         "train_samples": sum(len(task.train_samples) for task in train_tasks),
         "test_samples": sum(len(task.test_samples) for task in scenario.tasks),
-        "precision": native_precision(module) if config.trainer.precision == "auto" else config.trainer.precision,
+        "precision": precision_of(config, module),
         "prompt": module.backbone.prompt.name,
         "image_frame": module.backbone.image_frame,
         "box_format": text(module.backbone.box_format.describe()),

@@ -14,6 +14,8 @@ WHOLE = ("32", "32-true")
 """Names of full precision."""
 CONVERTING = ("16-true", "bf16-true")
 """Names of precisions in which Lightning makes all weights half as wide."""
+DOUBLE = ("64", "64-true")
+HALF = ("16", "16-mixed")
 READS_NO_WEIGHTS = ("adapter", "samples", "inputs", "slot_weights")
 """Hooks that have nothing to do with the adapter's weights, which may lie in pieces."""
 
@@ -55,11 +57,35 @@ def _check_precision(precision: str, strategy: Any) -> None:
             f"trainer.precision={precision} makes all that learns as narrow as the frozen model; use trainer.precision="
             f"{mixed}: backbone.dtype decides how the frozen model is kept"
         )
+    if precision in DOUBLE:
+        raise ConfigError(
+            f"trainer.precision={precision}: adapters are kept in float32 from task to task, so that a run that was "
+            "stopped would go on from other bits; use trainer.precision=32-true"
+        )
     if isinstance(strategy, ZeroStrategy) and precision not in WHOLE:
         raise ConfigError(
             f"trainer.precision={precision}: DeepSpeed makes all weights as narrow, also those that learn, and no task "
             "hands them on in float32; use trainer.precision=32-true, or trainer=fsdp"
         )
+
+
+def check_device(config: DictConfig, device: str) -> None:
+    """Refuse float16 where there is none: Lightning would compute in bfloat16, and results would say float16.
+
+    Args:
+        config: of the run.
+        device: type of the device that it learns on.
+
+    Raises:
+        ConfigError: it is a CPU.
+    """
+    precision, kept = str(config.trainer.get("precision")), config.backbone.get("dtype")
+    for key, value in (("trainer.precision", precision), ("backbone.dtype", kept)):
+        if device == "cpu" and value in (*HALF, "float16"):
+            raise ConfigError(
+                f"{key}={value}: a CPU does not learn in float16; use trainer.precision=bf16-mixed with "
+                "backbone.dtype=bfloat16, or trainer.precision=32-true with backbone.dtype=float32"
+            )
 
 
 def check_accumulation(config: DictConfig, task: str, batches: int) -> int:

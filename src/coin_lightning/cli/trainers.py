@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from coin_lightning import processes
 from coin_lightning.cli.build import build
 from coin_lightning.cli.launch import can_repeat, launch
-from coin_lightning.cli.strategies import check_accumulation, check_strategy
+from coin_lightning.cli.strategies import check_accumulation, check_device, check_strategy
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.checkpoint import InPlace
 from coin_lightning.continual.progress import SequenceProgress
@@ -28,6 +28,9 @@ from coin_lightning.reporting.logger_guard import Guard
 from coin_lightning.reporting.wandb_logger import finish_run
 from coin_lightning.sharded_strategy import in_step
 from coin_lightning.tasks.base import InstructionTask
+
+SHORT = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
+"""Lightning's older names of precisions."""
 
 
 class TrainerFactory:
@@ -116,6 +119,7 @@ def check_processes(config: DictConfig) -> None:
     started = processes.world_size()
     trainer = _trainer(config, logger=False, precision="32-true")
     check_strategy(config, trainer.strategy)
+    check_device(config, trainer.strategy.root_device.type)
     wanted = trainer.num_devices * trainer.num_nodes
     if started == wanted:
         if trainer.strategy.root_device.type == "cuda":  # a trainer's run sets it late: quantised weights load before
@@ -177,6 +181,12 @@ def protocol_of(config: DictConfig) -> Protocol:
     """
     values: Any = OmegaConf.to_container(config.protocol, resolve=True)
     return Protocol.of(values)
+
+
+def precision_of(config: DictConfig, module: ContinualMLLM) -> str:
+    """Lightning's name of the precision that a run learns in: `auto` by the backbone, older names as they are now."""
+    given = str(config.trainer.precision)
+    return native_precision(module) if given == "auto" else SHORT.get(given, given)
 
 
 def native_precision(module: ContinualMLLM) -> str:

@@ -94,6 +94,8 @@ class ContinualLoop(L.Callback):
         self._checked = False
         self._before: dict[str, torch.Tensor] = {}
         self._still: set[str] = set()
+        self._moving: set[str] = set()
+        self._dropped = 0
         self._moved: set[str] = set()
         self._started = 0.0
         self._earlier = 0.0
@@ -237,22 +239,27 @@ class ContinualLoop(L.Callback):
             self._checked = True
         check_step(self._current().name, trainer.global_step, optimizer, self._rates)
         if self._still:
-            grads = {name: weight.grad for name, weight in module.trainable().items()}
-            self._still = {name for name in self._still if (grad := grads[name]) is None or not whole(grad).any()}
+            grads = {name: weight.grad for name, weight in module.trainable().items() if name in self._still}
+            self._moving = {name for name, grad in grads.items() if grad is not None and whole(grad).any()}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the weights, to prove later that they moved; each rank draws its own numbers from here on."""
         self.interruption.install()  # Lightning has put its own handlers there behind `setup`
         module = _module(pl_module)
         self._before = {name: remembered(weight) for name, weight in module.trainable().items()}
-        self._still = set(self._before)
+        self._still, self._dropped = set(self._before), module.progress.dropped
         self._started = time.monotonic() - self._earlier
         seed_rank(self.seed + self._current().position, trainer.global_rank)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """End at once when asked to, where nothing would save the task first."""
+        """Remember what this step had to learn from, unless it was dropped; end at once when asked to, where nothing
+        would save the task first."""
+        dropped = _module(pl_module).progress.dropped
+        if dropped == self._dropped:
+            self._still -= self._moving
+        self._dropped, self._moving = dropped, set()
         if not self.saves_mid_task:
             self.interruption.check()
 
@@ -307,6 +314,7 @@ class ContinualLoop(L.Callback):
             "experience": experience.position,
             "task": experience.name,
             "steps": seen.steps,
+            "dropped_steps": seen.dropped,
             "samples": len(experience.task.train_samples) * experience.task.epochs if experience.task else 0,
             "devices": processes.world_size(),
             "tokens": tokens,
