@@ -48,6 +48,28 @@ def test_the_parts_know_each_other_and_nothing_is_trained_yet(place, tmp_path: P
     assert facts["protocol"]["test_samples"] == 4
 
 
+@pytest.mark.parametrize(
+    ("words", "epochs", "fraction", "samples"),
+    [
+        # 20 training samples of each task: half of imagenet's 20 and all of gqa's
+        ((), "gqa 3, imagenet 2", "gqa 1.0, imagenet 0.5", 30),
+        (("scenario.joint=true",), 2, "gqa 1.0, imagenet 0.5", 30),
+        (("scenario.order=[gqa]",), 3, 1.0, 20),
+        (("scenario.train=false",), 0, "gqa 1.0, imagenet 0.5", 0),
+    ],
+)
+def test_a_protocol_tells_what_a_task_has_for_itself(place, tmp_path: Path, words, epochs, fraction, samples):
+    quiet_libraries()
+    own = ["scenario.tasks.gqa.batches.epochs=3", "scenario.tasks.imagenet.data.fraction=0.5"]
+    config = composed(place, tmp_path / "run", "data.limit_test=1", *own, *words)
+    scenario = make_scenario(config)
+    run = RunDir(tmp_path / "run", [task.name for task in scenario.tasks], scenario.training)
+    resolved: Any = OmegaConf.to_container(config)
+    told = assemble(config, resolved, scenario, run, Console(file=io.StringIO())).loop.facts["protocol"]
+    assert (told["epochs"], told["fraction"], told["train_samples"]) == (epochs, fraction, samples)
+    assert told["instructions"] == "Instructions_Original"
+
+
 def test_images_are_counted_while_they_are_checked():
     console = Console(file=io.StringIO())
     status = console.status("x")

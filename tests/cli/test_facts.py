@@ -14,6 +14,8 @@ def train_tasks(*names: str) -> list[SimpleNamespace]:
 def test_a_value_that_all_tasks_share_is_told_once():
     assert by_task(train_tasks("gqa", "vizwiz"), ["8", "8"]) == "8"
     assert by_task(train_tasks("gqa", "vizwiz"), ["8", "16"]) == "gqa 8, vizwiz 16"
+    assert by_task(train_tasks("gqa", "vizwiz"), [0.5, 1.0]) == "gqa 0.5, vizwiz 1.0"
+    assert by_task(train_tasks("gqa", "vizwiz"), [3, 3]) == 3  # as it always was, a number
     assert by_task([], []) is None
 
 

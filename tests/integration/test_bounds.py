@@ -161,6 +161,27 @@ def test_what_was_learned_otherwise_is_no_bound(runs, report, tmp_path, group, k
     assert message in text
 
 
+def test_a_task_alone_is_compared_by_what_the_sequence_has_for_it(place, report):
+    """Batch 2 x 2 x 1 and three epochs of ScienceQA, 4 x 1 x 1 and one of TextVQA, in the sequence and alone."""
+    own = [
+        "scenario.tasks.scienceqa.batches.size=2", "scenario.tasks.scienceqa.batches.epochs=3",
+        "protocol.global_batch={scienceqa: 4, textvqa: 4}",
+    ]  # fmt: skip
+    for name, tasks in (("own", "scienceqa,textvqa"), ("own_scienceqa", "scienceqa"), ("own_textvqa", "textvqa")):
+        status, text = place.runs.run(place.brief(name, *own, tasks=tasks))
+        assert status == 0, text
+    run, alone = place.folder / "own", f"bounds.individual={place.folder}/own_*"
+    assert read(run / "matrix.json")["protocol"]["epochs"] == "scienceqa 3, textvqa 1"
+    status, text = report(run, alone)
+    assert status == 0, text
+    written = read(place.folder / "own_textvqa/matrix.json")
+    written["protocol"]["epochs"] = 3
+    (place.folder / "own_textvqa/matrix.json").write_text(json.dumps(written))
+    without_manifests(place.folder / "own_textvqa")
+    status, text = report(run, alone)
+    assert (status, "  protocol.epochs: '1' and '3'" in text) == (1, True), text
+
+
 def test_bounds_are_those_of_one_run(runs, report):
     status, text = report(runs["sequence"], runs["jointly"], f"bounds.joint={runs['jointly']}")
     assert status == 1

@@ -66,6 +66,11 @@ def test_bare_numbers_in_labels_have_their_field() -> None:
     ]  # fmt: skip
 
 
+def test_numbers_by_task_have_their_field_too() -> None:
+    runs = [dataclasses.replace(RUNS[0], protocol={"epochs": epochs}) for epochs in (1, "gqa 3, vizwiz 1")]
+    assert [group.label for group in group_by_method(runs)] == ["LoRA, epochs 1", "LoRA, epochs gqa 3, vizwiz 1"]
+
+
 def test_a_label_says_a_rate_once() -> None:
     rates = [(None, "adapter 0.001, projector 0.001"), (2.5e-4, "adapter 0.001, projector 0.00025")]
     runs = [dataclasses.replace(RUNS[0], protocol={"projector_lr": own, "learning_rates": all_}) for own, all_ in rates]

@@ -76,14 +76,14 @@ def _settings(config: DictConfig, scenario: Scenario, module: ContinualMLLM) -> 
         "order": {"joint": "joint", "nothing": None}.get(
             scenario.training, ", ".join(each.name for each in scenario.tasks)
         ),
-        "instructions": config.data.instructions,
+        "instructions": by_task(scenario.tasks, [task.data.instructions for task in scenario.tasks]),
         "evaluation_cells": config.evaluation.cells,
         "adapter": adapter_text(config.adapter),
         "learning_rates": ", ".join(f"{name} {rate:g}" for name, rate in rates.items()),
         "schedule": schedule_name(module),
         "batch": by_task(train_tasks, batches),
-        "epochs": config.batches.epochs if train_tasks else 0,
-        "fraction": config.data.fraction,
+        "epochs": by_task(train_tasks, [task.epochs for task in train_tasks]) or 0,
+        "fraction": by_task(scenario.tasks, [task.data.fraction for task in scenario.tasks]),
         "train_samples": sum(len(task.train_samples) for task in train_tasks),
         "test_samples": sum(len(task.test_samples) for task in scenario.tasks),
         "precision": precision_of(config, module),
@@ -99,14 +99,14 @@ def adapter_text(adapter: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in adapter.items() if not str(key).startswith("_"))
 
 
-def by_task(train_tasks: Sequence[InstructionTask], values: Sequence[str]) -> str | None:
-    """One value for all train_tasks when they share it, else `task value, task value` by name, so that runs in another
-    order say the same; None without train_tasks."""
-    if not train_tasks:
+def by_task(tasks: Sequence[InstructionTask], values: Sequence[Any]) -> Any:
+    """One value for all tasks when they share it, else `task value, task value` by name, so that runs in another order
+    say the same; None without tasks."""
+    if not tasks:
         return None
     if len(set(values)) == 1:
         return values[0]
-    return ", ".join(sorted(f"{task.name} {value}" for task, value in zip(train_tasks, values, strict=True)))
+    return ", ".join(sorted(f"{task.name} {value}" for task, value in zip(tasks, values, strict=True)))
 
 
 def _global_batch(config: DictConfig, task: InstructionTask) -> int:

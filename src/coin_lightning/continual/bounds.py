@@ -17,6 +17,8 @@ from coin_lightning.run_files import read_config, read_json
 KINDS = ("individual", "joint")
 LEARNING, CLIPPING = ("method", "objective", "optimizer", "trainer"), ("gradient_clip_val", "gradient_clip_algorithm")
 """Groups of a config, and of the trainer keys, that decide what is learned and stand in no field of the protocol."""
+BY_TASK = ("batch", "epochs", "fraction", "instructions", "global_batch")
+"""Fields of a protocol that a task may have for itself."""
 OF_THE_SEQUENCE = (
     "name", "order", "evaluation_cells", "train_samples", "test_samples", "test_subset", "global_batch", "judge",
     "judge_variant", "bwt_divisor",
@@ -101,11 +103,8 @@ def _check_alike(run: RunDir, kind: str, other: RunDir, facts: Mapping[str, Any]
     theirs = other.facts()
     lines = _differences({"": {"backbone": facts["backbone"]}}, {"": {"backbone": theirs["backbone"]}})
     lines += _differences(*map(_learning, (run.path, other.path)))
-    protocols = [{k: v for k, v in each["protocol"].items() if k not in OF_THE_SEQUENCE} for each in (facts, theirs)]
-    lines += _differences({"protocol": protocols[0]}, {"protocol": protocols[1]})
-    if kind == "individual":
-        batches = [_of_task(str(each["protocol"].get("global_batch")), other.tasks[0]) for each in (facts, theirs)]
-        lines += _differences({"protocol": {"global_batch": batches[0]}}, {"protocol": {"global_batch": batches[1]}})
+    task = other.tasks[0] if kind == "individual" else None
+    lines += _differences(*({"protocol": _compared(each["protocol"], task)} for each in (facts, theirs)))
     for name, what in (("subsets.json", "samples used"), ("environment.json", "data files")):
         ours, there = (_by_task(each.path / name, other.tasks) for each in (run, other))
         lines += [f"  {what} of {task} ({name})" for task in other.tasks if ours[task] != there[task]]
@@ -137,9 +136,15 @@ def _learning(path: Path) -> dict[str, Any]:
     return found
 
 
+def _compared(protocol: Mapping[str, Any], task: str | None) -> dict[str, Any]:
+    """The fields that a bound must share; where it is one of a task alone, with the values of that task."""
+    compared = {key: value for key, value in protocol.items() if key not in OF_THE_SEQUENCE}
+    return compared if task is None else compared | {key: _of_task(str(protocol.get(key)), task) for key in BY_TASK}
+
+
 def _of_task(text: str, task: str) -> str:
     """The value of one task in `8`, or in `scienceqa 8, textvqa 16`."""
-    listed = dict(part.rsplit(" ", 1) for part in text.split(", ") if " " in part)
+    listed = dict(part.split(" ", 1) for part in text.split(", ") if " " in part)
     return str(listed.get(task, text))
 
 

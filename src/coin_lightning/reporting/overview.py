@@ -22,6 +22,8 @@ MOST_SHOWN = 4 * MOST_CURVES
 """Groups that figures and the terminal show; tables on pages and in files have all."""
 PART_OF = {"projector_lr": "learning_rates", "global_batch": "batch"}
 """Protocol fields that another one says again among others; a label has it once."""
+COUNTS = ("global_batch", "batch", "epochs", "fraction")
+"""Protocol fields of numbers, whose values by task do not name them."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def _label(key: dict[str, str], keys: Sequence[dict[str, str]]) -> str:
 
 def _named(field: str, value: str) -> str:
     """A bare number, yes or no says nothing without its field."""
-    bare = value in ("True", "False", "None") or not any(sign.isalpha() for sign in value)
+    bare = field in COUNTS or value in ("True", "False", "None") or not any(sign.isalpha() for sign in value)
     return f"{field.replace('_', ' ')} {value}" if bare else value
 
 
