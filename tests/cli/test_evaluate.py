@@ -5,8 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from coin_lightning.backbones import tiny
 from coin_lightning.cli import evaluate as command
 from coin_lightning.cli.evaluate import OLDER, main, run_config
 from coin_lightning.errors import ConfigError, RunError
@@ -224,3 +226,22 @@ def test_a_smaller_batch_of_answers_fills_the_cells_and_is_told(run: Path, capsy
     said = "answers.batch_size went from 2 to 1 at a later evaluation: last digits"
     assert [note for note in read(run / "matrix.json")["notes"] if note.startswith(said)]
     assert read(run / "matrix.json")["scores"][1][2] is not None
+
+
+def test_cells_are_not_filled_in_another_precision_than_the_runs(
+    place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auto` is what the machine multiplies natively: this one's is changed between the run and the evaluation."""
+    status, text = place.runs.run(place.brief("auto", "+backbone.dtype=auto", "evaluation=seen", tasks="gqa,imagenet"))
+    assert status == 0, text
+    run = place.folder / "auto"
+    before = (run / "matrix.json").read_bytes()
+    begun = read(run / "matrix.json")["protocol"]["precision"]
+    now, dtype = {"32-true": ("bf16-mixed", torch.bfloat16), "bf16-mixed": ("32-true", torch.float32)}[begun]
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny, "native_dtype", lambda name: dtype)
+        assert main([str(run)]) == 1
+    assert f"was begun in precision {begun}, and trainer.precision=auto is {now} on this" in capsys.readouterr().err
+    assert (run / "matrix.json").read_bytes() == before
+    assert main([str(run)]) == 0
+    assert read(run / "matrix.json")["scores"][1][1] is not None

@@ -184,6 +184,7 @@ def _fill(
         check_judge(run.path, judge)
     resolved: Any = OmegaConf.to_container(config, resolve=True)
     parts = assemble(config, resolved, make_scenario(config), run, console, judge, interruption)
+    processes.decide(partial(run.check_precision, parts.loop.facts["protocol"]["precision"]))
     parts.loop.facts = run.facts()
 
     def on_row(matrix: ScoreMatrix, row: int) -> None:

@@ -309,7 +309,7 @@ class RunDir:
         return _data_places(read_config(self.path)) == _data_places(config)
 
     def check_precision(self, precision: str) -> None:
-        """See that a run goes on in the precision that it was begun in: `auto` follows the machine.
+        """See that a run goes on, or is evaluated, in the precision that it was begun in: `auto` follows the machine.
 
         Raises:
             RunError: it would not.
@@ -321,8 +321,8 @@ class RunDir:
         if old not in (None, precision):
             raise RefusedError(
                 f"{self.path}: was begun in precision {old}, and trainer.precision=auto is {precision} on this machine "
-                "(as backbone.dtype=auto is); continue it on a machine like the first, or choose another folder with "
-                "experiment_name=..."
+                "(as backbone.dtype=auto is), so its scores would not fit together; use a machine like the first, or start "
+                "a run of its own in another folder with experiment_name=..."
             )
 
     def claim_subsets(self, subsets: Mapping[str, Any]) -> None:
