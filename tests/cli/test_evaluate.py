@@ -11,9 +11,11 @@ import yaml
 from coin_lightning.backbones import tiny
 from coin_lightning.cli import evaluate as command
 from coin_lightning.cli.evaluate import OLDER, main, run_config
+from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.evaluation import run_scoring
 from coin_lightning.evaluation.suite import AnswerWriter
+from ranks import together
 from results import without_manifests
 
 FOLDERS = ["task_00_zero_shot", "task_01_scienceqa", "task_02_textvqa", "task_03_imagenet"]
@@ -245,3 +247,42 @@ def test_cells_are_not_filled_in_another_precision_than_the_runs(
     assert (run / "matrix.json").read_bytes() == before
     assert main([str(run)]) == 0
     assert read(run / "matrix.json")["scores"][1][1] is not None
+
+
+@pytest.fixture(scope="module")
+def judged_run(place) -> Path:
+    """A run of two tasks, one cell left out, whose judge has graded all others."""
+    more = ["evaluation=seen", "judge._target_=probes.FixedJudge"]
+    status, text = place.runs.run(place.brief("judged_seen", *more, tasks="gqa,imagenet"))
+    assert status == 0, text
+    return place.folder / "judged_seen"
+
+
+def judged(run: Path) -> list[list[int | None]]:
+    return read(run / "matrix.json")["judges"]["fixed_seven"]["counts"]
+
+
+@pytest.mark.ddp
+def test_cells_that_several_processes_have_filled_are_judged(judged_run: Path, place, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(judged_run, tmp_path / "run"))
+    assert judged(run) == [[1, 1], [1, None], [1, 1]]
+    done = together(place, ["evaluate", str(run), "trainer.accelerator=cpu", "trainer.devices=2"])
+    assert [status for status, _ in done] == [0, 0], done
+    assert judged(run) == read(run / "matrix.json")["counts"] == [[1, 1]] * 3
+
+
+def test_what_a_kill_behind_the_scores_left_unjudged_is_judged_later(
+    judged_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(judged_run, tmp_path / "run"))
+
+    def die(self, position: int) -> bool:
+        raise RunError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunJudge, "experience", die)
+        assert main([str(run)]) == 1
+    assert judged(run) == [[1, 1], [1, None], [1, 1]]
+    assert main([str(run)]) == 0
+    assert "no cell was missing" in capsys.readouterr().out
+    assert judged(run) == read(run / "matrix.json")["counts"] == [[1, 1]] * 3

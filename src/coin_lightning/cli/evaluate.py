@@ -1,7 +1,8 @@
 """`python -m coin_lightning evaluate RUN [evaluation=full] [experience=3]`: evaluate what a run has left out.
 
 Loads the backbone and, for each finished experience, the weights that the run has kept; answers and scores only the
-cells of the score matrix that are missing. Interrupted, the same command goes on.
+cells of the score matrix that are missing, and lets the run's judge grade what it has not graded. Interrupted, the same
+command goes on.
 """
 
 import os
@@ -32,6 +33,7 @@ from coin_lightning.continual.free_keys import names_data
 from coin_lightning.continual.giving_way import Change
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.errors import CoinLightningError, ConfigError, RunError
 from coin_lightning.evaluation.judges.base import Judge
 from coin_lightning.evaluation.judges.judging import check_judge
@@ -74,13 +76,15 @@ def evaluate(path: Path, overrides: Sequence[str], interruption: Interruption | 
     processes.connect()
     with run.working():
         suite: Suite = build(config.evaluation)
+        judge: Judge | None = build(config.judge)
         missing = processes.decide(partial(gaps, run, suite, positions))
         if missing:
             _note_batch(run, config)
             for gap in missing:
                 console.print(_line(run, gap), markup=False, highlight=False, soft_wrap=True)
-            _fill(config, run, missing, console, interruption)
+            _fill(config, run, missing, console, judge, interruption)
         if processes.is_first():
+            _judge_rest(run, judge, console)
             _conclude(run)
     console.print(matrix_table(load_matrix(path)))
     done = f"{sum(len(gap.tasks) for gap in missing)} cells were filled" if missing else "no cell was missing"
@@ -177,9 +181,13 @@ def _line(run: RunDir, gap: Gap) -> str:
 
 
 def _fill(
-    config: DictConfig, run: RunDir, missing: list[Gap], console: Console, interruption: Interruption | None
+    config: DictConfig,
+    run: RunDir,
+    missing: list[Gap],
+    console: Console,
+    judge: Judge | None,
+    interruption: Interruption | None,
 ) -> None:
-    judge: Judge | None = build(config.judge)
     if judge is not None:
         check_judge(run.path, judge)
     resolved: Any = OmegaConf.to_container(config, resolve=True)
@@ -196,6 +204,16 @@ def _fill(
     finally:
         parts.progress.pause()
         parts.make.close()
+
+
+def _judge_rest(run: RunDir, judge: Judge | None, console: Console) -> None:
+    """Judge what several processes have left to the end, or a kill right behind the scores."""
+
+    def warn(text: str) -> None:
+        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    with console.status("judging"):
+        RunJudge(run, judge, warn=warn).rest()
 
 
 def _conclude(run: RunDir) -> None:
