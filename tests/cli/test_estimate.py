@@ -152,6 +152,7 @@ def test_images_are_counted_where_the_data_set_is_there(place) -> None:
     [
         (["--length", "2000"], "--length 2000: must lie between 1 and backbone.max_length=1024"),
         (["protocol.global_batch=7"], "protocol.global_batch=7 of scienceqa is no multiple of 8"),
+        (["protocol.global_batch={gqa: 8}", "scenario.joint=true"], "has no number for what is learned: joint; set"),
         (["trainer.precision=transformer-engine"], "trainer.precision=transformer-engine: memory of this one is not"),
         (["backbone.gradient_checkpointing=true"], "gradient_checkpointing=true: must be a word now; write all"),
         (["backbone=qwen_vl"], "backbone.path is not set"),

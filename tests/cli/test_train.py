@@ -25,6 +25,14 @@ import pytest
         (["published=coin_radar/llava"], "error: published='coin_radar/llava' names no row; there are coin_matrices"),
         (["protocol.boxes=drawn"], "error: protocol.boxes='drawn' is unknown; use one of converted, as_written"),
         (["protocol.global_batch={gqqa: 4}"], "error: protocol.global_batch names gqqa; the tasks are scienceqa"),
+        (
+            ["protocol.global_batch={textvqa: 4}"],
+            "error: protocol.global_batch={'textvqa': 4} has no number for what is learned: gqa; set protocol.",
+        ),
+        (
+            ["protocol.global_batch={gqa: 4}", "scenario.joint=true"],
+            "has no number for what is learned: joint; set protocol.global_batch=N, or +protocol.global_batch.joint=N",
+        ),
         (["scenario.joint=true", "scenario.train=false"], "error: scenario.joint=true trains"),
         (
             ["schedule.warmup_ratio=0.5", "+schedule.floor=2.0"],

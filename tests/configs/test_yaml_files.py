@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from coin_lightning.cli.build import build, check_config, targets
 from coin_lightning.cli.config_errors import explain
 from coin_lightning.cli.facts import adapter_text
+from coin_lightning.cli.trainers import protocol_of
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
 from coin_lightning.reporting.published import published_rows
@@ -165,6 +166,23 @@ def test_joint_rows_learn_from_the_scripts_number(row: str, devices: int, size: 
     config = config_with(Path(f"experiment/coin/{row}.yaml"))
     assert (config.scenario.batches.size, config.protocol.global_batch) == (size, together)
     assert devices * size * accumulation == together
+
+
+@pytest.mark.parametrize("file", ROWS, ids=str)
+def test_a_row_has_a_number_for_all_that_it_learns(file: Path):
+    config = config_with(file)
+    learned = ["joint"] if config.scenario.joint else list(config.scenario.tasks)
+    protocol_of(config).check_learned(learned if config.scenario.train else [])
+
+
+def test_a_sequence_that_becomes_joint_gets_a_number_as_its_message_says():
+    words = "+experiment=coin/llava_7b_lora", "scenario.joint=true"
+    with pytest.raises(ConfigError, match=r"learned: joint; set protocol\.global_batch=N, or \+protocol\.global_batch\.j"):
+        protocol_of(composed(*words)).check_learned(["joint"])
+    for remedy in ("protocol.global_batch=56", "+protocol.global_batch.joint=56"):
+        protocol = protocol_of(composed(*words, remedy))
+        protocol.check_learned(["joint"])
+        assert protocol.global_batch_of("joint") == 56
 
 
 def test_a_row_may_be_run_by_the_other_protocol():

@@ -58,7 +58,7 @@ def test_accumulation_makes_the_global_batch():
     by_task = protocol(global_batch={"gqa": 48, "joint": 64})
     assert by_task.accumulation("gqa", 6, 1) == 8
     assert by_task.accumulation("joint", 8, 2) == 4
-    assert by_task.accumulation("vizwiz", 6, 1, otherwise=3) == 3  # not asked for: the trainer's own
+    assert by_task.accumulation("vizwiz", 6, 1, otherwise=3) == 3  # refused before it is learned
     assert protocol().accumulation("gqa", 6, 1, otherwise=5) == 5
 
 
@@ -82,3 +82,14 @@ def test_values_for_tasks_that_are_not_there_are_refused():
     protocol(global_batch={"gqa": 4, "joint": 8}, test_subset={"gqa": 3}).check_names(["gqa", "vizwiz"])
     with pytest.raises(ConfigError, match=r"protocol\.test_subset names gqqa; the tasks are gqa, vizwiz"):
         protocol(test_subset={"gqqa": 3}).check_names(["gqa", "vizwiz"])
+
+
+def test_a_number_by_task_is_needed_for_all_that_is_learned():
+    for learned in (["gqa"], ["vizwiz", "gqa"], []):  # the numbers of others do not matter
+        protocol(global_batch={"gqa": 4, "vizwiz": 8}).check_learned(learned)
+    for value in (None, 8, {"gqa": 4, "joint": 8}):
+        protocol(global_batch=value).check_learned(["joint"])
+    with pytest.raises(ConfigError, match=r"\{'gqa': 4\} has no number for what is learned: vizwiz, vqav2; set "):
+        protocol(global_batch={"gqa": 4}).check_learned(["vizwiz", "gqa", "vqav2"])
+    with pytest.raises(ConfigError, match=r"joint; set protocol\.global_batch=N, or \+protocol\.global_batch\.joint=N$"):
+        protocol(global_batch={"gqa": 4}).check_learned(["joint"])

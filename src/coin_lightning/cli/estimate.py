@@ -75,7 +75,9 @@ def estimate(config: DictConfig, length: int | None = None) -> dict[str, Any]:
         CoinLightningError: config, tokenizer or preprocessing cannot be read, or do not fit each other.
     """
     scenario: Scenario = build(config.scenario)
-    protocol_of(config).check_names(scenario.names)
+    protocol = protocol_of(config)
+    protocol.check_names(scenario.names)
+    protocol.check_learned([task.name for task in scenario.train_tasks.values()])
     devices = _devices(config)
     tasks = [_task(config, task, devices) for task in scenario.train_tasks.values()]
     device = "cpu" if config.trainer.accelerator == "cpu" else "gpu"

@@ -24,7 +24,7 @@ from coin_lightning.cli.build import build, check_config
 from coin_lightning.cli.facts import method_title
 from coin_lightning.cli.places import check_places
 from coin_lightning.cli.report import add_bounds
-from coin_lightning.cli.trainers import accumulation, check_processes, complete_wandb
+from coin_lightning.cli.trainers import accumulation, check_processes, complete_wandb, protocol_of
 from coin_lightning.cli.trial import report as report_trial
 from coin_lightning.continual.bounds import find_bounds
 from coin_lightning.continual.devices import check_devices
@@ -72,6 +72,7 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
     check_processes(config)
     processes.connect()
     scenario = make_scenario(config)
+    protocol_of(config).check_learned([task.name for task in scenario.train_tasks.values()])
     run = RunDir(run_path, [task.name for task in scenario.tasks], scenario.training)
     resolved: Any = OmegaConf.to_container(config, resolve=True)
     judge = _judge(config, run, console)

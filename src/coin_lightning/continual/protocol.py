@@ -36,8 +36,8 @@ class Protocol:
         projector_lr: its learning rate; None means the optimizer's own.
         loss_weighting: `exact`, every answer token of an optimizer step counts alike, or `micro_batch`, the mean of the
             means of its batches, as in the published code; see `ContinualMLLM`.
-        global_batch: training samples per optimizer step over all devices, by task or for all; None: what batch size,
-            accumulation and devices make.
+        global_batch: training samples per optimizer step over all devices, for all tasks or by task (`joint` is all of
+            them at once); None: what batch size, accumulation and devices make.
         evaluation_frame: images at evaluation `as_training`, or by the reference code's centre crop, in which it
             evaluates ScienceQA, ImageNet, Grounding and VQAv2 (`coin_reference.md` section 4.1).
         boxes: grounding answers `converted` to what the backbone family was taught, or `as_written` in the files.
@@ -104,6 +104,23 @@ class Protocol:
             wrong = [name for name in value if name not in (*tasks, JOINT)] if isinstance(value, Mapping) else []
             if wrong:
                 raise ConfigError(f"protocol.{field} names {', '.join(wrong)}; the tasks are {', '.join(tasks)}")
+
+    def check_learned(self, tasks: Collection[str]) -> None:
+        """Refuse global batches by task that say nothing of one that is learned: its steps would learn from whatever
+        batch size and devices make.
+
+        Args:
+            tasks: names of what is learned; all at once are `joint`.
+
+        Raises:
+            ConfigError: names them.
+        """
+        absent = [name for name in tasks if isinstance(self.global_batch, Mapping) and name not in self.global_batch]
+        if absent:
+            raise ConfigError(
+                f"protocol.global_batch={self.global_batch} has no number for what is learned: {', '.join(absent)}; set "
+                f"protocol.global_batch=N, or +protocol.global_batch.{absent[0]}=N"
+            )
 
     def global_batch_of(self, task: str) -> int | None:
         """Samples per optimizer step that are asked for; None when nothing is."""
