@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from coin_lightning.backbones.base import Backbone
 from coin_lightning.cli.build import build, check_config, targets
 from coin_lightning.cli.config_errors import explain
 from coin_lightning.cli.facts import adapter_text
@@ -18,6 +19,7 @@ from coin_lightning.cli.trainers import protocol_of
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError
 from coin_lightning.reporting.published import published_rows
+from small_coin import answer_file, edit_samples, overrides, write_suite
 
 CONF = conf_dir()
 FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml"))
@@ -305,3 +307,31 @@ def test_a_source_serves_all_tasks_of_a_scenario(source: str, name: str, tmp_pat
     assert len(scenario.tasks) == 8
     assert {type(each).__name__ for each in sources} == {name}
     assert str(getattr(sources.pop(), {"json": "root", "datasets": "path"}[source])) == str(tmp_path)
+
+
+def test_a_task_with_a_root_of_its_own_asks_the_questions_that_lie_there(tmp_path: Path, backbone: Backbone):
+    """Images alone would be those of one data set, and the questions those of another, without a word."""
+    suite, other = write_suite(tmp_path / "suite"), write_suite(tmp_path / "other")
+    edit_samples(answer_file(other, "gqa"), lambda samples: samples[0].update(text="gqa: who?"))
+    own = [f"scenario.tasks.gqa.data.root={other}", "scenario.order=[gqa,vqav2]"]
+    words = [word for word in overrides(suite, tmp_path / "features", tmp_path / "run") if "scenario.order" not in word]
+    scenario = build(composed(*words, *own).scenario)
+    scenario.prepare(backbone, seed=0)
+    gqa, vqav2 = scenario.tasks
+    assert gqa.test_samples[0].text == "gqa: who?"
+    assert gqa.test_file.is_relative_to(other)
+    assert gqa.describe()["folder"] == str(other / "cl_dataset")
+    assert vqav2.test_samples[0].text.startswith("vqav2: what is 0?")
+    assert vqav2.test_file.is_relative_to(suite)
+
+
+@pytest.mark.parametrize(("source", "key"), [("json", "root"), ("datasets", "path")])
+def test_a_source_with_a_place_of_its_own_stays_there(source: str, key: str):
+    """Both sources follow the root of a task, unless they say another themselves; what a run keeps says so, too."""
+    words = [f"source={source}", "data.root=/data", "scenario.tasks.gqa.data.root=/other"]
+    for more, expected in (([], ["/other", "/data"]), ([f"source.{key}=/apart"], ["/apart", "/apart"])):
+        config = composed(*words, *more)
+        check_config(config)
+        kept = OmegaConf.to_container(config, resolve=True)["scenario"]["tasks"]
+        assert [kept[task]["data"]["source"][key] for task in ("gqa", "vqav2")] == expected
+    assert composed("data.source=null", *words[1:]).scenario.tasks.gqa.data.source is None  # JSON below the task's root

@@ -4,9 +4,10 @@ import hashlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from coin_lightning.assets import cache_root
 from coin_lightning.continual.free_keys import is_named
@@ -14,6 +15,8 @@ from coin_lightning.errors import ConfigError
 
 LONGEST = 180
 """Bytes of a folder name; most file systems take 255, and other programs add to it."""
+DATA_ROOT = "${data.root}"
+"""How a source's yaml says that it lies where the data do."""
 
 
 def folder_name(overrides: Sequence[str]) -> str:
@@ -60,7 +63,16 @@ def default_cache() -> str:
         raise ConfigError(f"{error}; set COIN_LIGHTNING_CACHE=FOLDER or HOME") from error
 
 
+def below_root(source: Any, root: str, *, _parent_: Any) -> Any:
+    """The source of all tasks for one of them: its own `root` stands wherever the source says `${data.root}`."""
+    if not isinstance(source, DictConfig):
+        return source
+    options = OmegaConf.to_container(source).items()
+    own = {key: value.replace(DATA_ROOT, str(root)) if isinstance(value, str) else value for key, value in options}
+    return OmegaConf.create(own, parent=_parent_)
+
+
 def register() -> None:
-    """Make them known to configs as `${folder_name:...}`, `${absolute:...}` and `${default_cache:}`."""
-    for name, function in (("folder_name", folder_name), ("absolute", absolute), ("default_cache", default_cache)):
-        OmegaConf.register_new_resolver(name, function, replace=True)
+    """Make them known to configs as `${folder_name:...}`, `${absolute:...}`, `${default_cache:}`, `${below_root:...}`."""
+    for function in (folder_name, absolute, default_cache, below_root):
+        OmegaConf.register_new_resolver(function.__name__, function, replace=True)
