@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "reporting"))
 from fake_run import build_run
 
 from coin_lightning.cli.report import main
+from coin_lightning.manifest import record
 
 
 def test_one_run_gets_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +44,24 @@ def test_damage_is_one_line_and_status_one(tmp_path: Path, capsys: pytest.Captur
     assert main([str(run)]) == 1
     assert "matrix.json: field 'tasks' is None" in capsys.readouterr().err
     assert not (run / "report.html").exists()
+
+
+def test_altered_answers_are_told_behind_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One wrong in a task that flips read, one in the last task, of which the page has examples only."""
+    run = build_run(tmp_path / "run", tasks=("scienceqa", "gqa", "vizwiz"), answers=4, images=False)
+    files = [run / folder for folder in ("task_02_gqa/records/scienceqa.jsonl", "task_03_vizwiz/records/vizwiz.jsonl")]
+    for file in files:
+        record(file.parents[1], [file])
+    assert main([str(run)]) == 0
+    (run / "report.html").unlink()
+    for file in files:
+        file.write_text(file.read_text(encoding="utf-8").replace('"prediction": "', '"prediction": "x', 1))
+    assert main([str(run)]) == 1
+    printed = capsys.readouterr()
+    assert "error: 2 problems in the data:" in printed.err
+    for file in files:
+        assert f"{file}: is not what was written" in printed.err
+    assert "altered by hand" in (run / "report.html").read_text(encoding="utf-8")
 
 
 def build_methods(folder: Path) -> list[str]:

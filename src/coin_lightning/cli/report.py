@@ -18,7 +18,8 @@ from coin_lightning.cli.pairs import pairs
 from coin_lightning.cli.parsers import report_parser
 from coin_lightning.continual.bounds import find_bounds
 from coin_lightning.continual.run_dir import RunDir
-from coin_lightning.errors import ConfigError
+from coin_lightning.errors import ConfigError, DataError
+from coin_lightning.evaluation.records import read_records
 from coin_lightning.reporting.compared import compare, same_tasks
 from coin_lightning.reporting.comparison import write_comparison
 from coin_lightning.reporting.comparison_words import comparison_words
@@ -66,7 +67,8 @@ def report(runs: Sequence[Path], bounds: Mapping[str, Any], how: Comparing, cons
         console: for the tables.
 
     Raises:
-        CoinLightningError: a run cannot be read, or bounds were given that are none.
+        CoinLightningError: a run cannot be read, or bounds were given that are none; or answers of the one run are
+            damaged, behind its page, which can do without.
     """
     if bounds and len(runs) != 1:
         raise ConfigError(f"{BOUNDS}*: {len(runs)} runs are given; bounds are those of one run")
@@ -93,6 +95,19 @@ def add_bounds(run: RunDir, bounds: Mapping[str, Any]) -> None:
 def _report(console: Console, run: Path) -> None:
     write_report(run)
     console.print(final_summary(run))
+    if problems := damaged_records(run):  # the page says so where it lacks them; whoever reads it later may not look
+        raise DataError(problems)
+
+
+def damaged_records(run: Path) -> list[str]:
+    """What is wrong with the answers of a run, file by file."""
+    problems: list[str] = []
+    for file in sorted(run.glob("task_*/records/*.jsonl")):
+        try:
+            read_records(file)
+        except DataError as error:
+            problems += error.problems
+    return problems
 
 
 def _compare(console: Console, runs: Sequence[RunMatrix], how: Comparing) -> None:
