@@ -64,6 +64,17 @@ def test_altered_answers_are_told_behind_the_page(tmp_path: Path, capsys: pytest
     assert "altered by hand" in (run / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.parametrize("name", ["nothere", "adapter.rank=0.5"])
+def test_a_path_that_leads_nowhere_is_told_alike_alone_and_among_others(
+    others: int, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [str(build_run(tmp_path / "run", finished=1, answers=4, images=False))][:others]
+    assert main([*runs, str(tmp_path / name), "--out", str(tmp_path / "out")]) == 1
+    expected = f"error: {tmp_path / name}: no such run folder; give the folder that holds matrix.json."
+    assert capsys.readouterr().err.strip() == expected
+
+
 def build_methods(folder: Path) -> list[str]:
     return [
         str(build_run(folder / f"{method}{seed}", tasks=("scienceqa", "gqa"), method=method, seed=seed, keep=keep,

@@ -14,7 +14,7 @@ from coin_lightning.evaluation.scorer import DEFAULT
 from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.evaluation.side_by_side import answered
 from coin_lightning.reporting.json_fields import field, read_json_lines
-from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
+from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix, no_folder
 from coin_lightning.run_files import read_json
 
 
@@ -206,7 +206,7 @@ def load_run(run_dir: Path | str) -> RunArtifacts:
     """
     path = Path(run_dir)
     if not path.is_dir():
-        raise RunError(f"{path}: no such run folder; give the folder that holds matrix.json.")
+        raise no_folder(path)
     return RunArtifacts.of(load_matrix(path))
 
 

@@ -183,12 +183,19 @@ def load_matrix(path: Path | str) -> RunMatrix:
     """Read ``matrix.json``, or the one inside a run folder.
 
     Raises:
-        RunError: missing, not JSON, or a field or cell is not what the format says.
+        RunError: nothing is there, it is not JSON, or a field or cell is not what the format says.
     """
     path = Path(path)
-    file = path / "matrix.json" if path.is_dir() or not path.suffix else path
+    if not path.exists() and path.suffix != ".json":
+        raise no_folder(path)
+    file = path / "matrix.json" if path.is_dir() else path
     matrix, folder = parse_matrix(read_json(file), file), file.parent
     return replace(matrix, folder=folder) if file.name == "matrix.json" else matrix
+
+
+def no_folder(path: Path) -> RunError:
+    """What is wrong with the path of a run where no folder is."""
+    return RunError(f"{path}: no such run folder; give the folder that holds matrix.json.")
 
 
 def parse_matrix(content: Mapping[str, Any], source: Path | str = "matrix.json") -> RunMatrix:
