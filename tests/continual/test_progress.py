@@ -72,17 +72,24 @@ def test_the_pace_of_before_counts_until_there_is_one(tmp_path):
     assert bar.answering.estimate(1) == pytest.approx(16 / 16)
 
 
-def test_steps_before_a_kill_are_taken_off(tmp_path):
+@pytest.mark.parametrize(("size", "steps", "left"), [(5, 3, 5), (4, 1, 16), (4, 3, 10), (4, 4, 6), (4, 6, 0)])
+def test_steps_before_a_kill_are_taken_off(size: int, steps: int, left: int, tmp_path):
+    """Two passes over 10 samples: a step is a batch, and the last of a pass is smaller where 4 fit into it."""
     bar, _ = made()
     loop = Loop(tmp_path)
     bar.follow(loop)
-    loop.experience.resume_from = tmp_path
-    bar.on_train_start(SimpleNamespace(global_step=3, accumulate_grad_batches=1, world_size=1), None)
-    assert bar.left_samples == 5
+    loop.experience.resume_from, loop.experience.task.batch_size = tmp_path, size
+    module = SimpleNamespace(total_steps=2 * -(-10 // size))
+    bar.on_train_start(SimpleNamespace(global_step=steps, accumulate_grad_batches=1, world_size=1), module)
+    assert bar.left_samples == left
 
 
-def trainer(loss: float) -> SimpleNamespace:
-    return SimpleNamespace(world_size=1, num_training_batches=2, callback_metrics={"train/loss": torch.tensor(loss)})
+MODULE = SimpleNamespace(total_steps=4)
+
+
+def trainer(loss: float, step: int) -> SimpleNamespace:
+    metrics = {"train/loss": torch.tensor(loss)}
+    return SimpleNamespace(world_size=1, num_training_batches=2, callback_metrics=metrics, global_step=step)
 
 
 def test_a_log_gets_a_line_now_and_then_and_at_the_end_of_an_epoch(tmp_path, monkeypatch):
@@ -90,17 +97,17 @@ def test_a_log_gets_a_line_now_and_then_and_at_the_end_of_an_epoch(tmp_path, mon
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     bar, out = made()
     bar.follow(Loop(tmp_path))
-    bar.on_train_start(SimpleNamespace(global_step=0, accumulate_grad_batches=1, world_size=1), None)
+    bar.on_train_start(SimpleNamespace(global_step=0, accumulate_grad_batches=1, world_size=1), MODULE)
     bar.answering.add(16, 16.0)
     now = 1010.0
-    bar.on_train_batch_end(trainer(2.5), None, None, {"ids": [0] * 10}, 0)
+    bar.on_train_batch_end(trainer(2.5, 1), MODULE, None, {"ids": [0] * 10}, 0)
     now = 1011.0
-    bar.on_train_batch_end(trainer(1.5), None, None, {"ids": [0] * 5}, 0)
+    bar.on_train_batch_end(trainer(1.5, 3), MODULE, None, {"ids": [0] * 5}, 0)
     now = 1012.0
-    bar.on_train_batch_end(trainer(0.5), None, None, {"ids": [0] * 5}, 1)
+    bar.on_train_batch_end(trainer(0.5, 4), MODULE, None, {"ids": [0] * 5}, 1)
     lines = out.getvalue().splitlines()
     # 10 samples took 10 s: 10 more, and 16 answers at 1 s; the second step comes too soon for a line
-    assert lines == ["[2/2] a learning 1/2, loss 2.50, 0:26 left", "[2/2] a learning 2/2, loss 0.50, 0:16 left"]
+    assert lines == ["[2/2] a learning 1/4, loss 2.50, 0:26 left", "[2/2] a learning 4/4, loss 0.50, 0:16 left"]
     assert "\x1b" not in out.getvalue()
 
 

@@ -41,6 +41,7 @@ def gradients(place, suite: Path):
             ranks = way == "ranks"
             done = together(place, [*command, *RANKS]) if ranks else [place.runs.run([*command, *WAYS[way]])]
             assert {status for status, _ in done} == {0}, done
+            assert any("learning 1/1" in text for _, text in done), "the counter shows steps, not their batches"
             found[weighting, way] = load_file(folder / "0.safetensors")
         return found[weighting, way]
 

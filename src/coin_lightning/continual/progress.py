@@ -115,8 +115,10 @@ class SequenceProgress(L.Callback):
             return
         self._count(self.loop)
         if experience.resume_from is not None:
-            batch = experience.task.batch_size * trainer.accumulate_grad_batches * trainer.world_size
-            self.left_samples = max(self.left_samples - trainer.global_step * batch, 0)
+            task, total = experience.task, len(experience.task.train_samples)
+            passes, steps = divmod(trainer.global_step, pl_module.total_steps // task.epochs)
+            batch = task.batch_size * trainer.accumulate_grad_batches * trainer.world_size
+            self.left_samples = max(self.left_samples - passes * total - min(steps * batch, total), 0)
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
@@ -127,15 +129,14 @@ class SequenceProgress(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count a batch of samples."""
+        """Count a batch of samples; what is shown are steps of the optimizer over the whole task, as in the plan."""
         samples = len(batch["ids"]) * trainer.world_size
         self.left_samples = max(self.left_samples - samples, 0)
         self._advance(self.training, samples)
         loss = trainer.callback_metrics.get("train/loss")
         note = "" if loss is None else f", loss {loss.item():.2f}"
-        batches = trainer.num_training_batches
-        text = f"{self._place()} learning {batch_idx + 1}/{batches}{note}"
-        self._show(text, self._units(), self._total(), force=batch_idx + 1 == batches)
+        text = f"{self._place()} learning {trainer.global_step}/{pl_module.total_steps}{note}"
+        self._show(text, self._units(), self._total(), force=batch_idx + 1 == trainer.num_training_batches)
 
     def on_predict_batch_end(
         self,
