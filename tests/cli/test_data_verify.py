@@ -102,7 +102,7 @@ def test_a_page_that_cannot_be_written_does_not_change_the_answer(arguments, tmp
         ("data.limit_train=10.5", "data.limit_train=10.5: must be a valid integer"),
         ("workers=0", "workers=0: must be a whole number from 1 on"),
         ("workers=many", "workers=many: must be"),
-        ("scenario.order=[gqa,nothing]", "needs each name once"),
+        ("scenario.order=[gqa,nothing]", "there is no task 'nothing'; choose from scienceqa"),
     ],
 )
 def test_what_cannot_be_checked_gives_status_two(arguments, capsys, wrong, answer):

@@ -14,7 +14,7 @@ import pytest
         (["adapter.rnk=3"], "error: adapter.rnk: there is no such config key; did you mean adapter.rank"),
         (["method=moelra"], "error: method=moelra: there is no method/moelra.yaml; did you mean moelora"),
         (["+adapter.rnak=3"], "moelora has no such option; did you mean rank"),
-        (["scenario.order=[gqa,gqa]"], "error: scenario.order=['gqa', 'gqa']: needs each name once"),
+        (["scenario.order=[gqa,gqa]"], "error: scenario.order=['gqa', 'gqa']: has gqa more than once"),
         (["adapter.rank=9"], "num_experts"),
         (["protocol.projector=lost"], "error: protocol.projector='lost' is unknown; use one of carried"),
         (["trainer.accelerator=quantum"], "quantum"),

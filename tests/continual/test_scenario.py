@@ -40,10 +40,21 @@ def test_a_list_may_leave_tasks_out():
     assert ordered(NAMES, ["gqa", "scienceqa"], 0) == ["gqa", "scienceqa"]
 
 
-@pytest.mark.parametrize("order", ["coins", ["gqa", "gqa"], ["gqa", "okvqa"], []])
-def test_a_wrong_order_is_refused_with_the_names(order):
-    with pytest.raises(ConfigError, match=r"scenario\.order=.*scienceqa, textvqa, imagenet, gqa"):
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ("coins", "'coins' is unknown; use coin, alphabetical, reversed, random or a list of {names}"),
+        (["gqa", "txtvqa"], "['gqa', 'txtvqa']: there is no task 'txtvqa'; did you mean textvqa?"),
+        (["gqa", "zzz"], "['gqa', 'zzz']: there is no task 'zzz'; choose from {names}"),
+        (["gqa", "gqa"], "['gqa', 'gqa']: has gqa more than once; name each task once"),
+        ([""], "['']: there is no task ''; choose from {names}"),
+        ([], "[]: names no task; give one at least of {names}"),
+    ],
+)
+def test_a_wrong_order_is_refused_with_what_is_wrong_in_it(order: str | list[str], message: str):
+    with pytest.raises(ConfigError) as refused:
         ordered(NAMES, order, 0)
+    assert str(refused.value) == f"scenario.order={message.format(names='scienceqa, textvqa, imagenet, gqa')}"
 
 
 SCENARIO = ("order", "builder", "notes", "joint", "train", "batches")

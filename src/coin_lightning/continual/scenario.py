@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from coin_lightning.backbones.base import Backbone
-from coin_lightning.errors import ConfigError, DataError
+from coin_lightning.errors import ConfigError, DataError, did_you_mean
 from coin_lightning.evaluation.scorers import Scoring
 from coin_lightning.evaluation.usable_references import unusable
 from coin_lightning.metrics.score_matrix import ZERO_SHOT
@@ -43,7 +43,7 @@ def ordered(names: Sequence[str], order: str | Sequence[str], seed: int) -> list
             out.
 
     Raises:
-        ConfigError: an unknown order or name, or a name twice.
+        ConfigError: an unknown order or name, a name twice, or no name.
     """
     if isinstance(order, str):
         known = {"coin": list(names), "alphabetical": sorted(names), "reversed": list(reversed(names))}
@@ -53,9 +53,13 @@ def ordered(names: Sequence[str], order: str | Sequence[str], seed: int) -> list
             known_names = f"coin, alphabetical, reversed, random or a list of {', '.join(names)}"
             raise ConfigError(f"scenario.order={order!r} is unknown; use {known_names}")
         return known[order]
-    wrong = [name for name in order if name not in names]
-    if wrong or len(set(order)) != len(order) or not order:
-        raise ConfigError(f"scenario.order={list(order)}: needs each name once, out of {', '.join(names)}")
+    if not order:
+        raise ConfigError(f"scenario.order=[]: names no task; give one at least of {', '.join(names)}")
+    for wrong in (name for name in order if name not in names):
+        near = did_you_mean(str(wrong), names) or f"choose from {', '.join(names)}"
+        raise ConfigError(f"scenario.order={list(order)}: there is no task {wrong!r}; {near}")
+    for twice in (name for name in names if list(order).count(name) > 1):
+        raise ConfigError(f"scenario.order={list(order)}: has {twice} more than once; name each task once")
     return list(order)
 
 
