@@ -12,7 +12,8 @@ Behind `--` stands any override of the run. Outcomes belong into `experiments/re
     python experiments/chaos.py --files --jobs 2 --out experiments/results/chaos/files.json
 
 A run is two tasks on `backbone=tiny`, with dropout, saved after every step, judged and reported. Compared are weights,
-method state, answers, scores and replies, byte by byte, and `matrix.json` but for its times. Commit nothing meanwhile: a run that goes on with other code says so there.
+method state, answers, scores and replies, byte by byte, and `matrix.json` but for its times. Commit nothing meanwhile:
+a run that goes on with other code says so there.
 """
 
 import argparse

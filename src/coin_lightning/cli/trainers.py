@@ -20,7 +20,7 @@ from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.checkpoint import InPlace
 from coin_lightning.continual.progress import SequenceProgress
 from coin_lightning.continual.protocol import Protocol
-from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.continual.run_dir import SHORT, RunDir
 from coin_lightning.continual.scenario import Experience
 from coin_lightning.errors import ConfigError
 from coin_lightning.module import ContinualMLLM
@@ -28,10 +28,6 @@ from coin_lightning.reporting.logger_guard import Guard
 from coin_lightning.reporting.wandb_logger import finish_run
 from coin_lightning.sharded_strategy import in_step
 from coin_lightning.tasks.base import InstructionTask
-
-SHORT = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
-"""Lightning's older names of precisions."""
-
 
 class TrainerFactory:
     """A new trainer, with new callbacks and loggers, for each experience."""

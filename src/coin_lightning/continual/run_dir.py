@@ -29,6 +29,8 @@ COMPUTED = (
 """Fields of `matrix.json` that the other files of a run give; what is left are facts that no file has."""
 
 
+SHORT = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
+"""Lightning's older names of precisions."""
 COMMAND = "command.json"
 """The arguments that the run was last started with, and the folder where."""
 FAILED = "failed.json"
@@ -318,7 +320,7 @@ class RunDir:
             old = self.facts().get("protocol", {}).get("precision")
         except RunError:  # a kill came between it and its hash: it is written anew
             return
-        if old not in (None, precision):
+        if old is not None and SHORT.get(old, old) != precision:
             raise RefusedError(
                 f"{self.path}: was begun in precision {old}, and trainer.precision=auto is {precision} on this machine "
                 "(as backbone.dtype=auto is), so its scores would not fit together; use a machine like the first, or start "
