@@ -1,5 +1,6 @@
 """The union of several tasks: its samples, its batches, and what it needs of its members."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from coin_lightning.errors import ConfigError
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.joint import JointTask
 from coin_lightning.tasks.options import BatchOptions
+from coin_lightning.tasks.sample_sequence import Samples
+from coin_lightning.tasks.samples import TrainSample
 from made_tasks import made_task
 
 
@@ -43,6 +46,26 @@ def test_batches_mix_the_members_and_hold_each_sample_once(members):
     assert sum(len(batch["features"]) // 4 for batch in with_image) == sum(
         sample.image is not None for sample in union.train_samples
     )
+
+
+def test_each_step_mixes_tasks_of_unlike_length(members):
+    """All samples of the second task are longer than any of the first."""
+    short = list(members[0].train_samples) * 10
+    long = [_longer(sample) for sample in short]
+    members[0].train_samples, members[1].train_samples = short, long
+    union = JointTask(members, BatchOptions(size=16))
+    union.join(0, 2)
+    members[0].batches = BatchOptions(size=16)
+    members[0].learn_from(Samples.joined([short, long]))  # as replay gives them
+    for task in (union, members[0]):
+        shares = [sum(id_.endswith("long") for id_ in batch["ids"]) for batch in task.train_dataloader()]
+        assert len(shares) == 10
+        assert 0 < min(shares) <= max(shares) < 16
+
+
+def _longer(sample: TrainSample) -> TrainSample:
+    (turn,) = sample.turns
+    return replace(sample, id=f"{sample.id}long", turns=(replace(turn, question=turn.question + " and so on" * 5),))
 
 
 def test_a_sample_is_read_as_by_its_own_task(members):

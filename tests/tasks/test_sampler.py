@@ -76,6 +76,20 @@ def test_buckets_save_nearly_all_padding():
     assert padding(bucketed, sizes) < 0.05 * padding(at_random, sizes)
 
 
+def test_steps_of_several_tasks_are_drawn_at_random_and_their_batches_are_of_like_length():
+    """Short samples of one task, long ones of another, 16 to a step: 8 of each, give or take four deviations of 2."""
+    sizes = [10 + at % 5 for at in range(400)] + [100 + at % 7 for at in range(400)]
+    sampler = LengthBucketSampler(sizes, 4, "k", accumulation=4, bucket=1)
+    batches = list(sampler)
+    assert sorted(sample for batch in batches for sample in batch) == list(range(800))
+    steps = [[sample for batch in batches[at : at + 4] for sample in batch] for at in range(0, 200, 4)]
+    shares = [sum(sizes[sample] < 50 for sample in step) for step in steps]
+    assert 0 < min(shares) <= max(shares) < 16
+    assert [sizes[sample] for sample in steps[0]] == sorted(sizes[sample] for sample in steps[0])
+    parted = list(LengthBucketSampler(sizes, 16, "k"))
+    assert sum(len({sizes[sample] < 50 for sample in step}) == 1 for step in parted) > 40  # longer buckets part them
+
+
 def test_batches_are_not_in_order_of_length():
     sizes = list(range(BUCKET * 4))
     starts = [batch[0] for batch in LengthBucketSampler(sizes, 4, "k")]

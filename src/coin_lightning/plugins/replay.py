@@ -56,7 +56,7 @@ class Replay(Method):
         return config
 
     def samples(self, context: Context, samples: Any) -> Any:
-        """The samples with those of the buffer behind them; batches mix them."""
+        """The samples with those of the buffer behind them; every step is drawn at random from all."""
         kept = self.memory.get("kept", {})
         if not kept:
             return samples

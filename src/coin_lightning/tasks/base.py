@@ -24,7 +24,7 @@ from coin_lightning.tasks.options import AnswerOptions, BatchOptions, DataOption
 from coin_lightning.tasks.sample_checks import altered_images, broken_images, too_long
 from coin_lightning.tasks.sample_sequence import Samples, as_samples
 from coin_lightning.tasks.sample_table import RawSamples
-from coin_lightning.tasks.sampler import LengthBucketSampler, answer_batches
+from coin_lightning.tasks.sampler import BUCKET, LengthBucketSampler, answer_batches
 from coin_lightning.tasks.samples import TestSample, TrainSample, read_test, read_train, repeated
 from coin_lightning.tasks.sources import JsonSource, Source
 from coin_lightning.tasks.subsets import chunks, drawn, listed, subset
@@ -387,8 +387,9 @@ class InstructionTask(L.LightningDataModule):
         if self.trainer:
             rank, world = self.trainer.global_rank, self.trainer.world_size
             accumulation = self.trainer.accumulate_grad_batches
+        bucket = 1 if as_samples(self.train_samples).several else BUCKET
         self._sampler = LengthBucketSampler(
-            lengths.tolist(), self.batch_size, f"{self.key}/{self.name}", rank, world, accumulation
+            lengths.tolist(), self.batch_size, f"{self.key}/{self.name}", rank, world, accumulation, bucket
         )
         epoch, batch = self._resume
         self._sampler.set_epoch(epoch)

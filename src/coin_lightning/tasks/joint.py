@@ -9,7 +9,7 @@ from coin_lightning.tasks.sample_sequence import Samples
 
 
 class JointTask(InstructionTask):
-    """Training samples of all members, mixed within each batch. It is never answered: the members are.
+    """Training samples of all members, mixed within each optimizer step. It is never answered: the members are.
 
     Images, features and prompts come from the members, which are read alike.
 

@@ -124,6 +124,11 @@ class Samples(Sequence[Sample], Generic[Sample]):
             parts += samples.parts
         return cls(parts, np.concatenate(places))
 
+    @property
+    def several(self) -> bool:
+        """Whether they come from more than one part: from several tasks."""
+        return len(np.unique(self.places[:, 0])) > 1
+
     def __len__(self) -> int:
         return len(self.places)
 

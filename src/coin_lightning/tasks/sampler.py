@@ -4,14 +4,16 @@ import random
 from collections.abc import Iterator, Sequence
 
 BUCKET = 50
-"""Batches that are sorted by length together: long enough to save padding, short enough to stay random."""
+"""Optimizer steps whose samples are sorted by length together: enough to save padding, few enough to stay random."""
 
 
 class LengthBucketSampler:
     """Yields lists of sample numbers for one rank.
 
     Samples are shuffled, cut into buckets, sorted by length within each, cut into optimizer steps, and the steps are
-    shuffled; the samples of a step are then cut into batches and dealt to the ranks. Which samples a step learns from
+    shuffled, as `transformers` groups by length. Samples of several tasks have buckets of a single step, which is thus
+    drawn at random from all: tasks differ in length, and longer buckets would part them again. The samples of a step
+    are then cut into batches and dealt to the ranks. Which samples a step learns from
     thus depends on their number only, not on how batch size, accumulation and ranks make it up. An epoch's last step
     may be short. Its last batch may have fewer samples than there are ranks: all take equal steps, so a rank without
     one borrows another's, see `borrows`; nobody learns from it twice.
@@ -22,6 +24,7 @@ class LengthBucketSampler:
         key: decides the order together with the epoch.
         rank, world_size: which part of each batch of all ranks is yielded.
         accumulation: batches per optimizer step.
+        bucket: steps of a bucket.
     """
 
     def __init__(
@@ -32,9 +35,10 @@ class LengthBucketSampler:
         rank: int = 0,
         world_size: int = 1,
         accumulation: int = 1,
+        bucket: int = BUCKET,
     ) -> None:
         self.lengths, self.batch_size, self.key = list(lengths), batch_size, key
-        self.rank, self.world_size, self.accumulation = rank, world_size, accumulation
+        self.rank, self.world_size, self.accumulation, self.bucket = rank, world_size, accumulation, bucket
         self.epoch = 0
         self._skip = 0
 
@@ -86,8 +90,8 @@ class LengthBucketSampler:
         return [step[at : at + wide] for step in steps + rest for at in range(0, len(step), wide)]
 
     def _steps(self, order: Sequence[int], size: int) -> Iterator[list[int]]:
-        for start in range(0, len(order), size * BUCKET):
-            bucket = sorted(order[start : start + size * BUCKET], key=self.lengths.__getitem__)
+        for start in range(0, len(order), size * self.bucket):
+            bucket = sorted(order[start : start + size * self.bucket], key=self.lengths.__getitem__)
             yield from (bucket[at : at + size] for at in range(0, len(bucket), size))
 
     def __iter__(self) -> Iterator[list[int]]:
