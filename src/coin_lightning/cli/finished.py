@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from coin_lightning import processes
+from coin_lightning.continual.leftovers import leftovers
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import RunError
 from coin_lightning.reporting.wandb_history import is_open
@@ -21,7 +22,8 @@ NO_JUDGE = "coin_lightning.evaluation.judges.base.no_judge"
 
 
 def is_finished(config: DictConfig, path: Path) -> bool:
-    """Whether nothing is left to train, to evaluate, to judge and to draw in a run of this config; writes nothing.
+    """Whether nothing is left to train, to evaluate, to judge, to draw and to clear away in a run of this config;
+    writes nothing.
 
     False also when W&B was not told all of it, or when that cannot be said for sure: one of several processes, other
     callbacks, another judge or another place of the data than the run was started with, a damaged file. The long way
@@ -44,6 +46,7 @@ def is_finished(config: DictConfig, path: Path) -> bool:
             and _complete(run)
             and _judged(run, resolved["judge"])
             and _drawn(path)
+            and not leftovers(run)
         )
     except RunError:
         return False

@@ -7,8 +7,13 @@ from coin_lightning.continual.giving_way import LAST
 from coin_lightning.continual.run_dir import RunDir
 
 
+def leftovers(run: RunDir) -> list[Path]:
+    """Half-written files, checkpoints of tasks that are learned, and answers that have become records."""
+    return sorted({*_half_written(run.path), *_outlived(run)})
+
+
 def remove_leftovers(run: RunDir) -> list[Path]:
-    """Remove half-written files, checkpoints of tasks that are learned, and answers that have become records.
+    """Remove them.
 
     Args:
         run: whose lock the caller holds: what another process is writing would be removed, too.
@@ -16,7 +21,7 @@ def remove_leftovers(run: RunDir) -> list[Path]:
     Returns:
         what was removed.
     """
-    found = sorted({*_half_written(run.path), *_outlived(run)})
+    found = leftovers(run)
     for file in found:
         file.unlink(missing_ok=True)
     return found
