@@ -149,6 +149,7 @@ def test_other_samples_data_or_scorers_are_no_bound(runs, report, tmp_path, file
 @pytest.mark.parametrize(
     ("group", "key", "message"),
     [("method", "name", "method.name: 'moelora' and 'other'"), ("optimizer", "weight_decay", "optimizer.weight_decay:"),
+     ("schedule", "warmup_ratio", "schedule.warmup_ratio: 0.03 and 'other'"),
      ("trainer", "gradient_clip_val", "trainer.gradient_clip_val:")],
 )  # fmt: skip
 def test_what_was_learned_otherwise_is_no_bound(runs, report, tmp_path, group, key, message):
@@ -174,12 +175,38 @@ def test_a_task_alone_is_compared_by_what_the_sequence_has_for_it(place, report)
     assert read(run / "matrix.json")["protocol"]["epochs"] == "scienceqa 3, textvqa 1"
     status, text = report(run, alone)
     assert status == 0, text
-    written = read(place.folder / "own_textvqa/matrix.json")
-    written["protocol"]["epochs"] = 3
-    (place.folder / "own_textvqa/matrix.json").write_text(json.dumps(written))
-    without_manifests(place.folder / "own_textvqa")
-    status, text = report(run, alone)
-    assert (status, "  protocol.epochs: '1' and '3'" in text) == (1, True), text
+
+
+def test_a_task_alone_that_was_learned_or_answered_otherwise_is_no_bound(place, report):
+    """Three passes, another warm-up and longer answers than in the sequence."""
+    answers = "scenario.tasks.gqa.answers"
+    more = {
+        "short_warm_up": (),
+        "long_warm_up": ("schedule.warmup_ratio=0.5", f"{answers}.max_new_tokens=1", f"{answers}.batch_size=1"),
+        "three_passes": ("scenario.tasks.gqa.batches.epochs=3",),
+    }
+    for name, words in more.items():
+        status, text = place.runs.run(place.brief(name, *words))
+        assert status == 0, text
+    run, passes = (place.folder / name for name in ("long_warm_up", "three_passes"))
+    status, text = report(run, f"bounds.individual={passes}")
+    assert status == 1
+    assert text.rstrip().splitlines()[-3:] == [
+        "  schedule.warmup_ratio: 0.5 and 0.03",
+        "  scenario.tasks.gqa.batches.epochs: 1 and 3",
+        "  scenario.tasks.gqa.answers.max_new_tokens: 1 and 12",
+    ], text
+    status, text = report(place.folder / "short_warm_up", f"bounds.individual={passes}")
+    assert text.rstrip().splitlines()[-1] == "  scenario.tasks.gqa.batches.epochs: 1 and 3"
+
+
+def test_all_tasks_at_once_are_no_bound_of_other_passes(runs, report, tmp_path):
+    copy = Path(shutil.copytree(runs["sequence"], tmp_path / "sequence"))
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    config["scenario"]["tasks"]["textvqa"]["batches"]["epochs"] = 1
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    status, text = report(copy, f"bounds.joint={runs['jointly']}")
+    assert (status, text.rstrip().splitlines()[-1]) == (1, "  scenario.tasks.textvqa.batches.epochs: 1 and 6")
 
 
 def test_bounds_are_those_of_one_run(runs, report):

@@ -12,19 +12,21 @@ from typing import Any
 
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.evaluation.run_scoring import task_in
 from coin_lightning.run_files import read_config, read_json
 
 KINDS = ("individual", "joint")
-LEARNING, CLIPPING = ("method", "objective", "optimizer", "trainer"), ("gradient_clip_val", "gradient_clip_algorithm")
+LEARNING = ("method", "objective", "optimizer", "schedule", "trainer")
+CLIPPING = ("gradient_clip_val", "gradient_clip_algorithm")
 """Groups of a config, and of the trainer keys, that decide what is learned and stand in no field of the protocol."""
-BY_TASK = ("batch", "epochs", "fraction", "instructions", "global_batch")
+BY_TASK = ("batch", "fraction", "instructions", "global_batch")
 """Fields of a protocol that a task may have for itself."""
 OF_THE_SEQUENCE = (
     "name", "order", "evaluation_cells", "train_samples", "test_samples", "test_subset", "global_batch", "judge",
-    "judge_variant", "bwt_divisor",
+    "judge_variant", "bwt_divisor", "epochs",
 )  # fmt: skip
 """Fields of a protocol that a bound may have otherwise: names, counts over all tasks, what concerns no score. Samples
-of each task are compared by `subsets.json`, batches by task."""
+of each task are compared by `subsets.json`, batches by task, epochs by the configs."""
 
 
 def find_bounds(run: RunDir, wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def _check_alike(run: RunDir, kind: str, other: RunDir, facts: Mapping[str, Any]
     tasks, and not plugins, which act between tasks."""
     theirs = other.facts()
     lines = _differences({"": {"backbone": facts["backbone"]}}, {"": {"backbone": theirs["backbone"]}})
-    lines += _differences(*map(_learning, (run.path, other.path)))
+    lines += _differences(*(_learning(each, other.tasks) for each in (run, other)))
     task = other.tasks[0] if kind == "individual" else None
     lines += _differences(*({"protocol": _compared(each["protocol"], task)} for each in (facts, theirs)))
     for name, what in (("subsets.json", "samples used"), ("environment.json", "data files")):
@@ -127,13 +129,22 @@ def _differences(ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Map
     ]
 
 
-def _learning(path: Path) -> dict[str, Any]:
-    """What a config says of how is learned."""
-    config = read_config(path) if (path / "config.yaml").is_file() else {}
+def _learning(run: RunDir, tasks: Sequence[str]) -> dict[str, Any]:
+    """What a config says of how is learned, and of these tasks how often they are and how they are answered."""
+    config = read_config(run.path) if (run.path / "config.yaml").is_file() else {}
     found = {group: dict(config.get(group) or {}) for group in LEARNING}
     found["method"].pop("title", None)
     found["trainer"] = {key: value for key, value in found["trainer"].items() if key in CLIPPING}
-    return found
+    return found | {f"scenario.tasks.{task}": _of_task_in(config, task, run.training == "joint") for task in tasks}
+
+
+def _of_task_in(config: Mapping[str, Any], task: str, joint: bool) -> dict[str, Any]:
+    """Passes over the samples of a task, of all tasks at once where they are learned so, and options of its answers but
+    for the batch."""
+    node = task_in(config, task)
+    batches = config["scenario"].get("batches") if joint and config else node.get("batches")
+    answers = {f"answers.{key}": value for key, value in (node.get("answers") or {}).items() if key != "batch_size"}
+    return {"batches.epochs": (batches or {}).get("epochs"), **answers}
 
 
 def _compared(protocol: Mapping[str, Any], task: str | None) -> dict[str, Any]:
