@@ -65,7 +65,7 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def did_you_mean(name: str, known: Collection[str]) -> str:
-    """`did you mean a or b?` for a message, or an empty text when no known name is near."""
+def did_you_mean(name: str, known: Collection[str], prefix: str = "") -> str:
+    """`did you mean a or b?` for a message, or an empty text when no known name is near; `prefix` goes before each."""
     near = get_close_matches(name, known, n=3) or get_close_matches(name.lower(), known, n=3)
-    return f"did you mean {' or '.join(near)}?" if near else ""
+    return f"did you mean {' or '.join(prefix + each for each in near)}?" if near else ""

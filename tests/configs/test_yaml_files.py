@@ -244,10 +244,27 @@ def refused(*overrides: str) -> str:
         ("+experiment=coin/llava_7b_lra", "there is no experiment/coin/llava_7b_lra.yaml; did you mean llava_7b_lora"),
         ("+experiment=moelora_lava", "there is no experiment/moelora_lava.yaml; did you mean moelora_llava"),
         ("scenario=zzz", "there is no scenario/zzz.yaml; choose from coin, coin_mini"),
+        (
+            "scenario.tasks.gqa.data.rot=1",
+            "data.rot: there is no such config key; did you mean scenario.tasks.gqa.data.root?",
+        ),
+        ("scenario.tasks.gqq.data.root=1", "there is no such config key; did you mean scenario.tasks.gqa?"),
     ],
 )
 def test_a_wrong_word_on_the_command_line_is_named_with_the_nearest(typed: str, answer: str):
     assert answer in refused(typed)
+
+
+@pytest.mark.parametrize("found", ["scenario.tasks.gqa.data.source", "data.source", "scenario.batches", "seed"])
+def test_a_key_below_a_reference_or_a_value_is_told_with_what_to_set(found: str):
+    assert refused(f"{found}.root=/data") == (
+        f"{found}.root: there is no such config key; {found} is a reference or a single value, so it has no root of "
+        f"its own: set what it refers to, or all of it with {found}=..."
+    )
+    if found.endswith("source"):  # the remedy works
+        own = composed(f"{found}={{_target_: coin_lightning.tasks.sources.JsonSource, root: /own}}")
+        check_config(own)
+        assert own.scenario.tasks.gqa.data.source.root == "/own"
 
 
 @pytest.mark.parametrize(

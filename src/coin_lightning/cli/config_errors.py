@@ -25,10 +25,16 @@ SHOWN = 40
 """Names that a message lists."""
 
 
-def hint(name: str, known: Iterable[str]) -> str:
-    """`did you mean a or b?`, or the list when nothing is near; of very many keys those of the top."""
+def hint(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """`did you mean a or b?`, or the list when nothing is near; of very many keys those of the top.
+
+    Args:
+        name: what was given.
+        known: names that exist.
+        prefix: goes before what was meant, as the group of keys in it.
+    """
     names = sorted(set(known))
-    if near := did_you_mean(name, names):
+    if near := did_you_mean(name, names, prefix):
         return near
     top = sorted({key.split(".", 1)[0] for key in names})
     return f"choose from {', '.join(names if len(names) <= SHOWN else top)}"
@@ -57,11 +63,41 @@ def explain(error: Exception, conf: Path) -> ConfigError:
         if key in known_keys(conf):
             group = key.partition(".")[0]
             return ConfigError(f"{key}: the option of {group} that was chosen has no such key, another has")
-        return ConfigError(f"{key}: there is no such config key; {hint(key, known_keys(conf))}")
+        return ConfigError(f"{key}: {_why_unknown(key, _composed(error), conf)}")
     if GROUP_VALUE in text:
         return ConfigError(f"{text}: a group cannot be null; take another option, e.g. judge=none or logger=csv")
     cause = f"\n{error.__cause__}" if error.__cause__ else ""
     return ConfigError(f"{text.strip()}{cause}")
+
+
+def _composed(error: Exception) -> Any:
+    """The config that Hydra could not put an override into; None where the error does not know it."""
+    parent = getattr(error.__cause__, "parent_node", None)
+    return None if parent is None else parent._get_root()
+
+
+def _why_unknown(key: str, config: Any, conf: Path) -> str:
+    """Where a dotted key ends on its way through a config.
+
+    Hydra has put an empty group in the place of a reference or a value that got a key: what stood there is gone.
+    """
+    node, way, known = config, [], known_keys(conf)
+    for name in key.split("."):
+        child = node._get_node(name, validate_access=False) if isinstance(node, DictConfig) else None
+        if child is None:
+            break
+        node, way = child, [*way, name]
+    found = ".".join(way)
+    wrong = key.removeprefix(f"{found}.").split(".")[0]
+    if not found:
+        return f"there is no such config key; {hint(key, known)}"
+    below = {each.removeprefix(f"{found}.").split(".")[0] for each in known if each.startswith(f"{found}.")}
+    if names := set(map(str, node)) or below:
+        return f"there is no such config key; {hint(wrong, names, f'{found}.')}"
+    return (
+        f"there is no such config key; {found} is a reference or a single value, so it has no {wrong} of its own: set "
+        f"what it refers to, or all of it with {found}=..."
+    )
 
 
 def understood(words: list[str]) -> list[str]:

@@ -73,6 +73,6 @@ def below_root(source: Any, root: str, *, _parent_: Any) -> Any:
 
 
 def register() -> None:
-    """Make them known to configs as `${folder_name:...}`, `${absolute:...}`, `${default_cache:}`, `${below_root:...}`."""
+    """Make them known to configs by their names: `${folder_name:...}`, `${absolute:...}` and so on."""
     for function in (folder_name, absolute, default_cache, below_root):
         OmegaConf.register_new_resolver(function.__name__, function, replace=True)
