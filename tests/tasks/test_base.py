@@ -80,6 +80,16 @@ def test_problems_of_both_files_are_listed_also_outside_the_subset(make):
     assert problems_of(task.read) == [f"{task.test_file} sample 1: field 'answer' is missing"]
 
 
+def test_a_missing_folder_is_one_problem_of_both_files(backbone, tmp_path):
+    missing = made_task("toy", tmp_path / "nowhere", "Toy", tmp_path / "features")
+    missing.connect(backbone)
+    with pytest.raises(DataError) as error:
+        missing.read()
+    (problem,) = error.value.problems
+    assert problem.startswith(f"{tmp_path / 'nowhere' / 'Instructions_Original' / 'Toy'}: folder is missing")
+    assert str(error.value) == problem  # without a count
+
+
 def test_a_missing_file_does_not_hide_the_problems_of_the_other(make):
     task = make()
     spoil(task, image=3)

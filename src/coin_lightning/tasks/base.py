@@ -143,7 +143,7 @@ class InstructionTask(L.LightningDataModule):
             except DataError as error:
                 problems += error.problems
         if problems:
-            raise DataError(problems)
+            raise DataError(list(dict.fromkeys(problems)))  # a folder that is missing is so for both
         self._note_oddities()
 
     def _note_oddities(self) -> None:

@@ -103,7 +103,7 @@ def task_folder(root: Path, instructions: str, directory: str) -> Path:
     if not found:
         raise DataError(
             f"{places[0]}: folder is missing{''.join(f', and so is {place}' for place in places[1:])}; check the data "
-            "folder (paths.coin, paths.data), data.instructions and the task's directory"
+            "folder (data.root, paths.coin, paths.data), data.instructions and the task's directory"
         )
     if len(found) > 1 and not found[0].samefile(found[1]):
         raise DataError(
