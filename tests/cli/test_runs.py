@@ -1,5 +1,6 @@
 """`runs`: real runs that are finished, killed, failed and foreign; started again, and freed of what nothing needs."""
 
+import io
 import json
 import shutil
 import signal
@@ -7,8 +8,11 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from rich.console import Console
 
 from coin_lightning.cli.runs import main as runs
+from coin_lightning.cli.runs_table import runs_table
+from coin_lightning.results import describe
 from coin_lightning.trust import sign
 from results import results
 
@@ -47,6 +51,13 @@ def test_each_run_has_its_state_and_failures_their_reason(folder: Path, capsys):
     assert "foreign" in states["notes"]
     assert f"{folder / 'failed'}: ZeroDivisionError: a bug in a callback" in text
     assert "cannot be read, so nobody knows what was run here" in text
+
+
+def test_the_heading_of_seeds_is_whole_however_narrow_the_terminal(folder: Path):
+    out = io.StringIO()
+    keys = [f"adapter.{'wide' * 5}_{number}" for number in range(3)]
+    Console(file=out, width=80).print(runs_table([describe(folder / "finished")], keys))
+    assert "seed" in out.getvalue().splitlines()[1].split()
 
 
 def test_a_run_that_is_worked_on_is_told_apart(folder: Path, capsys):

@@ -53,6 +53,7 @@ def test_a_sweep_needs_no_place_for_its_runs(place, tmp_path: Path):
     assert len(finished(tmp_path / "runs" / "swept")) == 2
     assert (tmp_path / "runs" / "swept" / "sweep_seed.html").is_file()
     assert "finished" in text.rpartition("disk")[2]  # the table of all runs
+    assert f"report  {tmp_path / 'runs' / 'swept' / 'sweep_seed.html'}" in text.splitlines()
 
 
 def test_several_processes_and_a_sweep_do_not_go_together(place, tmp_path: Path):

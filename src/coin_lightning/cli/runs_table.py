@@ -30,7 +30,7 @@ def runs_table(rows: Sequence[Entry], keys: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("", justify="right")
     table.add_column("state", no_wrap=True)
-    table.add_column("seed", justify="right")
+    table.add_column("seed", justify="right", no_wrap=True, min_width=len("seed"))
     for head in short_keys(keys):
         table.add_column(head, justify="right", no_wrap=True)
     for head in METRICS.values():

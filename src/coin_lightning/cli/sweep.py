@@ -147,11 +147,12 @@ class Sweep:
         Args:
             notes: lines for the page and the terminal.
         """
-        from coin_lightning.cli.sweep_results import show_table
+        from coin_lightning.cli.sweep_results import page_of, show_table
 
         if notes or not self._seconds:
             self._write_page(notes)
-        show_table(list(dict.fromkeys(self._own_folders().values())))  # members that are one run have one folder
+        folders = list(dict.fromkeys(self._own_folders().values()))  # members that are one run have one folder
+        show_table(folders, page_of(self._place, self.plan))
         impossible, count = self.plan.impossible, self.plan.count
         self._list(f"{len(impossible)} of {count} members could not be run and were skipped:", impossible)
         self._list(f"{len(self.pruned)} of {count} members were ended early:", self.pruned, "yellow")

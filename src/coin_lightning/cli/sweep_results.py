@@ -17,11 +17,24 @@ LONGEST = 80
 """Characters of the page's name."""
 
 
-def show_table(folders: Sequence[Path]) -> None:
-    """All members one below the other."""
-    entries = [describe(folder) for folder in folders if folder.is_dir()]
+def show_table(folders: Sequence[Path], page: Path) -> None:
+    """All members one below the other, and where their page is."""
+    entries, console = [describe(folder) for folder in folders if folder.is_dir()], Console()
     if entries:
-        show(entries, Console())
+        show(entries, console)
+    if page.is_file():
+        console.print(f"report  {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def page_of(place: Path, plan: SweepPlan) -> Path:
+    """The sweep's page in its folder, named after what is swept."""
+    return place / f"sweep_{'_'.join(_names(plan).values()).replace('/', '-')[:LONGEST]}.html"
+
+
+def _names(plan: SweepPlan) -> dict[str, str]:
+    """What is swept, by key as short as tells keys apart."""
+    swept = list(dict.fromkeys(key_of(word) for words in plan.members for word in plan.own(words)))
+    return dict(zip(swept, short_keys(swept), strict=True))
 
 
 def write_page(
@@ -31,7 +44,7 @@ def write_page(
     failed: Mapping[tuple[str, ...], str],
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write the sweep's page beside its runs, named after what is swept.
+    """Write the sweep's page beside its runs.
 
     Args:
         place: folder of the sweep.
@@ -40,16 +53,13 @@ def write_page(
         failed: why some failed, by their overrides.
         notes: lines above all else.
     """
-    swept = list(dict.fromkeys(key_of(word) for words in plan.members for word in plan.own(words)))
-    names = dict(zip(swept, short_keys(swept), strict=True))
+    names, file = _names(plan), page_of(place, plan)
     members = [
         _member(words, folders.get(words), plan, names, place, plan.impossible.get(words) or failed.get(words, ""))
         for words in plan.members
         if words in folders or words in plan.impossible or words in failed
     ]
-    title = ", ".join(names.values())
-    file = place / f"sweep_{title.replace(', ', '_').replace('/', '-')[:LONGEST]}.html"
-    write_sweep(title, members, plan.count, file, notes)
+    write_sweep(", ".join(names.values()), members, plan.count, file, notes)
     return file
 
 
