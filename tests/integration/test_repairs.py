@@ -257,6 +257,10 @@ def test_what_kills_leave_behind_is_removed_at_the_next_start(place, sound, run)
         file.write_bytes(b"{")
     repaired(place, run, sound)
     assert not [file for file in left if file.exists()]
+    page = run / ".report.html.5.tmp"  # a kill at the very last file leaves a finished run
+    page.touch()
+    repaired(place, run, sound)
+    assert not page.exists()
 
 
 def test_a_config_that_is_lost_is_not_replaced(place, sound, run):

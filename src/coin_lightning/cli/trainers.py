@@ -29,6 +29,7 @@ from coin_lightning.reporting.wandb_logger import finish_run
 from coin_lightning.sharded_strategy import in_step
 from coin_lightning.tasks.base import InstructionTask
 
+
 class TrainerFactory:
     """A new trainer, with new callbacks and loggers, for each experience."""
 

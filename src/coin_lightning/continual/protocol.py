@@ -118,8 +118,8 @@ class Protocol:
         absent = [name for name in tasks if isinstance(self.global_batch, Mapping) and name not in self.global_batch]
         if absent:
             raise ConfigError(
-                f"protocol.global_batch={self.global_batch} has no number for what is learned: {', '.join(absent)}; set "
-                f"protocol.global_batch=N, or +protocol.global_batch.{absent[0]}=N"
+                f"protocol.global_batch={self.global_batch} has no number for what is learned: {', '.join(absent)}; "
+                f"set protocol.global_batch=N, or +protocol.global_batch.{absent[0]}=N"
             )
 
     def global_batch_of(self, task: str) -> int | None:

@@ -323,8 +323,8 @@ class RunDir:
         if old is not None and SHORT.get(old, old) != precision:
             raise RefusedError(
                 f"{self.path}: was begun in precision {old}, and trainer.precision=auto is {precision} on this machine "
-                "(as backbone.dtype=auto is), so its scores would not fit together; use a machine like the first, or start "
-                "a run of its own in another folder with experiment_name=..."
+                "(as backbone.dtype=auto is), so its scores would not fit together; use a machine like the first, or "
+                "start a run of its own in another folder with experiment_name=..."
             )
 
     def claim_subsets(self, subsets: Mapping[str, Any]) -> None:
