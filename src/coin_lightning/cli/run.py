@@ -29,7 +29,7 @@ from coin_lightning.cli.trial import report as report_trial
 from coin_lightning.continual.bounds import find_bounds
 from coin_lightning.continual.devices import check_devices
 from coin_lightning.continual.interruption import Interruption
-from coin_lightning.continual.leftovers import remove_leftovers
+from coin_lightning.continual.leftovers import leftovers, remove_leftovers
 from coin_lightning.continual.loop import run_sequence
 from coin_lightning.continual.plan import make_plan
 from coin_lightning.continual.run_dir import COMMAND, RunDir
@@ -91,6 +91,9 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
             complete_wandb(config, resolved, run, partial(_warn, console))
     report = run.path / "report.html"
     if processes.is_first():
+        if leftovers(run):  # of a kill at the very last file
+            with run.working():
+                remove_leftovers(run)
         if RunJudge(run, judge).missing():
             with run.working():
                 _judge_rest(run, judge, console)
