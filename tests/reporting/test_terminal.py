@@ -84,6 +84,14 @@ def test_final_summary(make_run: MakeRun) -> None:
     assert "training 9 min 8 s, evaluation 3 min 36 s" in text  # 8 x 64 + 36 s, 9 x 20 + 36 s
 
 
+def test_the_final_summary_names_what_the_start_named(make_run: MakeRun) -> None:
+    """Titles, not keys: `run_header` gets both."""
+    lines = show(final_summary(make_run(tasks=("gqa", "vizwiz"), answers=4, images=False)), width=200).splitlines()
+    assert "tasks GQA > VizWiz" in [" ".join(line.split()) for line in lines]
+    (experiment,) = [line for line in lines if line.split()[:1] == ["experiment"]]
+    assert ": MoELoRA on " in experiment
+
+
 def test_a_joint_run_has_its_row_against_zero_shot() -> None:
     joint = parse_matrix(content([[10, 20, 5], [NULL] * 3, [NULL] * 3, [50, 60, 4]], training="joint"))
     lines = [line.split() for line in show(matrix_table(joint)).splitlines() if line.strip()]

@@ -118,8 +118,8 @@ def final_summary(run_dir: Path | str) -> RenderableType:
         lines.add_row("time", f"training {duration(training)}, evaluation {duration(evaluation)}")
     lines.add_row("report", Text(str(report), style=f"bold link file://{report.resolve()}"))
     lines.add_row("matrix", Text(str(run.path / "matrix.json")))
-    names = matrix.experiment, matrix.method, matrix.backbone
-    header = run_header(*names, matrix.seed, matrix.tasks, run.path, matrix.notes, matrix.training)
+    names, titles = (matrix.experiment, matrix.method_title, matrix.backbone), [*map(matrix.title, matrix.tasks)]
+    header = run_header(*names, matrix.seed, titles, run.path, matrix.notes, matrix.training)
     metrics = metrics_panel(matrix.metrics, matrix.headline_bwt)
     return Group(header, matrix_table(matrix), *_judged(matrix), metrics, lines)
 
