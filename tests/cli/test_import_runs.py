@@ -84,6 +84,32 @@ def test_training_and_evaluation_refuse_them(place, imported: Path):
         assert [file for file in sorted(imported.rglob("*")) if file.name != ".lock"] == before
 
 
+def test_fewer_tasks_than_usual_get_the_remedy_and_no_empty_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Three of CoIN's eight: no metric over all eight is defined, and with the order named those of three are."""
+    for name in ("one", "two"):
+        for place in ("ImageNet/ImageNet", "ImageNet/GQA", "ImageNet/VizWiz", "GQA/GQA", "GQA/VizWiz", "VizWiz/VizWiz"):
+            write_printed(tmp_path / "r" / name / place, 50)
+    folder, out = str(tmp_path / "r"), str(tmp_path / "o")
+    assert main(["coin", folder, "--out", out]) == 0
+    remedy = "--order imagenet,gqa,vizwiz"
+    assert (
+        f"5 of 8 tasks have no results, so no metric over all tasks is defined; if no others were learned, "
+        f"import anew, into another --out, with {remedy}" in capsys.readouterr().out
+    )
+    runs = [str(each.parent) for each in sorted(Path(out).rglob("matrix.json"))]
+    assert report([*runs, "--out", str(tmp_path / "c")]) == 0
+    text = capsys.readouterr().out
+    assert "No metric is defined: 5 of 8 tasks have no scores." in text
+    assert "metric " not in text.replace("No metric is", "")
+    assert "1 seed" not in text
+    assert "| method |\n" not in (tmp_path / "c" / "comparison.md").read_text()
+    assert main(["coin", folder, "--out", f"{out}3", *remedy.split()]) == 0
+    assert "have no results" not in capsys.readouterr().out
+    runs = [str(each.parent) for each in sorted(Path(f"{out}3").rglob("matrix.json"))]
+    assert report([*runs, "--out", str(tmp_path / "c3")]) == 0
+    assert "1 run " in capsys.readouterr().out
+
+
 def test_nobody_knows_whether_they_bound_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for stage in ("Finetune", "Multitask"):
         write_printed(tmp_path / "r" / "GQA" / stage, 50)

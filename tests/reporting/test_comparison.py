@@ -120,6 +120,9 @@ def test_unfinished_runs_are_compared_as_far_as_they_are(make_run, tmp_path: Pat
     (compared,) = compare(runs, baseline="lora")
     assert compared.notes == ["Nothing was tested: no two finished runs share seed and order, one of them LoRA."]
     assert compared.tests == []
+    (unknown,) = compare([dataclasses.replace(run, seed=None) for run in runs], baseline="lora")
+    assert unknown.notes == ["Nothing was tested: runs are paired by seed, and the seeds of imported runs are unknown."]
+    assert {group.seeds for group in unknown.groups} == {"1 run"}
     text = (write_comparison([compared], tmp_path)[0].parent / "comparison.md").read_text(encoding="utf-8")
     intervals = text.split("95 % interval")[1].split("**Right")[0]
     assert "O-LoRA" not in intervals

@@ -52,5 +52,7 @@ def test_a_task_in_one_of_two_folders_is_clear(tmp_path):
 
 def test_other_names_have_one_spelling(tmp_path):
     assert spelt(tmp_path, "Mine", "GQA") == [tmp_path / "Mine" / "GQA"]
-    with pytest.raises(DataError, match=r"Mine/GQA: folder is missing; check the data folder \(data\.root, paths\.coin"):
+    with pytest.raises(
+        DataError, match=r"Mine/GQA: folder is missing; check the data folder \(data\.root, paths\.coin"
+    ):
         task_folder(tmp_path, "Mine", "GQA")

@@ -63,6 +63,8 @@ def import_coin(
         if is_new or not (path / "report.html").is_file():
             write_report(path)
         _tell(run, path, is_new, console)
+        if order is None and (words := _of_fewer_tasks(run)):
+            _line(words, console, "yellow")
     for each in results.left_out:
         _line(f"{each}: means no known task and stage, left out", console, "yellow")
     for reason in refused:
@@ -83,6 +85,17 @@ def _tell(run: ImportedRun, path: Path, is_new: bool, console: Console) -> None:
     if run.hidden:
         _line(LEGEND, console, "dim")
     _line(f"report {path / 'report.html'}", console)
+
+
+def _of_fewer_tasks(run: ImportedRun) -> str:
+    """What to do where tasks of the usual order have no results; empty where all have."""
+    there = [task for task in run.order if any(column == task for _, column in run.cells)]
+    if len(there) == len(run.order):
+        return ""
+    return (
+        f"{len(run.order) - len(there)} of {len(run.order)} tasks have no results, so no metric over all tasks is "
+        f"defined; if no others were learned, import anew, into another --out, with --order {','.join(there)}"
+    )
 
 
 def _table(run: ImportedRun, task: str) -> Table:

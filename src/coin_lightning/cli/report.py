@@ -24,7 +24,7 @@ from coin_lightning.reporting.compared import compare, same_tasks
 from coin_lightning.reporting.comparison import write_comparison
 from coin_lightning.reporting.comparison_words import comparison_words
 from coin_lightning.reporting.html import write_report
-from coin_lightning.reporting.overview import comparison_table, group_by_method, in_order
+from coin_lightning.reporting.overview import comparison_table, group_by_method, in_order, metric_keys
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 from coin_lightning.reporting.terminal import final_summary
 
@@ -119,7 +119,8 @@ def _compare(console: Console, runs: Sequence[RunMatrix], how: Comparing) -> Non
         for order in each.orders:
             groups = in_order(each.groups, order)
             console.print(" > ".join(groups[0].runs[0].title(task) for task in order), style="bold")
-            console.print(comparison_table(groups))
+            if metric_keys(groups):  # else a note says why there are none
+                console.print(comparison_table(groups))
         for line in comparison_words(each):
             console.print(line)
     for file in files:

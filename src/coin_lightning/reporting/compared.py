@@ -9,7 +9,7 @@ import numpy as np
 
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.reporting.group_facts import averaged_over, kept_apart, unlike
-from coin_lightning.reporting.overview import MethodGroup, group_by_method
+from coin_lightning.reporting.overview import MethodGroup, group_by_method, metric_keys
 from coin_lightning.reporting.paired_tests import BaselineTests, find_baseline, paired_tests, power_line, power_of
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.reporting.sample_scores import Questions, SampleReader, with_records
@@ -95,6 +95,11 @@ def _compared(runs: list[RunMatrix], baseline: str | None, allowed: Collection[s
             "Not every method was run equally often in every order of the tasks: means over all runs (the plane, cost) "
             "are of unlike orders. Tables of one order and paired tests are not touched by that."
         )
+    if not metric_keys(groups):
+        tasks = runs[0].tasks
+        without = sum(all(np.isnan(run.scores[:, run.tasks.index(task)]).all() for run in runs) for task in tasks)
+        notes.append(f"No metric is defined: {without} of {len(tasks)} tasks have no scores." if without else
+                     "No metric is defined: scores that the formulas need are missing.")  # fmt: skip
     if records and missing:
         notes.append(
             f"The answers of {len(missing)} of {len(runs)} runs are not there (records/ in their folders), first of "
@@ -109,7 +114,12 @@ def _compared(runs: list[RunMatrix], baseline: str | None, allowed: Collection[s
         raise ConfigError(f"--baseline {baseline!r}: tests need scores of all single answers. {why}")
     tests = [] if baseline is None or samples is None else paired_tests(groups, reference, samples)
     if baseline is not None and not tests:
-        notes.append(f"Nothing was tested: no two finished runs share seed and order, one of them {reference.label}.")
+        unknown = any(run.seed is None for run in runs)
+        notes.append(
+            "Nothing was tested: runs are paired by seed, and the seeds of imported runs are unknown."
+            if unknown
+            else f"Nothing was tested: no two finished runs share seed and order, one of them {reference.label}."
+        )
     power = "" if samples is None else _power(groups, reference, tests, samples)
     orders = list(dict.fromkeys(run.tasks for run in runs))
     return Compared(groups, orders, read, samples, baseline, tests, power, notes, kept_apart(groups, allowed))

@@ -40,9 +40,9 @@ class MethodGroup:
 
     @property
     def seeds(self) -> str:
-        """How many runs there are, as ``3 seeds``; ``6 runs`` where they have several orders."""
-        orders = len({run.tasks for run in self.runs})
-        return f"{len(self.runs)} {'seed' if orders == 1 else 'run'}{'s' if len(self.runs) > 1 else ''}"
+        """How many runs there are, as ``3 seeds``; ``6 runs`` where they have several orders, or seeds unknown."""
+        by_seed = len({run.tasks for run in self.runs}) == 1 and all(run.seed is not None for run in self.runs)
+        return f"{len(self.runs)} {'seed' if by_seed else 'run'}{'s' if len(self.runs) > 1 else ''}"
 
     def metric(self, key: str) -> tuple[float, float, int]:
         """(mean, standard deviation with n - 1, seeds that have it); NaN mean without any, NaN deviation for one."""

@@ -69,7 +69,7 @@ class PaperTable:
 
 
 def paper_tables(groups: Sequence[MethodGroup]) -> list[PaperTable]:
-    """Metrics by method; score of each task right after its own training; and at the end.
+    """Metrics by method, if any is defined; score of each task right after its own training; and at the end.
 
     Args:
         groups: runs of the same tasks in the same order.
@@ -78,7 +78,7 @@ def paper_tables(groups: Sequence[MethodGroup]) -> list[PaperTable]:
     keys, names = metric_keys(groups), [first.title(task) for task in first.tasks]
     metrics = [(label(group), [_metric(group, key) for key in keys]) for group in groups]
     return [
-        PaperTable("Metrics", ["method", *(explain(key).label for key in keys)], metrics),
+        *([PaperTable("Metrics", ["method", *(explain(key).label for key in keys)], metrics)] if keys else []),
         _scores("Score right after its own training", groups, names, lambda run: run.immediate),
         _scores("Score at the end", groups, names, at_the_end),
     ]
