@@ -179,7 +179,7 @@ def test_a_row_has_a_number_for_all_that_it_learns(file: Path):
 
 def test_a_sequence_that_becomes_joint_gets_a_number_as_its_message_says():
     words = "+experiment=coin/llava_7b_lora", "scenario.joint=true"
-    with pytest.raises(ConfigError, match=r"learned: joint; set protocol\.global_batch=N, or \+protocol\.global_batch\.j"):
+    with pytest.raises(ConfigError, match=r"learned: joint; set protocol\.global_batch=N, or \+protocol\.glob"):
         protocol_of(composed(*words)).check_learned(["joint"])
     for remedy in ("protocol.global_batch=56", "+protocol.global_batch.joint=56"):
         protocol = protocol_of(composed(*words, remedy))

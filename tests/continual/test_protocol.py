@@ -91,5 +91,5 @@ def test_a_number_by_task_is_needed_for_all_that_is_learned():
         protocol(global_batch=value).check_learned(["joint"])
     with pytest.raises(ConfigError, match=r"\{'gqa': 4\} has no number for what is learned: vizwiz, vqav2; set "):
         protocol(global_batch={"gqa": 4}).check_learned(["vizwiz", "gqa", "vqav2"])
-    with pytest.raises(ConfigError, match=r"joint; set protocol\.global_batch=N, or \+protocol\.global_batch\.joint=N$"):
+    with pytest.raises(ConfigError, match=r"joint; set protocol\.global_batch=N, or \+protocol\.\w+\.joint=N$"):
         protocol(global_batch={"gqa": 4}).check_learned(["joint"])

@@ -81,7 +81,8 @@ def _why_unknown(key: str, config: Any, conf: Path) -> str:
 
     Hydra has put an empty group in the place of a reference or a value that got a key: what stood there is gone.
     """
-    node, way, known = config, [], known_keys(conf)
+    node, known = config, known_keys(conf)
+    way: list[str] = []
     for name in key.split("."):
         child = node._get_node(name, validate_access=False) if isinstance(node, DictConfig) else None
         if child is None:

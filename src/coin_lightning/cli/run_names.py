@@ -67,8 +67,10 @@ def below_root(source: Any, root: str, *, _parent_: Any) -> Any:
     """The source of all tasks for one of them: its own `root` stands wherever the source says `${data.root}`."""
     if not isinstance(source, DictConfig):
         return source
-    options = OmegaConf.to_container(source).items()
-    own = {key: value.replace(DATA_ROOT, str(root)) if isinstance(value, str) else value for key, value in options}
+    options: Any = OmegaConf.to_container(source)
+    own = {
+        key: value.replace(DATA_ROOT, str(root)) if isinstance(value, str) else value for key, value in options.items()
+    }
     return OmegaConf.create(own, parent=_parent_)
 
 

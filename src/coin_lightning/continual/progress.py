@@ -116,7 +116,8 @@ class SequenceProgress(L.Callback):
         self._count(self.loop)
         if experience.resume_from is not None:
             task, total = experience.task, len(experience.task.train_samples)
-            passes, steps = divmod(trainer.global_step, pl_module.total_steps // task.epochs)
+            planned: Any = pl_module.total_steps
+            passes, steps = divmod(trainer.global_step, planned // task.epochs)
             batch = task.batch_size * trainer.accumulate_grad_batches * trainer.world_size
             self.left_samples = max(self.left_samples - passes * total - min(steps * batch, total), 0)
 
