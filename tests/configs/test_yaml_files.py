@@ -17,6 +17,7 @@ from coin_lightning.cli.config_errors import explain
 from coin_lightning.cli.facts import adapter_text
 from coin_lightning.cli.trainers import protocol_of
 from coin_lightning.config_folder import conf_dir
+from coin_lightning.continual.scenario import ordered
 from coin_lightning.errors import ConfigError
 from coin_lightning.reporting.published import published_rows
 from small_coin import answer_file, edit_samples, overrides, write_suite
@@ -98,6 +99,8 @@ def test_a_row_is_what_its_published_protocol_says(file: Path):
     assert config.backbone.name == row.protocol["backbone"]
     assert config.scenario.joint == (row.protocol["order"] == "joint")
     assert config.scenario.train == (row.protocol["method"] is not None)
+    if config.scenario.train and not config.scenario.joint:
+        assert ordered(list(config.scenario.tasks), config.scenario.order, 0) == row.protocol["order"]
     fields = ("evaluation_frame", "boxes", "scorers", "bwt_divisor")
     assert {name: config.protocol[name] for name in fields} == {name: row.protocol[name] for name in fields}
     for name, ours in {"instructions": config.data.instructions, "fraction": config.data.fraction}.items():

@@ -49,10 +49,29 @@ def test_the_order_that_is_given_counts_and_what_does_not_fit_it_is_said(tmp_pat
     assert "stages before the task's own training, which are shown as such: ImageNet/GQA" in run.findings
 
 
+def test_the_authors_alphabet_has_a_name(tmp_path: Path):
+    """As `CoIN/LLaVA-alphabet`, which scored Grounding before it was learned, so that no order fits all its stages."""
+    for place, score in {
+        "GQA/ImageNet": 0,
+        "ImageNet/Grounding": 1,
+        "Grounding/OCRVQA": 2,
+        "Grounding/Finetune": 3,
+    }.items():
+        write_printed(tmp_path / place, score)
+    with pytest.raises(ConfigError, match="--order coin_alphabet, alphabetical or"):
+        only(tmp_path)
+    run = only(tmp_path, order="coin_alphabet")
+    assert {(position, task): cell.printed.score for (position, task), cell in run.cells.items() if cell.printed} == {
+        (2, "gqa"): 0, (3, "grounding"): 2, (4, "imagenet"): 1, (4, "grounding"): 3,
+    }  # fmt: skip
+    assert "stages before the task's own training, which are shown as such: Grounding/OCRVQA" in run.findings
+
+
 @pytest.mark.parametrize("order", ["random", "gqa,gqa", "gqa,nothing", ""])
 def test_orders_that_are_none_are_refused(tmp_path: Path, order: str):
     write_printed(tmp_path / "GQA" / "Finetune", 1)
-    with pytest.raises(ConfigError, match=f"--order {order}: use coin, alphabetical, reversed, or names with commas"):
+    known = "coin, coin_alphabet, alphabetical, reversed, or names with commas"
+    with pytest.raises(ConfigError, match=f"--order {order}: use {known}"):
         Results(tmp_path, order=order)
 
 

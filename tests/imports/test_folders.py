@@ -10,6 +10,7 @@ from coin_lightning.imports.folders import FoundRun, cells_of, find_runs, order_
 from coin_results import write_printed
 
 NODES = task_nodes(conf_dir())
+ALPHABET_BY_HAND = ["gqa", "imagenet", "ocrvqa", "grounding", "scienceqa", "textvqa", "vizwiz", "vqav2"]
 
 
 def tree(root: Path, *folders: str) -> Path:
@@ -48,8 +49,12 @@ def test_stages_tell_the_order(tmp_path: Path):
     names = coin_order()
     (coin,) = found(tree(tmp_path / "coin", "TextVQA/Finetune", "TextVQA/OCRVQA", "OCRVQA/Zero_shot"))
     assert order_of(coin, names, None) == names
-    (alphabetical,) = found(tree(tmp_path / "alphabetical", "ImageNet/TextVQA", "GQA/Finetune", "GQA/ImageNet"))
+    (authors,) = found(tree(tmp_path / "alphabet", "ImageNet/Grounding", "GQA/Finetune", "GQA/ImageNet"))
+    assert order_of(authors, names, None) == ALPHABET_BY_HAND
+    (alphabetical,) = found(tree(tmp_path / "alphabetical", "Grounding/ImageNet", "GQA/Finetune", "GQA/ImageNet"))
     assert order_of(alphabetical, names, None) == sorted(names)
+    (both,) = found(tree(tmp_path / "both", "ImageNet/TextVQA", "GQA/Finetune", "GQA/ImageNet"))
+    assert order_of(both, names, None) == ALPHABET_BY_HAND
     (neither,) = found(tree(tmp_path / "neither", "ImageNet/TextVQA", "ImageNet/GQA"))
     with pytest.raises(ConfigError, match=r"neither.*\(in which ImageNet/GQA would be.*--order"):
         order_of(neither, names, None)

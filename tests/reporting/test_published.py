@@ -122,6 +122,24 @@ def test_matrices_are_copied_without_a_slip(row: str, acc: float, maa: float, bw
     )  # fmt: skip
 
 
+def test_the_alphabets_matrix_stands_in_the_order_of_its_scripts():
+    """By hand from the raw files (4c16807, results/CoIN/LLaVA-alphabet) over the seven stored tasks."""
+    row = ROWS["coin_matrices/llava_7b_lora_alphabetical"]
+    assert row.tasks == ("gqa", "imagenet", "ocrvqa", "grounding", "scienceqa", "textvqa", "vizwiz", "vqav2")
+    assert list(row.tasks) == row.protocol["order"]
+    assert [line[: at + 1] for at, line in enumerate(row.matrix[:5])] == [
+        (62.68,), (1.07, 97.3), (40.92, 12.3, 62.0), (10.3, 0, 0, 37.73), (0, 5.03, 0, 0, None),
+    ]  # fmt: skip
+    assert row.matrix[6] == (38.45, 6.35, 31.18, 0, None, 39.94, 60.1, None)
+    keep = [0, 1, 2, 3, 5, 6, 7]
+    got = summarize([[np.nan if row.matrix[j][i] is None else row.matrix[j][i] for i in keep] for j in keep])
+    assert got["acc"] == pytest.approx((53.92 + 8.57 + 37.75 + 0 + 53.37 + 25.27 + 67.28) / 7)
+    lost = (62.68 - 53.92) + (97.3 - 8.57) + (62 - 37.75) + 37.73 + (50.98 - 53.37) + (60.1 - 25.27)
+    assert got["bwt_coin"] == pytest.approx(-lost / 7)
+    rows = [62.68, 98.37 / 2, 115.22 / 3, 48.03 / 4, 87.94 / 5, 176.02 / 6, 246.16 / 7]
+    assert got["maa"] == pytest.approx(sum(rows) / 7)
+
+
 def test_the_multi_task_row_is_the_mean_of_its_final_scores():
     row = published_row("coin_truth_alignment/llava_7b_multitask")
     assert np.mean([row.final[task] for task in TASKS]) == pytest.approx(row.metrics["maa"], abs=0.005)

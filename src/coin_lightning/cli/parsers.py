@@ -79,8 +79,8 @@ def import_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, metavar="ROOT", help=data)
     instructions = "folder in ROOT with the questions that were asked (default: %(default)s)"
     parser.add_argument("--instructions", default="Instructions_Original", metavar="NAME", help=instructions)
-    order = """tasks as they were learned: coin, alphabetical, reversed or task,task,... (default: coin, or alphabetical
-        where the stages fit only that)"""
+    order = """tasks as they were learned: coin, coin_alphabet (CoIN's scripts of that name: Grounding is fourth),
+        alphabetical, reversed or task,task,... (default: the first of the first three that the stages fit)"""
     parser.add_argument("--order", help=order)
     where = "config folder with the yaml of tasks of your own"
     parser.add_argument("--config-dir", "-cd", dest="folders", action="append", type=Path, default=[], help=where)

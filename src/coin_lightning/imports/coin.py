@@ -13,12 +13,22 @@ from coin_lightning.evaluation.side_by_side import REFERENCE
 from coin_lightning.imports.capital_letters import Hidden, hidden_in
 from coin_lightning.imports.cells import Cell, read_cell
 from coin_lightning.imports.findings import Findings
-from coin_lightning.imports.folders import ANSWERS, OPTIONS, FoundRun, Place, cells_of, early, find_runs, order_of
+from coin_lightning.imports.folders import (
+    ALPHABET,
+    ANSWERS,
+    OPTIONS,
+    FoundRun,
+    Place,
+    cells_of,
+    early,
+    find_runs,
+    order_of,
+)
 from coin_lightning.imports.questions import Questions, read_questions
 from coin_lightning.imports.spellings import Nodes
 from coin_lightning.metrics.score_matrix import JOINT, row_names
 
-ORDERS = ("coin", "alphabetical", "reversed")
+ORDERS = ("coin", "coin_alphabet", "alphabetical", "reversed")
 
 
 @dataclass(frozen=True)
@@ -77,8 +87,8 @@ class Results:
         root: the folder.
         data: data root in CoIN's layout, for the ground truth.
         instructions: type of the instructions whose questions were asked.
-        order: in which the tasks were learned: one of `ORDERS` or names with commas; default: CoIN's, or the
-            alphabetical one where the stages say so.
+        order: in which the tasks were learned: one of `ORDERS` or names with commas; default: the first
+            of `coin`, `coin_alphabet` and `alphabetical` which the stages fit.
         folders: config folders with yaml of further tasks.
 
     Attributes:
@@ -147,6 +157,8 @@ class Results:
 
 
 def _ordered(order: str, nodes: Nodes) -> list[str]:
+    if order == "coin_alphabet":
+        return list(ALPHABET)
     if order in ORDERS:
         return ordered(coin_order(), order, 0)
     try:

@@ -11,6 +11,8 @@ from coin_lightning.imports.spellings import JOINT, ZERO_SHOT, Nodes, Stage, pos
 ANSWERS, PRINTED, OPTIONS, JUDGED = "merge.jsonl", "Result.text", "output_result.jsonl", "Prompt_Result.text"
 FILES = (ANSWERS, PRINTED, OPTIONS, JUDGED)
 """Answers; what the scoring script printed; ScienceQA's answers and accuracy; what the judge's script printed."""
+ALPHABET = ("gqa", "imagenet", "ocrvqa", "grounding", "scienceqa", "textvqa", "vizwiz", "vqav2")
+"""The order that CoIN calls alphabetical: of its scripts (fa896c9, `Train_alphabet`), which have Grounding fourth."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _parts(run: FoundRun) -> list[FoundRun]:
 
 
 def order_of(run: FoundRun, names: Sequence[str], given: Sequence[str] | None) -> list[str]:
-    """The order in which a run has learned the tasks: as given, else CoIN's or the alphabetical one.
+    """The order in which a run has learned the tasks: as given, else CoIN's, CoIN's `ALPHABET` or that of the names.
 
     Args:
         run: whose stages say which tasks came behind which.
@@ -104,21 +106,21 @@ def order_of(run: FoundRun, names: Sequence[str], given: Sequence[str] | None) -
         given: by the user.
 
     Raises:
-        ConfigError: the stages fit neither order, or the given one lacks a task that has results.
+        ConfigError: the stages fit none of these, or the given one lacks a task that has results.
     """
     if given is not None:
         lacking = sorted({place.task for place in run.places} - set(given))
         if lacking:
             raise ConfigError(f"--order: lacks {', '.join(lacking)}, of which {run.folder} holds results")
         return list(given)
-    for order in (list(names), sorted(names)):
+    for order in (list(names), list(ALPHABET), sorted(names)):
         if not (against := early(run, order)):
             return order
     shown = ", ".join(f"{place.folder.parent.name}/{place.folder.name}" for place in against[:3])
     raise ConfigError(
-        f"{run.folder}: its stages fit neither CoIN's order of tasks nor the alphabetical one (in which {shown} would "
-        "be before the task's own training); import it by itself and say in which order they were learned: --order "
-        "alphabetical or task,task,..."
+        f"{run.folder}: its stages fit neither CoIN's order of tasks nor its alphabet nor that of the names (in which "
+        f"{shown} would be before the task's own training); import it by itself and say in which order they were "
+        "learned: --order coin_alphabet, alphabetical or task,task,..."
     )
 
 
