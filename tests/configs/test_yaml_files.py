@@ -147,6 +147,16 @@ def test_the_rows_learn_from_the_published_number_of_rows_per_step(row: str, dev
     assert list(config.protocol.global_batch.values()) == [devices * size for size in sizes]
 
 
+@pytest.mark.parametrize(("row", "accumulation", "together"), [("qwen_vl_lora", 1, 40), ("qwen_vl_chat_lora", 8, 320)])
+def test_qwens_rows_learn_from_the_scripts_number_and_from_the_chat_model(row: str, accumulation: int, together: int):
+    """Five samples on each of eight devices (e2fcbf3 and 852258a, scripts/Qwen/Train)."""
+    config = config_with(Path(f"experiment/coin/{row}.yaml"))
+    assert {task.batches.size for task in config.scenario.tasks.values()} == {5}
+    assert config.protocol.global_batch == 5 * 8 * accumulation == together
+    assert config.protocol.starting_weights == "instruction_tuned"
+    assert published_rows()[config.published].protocol["starting_weights"] == "instruction_tuned"
+
+
 @pytest.mark.parametrize(
     ("row", "limits"),
     [
@@ -165,7 +175,8 @@ def test_the_rows_answer_with_as_many_tokens_as_the_published_code_allows(row: s
 @pytest.mark.parametrize(
     ("row", "devices", "size", "accumulation", "together"),
     [("llava_7b_multitask", 7, 8, 1, 56), ("llava_7b_multitask_diverse", 6, 8, 1, 48),
-     ("minigpt_v2_multitask", 7, 2, 8, 112)],
+     ("minigpt_v2_multitask", 7, 2, 8, 112),
+     ("qwen_vl_multitask", 8, 4, 1, 32), ("qwen_vl_chat_multitask", 8, 4, 8, 256)],
 )  # fmt: skip
 def test_joint_rows_learn_from_the_scripts_number(row: str, devices: int, size: int, accumulation: int, together: int):
     config = config_with(Path(f"experiment/coin/{row}.yaml"))
