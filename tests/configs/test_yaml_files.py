@@ -147,6 +147,15 @@ def test_the_rows_learn_from_the_published_number_of_rows_per_step(row: str, dev
     assert list(config.protocol.global_batch.values()) == [devices * size for size in sizes]
 
 
+def test_the_diverse_row_learns_ocr_vqa_on_six_devices():
+    """By the scripts (fa896c9, `Train_new`): seven devices for all tasks but the last, which has 6 x 12."""
+    config = config_with(Path("experiment/coin/llava_7b_lora_diverse.yaml"))
+    sizes = [task.batches.size for task in config.scenario.tasks.values()]
+    assert sizes == [16, 16, 20, 8, 16, 8, 10, 12]
+    assert list(config.protocol.global_batch.values()) == [112, 112, 140, 56, 112, 56, 70, 72]
+    assert [7 * size for size in sizes[:-1]] + [6 * sizes[-1]] == [112, 112, 140, 56, 112, 56, 70, 72]
+
+
 @pytest.mark.parametrize(("row", "accumulation", "together"), [("qwen_vl_lora", 1, 40), ("qwen_vl_chat_lora", 8, 320)])
 def test_qwens_rows_learn_from_the_scripts_number_and_from_the_chat_model(row: str, accumulation: int, together: int):
     """Five samples on each of eight devices (e2fcbf3 and 852258a, scripts/Qwen/Train)."""
