@@ -217,6 +217,19 @@ def test_a_run_speaks_about_method_backbone_and_seed(make_run):
     assert "backbone: ours llava_smol, published llava_1_5_7b" in lines
 
 
+def test_what_the_authors_code_did_otherwise_is_a_difference():
+    """MiniGPT-v2's LoRA that was never loaded, another base model under Qwen-VL's adapter: no run records these."""
+    ours = {"starting_weights": "instruction_tuned", "projector": "carried"}
+    for row, field, value in [
+        ("coin_truth_alignment/minigpt_v2_lora", "adapter_loaded", "never: the next task and the evaluation of"),
+        ("coin_zero_shot_and_multitask/minigpt_v2_multitask", "adapter_loaded", "never: the evaluation begins"),
+        ("coin_truth_alignment/qwen_vl_lora", "evaluation_base", "Qwen-VL under the adapter, for ScienceQA"),
+    ]:
+        lines = protocol_differences(ours, published_row(row).protocol)
+        assert any(line.startswith(f"{field}: ours not recorded, published {value}") for line in lines)
+    assert not [line for line in lines if line.startswith("starting_weights")]
+
+
 def write(folder: Path, **changes) -> Path:
     row = {"label": "x", "kind": "computed", "source_key": "A", "metrics": {"acc": 1.0}, "immediate": {}, "final": {},
            "matrix": None, "experiment": "x"}  # fmt: skip
