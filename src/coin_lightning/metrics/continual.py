@@ -158,8 +158,11 @@ def transfer(trained: Matrix) -> float:
 
 
 def intransigence(trained: Matrix, individual: Matrix) -> float:
-    """I = (1/T) sum_i (S[i] - A[i, i]) (Chaudhry et al. 2018, averaged over tasks): what the sequence costs in
-    learning new tasks."""
+    """I = (1/T) sum_i (S[i] - A[i, i]): what the sequence costs in learning new tasks.
+
+    After Chaudhry et al. 2018, averaged over tasks, but not theirs: their reference for task k is a model trained on
+    the data of tasks 1 to k together, which would take T joint runs; here it is one trained on task k alone.
+    """
     return float((individual - np.diagonal(trained)).mean())
 
 

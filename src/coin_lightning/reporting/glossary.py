@@ -60,7 +60,8 @@ GLOSSARY: dict[str, MetricInfo] = {
         "Transfer", "Mean score on tasks not trained yet, over all experiences before them.",
         "mean_{i>1} mean_{j<i} R[j,i]", "higher"),
     "intransigence": MetricInfo(
-        "Intransigence", "How much worse a task is learned in the sequence than on its own (needs single-task scores).",
+        "Intransigence", "How much worse a task is learned in the sequence than on its own (needs single-task scores; "
+        "Chaudhry et al. 2018 compare with joint training on all tasks so far).",
         "(1/T) Σᵢ (S[i] - R[i,i])", "lower", signed=True),
     "retention": MetricInfo(
         "Retention against joint training", "Final accuracy as a share of one model trained on all tasks together.",
