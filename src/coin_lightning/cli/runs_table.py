@@ -27,7 +27,7 @@ def runs_table(rows: Sequence[Entry], keys: Sequence[str]) -> Table:
         rows: the runs.
         keys: config keys that get a column, headed by the shortest end of the key that no other one has.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("", justify="right")
     table.add_column("state", no_wrap=True)
     table.add_column("seed", justify="right", no_wrap=True, min_width=len("seed"))

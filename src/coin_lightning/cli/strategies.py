@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from coin_lightning.cli.build import build_methods
 from coin_lightning.errors import ConfigError
@@ -79,8 +79,8 @@ def check_device(config: DictConfig, device: str) -> None:
     Raises:
         ConfigError: it is a CPU.
     """
-    precision, kept = str(config.trainer.get("precision")), config.backbone.get("dtype")
-    for key, value in (("trainer.precision", precision), ("backbone.dtype", kept)):
+    for key in ("trainer.precision", "backbone.dtype"):
+        value = str(OmegaConf.select(config, key))
         if device == "cpu" and value in (*HALF, "float16"):
             raise ConfigError(
                 f"{key}={value}: a CPU does not learn in float16; use trainer.precision=bf16-mixed with "
