@@ -104,7 +104,7 @@ def measure(
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options(parser, ["gqa"], rounds=3)
+    options(parser, ["gqa"], rounds=2)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--warmup", type=int, default=0, help="rounds that do not count")
     parser.add_argument("--out", default=str(RESULTS / "loop.json"))
