@@ -115,17 +115,9 @@ def check_literal(config: Mapping[str, Any], file: Path) -> None:
         )
 
 
-def targets(node: Mapping[str, Any]) -> Iterator[str]:
+def targets(node: Any) -> Iterator[str]:
     """Every `_target_` in a nested config."""
-    left: list[Any] = [node]
-    while left:
-        each = left.pop()
-        items = each.items() if isinstance(each, Mapping) else enumerate(each)
-        for name, value in items:
-            if isinstance(value, Mapping | list | tuple):
-                left.append(value)
-            if value is not None and str(name).rpartition(".")[2] == TARGET:
-                yield str(value)
+    return (str(value) for key, value in _within(node) if key.split(".")[-1] == TARGET and value is not None)
 
 
 def _within(node: Any, above: str = "") -> Iterator[tuple[str, Any]]:

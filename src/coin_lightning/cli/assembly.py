@@ -15,6 +15,7 @@ from coin_lightning import processes
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.backbones.quantization import check_quantization
 from coin_lightning.cli.build import build, build_methods, targets
+from coin_lightning.cli.ending import warn
 from coin_lightning.cli.facts import run_facts
 from coin_lightning.cli.trainers import TrainerFactory, accumulation, local_gpu, protocol_of
 from coin_lightning.continual.callback import ContinualLoop
@@ -114,11 +115,11 @@ def assemble(
         check_alike(list(scenario.train_tasks.values()))
     processes.decide(partial(_claim_data, scenario, run))
 
-    def warn(text: str) -> None:
+    def tell(text: str) -> None:
         progress.pause()
-        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        warn(console, text)
 
-    grading = RunJudge(run, judge, progress.judging, warn)
+    grading = RunJudge(run, judge, progress.judging, tell)
     facts = run_facts(config, scenario, module, None if judge is None else judge.name)
     facts["notes"] = [*facts["notes"], *run.change_notes()]
     loop = ContinualLoop(

@@ -42,6 +42,11 @@ def ended(command: Callable[[Interruption], object], failure: int = 1) -> int:
         return failure
 
 
+def warn(console: Console, text: str) -> None:
+    """Say in yellow what ends nothing."""
+    console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 def tell(error: Exception) -> None:
     """Say in a red line what is wrong.
 

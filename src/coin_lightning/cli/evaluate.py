@@ -24,7 +24,7 @@ from coin_lightning.backbones.recomputation import FORMER, KEY
 from coin_lightning.cli.assembly import assemble, make_scenario
 from coin_lightning.cli.build import build, check_config
 from coin_lightning.cli.config_errors import hint
-from coin_lightning.cli.ending import ended
+from coin_lightning.cli.ending import ended, warn
 from coin_lightning.cli.pairs import pairs
 from coin_lightning.cli.parsers import FREE, evaluate_parser
 from coin_lightning.cli.trainers import check_processes
@@ -208,12 +208,8 @@ def _fill(
 
 def _judge_rest(run: RunDir, judge: Judge | None, console: Console) -> None:
     """Judge what several processes have left to the end, or a kill right behind the scores."""
-
-    def warn(text: str) -> None:
-        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
-
     with console.status("judging"):
-        RunJudge(run, judge, warn=warn).rest()
+        RunJudge(run, judge, warn=partial(warn, console)).rest()
 
 
 def _conclude(run: RunDir) -> None:

@@ -21,6 +21,7 @@ from rich.console import Console
 from coin_lightning import processes
 from coin_lightning.cli.assembly import Assembly, assemble, make_scenario
 from coin_lightning.cli.build import build, check_config
+from coin_lightning.cli.ending import warn
 from coin_lightning.cli.facts import method_title
 from coin_lightning.cli.places import check_places
 from coin_lightning.cli.report import add_bounds
@@ -84,16 +85,17 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
             with run.noting_failure():
                 processes.decide(partial(_check_devices, config, scenario, run))
                 _continue(config, resolved, scenario, run, console, judge, interruption)
-    elif processes.is_first() and _wanted(config):
-        add_bounds(run, _wanted(config))
-    if processes.is_first() and is_open(run.path):  # also of a row that a kill has kept from it a moment ago
-        with run.working():
-            complete_wandb(config, resolved, run, partial(_warn, console))
-    report = run.path / "report.html"
-    if processes.is_first():
+    elif processes.is_first():
         if leftovers(run):  # of a kill at the very last file
             with run.working():
                 remove_leftovers(run)
+        if _wanted(config):
+            add_bounds(run, _wanted(config))
+    if processes.is_first() and is_open(run.path):  # also of a row that a kill has kept from it a moment ago
+        with run.working():
+            complete_wandb(config, resolved, run, partial(warn, console))
+    report = run.path / "report.html"
+    if processes.is_first():
         if RunJudge(run, judge).missing():
             with run.working():
                 _judge_rest(run, judge, console)
@@ -155,10 +157,6 @@ def _wanted(config: DictConfig) -> dict[str, Any]:
     return {str(kind): runs for kind, runs in bounds.items() if runs is not None}
 
 
-def _warn(console: Console, text: str) -> None:
-    console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
-
-
 def _judge(config: DictConfig, run: RunDir, console: Console) -> Judge | None:
     """The configured judge; refused when its name stands for another one in this run."""
     judge: Judge | None = build(config.judge)
@@ -166,7 +164,7 @@ def _judge(config: DictConfig, run: RunDir, console: Console) -> Judge | None:
         if judge is not None:
             check_judge(run.path, judge)
     except JudgeError as error:  # it cannot be asked now; the run does not need it
-        _warn(console, f"judge: {error}")
+        warn(console, f"judge: {error}")
     return judge
 
 
@@ -174,7 +172,7 @@ def _judge_rest(run: RunDir, judge: Judge | None, console: Console) -> None:
     """Judge a finished run that another judge, or none, has judged so far; no model of the run is loaded."""
 
     with console.status("judging"):
-        RunJudge(run, judge, warn=partial(_warn, console)).rest()
+        RunJudge(run, judge, warn=partial(warn, console)).rest()
     run.refresh(judge=None if judge is None else judge.name)
 
 

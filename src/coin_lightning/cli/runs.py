@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from coin_lightning.cli.ending import ended
+from coin_lightning.cli.ending import ended, warn
 from coin_lightning.cli.parsers import runs_parser
 from coin_lightning.cli.runs_table import show
 from coin_lightning.continual.interruption import STATUS
@@ -58,7 +58,7 @@ def _rerun(entries: Sequence[Entry], console: Console) -> int:
         if not is_signed(file):  # the command of a stranger could run any code
             why = "was not written by you on this machine" if file.is_file() else "is missing"
             told = f"{entry.path}: nobody knows its command ({COMMAND} {why}); give it by hand"
-            console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            warn(console, told)
             status = 1
             continue
         kept = read_json(file)
@@ -90,7 +90,7 @@ def _prune(entries: Sequence[Entry], yes: bool, console: Console) -> None:
     for entry in (entry for entry in entries if entry.state == "finished" and entry.path.is_dir()):
         if _waits_for_sync(entry):
             told = f"{entry.path}: W&B has not got its adapters yet; first wandb sync logs/wandb/offline-run-*"
-            console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            warn(console, told)
             continue
         files = list(unneeded(entry))
         try:
@@ -99,7 +99,7 @@ def _prune(entries: Sequence[Entry], yes: bool, console: Console) -> None:
                 for file in files if yes else ():
                     file.unlink()
         except RunError as error:
-            console.print(str(error), style="yellow", markup=False, highlight=False, soft_wrap=True)
+            warn(console, str(error))
             continue
         freed += size
         if files:

@@ -5,17 +5,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from coin_lightning.cli.build import build_methods
+from coin_lightning.continual.run_dir import SHORT
 from coin_lightning.errors import ConfigError
 from coin_lightning.methods.base import Method, overriding
 from coin_lightning.sharded_strategy import ShardedStrategy, in_step
 from coin_lightning.zero_strategy import ZeroStrategy
 
-WHOLE = ("32", "32-true")
-"""Names of full precision."""
 CONVERTING = ("16-true", "bf16-true")
 """Names of precisions in which Lightning makes all weights half as wide."""
-DOUBLE = ("64", "64-true")
-HALF = ("16", "16-mixed")
 READS_NO_WEIGHTS = ("adapter", "samples", "inputs", "slot_weights")
 """Hooks that have nothing to do with the adapter's weights, which may lie in pieces."""
 
@@ -51,18 +48,19 @@ def check_strategy(config: DictConfig, strategy: Any) -> None:
 
 def _check_precision(precision: str, strategy: Any) -> None:
     """What learns is float32 in every task: steps of a usual rate are lost in narrower numbers."""
-    if precision in CONVERTING:
+    name = SHORT.get(precision, precision)
+    if name in CONVERTING:
         mixed = precision.replace("true", "mixed")
         raise ConfigError(
             f"trainer.precision={precision} makes all that learns as narrow as the frozen model; use trainer.precision="
             f"{mixed}: backbone.dtype decides how the frozen model is kept"
         )
-    if precision in DOUBLE:
+    if name == "64-true":
         raise ConfigError(
             f"trainer.precision={precision}: adapters are kept in float32 from task to task, so that a run that was "
             "stopped would go on from other bits; use trainer.precision=32-true"
         )
-    if isinstance(strategy, ZeroStrategy) and precision not in WHOLE:
+    if isinstance(strategy, ZeroStrategy) and name != "32-true":
         raise ConfigError(
             f"trainer.precision={precision}: DeepSpeed makes all weights as narrow, also those that learn, and no task "
             "hands them on in float32; use trainer.precision=32-true, or trainer=fsdp"
@@ -81,7 +79,7 @@ def check_device(config: DictConfig, device: str) -> None:
     """
     for key in ("trainer.precision", "backbone.dtype"):
         value = str(OmegaConf.select(config, key))
-        if device == "cpu" and value in (*HALF, "float16"):
+        if device == "cpu" and SHORT.get(value, value) in ("16-mixed", "float16"):
             raise ConfigError(
                 f"{key}={value}: a CPU does not learn in float16; use trainer.precision=bf16-mixed with "
                 "backbone.dtype=bfloat16, or trainer.precision=32-true with backbone.dtype=float32"

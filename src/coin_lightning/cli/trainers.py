@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from coin_lightning import processes
 from coin_lightning.cli.build import build
+from coin_lightning.cli.ending import warn
 from coin_lightning.cli.launch import can_repeat, launch
 from coin_lightning.cli.strategies import check_accumulation, check_device, check_strategy
 from coin_lightning.continual.callback import ContinualLoop
@@ -77,7 +78,7 @@ class TrainerFactory:
 
     def _tell(self, text: str) -> None:
         self.progress.pause()
-        self.progress.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        warn(self.progress.console, text)
 
 
 def complete_wandb(config: DictConfig, resolved: dict[str, Any], run: RunDir, tell: Callable[[str], None]) -> None:

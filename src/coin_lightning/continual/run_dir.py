@@ -417,28 +417,17 @@ class RunDir:
         """
         matrix = self.matrix()
         judges = judges_of(self.path, matrix.rows, self.tasks)
-        facts = self._with_step_notes(self._with_current_bounds(facts))
+        cost = self.costs()
+        facts = _with_step_notes(self._with_current_bounds(facts), cost)
         metrics = metrics_to_json(matrix.summary(**bound_scores(facts)))
         metrics |= own_metrics(judges, facts.get("protocol", {}).get("judge"))
-        computed = {"versions": self.versions(), "metrics": metrics, "cost": self.costs(), "judges": judges}
+        computed = {"versions": self.versions(), "metrics": metrics, "cost": cost, "judges": judges}
         computed |= variant_grids(self.tasks, self.scores(), self.training)
         computed["guesses"] = guesses_of(self.scores(), self.variant)
         write_known_json(self.path / "metrics.json", metrics)
         write_known_text(self.path / "matrix.csv", matrix.as_csv())
         write_known_json(self.path / "matrix.json", {**matrix.to_json(), **computed, **facts})
         return matrix
-
-    def _with_step_notes(self, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Facts with a sentence about each task of which a loss scaler dropped steps."""
-        tasks = self.costs().get("per_task", [])
-        dropped = [
-            f"{task['task']}: {task['dropped_steps']} of {task['steps']} optimizer steps were dropped, since their "
-            "gradients were beyond float16; the learning rate went on."
-            for task in tasks if task.get("dropped_steps")
-        ]  # fmt: skip
-        told = facts.get("notes", [])
-        new = [note for note in dropped if note not in told]
-        return {**facts, "notes": [*told, *new]} if new else dict(facts)
 
     def _with_current_bounds(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Facts without the bounds that were scored by another version of the scorers than the run is now."""
@@ -473,3 +462,15 @@ class RunDir:
         protocol = facts.get("protocol", {})
         facts["bounds"] = {**facts.get("bounds", {}), **(bounds or {})}
         return self.write_summary({**facts, "protocol": {**protocol, "judge": protocol.get("judge") or judge}})
+
+
+def _with_step_notes(facts: Mapping[str, Any], cost: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts with a sentence about each task of which a loss scaler dropped steps."""
+    told = facts.get("notes", [])
+    dropped = [
+        f"{task['task']}: {task['dropped_steps']} of {task['steps']} optimizer steps were dropped, since their "
+        "gradients were beyond float16; the learning rate went on."
+        for task in cost.get("per_task", []) if task.get("dropped_steps")
+    ]  # fmt: skip
+    new = [note for note in dropped if note not in told]
+    return {**facts, "notes": [*told, *new]} if new else dict(facts)

@@ -20,25 +20,16 @@ SECRET_VALUE = re.compile(
 IN_URL = re.compile(
     r"(?<=://)[^/\s@]+(?=@)|(?<=[?&])((?:\w*(?:key|token|secret|password|sig|signature))=)[^&\s]+", re.I
 )
-PLAIN = (str, int, float, type(None))
 SHORTEST = 8
 """Characters from which on the value of an environment variable is looked for: shorter ones are words."""
 
 
 def flat(node: Any, separator: str = ".", key: str = "") -> list[tuple[str, Any]]:
     """The leaves of a nested config with their joined keys; lists and empty groups are leaves."""
-    leaves: list[tuple[str, Any]] = []
-    _collect(node, separator, key, leaves)
-    return leaves
-
-
-def _collect(node: Any, separator: str, key: str, leaves: list[tuple[str, Any]]) -> None:
-    """A list, and plain values looked for first: a sweep has hundreds of thousands of them."""
-    if isinstance(node, PLAIN) or not (isinstance(node, Mapping) and node):
-        leaves.append((key, node))
-        return
-    for name, value in node.items():
-        _collect(value, separator, f"{key}{separator}{name}" if key else str(name), leaves)
+    if not (isinstance(node, Mapping) and node):
+        return [(key, node)]
+    inner = ((f"{key}{separator}{name}" if key else str(name), value) for name, value in node.items())
+    return [leaf for name, value in inner for leaf in flat(value, separator, name)]
 
 
 def without_secrets(node: Any, name: str = "") -> Any:
