@@ -1,6 +1,7 @@
 """Shared by the benchmark scripts: interleaved timing, saved-activation bytes, machine description, table and JSON."""
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -66,12 +67,19 @@ def interleaved(
     warmup: int = 2,
     device: str = "cpu",
     own_clock: bool = False,
+    limit_s: float = math.inf,
 ) -> dict[str, list[float]]:
     """Seconds of each side, `repeats` rounds. Every round runs every side once, starting one further each time, so that
-    heat, clock and neighbours touch all sides alike. With `own_clock` a side returns its seconds itself."""
+    heat, clock and neighbours touch all sides alike. With `own_clock` a side returns its seconds itself. On a slow
+    machine there are fewer rounds, one at least: none is begun that would end after `limit_s` of wall time."""
     names = list(sides)
     times: dict[str, list[float]] = {name: [] for name in names}
+    started = time.monotonic()
     for turn in range(-warmup, repeats):
+        if turn == 0:
+            started = time.monotonic()
+        if turn > 0 and (time.monotonic() - started) * (turn + 1) / turn > limit_s:
+            break
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             seconds = sides[name]() if own_clock else _seconds(sides[name], device)
             if turn >= 0:

@@ -105,7 +105,7 @@ def measure(
         interleaved(runs, repeats=0, warmup=args.warmup, own_clock=True)
         _give(each, chosen)
         agreed = losses(modules["stock"], stock)
-        times = interleaved(runs, repeats=args.rounds, warmup=0, own_clock=True)
+        times = interleaved(runs, repeats=args.rounds, warmup=0, own_clock=True, limit_s=args.limit_s)
         samples = len(chosen)
         results.append({"task": stock.name, "samples": samples, "loss_of_first_batch": agreed, "seconds": times})
     return results
@@ -126,7 +126,8 @@ def rates(results: list[dict[str, Any]]) -> dict[str, float]:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options(parser, ["scienceqa", "gqa", "ocrvqa"], rounds=2)
+    options(parser, ["scienceqa", "gqa", "ocrvqa"], rounds=3)
+    parser.add_argument("--limit-s", type=float, default=120.0, help="fewer rounds of a task where they take longer")
     parser.add_argument("--steps", type=int, default=3, help="steps per task and round")
     parser.add_argument("--warmup", type=int, default=1, help="rounds of a single step, which do not count")
     parser.add_argument("--out", default=str(RESULTS / "training.json"))

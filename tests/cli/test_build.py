@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from omegaconf import OmegaConf
 
-from coin_lightning.cli.build import binding_problems, build, targets
+from coin_lightning.cli.build import binding_problems, build, resolve, targets
 from coin_lightning.cli.signatures import accepted
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.errors import ConfigError, DataError
@@ -93,3 +93,15 @@ def test_options_that_are_handed_on_are_checked_too():
     assert accepted(settings) == {"size", "depth"}
     assert accepted(Settings) == {"size", "depth"}
     assert accepted(anything) is None
+
+
+def test_references_are_worked_out_once_and_one_that_leads_nowhere_is_named():
+    config = OmegaConf.create({"data": {"root": "here"}, "tasks": {"gqa": {"root": "${data.root}"}}, "all": "${data}"})
+    resolve(config)
+    assert OmegaConf.to_container(config) == {
+        "data": {"root": "here"},
+        "tasks": {"gqa": {"root": "here"}},
+        "all": {"root": "here"},
+    }
+    with pytest.raises(ConfigError, match=r"'data\.rot' not found"):
+        resolve(OmegaConf.create({"a": "${data.rot}"}))

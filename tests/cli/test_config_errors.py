@@ -7,7 +7,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
-from coin_lightning.cli.config_errors import explain, group_keys, hint, known_keys, root_keys, understood, unread_keys
+from coin_lightning.cli.config_errors import (
+    explain,
+    group_keys,
+    hint,
+    known_keys,
+    root_keys,
+    told_once,
+    understood,
+    unread_keys,
+)
 from coin_lightning.config_folder import conf_dir
 
 
@@ -78,3 +87,8 @@ def test_a_launcher_without_its_package_names_the_extra(option: str, extra: str)
     for text in (f"Could not find 'hydra/launcher/{option}'", f"In 'x': Could not load 'hydra/launcher/{option}'."):
         told = str(explain(MissingConfigException(text, option), conf_dir()))
         assert told == f"hydra/launcher={option}: needs a package; pip install 'coin-lightning[{extra}]'"
+
+
+def test_what_is_wrong_with_a_value_is_told_where_it_is_taken_from():
+    lines = ["tasks.a.data.root=1: no", "data.root=1: no", "tasks.b.data.root=2: no", "metadata.root=1: no"]
+    assert told_once(lines) == ["data.root=1: no", "tasks.b.data.root=2: no", "metadata.root=1: no"]

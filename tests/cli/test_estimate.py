@@ -141,9 +141,9 @@ def test_images_are_counted_where_the_data_set_is_there(place) -> None:
     words = place.command("estimated", "trainer=cpu", "answers.batch_size=2")
     features = estimate(composed(words))["features"]
     assert (features["bytes_per_image"], features["bytes"]) == (4 * 16 * 2, features["images"] * 4 * 16 * 2)
-    status, text = place.runs.run(place.command("cached", "scenario.train=false", "paths.features=own_features"))
+    status, text = place.runs.run(place.command("cached", "scenario.train=false", "paths.features=estimated_features"))
     assert status == 0, text
-    held = [file.stat().st_size for file in (place.folder / "own_features").glob("*/features.bin")]
+    held = [file.stat().st_size for file in (place.folder / "estimated_features").glob("*/features.bin")]
     assert sum(held) <= features["bytes"]  # equal images under two names are kept once
 
 

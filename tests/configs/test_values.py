@@ -141,7 +141,12 @@ def taken(config: DictConfig, wrong: dict[type, Any]) -> set[str]:
         check_config(config)
     named = {line.split("=", 1)[0] for line in str(caught.value).splitlines()}
     assert len(named) > 5
-    return {key for key in changed if not named & {key, key.rpartition(".")[0]}}
+    return {key for key in changed if not named & {key, key.rpartition(".")[0]} and not _with_another(key, named)}
+
+
+def _with_another(key: str, named: set[str]) -> bool:
+    """What a task takes over is told once, for the key that it is taken from."""
+    return any(key.endswith(f".{other}") for other in named)
 
 
 def refused(*words: str) -> str:

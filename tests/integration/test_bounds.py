@@ -168,10 +168,11 @@ def test_a_task_alone_is_compared_by_what_the_sequence_has_for_it(place, report)
         "scenario.tasks.scienceqa.batches.size=2", "scenario.tasks.scienceqa.batches.epochs=3",
         "protocol.global_batch={scienceqa: 4, textvqa: 4}",
     ]  # fmt: skip
-    for name, tasks in (("own", "scienceqa,textvqa"), ("own_scienceqa", "scienceqa"), ("own_textvqa", "textvqa")):
+    learned = {"by_task": "scienceqa,textvqa", "by_task_scienceqa": "scienceqa", "by_task_textvqa": "textvqa"}
+    for name, tasks in learned.items():
         status, text = place.runs.run(place.brief(name, *own, tasks=tasks))
         assert status == 0, text
-    run, alone = place.folder / "own", f"bounds.individual={place.folder}/own_*"
+    run, alone = place.folder / "by_task", f"bounds.individual={place.folder}/by_task_*"
     assert read(run / "matrix.json")["protocol"]["epochs"] == "scienceqa 3, textvqa 1"
     status, text = report(run, alone)
     assert status == 0, text

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from coin_lightning.cli import run_names
-from coin_lightning.cli.config_errors import hint, missing_groups, unread_keys
+from coin_lightning.cli.config_errors import hint, missing_groups, told_once, unread_keys
 from coin_lightning.cli.own_keys import environment_problems, ranges_of, set_by_the_run
 from coin_lightning.cli.signatures import Signature, imported_signature
 from coin_lightning.cli.source_signatures import source_signature
@@ -93,6 +93,18 @@ def targets(config: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
         yield from targets(config._get_node(key), f"{path}.{name}" if path else name)
 
 
+def resolve(config: DictConfig) -> None:
+    """Put values in the place of references: each is worked out once, not anew whenever it is read.
+
+    Raises:
+        ConfigError: a reference leads nowhere.
+    """
+    try:
+        OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).strip()) from error
+
+
 def check_early(config: DictConfig) -> None:
     """Find what is wrong in a config as far as keys and values tell it. Nothing that the config names is imported.
 
@@ -129,6 +141,7 @@ def _refuse_problems(config: DictConfig, look: Look) -> None:
         OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         problems = missing_groups(config, conf_dir()) or unread_keys(config, conf_dir()) + _group_problems(config)
         problems += [line for path, node in targets(config) for line in node_problems(path, node, look)]
+        problems = told_once(problems)
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).strip()) from error
     if problems:

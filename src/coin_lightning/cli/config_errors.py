@@ -161,6 +161,12 @@ def unread_keys(config: DictConfig, conf: Path) -> list[str]:
     return problems
 
 
+def told_once(lines: Iterable[str]) -> list[str]:
+    """Without what is said of values taken over: `data.root=1: ...` says it for `scenario.tasks.gqa.data.root`, too."""
+    every = dict.fromkeys(lines)
+    return [line for line in every if not any(line.endswith(f".{other}") for other in every)]
+
+
 def missing_groups(config: DictConfig, conf: Path) -> list[str]:
     """Groups that a run needs and that were taken out (`judge=null`), or put a plain value for."""
     groups = [group for group in sorted(root_keys(conf)) if (conf / group).is_dir() and group != "hydra"]

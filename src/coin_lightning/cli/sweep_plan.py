@@ -1,17 +1,21 @@
 """What a sweep is going to run: its members, and which of them cannot be run, before the first one starts."""
 
 import multiprocessing
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import open_dict
+from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
 from coin_lightning.cli.member_configs import MemberConfigs, Words
 from coin_lightning.errors import ConfigError
+from coin_lightning.quick_imports import importing
+
+Judge = Callable[[DictConfig, Path], bool]
+"""From a member's config, resolved, and its folder to whether it is finished."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +50,33 @@ class SweepPlan:
     def of(cls, members: Sequence[Words], hydra: Sequence[str] = (), first: int = 0) -> "SweepPlan":
         """The plan of these members; every config is composed and checked in a process of its own.
 
+        What finds finished members imports nothing heavy; the rest of the check does, and this process does it for
+        all that is forked from it.
+
         Args:
             members: their overrides.
             hydra: overrides of the sweep for Hydra itself.
             first: number of the first.
         """
-        impossible: dict[Words, str] = {}
-        folders: dict[Words, Path] = {}
-        finished: set[Words] = set()
-        for words, folder, done, problem in _looked_at(members, hydra, first):
+        numbered = dict(zip(members, range(first, first + len(members)), strict=True))
+        plan = cls(members)._looked_at(_is_finished, numbered, hydra)
+        if plan.left:
+            with importing():
+                from coin_lightning.cli import run  # noqa: F401
+            plan = plan._looked_at(_can_be_run, {words: numbered[words] for words in plan.left}, hydra)
+        return plan
+
+    def _looked_at(self, judge: Judge, numbered: Mapping[Words, int], hydra: Sequence[str]) -> "SweepPlan":
+        """With what is found out about some members."""
+        impossible, folders, finished = dict(self.impossible), dict(self.folders), set(self.finished)
+        for words, folder, done, problem in _found(judge, numbered, hydra):
             if folder is not None:
                 folders[words] = folder
             if done:
                 finished.add(words)
-            if problem is not None and len(members) > 1:  # of one alone it is the run's own error
+            if problem is not None and self.count > 1:  # of one alone it is the run's own error
                 impossible[words] = problem
-        return cls(members, impossible, folders, frozenset(finished))
+        return replace(self, impossible=impossible, folders=folders, finished=frozenset(finished))
 
     def joined(self, other: "SweepPlan") -> "SweepPlan":
         """The members of both."""
@@ -96,32 +111,29 @@ class SweepPlan:
             console.print(f"{len(self.finished)} of {self.count} members are finished", style="bold", highlight=False)
 
 
-def _looked_at(
-    members: Sequence[Words], hydra: Sequence[str], first: int
-) -> list[tuple[Words, Path | None, bool, str | None]]:
+def _found(
+    judge: Judge, numbered: Mapping[Words, int], hydra: Sequence[str]
+) -> Iterator[tuple[Words, Path | None, bool, str | None]]:
     context = multiprocessing.get_context("fork")  # what checking imports and builds stays out of the members' parent
     reader, writer = context.Pipe(duplex=False)
-    process = context.Process(target=_look, args=(members, hydra, first, writer))
+    process = context.Process(target=_look, args=(judge, numbered, hydra, writer))
     process.start()
     writer.close()
-    found: list[tuple[Words, Path | None, bool, str | None]] = []
     while True:
         try:
-            found.append(reader.recv())
+            yield reader.recv()
         except EOFError:
             break
     process.join()
-    return found
 
 
-def _look(members: Sequence[Words], hydra: Sequence[str], first: int, found: Any) -> None:
+def _look(judge: Judge, numbered: Mapping[Words, int], hydra: Sequence[str], found: Any) -> None:
     """In the process of its own: for each member its folder, whether it is finished, and why it cannot be run."""
-    from coin_lightning.cli.build import check_config
+    from coin_lightning.cli.build import resolve
     from coin_lightning.cli.ending import deliberate
-    from coin_lightning.cli.finished import is_finished
 
     configs = MemberConfigs(hydra)
-    for number, words in enumerate(members, start=first):
+    for words, number in numbered.items():
         folder, done, problem = None, False, None
         try:
             config = configs(words)
@@ -130,9 +142,25 @@ def _look(members: Sequence[Words], hydra: Sequence[str], first: int, found: Any
             folder = Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir)).absolute()
             with open_dict(config):
                 del config["hydra"]
-            check_config(config)
-            done = is_finished(config, folder)
+            resolve(config)
+            done = judge(config, folder)
         except Exception as error:
             if (told := deliberate(error)) is not None:  # a bug is told by the member itself, with its traceback
                 problem = str(told)
         found.send((words, folder, done, problem))
+
+
+def _is_finished(config: DictConfig, folder: Path) -> bool:
+    from coin_lightning.cli.build import check_early
+    from coin_lightning.cli.finished import is_finished
+
+    check_early(config)
+    return is_finished(config, folder)
+
+
+def _can_be_run(config: DictConfig, folder: Path) -> bool:
+    """Raises what keeps it from being run; finished it is not."""
+    from coin_lightning.cli.build import check_config
+
+    check_config(config)
+    return False

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from coin_lightning.cli import objective
-from coin_lightning.cli.build import check_early
+from coin_lightning.cli.build import check_early, resolve
 from coin_lightning.cli.config_errors import understood
 from coin_lightning.cli.ending import ended
 from coin_lightning.cli.finished import is_finished
@@ -39,6 +39,7 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption) -> Non
     Raises:
         CoinLightningError: a wrong config, unusable data, missing assets, or a run folder of another config.
     """
+    resolve(config)
     check_early(config)
     if config.published is not None:
         published_row(config.published)

@@ -49,7 +49,7 @@ def checked(node: DictConfig, path: str, hints: Mapping[str, Any]) -> Iterator[s
         path: its key, empty for the whole config.
         hints: annotation by key; a key without one may be anything.
     """
-    for key in [str(each) for each in node if str(each) in hints and not _taken_over(node, str(each))]:
+    for key in [str(each) for each in node if str(each) in hints]:
         name, value = f"{path}.{key}" if path else key, _plain(node[key])
         if holds_call(value):
             yield from _beside_calls(name, value)
@@ -66,14 +66,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, DictConfig):
         return {str(key): _plain(value[key]) for key in (["_target_"] if "_target_" in value else value)}
     return [_plain(each) for each in value] if isinstance(value, ListConfig) else value
-
-
-TAKEN_OVER = re.compile(r"\$\{(data|batches|answers)\.\w+\}")
-"""What tasks take over from the nodes of these names, where it has been checked."""
-
-
-def _taken_over(node: DictConfig, key: str) -> bool:
-    return OmegaConf.is_interpolation(node, key) and bool(TAKEN_OVER.fullmatch(str(node._get_node(key)._value())))  # type: ignore[union-attr]
 
 
 def refusal(annotation: Any, value: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def test_every_round_runs_every_side_once_in_turning_order(scripts):
     times = harness.interleaved(sides, repeats=3, warmup=1)
     assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3, "c": 3}
     assert "".join(order) == "cab" + "abc" + "bca" + "cab"
+
+
+def test_no_round_is_begun_that_would_end_too_late_but_the_first(scripts):
+    harness = scripts("harness")
+    sides = {"a": lambda: time.sleep(0.02), "b": lambda: time.sleep(0.02)}
+    assert len(harness.interleaved(sides, repeats=50, warmup=1, limit_s=0.3)["a"]) in range(2, 8)
+    assert len(harness.interleaved(sides, repeats=3, limit_s=0.0)["b"]) == 1
 
 
 def test_ratio_is_the_median_of_quotients_not_of_times(scripts):
