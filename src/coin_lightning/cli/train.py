@@ -41,28 +41,33 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption) -> Non
     """
     resolve(config)
     check_early(config)
-    if config.published is not None:
-        published_row(config.published)
     if is_finished(config, run_path):
         Console().print(final_summary(run_path))
         return
+    train_member(config, run_path, interruption)
+
+
+def train_member(config: DictConfig, run_path: Path, interruption: Interruption) -> None:
+    """As `train`, where what it asks first is known: the plan of the sweep has found a sound config, and no end."""
     with importing():
         from coin_lightning.cli import run
 
+    resolve(config)
+    if config.published is not None:
+        published_row(config.published)
     run.train(config, run_path, interruption)
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def _composed(config: DictConfig) -> Any:
     folder = Path(HydraConfig.get().runtime.output_dir)
-    work = partial(train, config, folder)
     if is_member():
         with importing():
             from coin_lightning.cli import run  # noqa: F401  (once: the members of a sweep are forks of this process)
 
-        run_member(work)
+        run_member(partial(train_member, config, folder))
         return objective.found(config, folder)  # for sweepers
-    if status := ended(work):  # here, because Hydra would announce an error itself
+    if status := ended(partial(train, config, folder)):  # here, because Hydra would announce an error itself
         sys.exit(status)
     return None
 

@@ -118,9 +118,10 @@ def images_of(table: pa.Table) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """
     column = table["images"].combine_chunks()
     words = column.flatten().dictionary_encode()
+    lengths, indices = map(np.from_dlpack, (column.value_lengths(), words.indices))  # `to_numpy` would import pandas
     return (
-        np.concatenate([[0], np.cumsum(column.value_lengths().to_numpy())]).astype(np.int64),
-        words.indices.to_numpy().astype(np.int64),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        indices.astype(np.int64),
         words.dictionary.to_pylist(),
     )
 
