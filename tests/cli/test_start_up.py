@@ -138,14 +138,26 @@ def finished(place) -> list[str]:
     return words
 
 
-def test_a_finished_run(place, finished: list[str]):
+def test_a_finished_run(forked, place, finished: list[str]):
     run = place.folder / "start_up"
     before = {file: file.stat().st_mtime_ns for file in run.rglob("*") if file.is_file()}
-    status, text, held = command(*finished, folder=place.folder)
+    status, text, held = forked(*finished, folder=place.folder)
     assert status == 0, text
     assert "Final accuracy (ACC)" in text
     assert held == []
     assert {file: file.stat().st_mtime_ns for file in run.rglob("*") if file.is_file()} == before
+
+
+def test_a_finished_sweep(forked, place, finished: list[str], tmp_path: Path):
+    """This process imports for all that it forks; finished members need no other check than what is held here."""
+    own = [word for word in finished if not word.startswith("run_dir=")]
+    words = ["-m", *own, f"paths.runs={tmp_path}", "seed=1,2"]
+    status, text = place.runs.run(words)
+    assert status == 0, text
+    status, text, held = forked(*words, folder=place.folder)
+    assert status == 0, text
+    assert "2 of 2 members are finished" in text
+    assert held == []
 
 
 @pytest.mark.parametrize(
@@ -183,8 +195,8 @@ def test_a_finished_run_is_not_taken_for_one_of_other_data(place, finished, tmp_
 
 
 def test_a_run_needs_no_wandb_and_no_pandas(place, tmp_path: Path):
-    """With a `wandb` in front of the installed one that cannot be imported. Arrow imports pandas where it makes tables of
-    samples; here they are there.
+    """With a `wandb` in front of the installed one that cannot be imported; and tables of samples that are there, for
+    to make them Arrow imports pandas.
     """
     assert place.runs.run(place.brief("makes_tables"))[0] == 0
     (tmp_path / "wandb.py").write_text("raise ImportError('there is no wandb here')")

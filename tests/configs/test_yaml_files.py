@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from coin_lightning.backbones.base import Backbone
-from coin_lightning.cli.build import build, check_config, targets
+from coin_lightning.cli.build import build, check_config, resolve, targets
 from coin_lightning.cli.config_errors import explain
 from coin_lightning.cli.facts import adapter_text
 from coin_lightning.cli.trainers import protocol_of
@@ -61,8 +61,10 @@ def override(file: Path) -> str:
 
 @cache
 def config_with(file: Path) -> DictConfig:
-    """The config with this file chosen; not to be changed."""
-    return composed(override(file))
+    """The config with this file chosen, as a run has it; not to be changed."""
+    config = composed(override(file))
+    resolve(config)
+    return config
 
 
 def test_no_file_is_left_out():

@@ -18,6 +18,7 @@ from coin_lightning.cli.value_types import BoundKeys, RunKeys, SweepKeys, Text, 
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.protocol import Protocol
 from coin_lightning.errors import CoinLightningError, ConfigError
+from coin_lightning.reporting.published import published_row
 
 run_names.register()
 
@@ -113,10 +114,13 @@ def check_early(config: DictConfig) -> None:
 
     Raises:
         ConfigError: all problems together.
+        DataError: `published` names no row.
     """
     _refuse_problems(config, source_signature)
     _protocol(config)
     _one_word(config)
+    if config.published is not None:
+        published_row(config.published)
 
 
 def check_config(config: DictConfig) -> None:

@@ -24,7 +24,6 @@ from coin_lightning.cli.sweep_member import is_member, run_member
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.quick_imports import importing
-from coin_lightning.reporting.published import published_row
 from coin_lightning.reporting.terminal import final_summary
 
 
@@ -53,8 +52,6 @@ def train_member(config: DictConfig, run_path: Path, interruption: Interruption)
         from coin_lightning.cli import run
 
     resolve(config)
-    if config.published is not None:
-        published_row(config.published)
     run.train(config, run_path, interruption)
 
 
