@@ -100,11 +100,12 @@ def measure(shape: Shape, args: argparse.Namespace, dropout: float) -> dict[str,
     context = (lambda: torch.autocast(args.device.split(":")[0], dtype)) if mixed else nullcontext
     forwards = {name: _forward(layer, x, context) for name, layer in layers.items()}
     steps = {name: _step(layer, x, forwards[name], grad) for name, layer in layers.items()}
-    times = interleaved(steps, repeats=args.repeats or shape.repeats, device=args.device)
+    times = interleaved(steps, repeats=args.repeats or shape.repeats, device=args.device, limit_s=args.limit_s)
     kept = {name: saved_bytes(forwards[name], [x, *layers[name].parameters()]) for name in layers}
     return {
         "shape": shape._asdict(),
         "dropout": dropout,
+        "repeats": len(times["lora"]),
         "milliseconds": {name: milliseconds(seconds) for name, seconds in times.items()},
         "saved_bytes_beside_input": kept,
         "over_lora": {str(e): ratio(times, f"ours_{e}", "lora") for e in args.experts},
@@ -138,6 +139,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rank", type=int, default=64)
     parser.add_argument("--dropout", nargs="+", type=float, default=[0.0, 0.05])
     parser.add_argument("--repeats", type=int, default=0, help="overrides the repeats of the shapes")
+    parser.add_argument("--limit-s", type=float, default=20.0, help="fewer repeats of a shape where they take longer")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--out", default=str(RESULTS / "layer.json"))

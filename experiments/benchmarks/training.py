@@ -3,7 +3,8 @@
     python experiments/benchmarks/training.py
 
 Both sides train the same backbone on the same samples with the same rank, targets, projector, batch size, precision,
-optimizer, schedule and clipping. Between them stand bare loops that change one thing after the other.
+optimizer, schedule and clipping. Between them stand bare loops that change one thing after the other, all of them
+with `--ladder`.
 """
 
 import argparse
@@ -76,13 +77,14 @@ def losses(lora: ContinualMLLM, task: InstructionTask) -> dict[str, float]:
 
 
 def sides(
-    configs: dict[str, DictConfig], modules: dict[str, ContinualMLLM], tasks: dict[str, InstructionTask]
+    configs: dict[str, DictConfig], modules: dict[str, ContinualMLLM], tasks: dict[str, InstructionTask], ladder: bool
 ) -> dict[str, Callable[[], float]]:
-    """All sides on one task."""
+    """All sides on one task; with `ladder` also what stands between them."""
     stock, moelora = modules["stock"], modules["moelora"]
     clip = configs["stock"].trainer.gradient_clip_val
     found: dict[str, Callable[[], float]] = {TRAINER: partial(trainer_seconds, configs["stock"], stock, tasks["stock"])}
-    for name, recipe in STEPS.items():
+    for name in STEPS if ladder else [STOCK]:
+        recipe = STEPS[name]
         found[name] = partial(epoch, stock, tasks["stock"], recipe, clip)
     found[GROUPED] = partial(epoch, modules["lora"], tasks["lora"], Recipe(), clip)
     found[MOELORA] = partial(epoch, moelora, tasks["moelora"], Recipe(), clip)
@@ -100,7 +102,7 @@ def measure(
         own = dict(zip(tasks, each, strict=True))
         stock = own["stock"]
         chosen = cross_section(stock, args.steps)
-        runs = sides(configs, modules, own)
+        runs = sides(configs, modules, own, args.ladder)
         _give(each, chosen[: stock.batch_size])
         interleaved(runs, repeats=0, warmup=args.warmup, own_clock=True)
         _give(each, chosen)
@@ -129,6 +131,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     options(parser, ["scienceqa", "gqa", "ocrvqa"], rounds=3)
     parser.add_argument("--limit-s", type=float, default=120.0, help="fewer rounds of a task where they take longer")
     parser.add_argument("--steps", type=int, default=3, help="steps per task and round")
+    parser.add_argument("--ladder", action="store_true", help="also each way of ours added to a bare loop by itself")
     parser.add_argument("--warmup", type=int, default=1, help="rounds of a single step, which do not count")
     parser.add_argument("--out", default=str(RESULTS / "training.json"))
     return parser.parse_args(argv)

@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def result(script, tiny, tmp_path, capsys):
-    script("training").main(["--steps", "2", "--rounds", "2", "--warmup", "0", *tiny("scienceqa", "vqav2")])
+    script("training").main(["--steps", "2", "--rounds", "2", "--warmup", "0", "--ladder", *tiny("scienceqa", "vqav2")])
     assert "our fit, MoELoRA" in capsys.readouterr().out
     return json.loads((tmp_path / "out.json").read_text())
 
