@@ -14,6 +14,7 @@ import sys
 import tempfile
 import traceback
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,18 @@ LATER = ("wandb", "wandb.sdk.launch.inputs.internal", "optuna")
 """What loggers and searches import when they begin: a second and a half each time."""
 
 
+def _ask_packages_once() -> None:
+    """Every trainer asks all installed packages for callbacks, every run for their versions and this project's commit:
+    none changes meanwhile."""
+    from lightning.fabric.utilities import registry
+
+    from coin_lightning.continual import environment
+
+    registry.entry_points = cache(registry.entry_points)
+    environment.version = cache(environment.version)
+    environment._git_commit = cache(environment._git_commit)
+
+
 def _warm_up() -> None:
     """One run of the server's own: what a run imports and compiles, its forks find done. A third of their time."""
     with importing():
@@ -112,6 +125,7 @@ def _warm_up() -> None:
             with suppress(ModuleNotFoundError):  # extras
                 import_module(name)
 
+    _ask_packages_once()
     page, run.write_report = run.write_report, _no_page
     with tempfile.TemporaryDirectory() as text, open(os.devnull, "w") as nobody:
         folder, tasks = Path(text), "gqa"

@@ -91,7 +91,7 @@ def measure(
         BARE: partial(bare, module, task, config.trainer.gradient_clip_val, losses),
     }
     sides = {name: partial(restored, weights, module, run) for name, run in runs.items()}
-    times = interleaved(sides, repeats=args.rounds, warmup=args.warmup)
+    times = interleaved(sides, repeats=args.rounds, warmup=args.warmup, limit_s=args.limit_s)
     return {
         "samples": len(task.train_samples),
         "steps": task.steps_per_epoch(),
@@ -104,7 +104,7 @@ def measure(
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options(parser, ["gqa"], rounds=2)
+    options(parser, ["gqa"], rounds=2, limit_s=90.0)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--warmup", type=int, default=0, help="rounds that do not count")
     parser.add_argument("--out", default=str(RESULTS / "loop.json"))

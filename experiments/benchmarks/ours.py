@@ -28,10 +28,11 @@ from coin_lightning.tasks.samples import TrainSample
 EXPERIMENT = "moelora_llava"
 
 
-def options(parser: argparse.ArgumentParser, tasks: Sequence[str], rounds: int) -> None:
+def options(parser: argparse.ArgumentParser, tasks: Sequence[str], rounds: int, limit_s: float = 60.0) -> None:
     """Options that all benchmarks on a model have, with their defaults."""
     parser.add_argument("--tasks", nargs="+", default=list(tasks))
     parser.add_argument("--rounds", type=int, default=rounds, help="each runs every side once; the median counts")
+    parser.add_argument("--limit-s", type=float, default=limit_s, help="fewer rounds of a case where they take longer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cpu-time", action="store_true", help="measure CPU time: for a machine with other work to do")
     parser.add_argument("--override", nargs="*", default=[], help="as for python -m coin_lightning, e.g. backbone=tiny")

@@ -63,7 +63,7 @@ def answers(module: ContinualMLLM, batch: dict[str, Any], together: bool, into: 
         into[TOGETHER if together else APART] = module.predict_step(own, 0)["answers"]
 
 
-def measure(module: ContinualMLLM, images: int, questions: int, rounds: int) -> dict[str, Any]:
+def measure(module: ContinualMLLM, images: int, questions: int, rounds: int, limit_s: float) -> dict[str, Any]:
     """Answers per second of both sides."""
     batch = batch_of(module, images, questions)
     found: dict[str, list[str]] = {}
@@ -73,7 +73,7 @@ def measure(module: ContinualMLLM, images: int, questions: int, rounds: int) -> 
     }
     with torch.inference_mode():
         answers(module, batch_of(module, 1, 2), True, {})  # warm
-        times = interleaved(sides, repeats=rounds, warmup=0, device=device())
+        times = interleaved(sides, repeats=rounds, warmup=0, device=device(), limit_s=limit_s)
     count = images * questions
     rates = {side: count / median(seconds) for side, seconds in times.items()}
     return {
@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> None:
         counts = args.questions if dtype == "auto" else [max(args.questions[0] // 2, 1)]  # two images, not one
         rounds = args.rounds if dtype == "auto" else 1
         for questions in counts:
-            found = measure(module, max(args.batch // questions, 1), questions, rounds)
+            found = measure(module, max(args.batch // questions, 1), questions, rounds, args.limit_s)
             results.append({"dtype": str(module.backbone.model.dtype).removeprefix("torch."), **found})
     lines = [
         [

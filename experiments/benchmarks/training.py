@@ -128,8 +128,7 @@ def rates(results: list[dict[str, Any]]) -> dict[str, float]:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options(parser, ["scienceqa", "gqa", "ocrvqa"], rounds=3)
-    parser.add_argument("--limit-s", type=float, default=120.0, help="fewer rounds of a task where they take longer")
+    options(parser, ["scienceqa", "gqa", "ocrvqa"], rounds=3, limit_s=120.0)
     parser.add_argument("--steps", type=int, default=3, help="steps per task and round")
     parser.add_argument("--ladder", action="store_true", help="also each way of ours added to a bare loop by itself")
     parser.add_argument("--warmup", type=int, default=1, help="rounds of a single step, which do not count")

@@ -252,7 +252,7 @@ def test_cells_are_not_filled_in_another_precision_than_the_runs(
 @pytest.fixture(scope="module")
 def judged_run(place) -> Path:
     """A run of two tasks, one cell left out, whose judge has graded all others."""
-    more = ["evaluation=seen", "judge._target_=probes.FixedJudge"]
+    more = ["evaluation=seen", "judge._target_=probes.FixedJudge", "protocol.global_batch=4"]
     status, text = place.runs.run(place.brief("judged_seen", *more, tasks="gqa,imagenet"))
     assert status == 0, text
     return place.folder / "judged_seen"
@@ -264,11 +264,14 @@ def judged(run: Path) -> list[list[int | None]]:
 
 @pytest.mark.ddp
 def test_cells_that_several_processes_have_filled_are_judged(judged_run: Path, place, tmp_path: Path) -> None:
+    """Two batches are more than the global batch of its training."""
     run = Path(shutil.copytree(judged_run, tmp_path / "run"))
     assert judged(run) == [[1, 1], [1, None], [1, 1]]
+    assert "batches.size=4" in place.command("any")
     done = together(place, ["evaluate", str(run), "trainer.accelerator=cpu", "trainer.devices=2"])
     assert [status for status, _ in done] == [0, 0], done
     assert judged(run) == read(run / "matrix.json")["counts"] == [[1, 1]] * 3
+    assert read(run / "matrix.json")["protocol"]["global_batch"] == 4
 
 
 def test_what_a_kill_behind_the_scores_left_unjudged_is_judged_later(

@@ -129,6 +129,7 @@ def run_config(path: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[i
             raise ConfigError(f"{key}: cannot be set for a run that is there; {hint(key, (*OWN, *FREE))}")
     config.evaluation.cells = cells
     config.logger = {}  # the run's own logs are those of its training
+    config.protocol.global_batch = None  # nothing is learned, by however many processes
     try:
         check_config(config)
     except (CoinLightningError, OmegaConfBaseException) as error:
