@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from coin_lightning.cli.launch import torchrun_variables
 
 FAIL = "+callbacks.fail._target_=probes.FailAt"
@@ -42,6 +44,18 @@ def test_impossible_members_may_refuse_the_whole_sweep(place, tmp_path: Path):
     assert status == 1
     assert "error: 1 of 2 members cannot be run:" in text
     assert "leave these out with sweep.impossible=skip" in text
+    assert list(tmp_path.rglob("config.yaml")) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [("data.boxes=as_written", "data.boxes='as_written', but protocol.boxes='converted', which results would tell"),
+     ("published=nowhere", "published='nowhere' names no row"), ("optimizer.lr=0", "optimizer.lr=0: must be positive")],
+)  # fmt: skip
+def test_a_member_alone_says_itself_why_it_cannot_be_run(place, tmp_path: Path, word: str, message: str):
+    status, text = place.runs.run(["-m", *members(place, tmp_path, "seed=0", word)])
+    assert status == 1
+    assert f"error: {message}" in text
     assert list(tmp_path.rglob("config.yaml")) == []
 
 

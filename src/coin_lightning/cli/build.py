@@ -114,13 +114,11 @@ def check_early(config: DictConfig) -> None:
 
     Raises:
         ConfigError: all problems together.
-        DataError: `published` names no row.
+        DataError: as `check_claims`.
     """
     _refuse_problems(config, source_signature)
     _protocol(config)
-    _one_word(config)
-    if config.published is not None:
-        published_row(config.published)
+    check_claims(config)
 
 
 def check_config(config: DictConfig) -> None:
@@ -163,8 +161,14 @@ def _protocol(config: DictConfig) -> None:
         raise ConfigError(f"evaluation.scorers={wanted}: {', '.join(lacking)} has no such scorer variant: {there}")
 
 
-def _one_word(config: DictConfig) -> None:
-    """What reads a value of the protocol has no other one: `matrix.json` tells the protocol's."""
+def check_claims(config: DictConfig) -> None:
+    """What results would say of the config is true: what reads a value of the protocol has no other one, and the
+    published row that they are put beside exists.
+
+    Raises:
+        ConfigError: another value.
+        DataError: `published` names no row.
+    """
     lines = [
         f"{key}={value!r}, but protocol.{field}={config.protocol[field]!r}, which results would tell; set "
         f"protocol.{field}"
@@ -173,6 +177,8 @@ def _one_word(config: DictConfig) -> None:
     ]
     if lines:
         raise ConfigError("\n".join(lines))
+    if config.published is not None:
+        published_row(config.published)
 
 
 def _refuse_learning(callbacks: Mapping[str, Any]) -> None:

@@ -14,8 +14,8 @@ from coin_lightning.cli.member_configs import MemberConfigs, Words
 from coin_lightning.errors import ConfigError
 from coin_lightning.quick_imports import importing
 
-Judge = Callable[[DictConfig, Path], bool]
-"""From a member's config, resolved, and its folder to whether it is finished."""
+Check = Callable[[DictConfig, Path], bool]
+"""From a member's config, resolved, and its folder to whether it is finished; raises what keeps it from being run."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class SweepPlan:
             plan = plan._looked_at(_can_be_run, {words: numbered[words] for words in plan.left}, hydra)
         return plan
 
-    def _looked_at(self, judge: Judge, numbered: Mapping[Words, int], hydra: Sequence[str]) -> "SweepPlan":
+    def _looked_at(self, check: Check, numbered: Mapping[Words, int], hydra: Sequence[str]) -> "SweepPlan":
         """With what is found out about some members."""
         impossible, folders, finished = dict(self.impossible), dict(self.folders), set(self.finished)
-        for words, folder, done, problem in _found(judge, numbered, hydra):
+        for words, folder, done, problem in _found(check, numbered, hydra):
             if folder is not None:
                 folders[words] = folder
             if done:
@@ -112,11 +112,11 @@ class SweepPlan:
 
 
 def _found(
-    judge: Judge, numbered: Mapping[Words, int], hydra: Sequence[str]
+    check: Check, numbered: Mapping[Words, int], hydra: Sequence[str]
 ) -> Iterator[tuple[Words, Path | None, bool, str | None]]:
     context = multiprocessing.get_context("fork")  # what checking imports and builds stays out of the members' parent
     reader, writer = context.Pipe(duplex=False)
-    process = context.Process(target=_look, args=(judge, numbered, hydra, writer))
+    process = context.Process(target=_look, args=(check, numbered, hydra, writer))
     process.start()
     writer.close()
     while True:
@@ -127,7 +127,7 @@ def _found(
     process.join()
 
 
-def _look(judge: Judge, numbered: Mapping[Words, int], hydra: Sequence[str], found: Any) -> None:
+def _look(check: Check, numbered: Mapping[Words, int], hydra: Sequence[str], found: Any) -> None:
     """In the process of its own: for each member its folder, whether it is finished, and why it cannot be run."""
     from coin_lightning.cli.build import resolve
     from coin_lightning.cli.ending import deliberate
@@ -143,7 +143,7 @@ def _look(judge: Judge, numbered: Mapping[Words, int], hydra: Sequence[str], fou
             with open_dict(config):
                 del config["hydra"]
             resolve(config)
-            done = judge(config, folder)
+            done = check(config, folder)
         except Exception as error:
             if (told := deliberate(error)) is not None:  # a bug is told by the member itself, with its traceback
                 problem = str(told)
@@ -159,8 +159,7 @@ def _is_finished(config: DictConfig, folder: Path) -> bool:
 
 
 def _can_be_run(config: DictConfig, folder: Path) -> bool:
-    """Raises what keeps it from being run; finished it is not."""
     from coin_lightning.cli.build import check_config
 
     check_config(config)
-    return False
+    return False  # as has been found before

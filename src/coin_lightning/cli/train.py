@@ -47,7 +47,9 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption) -> Non
 
 
 def train_member(config: DictConfig, run_path: Path, interruption: Interruption) -> None:
-    """As `train`, where what it asks first is known: the plan of the sweep has found a sound config, and no end."""
+    """As `train`, of a run that is not finished: the plan of the sweep has found that out. `run` checks the config, for
+    a wrong one is listed by the plan of several, but is the error of a member that is alone.
+    """
     with importing():
         from coin_lightning.cli import run
 
