@@ -271,7 +271,7 @@ def test_cells_that_several_processes_have_filled_are_judged(judged_run: Path, p
     done = together(place, ["evaluate", str(run), "trainer.accelerator=cpu", "trainer.devices=2"])
     assert [status for status, _ in done] == [0, 0], done
     assert judged(run) == read(run / "matrix.json")["counts"] == [[1, 1]] * 3
-    assert read(run / "matrix.json")["protocol"]["global_batch"] == 4
+    assert read(run / "matrix.json")["protocol"]["global_batch"] == "4"
 
 
 def test_what_a_kill_behind_the_scores_left_unjudged_is_judged_later(
