@@ -2,8 +2,8 @@
 
 import json
 import sys
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -34,11 +34,15 @@ def test_every_round_runs_every_side_once_in_turning_order(scripts):
     assert "".join(order) == "cab" + "abc" + "bca" + "cab"
 
 
-def test_no_round_is_begun_that_would_end_too_late_but_the_first(scripts):
-    harness = scripts("harness")
-    sides = {"a": lambda: time.sleep(0.02), "b": lambda: time.sleep(0.02)}
-    assert len(harness.interleaved(sides, repeats=50, warmup=1, limit_s=0.3)["a"]) in range(2, 8)
-    assert len(harness.interleaved(sides, repeats=3, limit_s=0.0)["b"]) == 1
+def test_no_round_is_begun_that_would_end_too_late_but_the_first(scripts, monkeypatch):
+    """By a clock that each side moves on by five seconds."""
+    harness, now = scripts("harness"), [0.0]
+    clocks = SimpleNamespace(monotonic=lambda: now[0], perf_counter=lambda: now[0])
+    monkeypatch.setattr(harness, "time", clocks)
+    sides = dict.fromkeys("ab", lambda: now.append(now.pop() + 5.0))
+    assert harness.interleaved(sides, repeats=9, warmup=2, limit_s=45.0) == {"a": [5.0] * 4, "b": [5.0] * 4}
+    assert harness.interleaved(sides, repeats=9, warmup=2, limit_s=1.0) == {"a": [5.0], "b": [5.0]}
+    assert len(harness.interleaved(sides, repeats=9, warmup=2)["a"]) == 9
 
 
 def test_ratio_is_the_median_of_quotients_not_of_times(scripts):
