@@ -20,7 +20,7 @@ from rich.console import Console
 
 from coin_lightning import processes
 from coin_lightning.cli.assembly import Assembly, assemble, make_scenario
-from coin_lightning.cli.build import build, check_claims, check_config
+from coin_lightning.cli.build import build, check_claims, check_config, resolve
 from coin_lightning.cli.ending import warn
 from coin_lightning.cli.facts import method_title
 from coin_lightning.cli.places import check_places
@@ -68,6 +68,7 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
     """
     quiet_libraries()
     console = Console(quiet=not processes.is_first())  # of several processes one speaks
+    resolve(config)
     check_config(config)
     check_claims(config)
     check_places(config, run_path)

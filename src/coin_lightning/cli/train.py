@@ -43,17 +43,9 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption) -> Non
     if is_finished(config, run_path):
         Console().print(final_summary(run_path))
         return
-    train_member(config, run_path, interruption)
-
-
-def train_member(config: DictConfig, run_path: Path, interruption: Interruption) -> None:
-    """As `train`, of a run that is not finished: the plan of the sweep has found that out. `run` checks the config, for
-    a wrong one is listed by the plan of several, but is the error of a member that is alone.
-    """
     with importing():
         from coin_lightning.cli import run
 
-    resolve(config)
     run.train(config, run_path, interruption)
 
 
@@ -62,9 +54,9 @@ def _composed(config: DictConfig) -> Any:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if is_member():
         with importing():
-            from coin_lightning.cli import run  # noqa: F401  (once: the members of a sweep are forks of this process)
+            from coin_lightning.cli import run  # once: the members of a sweep are forks of this process
 
-        run_member(partial(train_member, config, folder))
+        run_member(partial(run.train, config, folder))  # its plan has found that it is not finished
         return objective.found(config, folder)  # for sweepers
     if status := ended(partial(train, config, folder)):  # here, because Hydra would announce an error itself
         sys.exit(status)
