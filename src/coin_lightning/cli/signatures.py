@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from hydra.utils import get_object
@@ -27,8 +28,9 @@ class Signature:
     hints: Mapping[str, Any] = field(default_factory=dict)
 
 
+@cache
 def imported_signature(target: str) -> Signature:
-    """Of the callable that is imported from this dotted name.
+    """Of the callable that is imported from this dotted name; asked once, and again only after an error.
 
     Raises:
         ImportError, ValueError: there is none.
