@@ -102,9 +102,13 @@ def test_processes_on_other_machines_are_refused_with_the_command(place):
 
 
 def test_a_member_of_a_sweep_starts_no_others(place, tmp_path):
-    words = [word for word in place.command("unused", *DEVICES, tasks="imagenet") if not word.startswith("run_dir=")]
+    words = place.command("unused", *DEVICES, "seed=3,4", tasks="imagenet")
+    words = [word for word in words if not word.startswith("run_dir=")]
     status, text = place.runs.run(["-m", *words, f"paths.runs={tmp_path}"])
     assert status == 1
+    remedies = [line for line in text.splitlines() if "Start them together: torchrun" in line]
+    assert remedies
+    assert all("seed=3,4" not in line and ("seed=3" in line or "seed=4" in line) for line in remedies)
     assert "this one was started alone (a member of a sweep has not a command of its own" in text
     assert not list(tmp_path.rglob("config.yaml"))
 

@@ -160,12 +160,13 @@ class ContinualMLLM(ModuleState):
     @torch.no_grad()
     def frozen_features(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """What no task changes, for keys and prototypes: of each sample the mean tower feature of its images
-        `[b, width]`, zero without one, and the mean embedding of its text without the answers `[b, h]`; both float32
-        of norm 1. The same in training and in answering, up to the markers at the end of a conversation.
+        `[b, width]`, zero without one, and the mean embedding of its text without the answers, nor markers that are
+        learned, `[b, h]`; both float32 of norm 1. The same in training and in answering, up to the markers at the end
+        of a conversation.
         """
         ids = batch["input_ids"]
         image = ids == self.backbone.image_token_id
-        text = ~image & (ids != self.backbone.end_id)
+        text = ~image & (ids != self.backbone.end_id) & ~self.backbone.learned_markers(ids)
         if "labels" in batch:
             text &= batch["labels"] == IGNORE
         family, features = self.backbone.family, self.image_features(batch)

@@ -383,3 +383,13 @@ def test_many_conversations_are_counted_as_one_by_one(name):
     counts = backbone.token_counts(pages)
     assert counts == [len(backbone.tokens(page)[0]) for page in pages]
     assert backbone.token_counts([]) == []
+
+
+def test_features_computed_in_a_step_are_those_computed_ahead():
+    """A step in mixed precision would let the tower's norms, and all behind them, compute in float32."""
+    backbone = tiny.load(dtype="bfloat16")
+    pixels = [backbone.pixels(Image.effect_noise((40, 28), 90).convert("RGB"))]
+    (ahead,) = backbone.encode_images(pixels)
+    with torch.autocast("cpu", torch.bfloat16):
+        (within,) = backbone.encode_images(pixels)
+    assert torch.equal(ahead, within)

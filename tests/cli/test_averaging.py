@@ -11,9 +11,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "reporting"))
 
 from fake_run import build_run
 
-from coin_lightning.cli.averaging import check_averages
+from coin_lightning.cli.averaging import check_averages, untold_differences
+from coin_lightning.cli.report import main
 from coin_lightning.errors import ConfigError, RunError
-from coin_lightning.reporting.overview import group_by_method
+from coin_lightning.reporting.overview import alike, group_by_method
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 
 CONFIG = {"seed": 1, "optimizer": {"weight_decay": 0.0}, "trainer": {"precision": "32"}, "scenario": {"order": "coin"}}
@@ -89,3 +90,36 @@ def test_a_matrix_by_itself_is_judged_by_what_it_says(runs, tmp_path):
 def test_a_name_that_is_no_field_is_refused(runs):
     with pytest.raises(ConfigError, match="--allow epoch: no field of these runs; did you mean epochs"):
         check(runs, "epoch")
+
+
+def test_one_seed_of_other_settings_is_told_by_the_settings(runs):
+    """Both would once have been called equal runs."""
+    (runs[1] / "config.yaml").write_text(yaml.safe_dump({**CONFIG, "seed": 1, "plugin": {"ewc": {"weight": 5}}}))
+    matrix = json.loads((runs[1] / "matrix.json").read_text())
+    (runs[1] / "matrix.json").write_text(json.dumps({**matrix, "seed": 1}))
+    with pytest.raises(RunError, match=r"plugin\.ewc\.weight is None in .* and 5 in"):
+        check_averages(alike([load_matrix(run) for run in runs]), ())
+    status = main([*map(str, runs), "--output", str(runs[0].parent / "out")])
+    assert status == 1
+
+
+def test_groups_are_told_apart_by_what_no_field_of_the_protocol_says(runs, capsys):
+    (runs[1] / "config.yaml").write_text(
+        yaml.safe_dump({**CONFIG, "optimizer": {"weight_decay": 0.1, "lr": 3}, "backbone": {"quantization": "nf4"}})
+    )
+    matrix = json.loads((runs[1] / "matrix.json").read_text())
+    told = {"method": "lora", "method_title": "LoRA"}
+    (runs[1] / "matrix.json").write_text(json.dumps({**matrix, **told}))
+    groups = alike([load_matrix(run) for run in runs])
+    assert untold_differences(groups) == [
+        "optimizer.weight_decay: 0.0 (MoELoRA); 0.1 (LoRA)", "backbone.quantization: None (MoELoRA); nf4 (LoRA)",
+    ]  # fmt: skip
+    out = runs[0].parent / "out"
+    assert main([*map(str, runs), "--output", str(out)]) == 0
+    note = "The groups also differ in what no field of the protocol tells: optimizer.weight_decay: 0.0 (MoELoRA)"
+    assert note in " ".join(capsys.readouterr().out.split())
+    assert note in " ".join((out / "comparison.html").read_text().split())
+    (runs[1] / "matrix.json").write_text(json.dumps({**matrix, **told, "backbone": "other"}))
+    assert untold_differences(alike([load_matrix(run) for run in runs])) == [
+        "optimizer.weight_decay: 0.0 (MoELoRA); 0.1 (LoRA)"
+    ]

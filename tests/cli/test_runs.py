@@ -12,6 +12,7 @@ from rich.console import Console
 
 from coin_lightning.cli.runs import main as runs
 from coin_lightning.cli.runs_table import runs_table
+from coin_lightning.reporting.wandb_history import OPEN
 from coin_lightning.results import describe
 from coin_lightning.trust import sign
 from results import results
@@ -95,6 +96,25 @@ def test_failed_and_stopped_runs_are_started_again_with_their_own_commands(
         assert not (copy / name / "failed.json").exists()
 
 
+def test_a_signal_reaches_the_run_that_is_started_again(place, folder: Path, tmp_path: Path, monkeypatch):
+    """It saves and ends, and so does the command; the next run is not begun."""
+    monkeypatch.setenv("COIN_LIGHTNING_CACHE", str(place.folder / "cache"))
+    copy = Path(shutil.copytree(folder, tmp_path / "many"))
+    for name in ("killed", "failed"):
+        file = copy / name / "command.json"
+        kept = json.loads(file.read_text())
+        words = [word for word in kept["arguments"] if "callbacks." not in word and "run_dir=" not in word]
+        words += [FAIL[0], "+callbacks.fail.step=2", "+callbacks.fail.signal_sweep=true"]
+        file.write_text(json.dumps({"arguments": [*words, f"run_dir={copy / name}"], "folder": str(tmp_path)}))
+        sign(file)
+    status, text = place.runs.run(["runs", str(copy), "--rerun-failed"], COIN_LIGHTNING_TRUST="probes")
+    assert status == 143, text
+    assert text.count("again: ") == 1
+    assert "stopped by SIGTERM" in text
+    stopped = [file for name in ("killed", "failed") for file in (copy / name).rglob("last.ckpt")]
+    assert stopped
+
+
 def test_pruning_says_first_and_removes_what_no_result_needs(folder: Path, tmp_path: Path, capsys):
     copy = Path(shutil.copytree(folder, tmp_path / "many"))
     before = {file for file in copy.rglob("*") if file.is_file()}
@@ -104,6 +124,11 @@ def test_pruning_says_first_and_removes_what_no_result_needs(folder: Path, tmp_p
     with FileLock(copy / "finished" / ".lock"):  # an evaluation is about to load them
         assert "another process is working in this run folder" in shown(capsys, str(copy), "--prune", "--yes")
     assert {file for file in copy.rglob("*") if file.is_file()} == before
+    unfinished = copy / "finished" / "logs" / OPEN
+    unfinished.parent.mkdir(exist_ok=True)
+    unfinished.touch()
+    assert "W&B has not got all of it yet" in shown(capsys, str(copy), "--prune", "--yes")
+    unfinished.unlink()
     offline = copy / "finished" / "logs" / "wandb" / "offline-run-1" / "run-1.wandb"
     offline.parent.mkdir(parents=True)
     offline.touch()

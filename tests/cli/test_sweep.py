@@ -129,3 +129,20 @@ def test_a_failing_single_run_keeps_its_traceback(place, tmp_path: Path):
     assert status == 1
     assert "ZeroDivisionError: a bug in a callback" in text
     assert "members of the sweep" not in text
+
+
+def test_a_sweep_of_which_nothing_can_be_run_has_failed(place, tmp_path: Path):
+    status, text = place.runs.run(["-m", *members(place, tmp_path, "adapter.num_experts=3,5")])
+    assert status == 1
+    assert "2 of 2 members could not be run and were skipped:" in text
+    assert finished(tmp_path) == []
+
+
+def test_numbers_are_no_names_of_folders_where_several_members_run_at_once(place, tmp_path: Path):
+    """A launcher counts on from the first of those that are left: members would find each other's runs."""
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = members(place, tmp_path, "seed=0,1", "hydra/launcher=joblib", "hydra.sweep.subdir=${hydra.job.num}")
+    status, text = place.runs.run(["-m", *words])
+    assert status == 1
+    assert "folders named after hydra.job.num or hydra.job.id belong to other members" in text
+    assert list(tmp_path.rglob("config.yaml")) == []

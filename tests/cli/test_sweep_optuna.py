@@ -150,4 +150,34 @@ def test_reports_are_means_over_the_tasks_so_far(tmp_path: Path, monkeypatch):
         study.tell(1, state=optuna.trial.TrialState.FAIL)  # by a start that took it for killed, while its job went on
         report(matrix, 2)
     assert PRUNED not in study.trials[0].user_attrs
-    assert issubclass(PrunedError, Exception)
+
+
+@pytest.mark.parametrize(
+    ("direction", "others", "pruned"),
+    [
+        ("maximize", {1: 45.0, 2: 51.0}, 2), ("maximize", {1: 45.0, 2: 49.0}, None), ("maximize", {1: 81.0}, 1),
+        ("minimize", {2: 39.0}, 2), ("minimize", {2: 41.0}, None),
+    ],
+)  # fmt: skip
+def test_a_trial_is_compared_by_where_it_stands_and_not_by_its_best(tmp_path, monkeypatch, direction, others, pruned):
+    """80 behind the first task and 50 behind the second: mean scores fall, and losses rise, along every sequence."""
+    scores = [[0, 0, 0], [80, 0, 0], [40, 60, 0], [10, 20, 90]]
+    facts = {"metrics": {}, "protocol": {}, "cost": {}, "notes": [], "experiment": "e", "method": "m", "backbone": "b"}
+    matrix = parse_matrix({"tasks": ["a", "b", "c"], "scores": scores, "counts": [[4] * 3] * 4, "seed": 0, **facts})
+    study = optuna.create_study(study_name="s", storage=storage_of(tmp_path / "s.jsonl"), direction=direction)
+    for shift in (-1, 0, 1):
+        values = {step: value + shift for step, value in others.items()}
+        study.add_trial(optuna.trial.create_trial(value=1.0, intermediate_values=values))
+    trial = study.ask()
+    told = {"file": str(tmp_path / "s.jsonl"), "study": "s", "number": trial.number, "after": 3}
+    monkeypatch.setenv(VARIABLE, json.dumps(told))
+    ended = None
+    for row in (1, 2):
+        try:
+            report(matrix, row)
+        except PrunedError:
+            ended = row
+            break
+    assert ended == pruned
+    monkeypatch.setenv(VARIABLE, json.dumps({**told, "number": study.ask().number, "after": 4}))
+    report(matrix, 2)  # only three have come to their end

@@ -135,14 +135,51 @@ def test_what_a_run_was_begun_with_stays_and_what_it_went_on_with_is_told(tmp_pa
 
 def test_a_run_does_not_go_on_in_another_precision(tmp_path: Path):
     run = RunDir(tmp_path, ["a"])
-    run.check_precision("32-true")  # it has not begun
+    run.check_model({"precision": "32-true"})  # it has not begun
     finished(run, 0, {"a": 1.0})
     run.write_summary({"protocol": {"precision": "bf16-mixed"}})
-    run.check_precision("bf16-mixed")
+    run.check_model({"precision": "bf16-mixed"})
     with pytest.raises(RunError, match=r"was begun in precision bf16-mixed, and trainer\.precision=auto is 32-true on"):
-        run.check_precision("32-true")
+        run.check_model({"precision": "32-true"})
     run.write_summary({"protocol": {}})  # of an older run nobody knows
-    run.check_precision("32-true")
+    run.check_model({"precision": "32-true"})
+
+
+def test_the_model_is_known_before_the_first_scores(tmp_path: Path):
+    """Answers of a row that a kill has cut are kept; their precision stood in no file, nor did the model itself."""
+    half, whole = ({"precision": name, "dtype": dtype, "fingerprint": "ab"} for name, dtype in
+                   (("bf16-mixed", "bfloat16"), ("32-true", "float32")))  # fmt: skip
+    run, data = RunDir(tmp_path, ["a"]), {"a": {"sha256": {"train.json": "x"}}}
+    run.claim_data(data)
+    run.claim_model(whole)
+    run.claim_model(half)  # nothing was computed yet
+    (run.folder(0) / "records").mkdir(parents=True)
+    (run.folder(0) / "records" / "a.jsonl.partial").touch()
+    for other, message in (
+        (whole, "was begun in precision bf16-mixed, and trainer"),
+        ({**half, "dtype": "float32"}, r"was begun in dtype bfloat16, and backbone\.dtype=auto is float32 on"),
+        ({**half, "fingerprint": "cd"}, r"on a base model of other weights \(fingerprint ab, now cd\), .* restore"),
+    ):
+        with pytest.raises(RunError, match=message):
+            run.claim_model(other)
+    run.claim_data(data)
+    run.claim_model({**half, "fingerprint": None})  # in pieces
+    file = tmp_path / "environment.json"
+    content = read_json(file)
+    assert content.pop("model") == half
+    write_json(file, content)  # as older runs have it
+    run.claim_model(whole)
+    assert read_json(file)["model"] == whole
+
+
+def test_runs_that_knew_fewer_files_have_the_same_data(tmp_path: Path):
+    run = RunDir(tmp_path, ["a"])
+    run.claim_data({"a": {"sha256": {"train.json": "x"}}})
+    finished(run, 0, {"a": 1.0})
+    run.check_data({"a": {"train.json": "x", "truth.json": "y"}})
+    for other in ({"train.json": "z", "truth.json": "y"}, {"truth.json": "y"}, {}):
+        with pytest.raises(RunError, match="the data of a changed"):
+            run.check_data({"a": other})
 
 
 def test_other_rows_are_refused_once_a_run_has_started(tmp_path: Path):

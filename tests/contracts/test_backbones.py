@@ -13,7 +13,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "backbones"))
 
@@ -137,6 +137,19 @@ def test_a_run_learns_adapter_and_projector_and_measures_the_router(runs: tuple[
     frozen = [tensor for tensor in before.values() if any(torch.equal(tensor, each) for each in projector.values())]
     assert projector
     assert not frozen
+
+
+def test_a_run_does_not_go_on_over_other_weights(place: Any, tmp_path: Path):
+    """The folder of a checkpoint, or a name on the hub, may hold another one by then."""
+    folder = write("llava", tmp_path / "llava")
+    words = command(place, "llava", folder, "replaced")
+    assert place.runs.run([*words, *place.kill(1, "batch", 3)])[0] == -9
+    file = folder / "model.safetensors"
+    save_file({name: tensor * 1.01 for name, tensor in load_file(file).items()}, file, metadata={"format": "pt"})
+    status, text = place.runs.run(words)
+    assert status == 1
+    assert "was begun on a base model of other weights (fingerprint " in text
+    assert "restore those it was begun with" in text
 
 
 def test_the_table_of_the_docs_is_that_of_the_yaml_files():

@@ -15,7 +15,7 @@ def records(*pairs: tuple[str, list[str]]) -> list[AnswerRecord]:
 
 
 def each(*pairs: tuple[str, list[str]]) -> list[float]:
-    return [score or 0.0 for score in CIDErD().score(records(*pairs)).each or ()]
+    return CIDErD().by_record(records(*pairs))
 
 
 OTHER = ("x", ["y"])
@@ -44,9 +44,11 @@ def test_counts_are_clipped():
 
 
 def test_the_mean_over_references_and_the_scale_of_the_papers():
-    score = CIDErD().score(records(("dog", ["dog", "cat"]), OTHER))
-    assert score.each == (pytest.approx(1.25), 0.0)
+    pairs = ("dog", ["dog", "cat"]), OTHER
+    assert each(*pairs) == [pytest.approx(1.25), 0.0]
+    score = CIDErD().score(records(*pairs))
     assert score.score == pytest.approx(62.5)
+    assert (score.count, score.each) == (2, None)  # 1.25 of 10 is no share of one, and no caption is right or wrong
 
 
 def test_case_and_punctuation_do_not_count():
@@ -95,6 +97,6 @@ def test_as_the_slow_version_on_random_captions():
 
 def test_one_answer_is_a_reference_and_none_is_an_error():
     answer = AnswerRecord("captions", "7", "?", "dog", {"answer": "dog"})
-    assert CIDErD().score([answer, *records(OTHER)]).each == (pytest.approx(2.5), 0.0)
+    assert CIDErD().by_record([answer, *records(OTHER)]) == [pytest.approx(2.5), 0.0]
     with pytest.raises(DataError, match="captions, question 7: `answers` of the reference is \\[\\]"):
         CIDErD().score([AnswerRecord("captions", "7", "?", "dog", {"answers": []})])

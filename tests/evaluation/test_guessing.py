@@ -36,6 +36,13 @@ def test_the_answer_that_scores_most_is_not_always_the_most_frequent_one():
     assert guess.score == pytest.approx(100 * (1 + (3 * 2 / 3 + 7 * 1) / 10) / 2)  # the official mean over nine of ten
 
 
+def test_of_equal_answers_the_first_is_named_whatever_the_process():
+    """Texts in a set are in another order in every process."""
+    words = ["red", "blue", "green", "white", "black", "orange", "grey", "pink", "brown", "gold"]
+    guess = best_guess(asked("vqav2", {"answers": words, "answer": "red"}), get_scorer("vqav2"))
+    assert guess.answer == "red"
+
+
 def test_of_boxes_the_middle_one_is_tried_too():
     boxes = ["[0.1,0.1,0.5,0.5]", "[0.2,0.2,0.6,0.6]", "[0.15,0.15,0.55,0.55]", "[0.8,0.8,0.9,0.9]"]
     guess = best_guess(asked("grounding", *({"answer_bbox": box} for box in boxes)), get_scorer("grounding"))

@@ -150,7 +150,8 @@ def test_other_samples_data_or_scorers_are_no_bound(runs, report, tmp_path, file
     ("group", "key", "message"),
     [("method", "name", "method.name: 'moelora' and 'other'"), ("optimizer", "weight_decay", "optimizer.weight_decay:"),
      ("schedule", "warmup_ratio", "schedule.warmup_ratio: 0.03 and 'other'"),
-     ("trainer", "gradient_clip_val", "trainer.gradient_clip_val:")],
+     ("trainer", "gradient_clip_val", "trainer.gradient_clip_val:"),
+     ("backbone", "path", "backbone.path: None and 'other'"), ("backbone", "max_length", "backbone.max_length:")],
 )  # fmt: skip
 def test_what_was_learned_otherwise_is_no_bound(runs, report, tmp_path, group, key, message):
     copy = Path(shutil.copytree(runs["jointly"], tmp_path / "joint"))

@@ -102,12 +102,23 @@ def test_changed_settings_are_refused(place, killed):
     assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
 
 
-def test_changed_data_are_refused_in_the_middle_of_a_run(place, tmp_path: Path):
+def _another_sample(root: Path) -> None:
+    edit_samples(train_file(root, "gqa"), lambda samples: samples[0]["conversations"][1].update(value="right"))
+
+
+def _another_truth(root: Path) -> None:
+    """Of the questions of later rows: half of a column would be scored by other answers than the rest."""
+    file = root / "cl_dataset" / "GQA" / "testdev_balanced_questions.json"
+    file.write_text(file.read_text().replace("left", "right"))
+
+
+@pytest.mark.parametrize("change", [_another_sample, _another_truth])
+def test_changed_data_are_refused_in_the_middle_of_a_run(place, tmp_path: Path, change):
     root, run = write_suite(tmp_path / "suite"), tmp_path / "run"
     command = overrides(root, place.cache, run, tasks="imagenet,gqa")
     status, text = place.runs.run([*command, *place.kill(1, "train", 3)])
     assert status == -signal.SIGKILL, text
-    edit_samples(train_file(root, "gqa"), lambda samples: samples[0]["conversations"][1].update(value="right"))
+    change(root)
     before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
     status, text = place.runs.run(command)
     assert status == 1

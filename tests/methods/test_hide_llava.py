@@ -1,6 +1,7 @@
 """Routing by prototypes against a slow direct version, on a real module; runs are in `contracts/test_methods.py`."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from coin_lightning.adapters.build import lora
 from coin_lightning.adapters.moelora import moelora_layers
 from coin_lightning.backbones import tiny
+from coin_lightning.backbones.prompts import Turn
 from coin_lightning.methods.hide_llava import HiDeLLaVA
+from coin_lightning.methods.step import IGNORE
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.schedules import constant
 from coin_lightning.tasks.base import InstructionTask
@@ -130,3 +133,21 @@ def test_only_the_tasks_own_slot_learns(task):
         assert len(gradient) == 4
         assert gradient[2:].any()
         assert not gradient[:2].any()
+
+
+def test_features_are_those_of_the_question_also_where_markers_are_learned(write_task, tmp_path):
+    """Qwen-VL's code counts markers and line breaks of every turn; answers have no labels to tell them by."""
+    made = made_task("toy", write_task(test=6), "Toy", tmp_path / "features", cache_features=False)
+    made.connect(tiny.load(max_length=256, prompt="qwen_reference"))
+    made.read()
+    module = ContinualMLLM(
+        made.encoder.backbone, lora(rank=2, alpha=4, dropout=0.0), HiDeLLaVA(), torch.optim.SGD, constant,
+        loss_weighting="micro_batch", tasks=TASKS,
+    )  # fmt: skip
+    question = made.test_samples[0]
+    turn = Turn(question.text, "an answer", images=len(question.media))
+    learned = replace(made.train_samples[0], turns=(turn,), media=question.media)
+    training, answering = made.encoder.train_batch([learned]), made.encoder.answer_batch([question])
+    assert (training["labels"] != IGNORE).sum() > len("an answer") + 3
+    for one, other in zip(module.frozen_features(training), module.frozen_features(answering), strict=True):
+        torch.testing.assert_close(one, other)

@@ -10,7 +10,7 @@ def test_prompts_come_first_are_attended_to_and_not_learned():
     assert more.ids.tolist() == [[2, 2, 7, 8, 9], [2, 2, 4, 5, 6]]
     assert torch.equal(more.prefix, prompts)
     assert torch.equal(more.prepend(prompts[:, :1]).prefix, torch.cat([prompts[:, :1], prompts], dim=1))
-    assert more.labels.tolist() == [[IGNORE, IGNORE, 1, 2, 3], [IGNORE, IGNORE, 4, 5, IGNORE]]
+    assert more.labels.tolist() == [[IGNORE, IGNORE, IGNORE, 2, 3], [IGNORE, IGNORE, IGNORE, 5, IGNORE]]
     assert more.mask.tolist() == [[1, 1, 0, 1, 1], [1, 1, 1, 1, 1]]
 
 

@@ -19,6 +19,7 @@ from coin_lightning.reporting.figures import (
     save_figures,
     score_ceiling,
 )
+from coin_lightning.reporting.rendering import png_bytes
 from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.reporting.run_matrix import load_matrix
 
@@ -31,8 +32,19 @@ def test_grid_shape_leaves_few_holes() -> None:
 
 
 def test_the_axis_ends_above_the_best_score() -> None:
-    found = [score_ceiling(np.array([best, np.nan])) for best in (0, 15, 17, 76, 77, 100, np.nan)]
-    assert found == [20, 20, 40, 80, 100, 100, 100]
+    found = [score_ceiling(np.array([best, np.nan])) for best in (0, 15, 17, 76, 77, 100, np.nan, 113, 1000)]
+    assert found == [20, 20, 40, 80, 100, 100, 100, 120, 1020]
+
+
+def test_scores_above_a_hundred_are_drawn_inside_their_axes() -> None:
+    """CIDEr-D of good captions is 113, and 1000 at most."""
+    drawn = matrix([[10, 20, 5], [600, 15, 5], [167, 70, None], [113, 30, 80]])
+    assert png_bytes(matrix_figure(drawn))
+    cells = [mark.opacity for mark in matrix_figure(drawn).marks if isinstance(mark, Shape) and mark.color == BLUE]
+    assert max(cells) == pytest.approx(0.6)
+    curve = curve_figure(drawn, 0)
+    np.testing.assert_allclose(heights(curve, dots(curve, BLUE)), [600, 167, 113])
+    assert min(dots(curve, BLUE)) > 22
 
 
 def test_matrix_prints_values_dashes_for_nulls_and_outlines_the_diagonal() -> None:

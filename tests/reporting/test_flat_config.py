@@ -46,6 +46,10 @@ def test_what_is_no_secret_stays(harmless: dict[str, object]) -> None:
         ("+judge.api_key=abc", f"+judge.api_key={HIDDEN}"),
         ("judge.headers.Authorization=Bearer x", f"judge.headers.Authorization={HIDDEN}"),
         ("adapter.rank=8", "adapter.rank=8"),
+        ("+mine.api_key=abc,adapter.rank=8 seed_0", f"+mine.api_key={HIDDEN},adapter.rank=8 seed_0"),
+        ("/runs/e/adapter.rank=8,mine.token=abc/seed_0", f"/runs/e/adapter.rank=8,mine.token={HIDDEN}/seed_0"),
+        ("answers.max_new_tokens=64", "answers.max_new_tokens=64"),
+        ("answers.max_new_tokens=64,lr=1", "answers.max_new_tokens=64,lr=1"),
     ],
 )
 def test_secrets_within_texts(text: str, shown: str) -> None:

@@ -1,5 +1,6 @@
 """Final accuracy with intervals over images."""
 
+import numpy as np
 import pytest
 
 from coin_lightning.errors import RunError
@@ -33,6 +34,14 @@ def test_unfinished_groups_are_left_out(make_run, runs):
     half = load_matrix(make_run("half", method="lora", tasks=TASKS, finished=1, answers=20, images=False))
     assert len(interval_table(group_by_method([*runs, half]), SampleReader()).rows) == 1
     assert interval_table(group_by_method([half]), SampleReader()) is None
+
+
+def test_groups_without_a_score_at_the_end_are_left_out(make_run, runs):
+    """Imported results lack what their program never stored."""
+    lacking = load_matrix(make_run("lacking", method="lora", tasks=TASKS, answers=20, images=False))
+    lacking.scores[2, 0] = np.nan
+    table = interval_table(group_by_method([lacking, *runs]), SampleReader())
+    assert [label for label, _ in table.rows] == ["MoELoRA (2 seeds)"]
 
 
 def test_other_samples_are_not_averaged(make_run, runs):

@@ -35,6 +35,13 @@ def test_every_value_is_a_record(runs, tmp_path):
     assert len(frame[frame["metric"] == "score"]) == 2 * 5  # zero-shot is whole, then the lower triangle
 
 
+def test_an_unknown_number_of_answers_is_not_none(runs, tmp_path):
+    runs[0].counts[2, 0] = 0
+    frame = pd.read_parquet(write_parquet(group_by_method(runs[:1]), None, tmp_path / "c.parquet"))
+    cell = frame[(frame["position"] == 2) & (frame["task"] == "scienceqa")]
+    assert list(cell["metric"]) == ["score"]
+
+
 def test_without_records_there_are_no_flips(runs, tmp_path):
     frame = pd.read_parquet(write_parquet(group_by_method(runs), None, tmp_path / "c.parquet"))
     assert not frame["metric"].str.contains("right").any()

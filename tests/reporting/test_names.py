@@ -11,8 +11,12 @@ def test_percent_and_signed() -> None:
 
 
 def test_sizes_and_times() -> None:
-    assert [bytes_size(value) for value in (512, 19_600_000, 2_100_000_000)] == ["512 B", "19.6 MB", "2.1 GB"]
-    assert [count(value) for value in (9999, 12_800, 4_879_000)] == ["9999", "12.8 k", "4.88 M"]
+    assert [bytes_size(value) for value in (512, 999_700, 19_600_000, 2_100_000_000)] == [
+        "512 B", "1 MB", "19.6 MB", "2.1 GB",
+    ]  # fmt: skip
+    assert [count(value) for value in (9999, 12_800, 999_700, 4_879_000, 2.5e12)] == [
+        "9999", "12.8 k", "1 M", "4.88 M", "2500 G",
+    ]  # fmt: skip
     assert [duration(value) for value in (1.24, 59, 75, 3700)] == ["1.2 s", "59 s", "1 min 15 s", "1 h 1 min"]
 
 

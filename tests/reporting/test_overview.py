@@ -10,7 +10,7 @@ from rich.console import Console
 from small_matrix import SCORES, content, matrix
 
 from coin_lightning.errors import RunError
-from coin_lightning.reporting.drawing import BLUE, ORANGE, Shape, Text
+from coin_lightning.reporting.drawing import BLUE, MUTED, ORANGE, Shape, Text
 from coin_lightning.reporting.overview import (
     best,
     comparison_table,
@@ -108,6 +108,21 @@ def test_curves_are_means_over_seeds() -> None:
     band = next(mark for mark in drawing.marks if isinstance(mark, Shape) and mark.opacity < 1)
     edges = heights(drawing, [y for _, y in band.points])
     np.testing.assert_allclose(edges - [62, 42, 52, 52, 42, 62], [8**0.5] * 3 + [-(8**0.5)] * 3)
+
+
+def test_zero_shot_is_one_line_only_where_all_begin_alike() -> None:
+    def levels(runs: list[RunMatrix]) -> list[tuple[str, float]]:
+        drawing = forgetting_overview(group_by_method(runs))
+        lines = [mark for mark in drawing.marks if isinstance(mark, Shape) and mark.dashed][1:]  # behind the legend's
+        lines = [mark for mark in lines if mark.points[0][0] < 215]  # of the first panel
+        return [(mark.color, float(heights(drawing, [mark.points[0][1]])[0])) for mark in lines]
+
+    alike = [run("lora", 1, 20), run("lora", 2, 26), run("moelora", 1, 40)]
+    assert levels(alike) == [(MUTED, pytest.approx(10))]
+    other = dataclasses.replace(run("moelora", 1, 40), scores=np.array([[64.0, 20, 5], *RUNS[0].scores[1:]]))
+    assert levels([*alike[:2], other]) == [(BLUE, pytest.approx(10)), (ORANGE, pytest.approx(64))]
+    without = dataclasses.replace(other, scores=np.array([[np.nan] * 3, *RUNS[0].scores[1:]]))
+    assert levels([*alike[:2], without]) == [(MUTED, pytest.approx(10))]
 
 
 def test_other_task_order_is_refused() -> None:

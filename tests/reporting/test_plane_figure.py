@@ -34,6 +34,23 @@ def test_means_stand_where_the_axes_say():
     assert "LoRA: 62.0 %, -15.0 points" in drawing.description
 
 
+def test_a_mean_says_over_how_many_of_the_runs_it_is():
+    groups = group_by_method([run("lora", 1, 60, -20), run("lora", 2, 64, -10), run("moelora", 1, 50, -5)])
+    unfinished = dataclasses.replace(groups[0].runs[0], seed=3, metrics={"acc": 9.0})
+    drawing = plane_figure([dataclasses.replace(groups[0], runs=(*groups[0].runs, unfinished)), groups[1]])
+    assert "1  LoRA (2 of 3 seeds), on the front" in texts(drawing)
+
+
+def test_groups_behind_many_without_numbers_are_drawn():
+    """Seven groups, the last two finished."""
+    runs = [dataclasses.replace(run("lora", 1, None, -5), protocol={"rank": rank}) for rank in range(5)]
+    groups = group_by_method([*runs, run("lora", 1, 60, -20), run("moelora", 1, 50, -5)])
+    drawing = plane_figure(groups)
+    large = [mark for mark in drawing.marks if isinstance(mark, Dot) and mark.radius > 6]
+    np.testing.assert_allclose(heights(drawing, [mark.center[1] for mark in large]), [-20, -5])
+    assert any(text.startswith("7  MoELoRA") for text in texts(drawing))
+
+
 def test_no_plane_for_one_group_or_without_numbers():
     first = run("lora", 1, 60, -20)
     assert plane_figure(group_by_method([first, dataclasses.replace(first, seed=2)])) is None

@@ -220,7 +220,8 @@ class Backbone(nn.Module):
             }
             for each in pixels
         ]
-        return [part.to(torch.bfloat16) for part in self.family.features(self.core, ready)]
+        with torch.autocast(weight.device.type, enabled=False):  # a step has one; what is computed ahead has none
+            return [part.to(torch.bfloat16) for part in self.family.features(self.core, ready)]
 
     def tower_key(self, frame: str | None = None) -> str:
         """Name of everything that decides a cached feature: tower weights, their dtype, preprocessing, family, and
@@ -262,6 +263,22 @@ class Backbone(nn.Module):
             ids += [token] * repeat
             labels += [token if overlaps(span, learned) else IGNORE] * repeat
         return ids, labels
+
+    def learned_markers(self, ids: Tensor) -> Tensor:
+        """Where in `ids` `[b, l]` a marker stands that the prompt's loss counts in every turn: `[b, l]` of truths."""
+        found = torch.zeros_like(ids, dtype=torch.bool)
+        for marker in self._learned_markers:
+            places = max(0, ids.shape[1] - len(marker) + 1)
+            parts = [slice(at, at + places) for at in range(len(marker))]
+            here = torch.stack([ids[:, part] == token for part, token in zip(parts, marker, strict=True)]).all(dim=0)
+            for part in parts:
+                found[:, part] |= here
+        return found
+
+    @cached_property
+    def _learned_markers(self) -> list[list[int]]:
+        markers = getattr(self.prompt, "learned_markers", ())
+        return [self.tokenizer.encode(marker, add_special_tokens=False) for marker in markers]
 
     def token_counts(self, pages: Sequence[Rendered], grids: Sequence[Sequence[Grid]] | None = None) -> list[int]:
         """How many ids `tokens` gives for each of many rendered conversations, many times faster."""

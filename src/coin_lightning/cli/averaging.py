@@ -1,9 +1,12 @@
 """Whether runs may be averaged: what a table takes as seeds of one thing must not differ in anything else."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from operator import eq
 from typing import Any
 
+from coin_lightning.continual.environment import same_files
 from coin_lightning.errors import ConfigError, RunError, did_you_mean
 from coin_lightning.reporting.overview import MethodGroup, identity
 from coin_lightning.reporting.run_artifacts import RunArtifacts
@@ -12,6 +15,14 @@ from coin_lightning.results import Entry, differing
 
 DATA, SIZES = "data", "test_samples"
 ORDER = "scenario.order"
+SETTINGS = ("backbone.", "objective.", "optimizer.", "schedule.", "trainer.gradient_clip_")
+"""How keys begin that decide what is learned, whatever the method."""
+BACKBONE = "backbone"
+TOLD = (
+    "backbone.name", "backbone.prompt", "backbone.image_frame", "backbone.starting_weights", "optimizer.lr",
+    "schedule._target_",
+)  # fmt: skip
+"""Those of them that a field of the protocol tells."""
 Difference = tuple[str, RunMatrix, Any, RunMatrix, Any]
 """A field, and two runs with their values of it."""
 
@@ -42,14 +53,53 @@ def check_averages(groups: Sequence[MethodGroup], allowed: Collection[str]) -> N
         ]))  # fmt: skip
 
 
+def untold_differences(groups: Sequence[MethodGroup]) -> list[str]:
+    """Lines that say in what groups differ beside their methods and the fields of the protocol: settings of the config,
+    and the data files. Backbones of unlike names have settings, and unlike instructions files: not told.
+
+    Args:
+        groups: of runs that may be averaged (`check_averages`), so that the first stands for all.
+    """
+    firsts = {group.label: _Recorded.of(group.runs[0]) for group in groups}
+    fields = [identity(group.runs[0]) for group in groups]
+    shared = {name for name in fields[0] if len({each.get(name) for each in fields}) == 1}
+    entries = {name: each.entry for name, each in firsts.items() if each.entry and each.entry.config}
+    lines = [
+        f"{key}: {_by_value({name: str(entry.config.get(key)) for name, entry in entries.items()})}"
+        for key in differing(list(entries.values()))
+        if key.startswith(SETTINGS) and key not in TOLD and (BACKBONE in shared or not key.startswith(BACKBONE))
+    ]
+    if not {"scenario", "instructions"} <= shared:
+        return lines
+    for task in dict.fromkeys(task for each in firsts.values() for task in each.hashes):
+        known = {name: each.hashes[task] for name, each in firsts.items() if task in each.hashes}
+        if not all(same_files(one, other) for one, other in combinations(known.values(), 2)):
+            files = {name: _short(hashes) for name, hashes in known.items()}
+            lines.append(f"{DATA}.{task}: {_by_value(files)}")
+    return lines
+
+
+def _by_value(found: Mapping[str, str]) -> str:
+    names: dict[str, list[str]] = {}
+    for name, value in found.items():
+        names.setdefault(value, []).append(name)
+    return "; ".join(f"{value} ({', '.join(each)})" for value, each in names.items())
+
+
+def _short(hashes: Mapping[str, str]) -> str:
+    return ", ".join(f"{file} {str(digest)[:8]}" for file, digest in sorted(hashes.items()))
+
+
 def _differences(runs: Sequence[RunMatrix]) -> Iterator[Difference]:
     (first, *others) = [_Recorded.of(run) for run in runs]
     for other in others:
         if first.entry and other.entry and first.entry.config and other.entry.config:
             for key in differing([first.entry, other.entry]):
                 yield key, first.run, first.entry.config.get(key), other.run, other.entry.config.get(key)
-        for field, mine, theirs in ((DATA, first.hashes, other.hashes), (SIZES, first.sizes, other.sizes)):
-            for task in (task for task in mine if task in theirs and mine[task] != theirs[task]):
+        same_by_field: dict[str, Callable[[Any, Any], bool]] = {DATA: same_files, SIZES: eq}
+        for field, same in same_by_field.items():
+            mine, theirs = ((each.hashes if field == DATA else each.sizes) for each in (first, other))
+            for task in (task for task in mine if task in theirs and not same(mine[task], theirs[task])):
                 yield f"{field}.{task}", first.run, mine[task], other.run, theirs[task]
 
 

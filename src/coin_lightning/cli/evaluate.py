@@ -27,7 +27,8 @@ from coin_lightning.cli.config_errors import hint
 from coin_lightning.cli.ending import ended, warn
 from coin_lightning.cli.pairs import pairs
 from coin_lightning.cli.parsers import FREE, evaluate_parser
-from coin_lightning.cli.trainers import check_processes
+from coin_lightning.cli.run import recognise
+from coin_lightning.cli.trainers import check_processes, model_facts
 from coin_lightning.continual.filling import Gap, fill, gaps
 from coin_lightning.continual.free_keys import names_data
 from coin_lightning.continual.giving_way import Change
@@ -36,7 +37,6 @@ from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.errors import CoinLightningError, ConfigError, RunError
 from coin_lightning.evaluation.judges.base import Judge
-from coin_lightning.evaluation.judges.judging import check_judge
 from coin_lightning.evaluation.run_scoring import newest_scoring, plain_config_of
 from coin_lightning.evaluation.suite import Suite
 from coin_lightning.metrics.score_matrix import CELLS, ScoreMatrix, row_names
@@ -190,10 +190,10 @@ def _fill(
     interruption: Interruption | None,
 ) -> None:
     if judge is not None:
-        check_judge(run.path, judge)
+        recognise(run, judge, console)
     resolved: Any = OmegaConf.to_container(config, resolve=True)
     parts = assemble(config, resolved, make_scenario(config), run, console, judge, interruption)
-    processes.decide(partial(run.check_precision, parts.loop.facts["protocol"]["precision"]))
+    processes.decide(partial(run.check_model, model_facts(config, parts.module)))
     parts.loop.facts = run.facts()
 
     def on_row(matrix: ScoreMatrix, row: int) -> None:

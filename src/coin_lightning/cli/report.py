@@ -5,14 +5,14 @@ Reads artefacts only: no model, no data set and no GPU is needed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
 
-from coin_lightning.cli.averaging import check_averages
+from coin_lightning.cli.averaging import check_averages, untold_differences
 from coin_lightning.cli.ending import ended
 from coin_lightning.cli.pairs import pairs
 from coin_lightning.cli.parsers import report_parser
@@ -20,11 +20,11 @@ from coin_lightning.continual.bounds import find_bounds
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.evaluation.records import read_records
-from coin_lightning.reporting.compared import compare, same_tasks
+from coin_lightning.reporting.compared import Compared, compare, same_tasks
 from coin_lightning.reporting.comparison import write_comparison
 from coin_lightning.reporting.comparison_words import comparison_words
 from coin_lightning.reporting.html import write_report
-from coin_lightning.reporting.overview import comparison_table, group_by_method, in_order, metric_keys
+from coin_lightning.reporting.overview import alike, comparison_table, in_order, metric_keys
 from coin_lightning.reporting.run_matrix import RunMatrix, load_matrix
 from coin_lightning.reporting.terminal import final_summary
 
@@ -112,8 +112,8 @@ def damaged_records(run: Path) -> list[str]:
 
 def _compare(console: Console, runs: Sequence[RunMatrix], how: Comparing) -> None:
     for members in same_tasks(runs):
-        check_averages(group_by_method(members, how.allowed), how.allowed)
-    compared = compare(runs, how.baseline, how.allowed, how.records)
+        check_averages(alike(members, how.allowed), how.allowed)
+    compared = [_with_notes(each) for each in compare(runs, how.baseline, how.allowed, how.records)]
     files = write_comparison(compared, how.folder)
     for each in compared:
         for order in each.orders:
@@ -125,3 +125,9 @@ def _compare(console: Console, runs: Sequence[RunMatrix], how: Comparing) -> Non
             console.print(line)
     for file in files:
         console.print(str(file), soft_wrap=True)
+
+
+def _with_notes(compared: Compared) -> Compared:
+    lines = untold_differences(compared.groups)
+    note = f"The groups also differ in what no field of the protocol tells: {'; '.join(lines)}."
+    return replace(compared, notes=[*compared.notes, note]) if lines else compared

@@ -25,7 +25,7 @@ from coin_lightning.cli.ending import warn
 from coin_lightning.cli.facts import method_title
 from coin_lightning.cli.places import check_places
 from coin_lightning.cli.report import add_bounds
-from coin_lightning.cli.trainers import accumulation, check_processes, complete_wandb, protocol_of
+from coin_lightning.cli.trainers import accumulation, check_processes, complete_wandb, model_facts, protocol_of
 from coin_lightning.cli.trial import report as report_trial
 from coin_lightning.continual.bounds import find_bounds
 from coin_lightning.continual.devices import check_devices
@@ -162,12 +162,22 @@ def _wanted(config: DictConfig) -> dict[str, Any]:
 def _judge(config: DictConfig, run: RunDir, console: Console) -> Judge | None:
     """The configured judge; refused when its name stands for another one in this run."""
     judge: Judge | None = build(config.judge)
-    try:
-        if judge is not None:
-            check_judge(run.path, judge)
-    except JudgeError as error:  # it cannot be asked now; the run does not need it
-        warn(console, f"judge: {error}")
+    if judge is not None:
+        recognise(run, judge, console)
     return judge
+
+
+def recognise(run: RunDir, judge: Judge, console: Console) -> None:
+    """See that a judge is the one whose name it has in a run; one that cannot be asked now is told, for nothing that is
+    learned or answered needs it.
+
+    Raises:
+        ConfigError: its name stands for another one.
+    """
+    try:
+        check_judge(run.path, judge)
+    except JudgeError as error:
+        warn(console, f"judge: {error}")
 
 
 def _judge_rest(run: RunDir, judge: Judge | None, console: Console) -> None:
@@ -192,7 +202,7 @@ def _continue(
         run_header(*names, config.seed, [task.title for task in scenario.tasks], run.path, scenario.notes, run.training)
     )
     parts = assemble(config, resolved, scenario, run, console, judge, interruption)
-    processes.decide(partial(run.check_precision, parts.loop.facts["protocol"]["precision"]))
+    processes.decide(partial(run.claim_model, model_facts(config, parts.module)))
     if wanted := _wanted(config):
         parts.loop.facts["bounds"] = find_bounds(run, wanted, parts.loop.facts)
     _show_plan(config, parts, console)

@@ -19,6 +19,7 @@ from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.quick_imports import importing
 from coin_lightning.reporting.names import bytes_size
 from coin_lightning.reporting.wandb_files import parts_of
+from coin_lightning.reporting.wandb_history import is_open
 from coin_lightning.results import Entry, describe, files_below, find_runs
 from coin_lightning.run_files import read_config, read_json
 from coin_lightning.trust import is_signed
@@ -65,9 +66,13 @@ def _rerun(entries: Sequence[Entry], console: Console) -> int:
         console.print(f"again: {entry.path}", markup=False, highlight=False, soft_wrap=True)
         with importing():
             from coin_lightning.cli import run  # noqa: F401  (once: the runs are forks of this process)
+            from coin_lightning.cli.sweep_member import handing_on
         again = multiprocessing.get_context("fork").Process(target=_again, args=(kept,))
-        again.start()
-        again.join()
+        with handing_on(again) as received:
+            again.start()
+            again.join()
+        if received:  # the run has saved and ended
+            return STATUS[received[0]]
         status = max(status, int(again.exitcode != 0))
     return status
 
@@ -88,6 +93,9 @@ def _again(kept: dict[str, Any]) -> None:
 def _prune(entries: Sequence[Entry], yes: bool, console: Console) -> None:
     freed = 0
     for entry in (entry for entry in entries if entry.state == "finished" and entry.path.is_dir()):
+        if is_open(entry.path):
+            warn(console, f"{entry.path}: W&B has not got all of it yet; first give its command again")
+            continue
         if _waits_for_sync(entry):
             told = f"{entry.path}: W&B has not got its adapters yet; first wandb sync logs/wandb/offline-run-*"
             warn(console, told)

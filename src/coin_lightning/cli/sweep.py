@@ -6,6 +6,7 @@ work in parallel, get all of them at once (`hydra.sweeper.max_batch_size` at onc
 """
 
 import multiprocessing
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from coin_lightning.cli.sweep_plan import SweepPlan
 from coin_lightning.errors import CoinLightningError, ConfigError
 from coin_lightning.reporting.names import duration
 
+NUMBERED = re.compile(r"hydra:job\.(num|id)\b|hydra\.job\.(num|id)\b")
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 """Hydra's `Launcher.launch`: overrides of some members, and the number of the first."""
 
@@ -52,8 +54,19 @@ class Sweep:
         self._refuse, self._console = config.sweep.impossible == "refuse", Console(stderr=True)
         self._launcher = str(config.hydra.launcher._target_)
         self._one_by_one = self._launcher == BASIC
+        self._refuse_numbered(str(OmegaConf.to_container(config.hydra.sweep)))
         self._begun: set[Words] = set()
         self._seconds: list[float] = []
+
+    def _refuse_numbered(self, folders: str) -> None:
+        """A launcher that gets several members numbers them on from the first: with one left out in between, the folder
+        of a number is no longer that of the member that the plan has there."""
+        if not self._one_by_one and NUMBERED.search(folders):
+            raise ConfigError(
+                "hydra.sweep: folders named after hydra.job.num or hydra.job.id belong to other members as soon as one "
+                "is finished or cannot be run; name them after their values, as hydra.sweep.subdir does by default, or "
+                "use hydra/launcher=basic"
+            )
 
     def know(self, members: Sequence[Words]) -> None:
         """Show members that an earlier start has run together with the others."""
@@ -111,13 +124,12 @@ class Sweep:
 
     def _without_launcher(self, batch: Sequence[Words], error: Exception) -> None:
         """A launcher has given up, as when a worker of it was killed: the folders say what became of each member."""
-        from coin_lightning.results import describe
-
         folders = {words: self.plan.folders[words] for words in batch if words in self.plan.folders}
         if not any((folder / "config.yaml").is_file() for folder in folders.values()):
             raise ConfigError(f"hydra/launcher: no member could be started: {_told(error)}") from error
+        done = SweepPlan.of(batch, self._hydra).finished
         for words in batch:
-            if words not in folders or not folders[words].is_dir() or describe(folders[words]).state != "finished":
+            if words not in done:
                 self.failed[words] = f"its launcher gave up: {_told(error)}"
 
     def _say(self, words: Words, number: int, left: int) -> None:
@@ -142,7 +154,8 @@ class Sweep:
         drawing.join()
 
     def conclude(self, notes: Sequence[str] = ()) -> int:
-        """The table of all runs; then which members failed and why. Returns the exit status, 1 where one failed.
+        """The table of all runs; then which members failed and why. Returns the exit status, 1 where one failed or none
+        could be run.
 
         Args:
             notes: lines for the page and the terminal.
@@ -159,7 +172,7 @@ class Sweep:
         self._list(f"{len(self.failed)} of {count} members of the sweep failed:", self.failed)
         if notes:
             self._console.print("\n".join(notes), style="bold", markup=False, soft_wrap=True, highlight=False)
-        return int(bool(self.failed))
+        return int(bool(self.failed) or len(impossible) == count > 0)
 
     def _list(self, head: str, members: Mapping[Words, str], style: str = "red") -> None:
         lines = [f"  {' '.join(self.plan.own(words))}: {reason}" for words, reason in members.items()]

@@ -57,7 +57,7 @@ def run_member(work: Callable[[Interruption], object]) -> None:
     context = multiprocessing.get_context("fork")  # this process only composes: no threads, no accelerator
     reader, writer = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(work, writer))
-    with _handing_on(process) as received:
+    with handing_on(process) as received:
         process.start()
         writer.close()
         process.join()
@@ -107,7 +107,7 @@ def _patience() -> float | None:
 
 
 @contextmanager
-def _handing_on(process: Any) -> Iterator[list[signal.Signals]]:
+def handing_on(process: Any) -> Iterator[list[signal.Signals]]:
     """Ending signals go to the member; gives the list of those that came. It never outlives the block.
 
     Submitit's SIGUSR2 puts the job back into the queue, and SLURM ends a job at once that is put there: the member has

@@ -17,6 +17,7 @@ from coin_lightning.cli.build import build
 from coin_lightning.cli.ending import warn
 from coin_lightning.cli.launch import can_repeat, launch
 from coin_lightning.cli.strategies import check_accumulation, check_device, check_strategy
+from coin_lightning.continual.base_model import fingerprint
 from coin_lightning.continual.callback import ContinualLoop
 from coin_lightning.continual.checkpoint import InPlace
 from coin_lightning.continual.progress import SequenceProgress
@@ -151,7 +152,9 @@ def _unlaunchable(trainer: L.Trainer) -> str:
 
 def _start_them(config: DictConfig, trainer: L.Trainer, reason: str) -> str:
     nodes = f"--nnodes {trainer.num_nodes} --rdzv-endpoint HOST:PORT " if trainer.num_nodes > 1 else ""
-    words = [word for word in sys.argv[1:] if word not in ("-m", "--multirun")]
+    # of a member of a sweep its own values, not what is swept
+    member = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    words = list(HydraConfig.get().overrides.task) if member else sys.argv[1:]
     wanted = trainer.num_devices * trainer.num_nodes
     return (
         f"trainer.devices={config.trainer.devices} makes {wanted} processes, but this one was started alone ({reason})."
@@ -185,6 +188,12 @@ def precision_of(config: DictConfig, module: ContinualMLLM) -> str:
     """Lightning's name of the precision that a run learns in: `auto` by the backbone, older names as they are now."""
     given = str(config.trainer.precision)
     return native_precision(module) if given == "auto" else SHORT.get(given, given)
+
+
+def model_facts(config: DictConfig, module: ContinualMLLM) -> dict[str, str | None]:
+    """What `RunDir.check_model` compares; the dtype is that of the frozen weights, as `backbone.dtype` names it."""
+    dtype = str(module.backbone.model.dtype).removeprefix("torch.")
+    return {"precision": precision_of(config, module), "dtype": dtype, "fingerprint": fingerprint(module)}
 
 
 def native_precision(module: ContinualMLLM) -> str:

@@ -43,17 +43,31 @@ def report(matrix: RunMatrix, row: int) -> None:
     import optuna
 
     told = json.loads(os.environ[VARIABLE])
-    pruner = optuna.pruners.NopPruner() if told["after"] is None else optuna.pruners.MedianPruner(told["after"])
-    study = optuna.load_study(study_name=told["study"], storage=storage_of(Path(told["file"])), pruner=pruner)
+    study = optuna.load_study(study_name=told["study"], storage=storage_of(Path(told["file"])))
     known = study.trials[told["number"]]
     if len(study.directions) > 1 or known.state.is_finished():  # given again while a job of it went on
         return
     trial = optuna.trial.Trial(study, known._trial_id)
     low = study.direction == optuna.study.StudyDirection.MINIMIZE
-    for step in range(1, row + 1):
-        value = float(np.nanmean(matrix.forgetting(step)[: step - 1])) if low and step > 1 else matrix.seen_mean[step]
-        if step not in known.intermediate_values and not (low and step == 1) and np.isfinite(value):
-            trial.report(float(value), step)
-    if trial.should_prune():
+    value = float("nan")
+    for step in range(1 + low, row + 1):
+        value = float(np.nanmean(matrix.forgetting(step)[: step - 1])) if low else float(matrix.seen_mean[step])
+        if step not in known.intermediate_values and np.isfinite(value):
+            trial.report(value, step)
+    if told["after"] is not None and _is_behind(study, row, -value if low else value, told["after"]):
         trial.set_user_attr(PRUNED, row)
         raise PrunedError(f"pruned after {matrix.rows[row]}: other trials were better there")
+
+
+def _is_behind(study: Any, row: int, value: float, after: int) -> bool:
+    """Whether a value, high being good, is below the median of `after` or more whole trials behind the same task.
+
+    Optuna's `MedianPruner` compares a trial's best value so far: made for losses that fall. Behind later tasks a mean
+    score is lower, and more is lost, whatever the trial, so that it would prune next to nothing.
+    """
+    import optuna
+
+    whole = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    sign = -1 if study.direction == optuna.study.StudyDirection.MINIMIZE else 1
+    others = [sign * trial.intermediate_values[row] for trial in whole if row in trial.intermediate_values]
+    return len(whole) >= after and bool(others) and value < float(np.median(others))

@@ -7,18 +7,22 @@ Intransigence needs the scores of models trained on one task alone, retention th
 import hashlib
 from collections.abc import Mapping, Sequence
 from glob import glob
+from operator import eq
 from pathlib import Path
 from typing import Any
 
+from coin_lightning.continual.environment import same_files
+from coin_lightning.continual.free_keys import is_free
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.evaluation.run_scoring import task_in
 from coin_lightning.run_files import read_config, read_json
 
 KINDS = ("individual", "joint")
-LEARNING = ("method", "objective", "optimizer", "schedule", "trainer")
+LEARNING = ("backbone", "method", "objective", "optimizer", "schedule", "trainer")
 CLIPPING = ("gradient_clip_val", "gradient_clip_algorithm")
-"""Groups of a config, and of the trainer keys, that decide what is learned and stand in no field of the protocol."""
+"""Groups of a config, and of the trainer keys, that decide what is learned and stand in no field of the protocol, or
+not with all their keys."""
 BY_TASK = ("batch", "fraction", "instructions", "global_batch")
 """Fields of a protocol that a task may have for itself."""
 OF_THE_SEQUENCE = (
@@ -109,7 +113,7 @@ def _check_alike(run: RunDir, kind: str, other: RunDir, facts: Mapping[str, Any]
     lines += _differences(*({"protocol": _compared(each["protocol"], task)} for each in (facts, theirs)))
     for name, what in (("subsets.json", "samples used"), ("environment.json", "data files")):
         ours, there = (_by_task(each.path / name, other.tasks) for each in (run, other))
-        lines += [f"  {what} of {task} ({name})" for task in other.tasks if ours[task] != there[task]]
+        lines += [f"  {what} of {task} ({name})" for task in other.tasks if not _same(name, ours[task], there[task])]
     versions = run.versions()
     lines += [
         f"  version of the scorers of {task}: {versions[task]} and {version}"
@@ -133,8 +137,9 @@ def _learning(run: RunDir, tasks: Sequence[str]) -> dict[str, Any]:
     """What a config says of how is learned, and of these tasks how often they are and how they are answered."""
     config = read_config(run.path) if (run.path / "config.yaml").is_file() else {}
     found = {group: dict(config.get(group) or {}) for group in LEARNING}
-    found["method"].pop("title", None)
     found["trainer"] = {key: value for key, value in found["trainer"].items() if key in CLIPPING}
+    for group, node in found.items():
+        found[group] = {key: value for key, value in node.items() if not is_free(f"{group}.{key}")}
     return found | {f"scenario.tasks.{task}": _of_task_in(config, task, run.training == "joint") for task in tasks}
 
 
@@ -164,6 +169,11 @@ def _by_task(file: Path, tasks: Sequence[str]) -> dict[str, Any]:
     content = read_json(file) if file.is_file() else {}
     found = content.get("data", {}) if file.name == "environment.json" else content
     return {task: found[task].get("sha256", found[task]) if task in found else None for task in tasks}
+
+
+def _same(file: str, ours: Any, theirs: Any) -> bool:
+    compared = same_files if file == "environment.json" and ours and theirs else eq
+    return bool(compared(ours, theirs))
 
 
 def _provenance(run: RunDir) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from coin_lightning.continual.scenario import Experience, Scenario
 from coin_lightning.continual.shared_answers import ANSWERING, SharedAnswers
 from coin_lightning.continual.task_checks import check_learned, check_moved, moved
 from coin_lightning.errors import RunError
+from coin_lightning.evaluation.judges.judging import forget
 from coin_lightning.evaluation.router_load import RouterMeter, mean_load
 from coin_lightning.evaluation.side_by_side import score_all
 from coin_lightning.evaluation.suite import AnswerWriter, Suite
@@ -399,6 +400,7 @@ class ContinualLoop(L.Callback):
         scoring = self.scenario.scoring
         results = {task.name: score_all(writer.collect(task), scoring[task.name], guesses=first) for task in tasks}
         variant, load = self.suite.variant, mean_load(writer.answered())
+        forget(experience.folder, results)
         keep_scores(experience, results, variant, writer.seconds(), load, self.run.tasks)
         writer.clear()
         if ranks == 1:  # of several, the others would wait in a barrier; they leave judging to the end of the run

@@ -73,6 +73,11 @@ def continued(old: Mapping[str, Any], now: Mapping[str, Any], at: str | None) ->
     return {**old, "data": now["data"], **({"later": [*later, {"at": at, **changed}]} if changed else {})}
 
 
+def same_files(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether two runs have read the same files, by name and sha256; one of older code may know fewer of them."""
+    return bool(one) == bool(other) and (one.items() <= other.items() or other.items() <= one.items())
+
+
 def told(later: Mapping[str, Any]) -> str:
     """An entry of `later` as a sentence."""
     where = f"from {later['at']} on" if later["at"] else "behind its end"

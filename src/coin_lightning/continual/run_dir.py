@@ -9,7 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from coin_lightning import processes
-from coin_lightning.continual.environment import continued, environment, told
+from coin_lightning.continual.environment import continued, environment, same_files, told
 from coin_lightning.continual.free_keys import is_free, names_data
 from coin_lightning.continual.giving_way import FILE, LAST, Change, gives_way, notes, trains_otherwise
 from coin_lightning.continual.variant_grids import guesses_of, variant_grids
@@ -31,6 +31,16 @@ COMPUTED = (
 
 SHORT = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
 """Lightning's older names of precisions."""
+MODEL = "model"
+"""Field of `environment.json`: with what the run computes, known before its first scores."""
+LIKE_THE_FIRST = "use a machine like the first"
+OTHER_MODEL = {
+    "precision": ("in precision {}, and trainer.precision=auto is {} on this machine (as backbone.dtype=auto is)",
+                  LIKE_THE_FIRST),
+    "dtype": ("in dtype {}, and backbone.dtype=auto is {} on this machine", LIKE_THE_FIRST),
+    "fingerprint": ("on a base model of other weights (fingerprint {}, now {})", "restore those it was begun with"),
+}  # fmt: skip
+"""What another value of a field means, and what helps."""
 COMMAND = "command.json"
 """The arguments that the run was last started with, and the folder where."""
 FAILED = "failed.json"
@@ -299,7 +309,7 @@ class RunDir:
         """
         file = self.path / "environment.json"
         old = read_json(file).get("data", {}) if file.exists() and self.started() else {}
-        changed = [task for task in hashes if task in old and old[task]["sha256"] != hashes[task]]
+        changed = [task for task in hashes if task in old and not same_files(old[task]["sha256"], hashes[task])]
         if changed:
             raise RefusedError(
                 f"{self.path}: the data of {', '.join(changed)} changed since this run was started, so its scores "
@@ -310,22 +320,44 @@ class RunDir:
         """Whether a config looks for the data where the run found them."""
         return _data_places(read_config(self.path)) == _data_places(config)
 
-    def check_precision(self, precision: str) -> None:
-        """See that a run goes on, or is evaluated, in the precision that it was begun in: `auto` follows the machine.
+    def claim_model(self, model: Mapping[str, str | None]) -> None:
+        """As `check_model`, and what is computed from now on is known to be of this model.
+
+        Raises:
+            RunError: as there.
+        """
+        self.check_model(model)
+        file = self.path / "environment.json"
+        content = read_json(file) if file.exists() else {}
+        if MODEL not in content or not self.started():
+            write_json(file, {**content, MODEL: dict(model)})
+
+    def check_model(self, model: Mapping[str, str | None]) -> None:
+        """See that a run goes on, or is evaluated, with the model that it was begun with: `auto` follows the machine,
+        and other weights may lie in a folder since then.
+
+        Args:
+            model: `precision` by Lightning's name, `dtype` of the frozen weights, their `fingerprint`. What was not
+                known at the beginning, or is not now, is not compared.
 
         Raises:
             RunError: it would not.
         """
+        file = self.path / "environment.json"
+        kept = read_json(file).get(MODEL, {}) if file.exists() and self.started() else {}
         try:
-            old = self.facts().get("protocol", {}).get("precision")
+            told = self.facts().get("protocol", {}).get("precision")
         except RunError:  # a kill came between it and its hash: it is written anew
-            return
-        if old is not None and SHORT.get(old, old) != precision:
-            raise RefusedError(
-                f"{self.path}: was begun in precision {old}, and trainer.precision=auto is {precision} on this machine "
-                "(as backbone.dtype=auto is), so its scores would not fit together; use a machine like the first, or "
-                "start a run of its own in another folder with experiment_name=..."
-            )
+            told = None
+        precision = told or kept.get("precision")
+        known = {**kept, "precision": SHORT.get(str(precision), precision)}
+        for name, now in model.items():
+            if now is not None and known.get(name) is not None and known[name] != now:
+                found, remedy = OTHER_MODEL[name]
+                raise RefusedError(
+                    f"{self.path}: was begun {found.format(known[name], now)}, so its scores would not fit together; "
+                    f"{remedy}, or start a run of its own in another folder with experiment_name=..."
+                )
 
     def claim_subsets(self, subsets: Mapping[str, Any]) -> None:
         """Write `subsets.json`; on continuing, check first that the same samples are used.

@@ -29,6 +29,7 @@ from torch import Tensor
 from coin_lightning import processes
 from coin_lightning.adapters.moelora.layer import MoELoraLinear
 from coin_lightning.adapters.shared_input import GroupedLora
+from coin_lightning.continual.base_model import frozen_tensors
 from coin_lightning.continual.environment import machine
 from coin_lightning.evaluation.suite import AnswerWriter
 from coin_lightning.methods.base import overriding
@@ -177,17 +178,14 @@ def _adapted(module: ContinualMLLM) -> list[str]:
 
 
 def _frozen(module: ContinualMLLM) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter and buffer of the backbone that is not the adapter's, which adds nothing."""
-    inside = [f"{name}." for name, layer in module.named_modules() if isinstance(layer, BaseTunerLayer)]
-    base = [f"{name}base_layer." for name in inside]
-    own = tuple(f"{name}." for name, child in module.named_children() if child is module.backbone)
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        if name.startswith(tuple(inside)) and not name.startswith(tuple(base)):
-            continue
-        if own and not name.startswith(own):
-            continue
+    """What the adapter, which adds nothing, is put on.
+
+    Raises:
+        CannotTell: it is quantised.
+    """
+    for name, tensor in frozen_tensors(module):
         if not tensor.is_floating_point() and tensor.dtype != torch.int64 and tensor.dtype != torch.bool:
-            raise CannotTell  # quantised
+            raise CannotTell
         yield name, tensor
 
 

@@ -41,10 +41,18 @@ class CIDErD:
         self.longest, self.sigma = longest, sigma
 
     def score(self, records: Sequence[AnswerRecord]) -> TaskScore:
-        """CIDEr-D x 100 over all records; `each` is CIDEr-D of a record, from 0 to 10.
+        """CIDEr-D x 100 over all records. Single captions are neither right nor wrong, so that it has no `each`.
 
         Raises:
             DataError: a record has no reference caption.
+        """
+        return TaskScore(100 * math.fsum(self.by_record(records)) / len(records), len(records))
+
+    def by_record(self, records: Sequence[AnswerRecord]) -> list[float]:
+        """CIDEr-D of each record, from 0 to 10, among these.
+
+        Raises:
+            DataError: as `score`.
         """
         references = [[self._grams(text) for text in captions(record)] for record in records]
         seen = Counter(gram for several in references for gram in set().union(*several))
@@ -55,7 +63,7 @@ class CIDErD:
             own = self._grams(record.prediction)
             found = [self._similarity(own, other, rarity, unseen) for other in several]
             each.append(SCALE * math.fsum(found) / len(found))
-        return TaskScore.mean(each)
+        return each
 
     def _grams(self, text: str) -> Grams:
         words = TOKEN.findall(text.lower())

@@ -42,7 +42,8 @@ def best_guess(records: Sequence[AnswerRecord], scorer: Scorer) -> Guess | None:
         records: of a task; their predictions do not matter.
         scorer: of the task.
     """
-    named = Counter(answer for record in records for answer in {*_answers(record.reference)})
+    # each once in a record, in order: that of a set is another in every process, and ties go to the first
+    named = Counter(answer for record in records for answer in dict.fromkeys(_answers(record.reference)))
     tried = [answer for answer, _ in named.most_common(CANDIDATES)] + _middle(records)
     if not tried:
         return None

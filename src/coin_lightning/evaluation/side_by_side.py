@@ -173,13 +173,14 @@ def variants_of(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def versions_of(scores: Mapping[str, Any]) -> dict[str, int]:
-    """Version of the scorers behind each score of a `scores.json`; those written before there were versions have 1."""
-    return dict.fromkeys(scores.get("scores", {}), 1) | dict(scores.get("versions", {}))
+    """Version of the scorers behind each score of a `scores.json` that they gave, not another program; those written
+    before there were versions have 1."""
+    return dict.fromkeys(answered(scores), 1) | dict(scores.get("versions", {}))
 
 
 def answered(scores: Mapping[str, Any]) -> list[str]:
     """Tasks of a `scores.json` whose answers were kept."""
-    return [task for task in scores["scores"] if task not in scores.get(WITHOUT_ANSWERS, ())]
+    return [task for task in scores.get("scores", {}) if task not in scores.get(WITHOUT_ANSWERS, ())]
 
 
 @dataclass(frozen=True)

@@ -32,13 +32,19 @@ class Inputs:
     prefix: Tensor | None = None
 
     def prepend(self, prompts: Tensor) -> "Inputs":
-        """With further embeddings `[b, p, h]` before all others; they are attended to and not learned."""
+        """With further embeddings `[b, p, h]` before all others; they are attended to and not learned. Nor is the token
+        that was first, which nothing predicted: some prompts label it, and steps are divided by what they learn.
+        """
         length = prompts.shape[1]
+        labels = None
+        if self.labels is not None:
+            labels = _before(self.labels, length, IGNORE)
+            labels[..., length] = IGNORE
         prefix = prompts if self.prefix is None else torch.cat([prompts, self.prefix], dim=1)
         return Inputs(
             ids=_before(self.ids, length, self.pad),
             pad=self.pad,
-            labels=None if self.labels is None else _before(self.labels, length, IGNORE),
+            labels=labels,
             mask=None if self.mask is None else _before(self.mask, length, 1),
             layout={name: _laid_out(name, values, length) for name, values in self.layout.items()},
             prefix=prefix,

@@ -106,6 +106,6 @@ def box(x: float, y: float, width: float, height: float, color: str, opacity: fl
     return Shape([*corners, (x, y)], color, outline, opacity=opacity)
 
 
-def level(left: float, right: float, y: float) -> Shape:
+def level(left: float, right: float, y: float, color: str = MUTED) -> Shape:
     """A dashed line across."""
-    return Shape([(left, y), (right, y)], MUTED, 1, dashed=True)
+    return Shape([(left, y), (right, y)], color, 1, dashed=True)

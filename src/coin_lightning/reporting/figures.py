@@ -37,9 +37,11 @@ CURVE_LEGEND: tuple[Key, ...] = (
 
 
 def score_ceiling(scores: np.ndarray) -> float:
-    """Upper end of a percent axis: the next multiple of 20 above the best score, 20 to 100."""
+    """Upper end of a percent axis: the next multiple of 20 above the best score, 20 to 100, and beyond for what exceeds
+    that (CIDEr-D)."""
     best = 100.0 if np.isnan(scores).all() else float(np.nanmax(scores))
-    return float(min(100, max(20, 20 * np.ceil((best + 4) / 20))))
+    end = float(max(20, 20 * np.ceil((best + 4) / 20)))
+    return end if best > 100 else min(100.0, end)
 
 
 def grid_shape(panels: int) -> tuple[int, int]:
@@ -86,11 +88,15 @@ def matrix_figure(matrix: RunMatrix) -> Drawing:
     drawing.heading(0, 12, head)
     drawing.add(Text(left - 8, top - 10, "after", "end", color=MUTED))
     names = [matrix.title(matrix.rows[row]) for row in rows], [matrix.title(task) for task in matrix.tasks]
-    heat_map(drawing, (left, top), height, matrix.scores[rows], *names, lambda score: (BLUE, STRONGEST * score / 100))
+    heat_map(drawing, (left, top), height, matrix.scores[rows], *names, _shade)
     own = [(place, row - 1) for place, row in enumerate(rows) if row and matrix.is_own(row, row - 1)]
     frame = width - 4, height - 4, ORANGE
     drawing.add(*(box(left + at * width + 2, top + place * height + 2, *frame, outline=2) for place, at in own))
     return drawing
+
+
+def _shade(score: float) -> tuple[str, float]:
+    return BLUE, STRONGEST * min(score, 100) / 100
 
 
 def draw_curve(panel: Panel, matrix: RunMatrix, task: int) -> None:

@@ -20,6 +20,8 @@ SECRET_VALUE = re.compile(
 IN_URL = re.compile(
     r"(?<=://)[^/\s@]+(?=@)|(?<=[?&])((?:\w*(?:key|token|secret|password|sig|signature))=)[^&\s]+", re.I
 )
+PAIR = re.compile(r"([\w.+~-]+)=([^,\s/&]+)")
+FURTHER = re.compile(r"[,\s][\w.+~/-]+=")
 SHORTEST = 8
 """Characters from which on the value of an environment variable is looked for: shorter ones are words."""
 
@@ -47,13 +49,21 @@ def without_secrets(node: Any, name: str = "") -> Any:
 
 
 def hidden(text: str) -> str:
-    """A text without the secrets in it; a word `NAME=VALUE` of a command line is judged by its name, too."""
+    """A text without the secrets in it; a word `NAME=VALUE` of a command line is judged by its name, too, and so are
+    several of them, as a run's folder is named."""
     key, equals, value = text.partition("=")
-    if equals and value and re.fullmatch(r"[\w.+~/-]+", key) and SECRET_NAME.search(re.split(r"[./]", key)[-1]):
+    if equals and not FURTHER.search(value) and re.fullmatch(r"[\w.+~/-]+", key) and _is_secret(key, value):
         return f"{key}={HIDDEN}"
+    text = PAIR.sub(lambda pair: f"{pair[1]}={HIDDEN}" if _is_secret(pair[1], pair[2]) else pair[0], text)
     for secret in _in_environment():
         text = text.replace(secret, HIDDEN)
     return IN_URL.sub(lambda found: f"{found[1] or ''}{HIDDEN}", SECRET_VALUE.sub(HIDDEN, text))
+
+
+def _is_secret(key: str, value: str) -> bool:
+    """Whether a value on a command line is one by its name; `max_new_tokens=64` is a number of tokens."""
+    name = re.split(r"[./]", key)[-1]
+    return bool(value and SECRET_NAME.search(name)) and not (name.endswith("tokens") and value.isdecimal())
 
 
 def _in_environment() -> list[str]:

@@ -51,7 +51,7 @@ GLOSSARY: dict[str, MetricInfo] = {
         "The same sum divided by T although the last task cannot be forgotten yet, so it looks milder.",
         "(1/T) Σᵢ (R[T,i] - R[i,i])", "higher", signed=True),
     "forgetting": MetricInfo(
-        "Forgetting", "Mean loss of the earlier tasks from the best score they ever had to the end.",
+        "Forgetting", "Mean loss of the earlier tasks from their best score since their own training to the end.",
         "(1/(T-1)) Σ_{i<T} (max_{i≤j<T} R[j,i] - R[T,i])", "lower"),
     "fwt": MetricInfo(
         "Forward transfer (FWT)", "Mean gain on a task just before its own training, compared with zero-shot.",

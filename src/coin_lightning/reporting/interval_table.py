@@ -14,7 +14,7 @@ from coin_lightning.reporting.sample_scores import Questions, SampleReader
 
 def interval_table(groups: Sequence[MethodGroup], read: SampleReader) -> PaperTable | None:
     """95 % bootstrap intervals, whole images drawn anew, of each group's mean over its runs; None without finished
-    runs. Groups that have an unfinished run are left out.
+    runs. Groups are left out that have an unfinished run, or one without a score of some task at its end.
 
     Args:
         groups: runs of the same tasks, in whatever order.
@@ -23,7 +23,7 @@ def interval_table(groups: Sequence[MethodGroup], read: SampleReader) -> PaperTa
     Raises:
         RunError: the runs have other test samples or rules; or as `samples`.
     """
-    done = [group for group in groups if all(run.is_complete for run in group.runs)]
+    done = [group for group in groups if all(run.is_complete and not np.isnan(run.final).any() for run in group.runs)]
     if not done:
         return None
     tasks, questions = sorted(done[0].runs[0].tasks), dict[str, Questions]()

@@ -32,10 +32,11 @@ def both_ways_figure(matrix: RunMatrix) -> Drawing:
 
 
 def _changes(drawing: Drawing, height: float, views: dict[str, RunMatrix]) -> None:
-    """Horizontal bars: last finished row minus right after its own training, in points."""
+    """Horizontal bars: last finished row minus right after its own training, in points; none of a judge that has not
+    judged this row."""
     first = next(iter(views.values()))
     tasks = max(first.last - 1, 0)  # the last one cannot have changed
-    changes = [(view.final - view.immediate)[:tasks] for view in views.values()]
+    changes = [(view.scores[first.last] - view.immediate)[:tasks] for view in views.values()]
     far = [0.0, *(float(value) for change in changes for value in change if not np.isnan(value))]
     low, high = min(far), max(far)
     room = 0.15 * max(high - low, 10)  # for the numbers beside the bars

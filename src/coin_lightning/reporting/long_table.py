@@ -54,7 +54,8 @@ def _values(run: RunMatrix, read: SampleReader | None) -> Iterator[Value]:
     for position, column in np.argwhere(~np.isnan(run.scores)):
         task = run.tasks[column]
         yield int(position), task, "score", float(run.scores[position, column])
-        yield int(position), task, "count", float(run.counts[position, column])
+        if count := run.counts[position, column]:  # of imported scores it may be unknown
+            yield int(position), task, "count", float(count)
     if read is not None and with_records(run):
         yield from _flips(run, run_flips(run, read))
     yield from ((run.last, None, key, float(value)) for key, value in run.metrics.items() if value is not None)

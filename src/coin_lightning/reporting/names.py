@@ -46,18 +46,19 @@ def signed(value: float | None) -> str:
 
 def count(value: float) -> str:
     """1234567 -> ``1.23 M``; below ten thousand the whole number."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if value >= size:
-            return f"{value / (1e3 if unit == 'k' else size):.3g} {unit}"
-    return f"{value:.0f}"
+    return f"{value:.0f}" if value < 1e4 else _in_units(value, {"k": 1e3, "M": 1e6, "G": 1e9})
 
 
 def bytes_size(value: float) -> str:
     """Bytes in decimal units, three digits."""
-    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.0f} B"
+    return f"{value:.0f} B" if value < 999.5 else _in_units(value, {"kB": 1e3, "MB": 1e6, "GB": 1e9})
+
+
+def _in_units(value: float, sizes: Mapping[str, float]) -> str:
+    """Three digits, in the first unit of which they are less than a thousand, or in the last."""
+    rounded = {unit: float(f"{value / size:.3g}") for unit, size in sizes.items()}
+    unit = next((unit for unit, number in rounded.items() if number < 1000), [*sizes][-1])
+    return f"{rounded[unit]:g} {unit}"
 
 
 def duration(seconds: float) -> str:

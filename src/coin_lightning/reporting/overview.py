@@ -59,6 +59,22 @@ def mean_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def group_by_method(runs: Sequence[RunMatrix], allowed: Collection[str] = ()) -> list[MethodGroup]:
+    """As `alike`, and each run is there once.
+
+    Raises:
+        RunError: two runs of a group have one seed and one order.
+    """
+    groups = alike(runs, allowed)
+    for group in groups:
+        seeds = [(run.seed, run.tasks) for run in group.runs]
+        if len(set(seeds)) < len(seeds):
+            raise RunError(
+                f"{group.runs[0].experiment}: seeds {[seed for seed, _ in seeds]} of equal runs; name each run once."
+            )
+    return groups
+
+
+def alike(runs: Sequence[RunMatrix], allowed: Collection[str] = ()) -> list[MethodGroup]:
     """Runs that differ only in seed and order of tasks together, in order of first appearance.
 
     Runs of one method with another backbone, experiment or protocol field (rank, learning rate, ...) stay apart, so
@@ -67,19 +83,10 @@ def group_by_method(runs: Sequence[RunMatrix], allowed: Collection[str] = ()) ->
     Args:
         runs: of the same tasks.
         allowed: fields in which the runs of a group may differ, too.
-
-    Raises:
-        RunError: two runs of a group have one seed and one order.
     """
     found: dict[tuple[tuple[str, str], ...], list[RunMatrix]] = {}
     for run in runs:
         found.setdefault(tuple(identity(run, allowed).items()), []).append(run)
-    for members in found.values():
-        seeds = [(run.seed, run.tasks) for run in members]
-        if len(set(seeds)) < len(seeds):
-            raise RunError(
-                f"{members[0].experiment}: seeds {[seed for seed, _ in seeds]} of equal runs; name each run once."
-            )
     keys = [dict(key) for key in found]
     return [MethodGroup(_label(key, keys), tuple(members)) for key, members in zip(keys, found.values(), strict=True)]
 
@@ -116,7 +123,7 @@ def forgetting_overview(groups: Sequence[MethodGroup]) -> Drawing:
     """All forgetting curves of several runs: a panel per task, and one for the mean over the tasks seen.
 
     Lines are means over seeds, bands one standard deviation to each side, dots mark the task's own training, the dashed
-    line is zero-shot.
+    line is zero-shot: one for all where they agree, else one of each group in its colour.
 
     Raises:
         RunError: no runs, or runs with different tasks or orders.
@@ -134,8 +141,20 @@ def forgetting_overview(groups: Sequence[MethodGroup]) -> Drawing:
             _line(panel, group.scores[:, :, task], task + 1, color)
         _line(panels[-1], np.stack([run.seen_mean for run in group.runs]), 1, color)
     for task, panel in enumerate(panels[:-1]):
-        panel.level(float(np.mean([run.zero_shot[task] for run in runs])))
+        _zero_shot(panel, [[run.zero_shot[task] for run in group.runs] for group in groups], colors)
     return drawing
+
+
+def _zero_shot(panel: Panel, by_group: Sequence[Sequence[float]], colors: Sequence[str]) -> None:
+    """A mean over models that begin with unlike scores would be no model's score."""
+    known = [[score for score in scores if not np.isnan(score)] for scores in by_group]
+    every = [score for scores in known for score in scores]
+    if every and np.allclose(every, every[0]):
+        panel.level(every[0])
+        return
+    for scores, color in zip(known, colors, strict=True):
+        if scores:
+            panel.level(float(np.mean(scores)), color)
 
 
 def comparison_table(groups: Sequence[MethodGroup]) -> Table:

@@ -51,10 +51,10 @@ class Panel:
             look = (11, INK) if label else (10, MUTED)
             self.drawing.add(Text(ends[0][0], ends[0][1] + 11, label or _text(value), "middle", *look))
 
-    def level(self, y: float) -> None:
+    def level(self, y: float, color: str = MUTED) -> None:
         """A dashed line across; nothing for NaN."""
         if not np.isnan(y):
-            self.drawing.add(level(self.left, self.left + self.width, self.at(0, y)[1]))
+            self.drawing.add(level(self.left, self.left + self.width, self.at(0, y)[1], color))
 
     def curve(self, x: Iterable[float], y: Iterable[float], color: str, width: float = 2, radius: float = 2.2) -> None:
         """A line with dots through the values; it is broken where one is NaN."""

@@ -25,9 +25,9 @@ def pareto_front(points: np.ndarray) -> list[int]:
 
 
 def plane_figure(groups: Sequence[MethodGroup]) -> Drawing | None:
-    """Learning accuracy to the right, backward transfer upwards: a large dot for the mean of a group, small ones for
-    its runs while every group has a colour of its own, a dashed line for the Pareto front of the means. None where
-    fewer than two groups have both.
+    """Learning accuracy to the right, backward transfer upwards: a large dot for the mean of a group over its runs that
+    have both, small ones for these runs while every group has a colour of its own, a dashed line for the Pareto front
+    of the means. None where fewer than two groups have both.
 
     Groups are numbered and listed, so that they can be told apart; of more than `MOST_SHOWN` only those on the front.
     """
@@ -52,7 +52,7 @@ def plane_figure(groups: Sequence[MethodGroup]) -> Drawing | None:
     )
     if len(front) > 1:
         drawing.add(Shape([panel.at(*means[at]) for at in front], MUTED, 1.4, dashed=True))
-    if len(shown) <= len(CYCLE):
+    if len(groups) <= len(CYCLE):
         drawing.add(*(Dot(panel.at(*point), CYCLE[at], 2.6) for at in shown for point in runs[at]))
     drawing.add(*(Dot(panel.at(*means[at]), MUTED, 3.5) for at in shown if at not in listed))
     drawing.add(*(Dot(panel.at(*means[at]), CYCLE[at % len(CYCLE)], 6.5) for at in listed))
@@ -61,7 +61,8 @@ def plane_figure(groups: Sequence[MethodGroup]) -> Drawing | None:
         drawing.add(Text(x + 9, y - 9, str(at + 1), "start", 12, bold=True))
     for place, at in enumerate(listed):
         x, y = 56 + place // rows * (WIDTH - 56) / columns, HEIGHT + place % rows * LINE
-        name = f"{at + 1}  {groups[at].label} ({groups[at].seeds}){', on the front' if at in front else ''}"
+        known = groups[at].seeds if len(runs[at]) == len(groups[at].runs) else f"{len(runs[at])} of {groups[at].seeds}"
+        name = f"{at + 1}  {groups[at].label} ({known}){', on the front' if at in front else ''}"
         drawing.add(Dot((x, y), CYCLE[at % len(CYCLE)], 5), Text(x + 11, y, name, "start", color=INK))
     return drawing
 

@@ -69,7 +69,7 @@ def init_run(run_dir: Path | str, project: str, config: dict[str, Any], mode: st
     import wandb
 
     group, name = str(config.get("experiment_name") or ""), run_name(Path(run_dir), config)
-    told = {"group": _shortened(group) or None, "name": _shortened(name)}
+    told = {"group": _shortened(group) or None, "name": _shortened(hidden(name))}
     patience: dict[str, Any] = {} if "WANDB_FINISH_TIMEOUT" in os.environ else {"finish_timeout": PATIENCE}
     run = wandb.init(
         project=project,

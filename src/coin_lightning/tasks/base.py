@@ -12,6 +12,7 @@ from pydantic import PositiveInt
 from torch import nn
 from torch.utils.data import DataLoader
 
+from coin_lightning.assets import file_sha256
 from coin_lightning.backbones.base import Backbone
 from coin_lightning.errors import ConfigError, DataError, RunError
 from coin_lightning.image_list import read_list, remedy
@@ -333,13 +334,18 @@ class InstructionTask(L.LightningDataModule):
             on_progress(len(part))
 
     def file_hashes(self) -> dict[str, str]:
-        """The sha256 of its files by name; nothing of them needs to have been read.
+        """The sha256 of its files by name, those of the ground truth among them; nothing of them needs to have been
+        read.
 
         Raises:
             DataError: they cannot be found.
         """
         splits = (*(["train"] if self.data.trains else []), self.data.test_split)
-        return {raw.name: raw.sha256 for raw in self._raw.values() or map(self._split, splits)}
+        samples = {raw.name: raw.sha256 for raw in self._raw.values() or map(self._split, splits)}
+        truths = {name: self.image_root / name for name in getattr(self.truth, "files", ())}
+        if absent := [f"{file} is missing; it holds ground truth" for file in truths.values() if not file.is_file()]:
+            raise DataError(absent)
+        return samples | {name: file_sha256(file) for name, file in truths.items()}
 
     def _split(self, split: str) -> RawSamples:
         return self.source.samples(self.directory, self.data.instructions, split)

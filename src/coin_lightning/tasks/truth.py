@@ -1,7 +1,8 @@
 """Where a test sample's ground truth comes from: the sample itself, or the data set's own annotation file.
 
 Each class is called with all test samples of a task and gives one reference per sample (`AnswerRecord.reference`).
-Paths are relative to the image root (`coin_reference.md` section 3.1).
+Paths are relative to the image root (`coin_reference.md` section 3.1). What is read beside the samples is named in
+`files`: a run does not go on with others.
 """
 
 from collections.abc import Iterable, Sequence
@@ -83,6 +84,7 @@ class ScienceQAProblems:
         self, problems: str = "ScienceQA/problems.json", splits: str = "ScienceQA/pid_splits.json", split: str = "test"
     ) -> None:
         self.problems, self.splits, self.split = problems, splits, split
+        self.files = (problems, splits)
 
     def __call__(self, samples: Sequence[TestSample], images: Path) -> list[Reference]:
         """See `SampleFields`; raises when an id is not in the split, or a problem has no valid answer index."""
@@ -117,6 +119,7 @@ class TextVQAAnswers:
 
     def __init__(self, annotations: str = "TextVQA/TextVQA_0.5.1_val.json") -> None:
         self.annotations = annotations
+        self.files = (annotations,)
 
     def __call__(self, samples: Sequence[TestSample], images: Path) -> list[Reference]:
         """See `SampleFields`; raises when an id does not join or has not ten answers."""
@@ -138,6 +141,7 @@ class GQAAnswers:
 
     def __init__(self, questions: str = "GQA/testdev_balanced_questions.json") -> None:
         self.questions = questions
+        self.files = (questions,)
 
     def __call__(self, samples: Sequence[TestSample], images: Path) -> list[Reference]:
         """See `SampleFields`; raises when an id does not join."""

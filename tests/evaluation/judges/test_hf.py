@@ -172,3 +172,21 @@ def test_a_judge_whose_head_is_missing_does_not_grade_at_random(tmp_path: Path):
 def test_values_out_of_range_are_refused(options: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
         HFJudge("model", **options)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), r"memory ran out .*lower judge\.batch_size"),
+        (RuntimeError("probability tensor contains inf"), r"could not answer \(probability .*another judge\.dtype"),
+    ],
+)
+def test_a_model_that_cannot_answer_is_a_judge_that_failed(judge, monkeypatch, error: Exception, message: str):
+    """A run goes on without such a one."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("transformers.LlamaForCausalLM.generate", fail)
+    with pytest.raises(JudgeError, match=message):
+        replies(judge())

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from fake_judge import FakeJudge, lines, write_experience
 
+from coin_lightning.continual.run_dir import RunDir
+from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.errors import ConfigError, DataError, JudgeError, RunError
-from coin_lightning.evaluation.judges.judging import check_judge, evaluated, judge_experience, judge_run
+from coin_lightning.evaluation.judges.judging import check_judge, evaluated, forget, judge_experience, judge_run
 from coin_lightning.evaluation.judges.prompts import prompt_sha
 
 HERE = Path(__file__).parent
@@ -51,9 +53,9 @@ def test_a_task_of_which_nothing_could_be_read_has_no_score(run: Path):
 
 def test_a_run_is_judged_where_it_was_evaluated(run: Path):
     judge, seen = FakeJudge(), []
-    folders = judge_run(run, judge, lambda task, done, total: seen.append(task))
+    folders = judge_run(run, judge, lambda *told: seen.append(told))
     assert [folder.name for folder in folders] == ["task_00_zero_shot", "task_01_gqa"]
-    assert seen == ["gqa"] * 3 + ["vizwiz"] * 3 + ["gqa"] * 2
+    assert seen == [("gqa", 1, 2), ("gqa", 2, 2), ("vizwiz", 1, 2), ("vizwiz", 2, 2), ("gqa", 2, 2)]
     assert len(judge.asked) == 5  # "blue" to question 1 was known from zero-shot
     assert judge.closed == 1
     assert not (run / "task_02_vizwiz" / "judged").exists()
@@ -89,6 +91,18 @@ def test_a_failure_before_the_first_task_is_complete_writes_no_summary(run: Path
         judge_run(run, FakeJudge(dies_after=1))
     assert not (run / "task_00_zero_shot" / "judged" / "fake_rule.json").exists()
     assert len(lines(run / "task_00_zero_shot", "fake_rule", "gqa")) == 1
+
+
+def test_what_is_answered_anew_is_judged_anew_and_what_is_the_same_is_not_asked_again(run: Path):
+    judge_run(run, FakeJudge())
+    folder = run / "task_00_zero_shot"
+    before = summary(folder)
+    forget(folder, ["gqa"])
+    assert summary(folder)["counts"] == {"vizwiz": 2}
+    assert RunJudge(RunDir(run, ["gqa", "vizwiz"]), FakeJudge()).missing() == [0]
+    judge = FakeJudge()
+    judge_run(run, judge)
+    assert (summary(folder)["scores"], judge.asked) == (before["scores"], [])
 
 
 def test_two_judges_stand_side_by_side(run: Path):

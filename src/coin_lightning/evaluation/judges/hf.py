@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
 from coin_lightning.backbones.hub_files import read_pretrained, read_whole
-from coin_lightning.errors import AssetError, ConfigError, JudgeError
+from coin_lightning.errors import AssetError, ConfigError, JudgeError, first_line, is_out_of_memory
 from coin_lightning.evaluation.judges.base import Judge, JudgeRequest, Reply
 from coin_lightning.evaluation.judges.model_version import model_version
 from coin_lightning.evaluation.judges.prompts import Message
@@ -148,15 +148,22 @@ class LoadedModel:
 
     @torch.inference_mode()
     def replies(self, prompts: list[str], options: dict[str, Any]) -> list[str]:
-        """Generated texts without special tokens. The template has written all special tokens of a prompt."""
+        """Generated texts without special tokens. The template has written all special tokens of a prompt.
+
+        Raises:
+            JudgeError: the model could not answer.
+        """
         batch = self.tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
         batch = batch.to(self.model.device)
         length = batch["input_ids"].shape[1]
-        output = self.model.generate(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            generation_config=self._generation(**options),
-        )
+        try:
+            output = self.model.generate(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                generation_config=self._generation(**options),
+            )
+        except RuntimeError as error:  # no memory, or numbers beyond the range of float16
+            raise JudgeError(_failure(error)) from error
         return list(self.tokenizer.batch_decode(output[:, length:], skip_special_tokens=True))
 
     def _generation(self, temperature: float, top_p: float, **options: Any) -> GenerationConfig:
@@ -167,6 +174,15 @@ class LoadedModel:
             do_sample=temperature > 0, num_beams=1, pad_token_id=self.tokenizer.pad_token_id,
             eos_token_id=own.eos_token_id or self.tokenizer.eos_token_id, **options, **sampling,
         )  # fmt: skip
+
+
+def _failure(error: RuntimeError) -> str:
+    if is_out_of_memory(error):
+        return (
+            f"memory ran out while it answered ({first_line(error)}); lower judge.batch_size or judge.max_new_tokens, "
+            "or load it smaller with judge.quantization=nf4"
+        )
+    return f"it could not answer ({first_line(error)}); another judge.dtype may help, such as float32"
 
 
 def _check_ranges(

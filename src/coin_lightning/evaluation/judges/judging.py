@@ -5,7 +5,7 @@ and per task score in percent, count and unparsed replies). A reply is sought in
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from coin_lightning.run_files import read_json
 
 OnProgress = Callable[[str, int, int], None]
 """(task, judged answers, all answers), called whenever a reply is on disk."""
+BY_TASK = ("scores", "counts", "unparsed")
+"""Parts of what a judge has found in an experience."""
 
 
 def silent(task: str, done: int, total: int) -> None:
@@ -101,6 +103,17 @@ def _summarise(file: Path, identity: dict[str, Any], done: dict[str, TaskJudgeme
     if done:
         write_known_json(file, summary, file.parent.parent)
     return summary
+
+
+def forget(folder: Path, tasks: Iterable[str]) -> None:
+    """Take tasks that are answered anew out of what judges have found in an experience. Replies stay: an answer that is
+    the same is not judged again.
+    """
+    for file in sorted((folder / "judged").glob("*.json")):
+        old = read_json(file)
+        left = {part: {task: old[part][task] for task in old[part] if task not in set(tasks)} for part in BY_TASK}
+        if left["counts"] != old["counts"]:
+            write_known_json(file, {**old, **left}, folder)
 
 
 def judge_run(run: Path, judge: Judge, on_progress: OnProgress = silent) -> list[Path]:

@@ -74,6 +74,9 @@ class TaskJudging:
     def run(self, on_progress: Callable[[int, int], None]) -> TaskJudgement:
         """Ask what is not known, each content once, writing every reply down as it comes.
 
+        Args:
+            on_progress: told replies and requests, at the end once with all.
+
         Raises:
             JudgeError: replies are missing.
         """
@@ -81,7 +84,8 @@ class TaskJudging:
             self._keep(writer, list(self._known_lines()))
             for lines in self._ask():
                 self._keep(writer, lines)
-                on_progress(len(self.lines), len(self.requests))
+                if len(self.lines) < len(self.requests):
+                    on_progress(len(self.lines), len(self.requests))
         on_progress(len(self.lines), len(self.requests))
         missing = len(self.requests) - len(self.lines)
         if missing:
