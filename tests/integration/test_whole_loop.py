@@ -175,8 +175,11 @@ def test_terminal_shows_progress_and_rows_and_no_library_noise(place, undisturbe
 
 def test_config_and_environment_say_what_ran(place, undisturbed: Path):
     environment = read(undisturbed / "environment.json")
-    assert set(environment) == {"versions", "git", "machine", "data"}
+    assert set(environment) == {"versions", "git", "machine", "data", "model"}
+    assert environment["model"].keys() == {"precision", "dtype", "fingerprint"}
+    assert (environment["model"]["precision"], environment["model"]["dtype"]) == ("32-true", "float32")
     assert environment["data"]["textvqa"]["train"] == 20
-    assert set(environment["data"]["textvqa"]["sha256"]) == {"train.json", "val.json"}
+    hashed = {"train.json", "val.json", "TextVQA/TextVQA_0.5.1_val.json"}  # the last one has the annotators' answers
+    assert set(environment["data"]["textvqa"]["sha256"]) == hashed
     assert RunDir(undisturbed, TASKS).summary_is_current()
     assert "num_experts: 8" in (undisturbed / "config.yaml").read_text()

@@ -21,7 +21,7 @@ from coin_lightning import processes
 from coin_lightning.cli.member_configs import Words
 from coin_lightning.cli.sweep_jobs import lost_alone
 from coin_lightning.cli.sweep_member import BASIC
-from coin_lightning.cli.sweep_plan import SweepPlan
+from coin_lightning.cli.sweep_plan import SweepPlan, own_finished
 from coin_lightning.errors import CoinLightningError, ConfigError
 from coin_lightning.reporting.names import duration
 
@@ -127,7 +127,7 @@ class Sweep:
         folders = {words: self.plan.folders[words] for words in batch if words in self.plan.folders}
         if not any((folder / "config.yaml").is_file() for folder in folders.values()):
             raise ConfigError(f"hydra/launcher: no member could be started: {_told(error)}") from error
-        done = SweepPlan.of(batch, self._hydra).finished
+        done = own_finished(batch, self._hydra)
         for words in batch:
             if words not in done:
                 self.failed[words] = f"its launcher gave up: {_told(error)}"

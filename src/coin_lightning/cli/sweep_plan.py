@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from coin_lightning.cli.member_configs import MemberConfigs, Words
@@ -111,6 +111,17 @@ class SweepPlan:
             console.print(f"{len(self.finished)} of {self.count} members are finished", style="bold", highlight=False)
 
 
+def own_finished(members: Sequence[Words], hydra: Sequence[str] = ()) -> frozenset[Words]:
+    """Members whose folders hold finished runs of their own, whatever callbacks watched them.
+
+    Args:
+        members: their overrides.
+        hydra: as of `SweepPlan.of`.
+    """
+    numbered = dict(zip(members, range(len(members)), strict=True))
+    return SweepPlan(members)._looked_at(_has_finished, numbered, hydra).finished
+
+
 def _found(
     check: Check, numbered: Mapping[Words, int], hydra: Sequence[str]
 ) -> Iterator[tuple[Words, Path | None, bool, str | None]]:
@@ -156,6 +167,16 @@ def _is_finished(config: DictConfig, folder: Path) -> bool:
 
     check_early(config)
     return is_finished(config, folder)
+
+
+def _has_finished(config: DictConfig, folder: Path) -> bool:
+    from coin_lightning.continual.run_dir import RunDir
+
+    if not (folder / "matrix.json").is_file():
+        return False
+    run, resolved = RunDir.open(folder), OmegaConf.to_container(config, resolve=True)
+    run.compare(resolved)  # type: ignore[arg-type]  # refuses that of another config
+    return run.finished()
 
 
 def _can_be_run(config: DictConfig, folder: Path) -> bool:
