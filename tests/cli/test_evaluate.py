@@ -1,5 +1,6 @@
 """``python -m coin_lightning evaluate``: what a run with `evaluation=seen` left out, as if it had not."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -7,12 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 from coin_lightning.backbones import tiny
 from coin_lightning.cli import evaluate as command
 from coin_lightning.cli.evaluate import OLDER, main, run_config
+from coin_lightning.cli.run import recognise
+from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
-from coin_lightning.errors import ConfigError, RunError
+from coin_lightning.errors import ConfigError, JudgeError, RunError
 from coin_lightning.evaluation import run_scoring
 from coin_lightning.evaluation.suite import AnswerWriter
 from ranks import together
@@ -289,3 +293,17 @@ def test_what_a_kill_behind_the_scores_left_unjudged_is_judged_later(
     assert main([str(run)]) == 0
     assert "no cell was missing" in capsys.readouterr().out
     assert judged(run) == read(run / "matrix.json")["counts"] == [[1, 1]] * 3
+
+
+def test_a_judge_that_is_not_to_be_found_is_told_and_keeps_no_cell_empty(tmp_path: Path):
+    """As of a hub name on a node that cannot reach the hub."""
+
+    class Absent:
+        name = "absent"
+
+        def identity(self) -> dict:
+            raise JudgeError("judge.model='org/model': cannot be found")
+
+    out = io.StringIO()
+    recognise(RunDir(tmp_path, ["gqa"]), Absent(), Console(file=out, width=200))
+    assert out.getvalue() == "judge: judge.model='org/model': cannot be found\n"
