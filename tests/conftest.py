@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside this file, whatever import mode pytest uses
 
-from forked_runs import Runs
+from forked_runs import Runs, quicken
 from ranks import together
 from small_coin import overrides, write_suite
 
@@ -43,17 +43,7 @@ def pytest_collection(session: pytest.Session) -> None:
     """
     gc.disable()
     if session.config.getoption("dist", "no") == "no" or hasattr(session.config, "workerinput"):
-        _quicken()
-
-
-def _quicken() -> None:
-    from quick_configs import read_once
-    from quick_disk import no_loss_of_power
-    from quick_loaders import look_often
-
-    read_once()
-    no_loss_of_power()
-    look_often()
+        quicken()
 
 
 def pytest_collection_finish() -> None:

@@ -154,14 +154,19 @@ def _warm_up() -> None:
     run.write_report = page
 
 
-def _serve() -> None:
+def quicken(shared: Path | None = None) -> None:
+    """From now on, in this process and its forks: see the modules; `shared` is that of `read_once`."""
     from quick_configs import read_once
     from quick_disk import no_loss_of_power
     from quick_loaders import look_often
 
-    read_once(Path.cwd() / "merged_configs")
+    read_once(shared)
     no_loss_of_power()
     look_often()
+
+
+def _serve() -> None:
+    quicken(Path.cwd() / "merged_configs")
     _warm_up()
     gc.collect()
     gc.freeze()  # forks need not look through all that is imported

@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 
 from coin_lightning.cli.trial import PRUNED, VARIABLE, PrunedError, report, storage_of
-from coin_lightning.reporting.run_matrix import parse_matrix
+from coin_lightning.reporting.run_matrix import RunMatrix, parse_matrix
 
 optuna = pytest.importorskip("optuna")
 SWEEPER = "hydra/sweeper=optuna_search"
@@ -132,11 +132,15 @@ def test_what_is_looked_for_must_be_a_metric(place, tmp_path: Path):
         assert "Traceback" not in text
 
 
-def test_reports_are_means_over_the_tasks_so_far(tmp_path: Path, monkeypatch):
-    """Rows of three tasks by hand: after the second, (40 + 60) / 2; a loss of 80 - 40."""
+def of_three_tasks() -> RunMatrix:
     scores = [[0, 0, 0], [80, 0, 0], [40, 60, 0], [10, 20, 90]]
     facts = {"metrics": {}, "protocol": {}, "cost": {}, "notes": [], "experiment": "e", "method": "m", "backbone": "b"}
-    matrix = parse_matrix({"tasks": ["a", "b", "c"], "scores": scores, "counts": [[4] * 3] * 4, "seed": 0, **facts})
+    return parse_matrix({"tasks": ["a", "b", "c"], "scores": scores, "counts": [[4] * 3] * 4, "seed": 0, **facts})
+
+
+def test_reports_are_means_over_the_tasks_so_far(tmp_path: Path, monkeypatch):
+    """Rows of three tasks by hand: after the second, (40 + 60) / 2; a loss of 80 - 40."""
+    matrix = of_three_tasks()
     for direction, wanted in (("maximize", {1: 80.0, 2: 50.0}), ("minimize", {2: 40.0})):
         file = tmp_path / f"{direction}.jsonl"
         study = optuna.create_study(study_name="s", storage=storage_of(file), direction=direction)
@@ -161,9 +165,7 @@ def test_reports_are_means_over_the_tasks_so_far(tmp_path: Path, monkeypatch):
 )  # fmt: skip
 def test_a_trial_is_compared_by_where_it_stands_and_not_by_its_best(tmp_path, monkeypatch, direction, others, pruned):
     """80 behind the first task and 50 behind the second: mean scores fall, and losses rise, along every sequence."""
-    scores = [[0, 0, 0], [80, 0, 0], [40, 60, 0], [10, 20, 90]]
-    facts = {"metrics": {}, "protocol": {}, "cost": {}, "notes": [], "experiment": "e", "method": "m", "backbone": "b"}
-    matrix = parse_matrix({"tasks": ["a", "b", "c"], "scores": scores, "counts": [[4] * 3] * 4, "seed": 0, **facts})
+    matrix = of_three_tasks()
     study = optuna.create_study(study_name="s", storage=storage_of(tmp_path / "s.jsonl"), direction=direction)
     for shift in (-1, 0, 1):
         values = {step: value + shift for step, value in others.items()}

@@ -6,8 +6,10 @@ from itertools import combinations
 from operator import eq
 from typing import Any
 
+from coin_lightning.continual.bounds import CLIPPING, LEARNING
 from coin_lightning.continual.environment import same_files
 from coin_lightning.errors import ConfigError, RunError, did_you_mean
+from coin_lightning.reporting.group_facts import with_owners
 from coin_lightning.reporting.overview import MethodGroup, identity
 from coin_lightning.reporting.run_artifacts import RunArtifacts
 from coin_lightning.reporting.run_matrix import RunMatrix
@@ -15,7 +17,9 @@ from coin_lightning.results import Entry, differing
 
 DATA, SIZES = "data", "test_samples"
 ORDER = "scenario.order"
-SETTINGS = ("backbone.", "objective.", "optimizer.", "schedule.", "trainer.gradient_clip_")
+SETTINGS = (
+    *(f"{group}." for group in LEARNING if group not in ("method", "trainer")), *(f"trainer.{key}" for key in CLIPPING)
+)  # fmt: skip
 """How keys begin that decide what is learned, whatever the method."""
 BACKBONE = "backbone"
 TOLD = (
@@ -83,7 +87,7 @@ def _by_value(found: Mapping[str, str]) -> str:
     names: dict[str, list[str]] = {}
     for name, value in found.items():
         names.setdefault(value, []).append(name)
-    return "; ".join(f"{value} ({', '.join(each)})" for value, each in names.items())
+    return with_owners(names)
 
 
 def _short(hashes: Mapping[str, str]) -> str:

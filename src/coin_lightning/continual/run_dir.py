@@ -292,11 +292,14 @@ class RunDir:
             RunError: a file has changed since the run was started.
         """
         self.check_data({task: each["sha256"] for task, each in data.items()})
-        file = self.path / "environment.json"
-        old = read_json(file) if file.exists() and self.started() else {}
         done = self.scores()
         at = next((self.folder(position).name for position in self.positions if position not in done), None)
-        write_json(file, continued(old, environment(data), at))
+        write_json(self.path / "environment.json", continued(self._begun_with(), environment(data), at))
+
+    def _begun_with(self) -> dict[str, Any]:
+        """`environment.json` as it binds what is still to come; empty before anything has been computed."""
+        file = self.path / "environment.json"
+        return dict(read_json(file)) if file.exists() and self.started() else {}
 
     def check_data(self, hashes: Mapping[str, Mapping[str, str]]) -> None:
         """See that the data are those of the run.
@@ -307,8 +310,7 @@ class RunDir:
         Raises:
             RunError: they have changed since the run was started.
         """
-        file = self.path / "environment.json"
-        old = read_json(file).get("data", {}) if file.exists() and self.started() else {}
+        old = self._begun_with().get("data", {})
         changed = [task for task in hashes if task in old and not same_files(old[task]["sha256"], hashes[task])]
         if changed:
             raise RefusedError(
@@ -343,8 +345,7 @@ class RunDir:
         Raises:
             RunError: it would not.
         """
-        file = self.path / "environment.json"
-        kept = read_json(file).get(MODEL, {}) if file.exists() and self.started() else {}
+        kept = self._begun_with().get(MODEL, {})
         try:
             told = self.facts().get("protocol", {}).get("precision")
         except RunError:  # a kill came between it and its hash: it is written anew

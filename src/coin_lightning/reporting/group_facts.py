@@ -1,6 +1,6 @@
 """What a comparison says of groups beside scores: order sensitivity, routing, cost, and in what they differ."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,9 +158,13 @@ def unlike(groups: Sequence[MethodGroup]) -> list[str]:
             values.setdefault(fields.get(name, "not recorded"), []).append(method)
         by_method = [{value for value, methods in values.items() if own in methods} for own, _ in listed]
         if any(each != by_method[0] for each in by_method):
-            told = "; ".join(f"{value} ({', '.join(dict.fromkeys(methods))})" for value, methods in values.items())
-            found[name] = f"{name.replace('_', ' ')}: {told}"
+            found[name] = f"{name.replace('_', ' ')}: {with_owners(values)}"
     return [line for name, line in found.items() if PART_OF.get(name) not in found]
+
+
+def with_owners(values: Mapping[str, Iterable[str]]) -> str:
+    """Each value with the names of those that have it: `1 (LoRA); 5 (MoELoRA, EWC)`."""
+    return "; ".join(f"{value} ({', '.join(dict.fromkeys(names))})" for value, names in values.items())
 
 
 def averaged_over(groups: Sequence[MethodGroup], allowed: Collection[str]) -> list[str]:

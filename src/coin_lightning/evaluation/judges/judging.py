@@ -109,9 +109,10 @@ def forget(folder: Path, tasks: Iterable[str]) -> None:
     """Take tasks that are answered anew out of what judges have found in an experience. Replies stay: an answer that is
     the same is not judged again.
     """
+    anew = set(tasks)
     for file in sorted((folder / "judged").glob("*.json")):
         old = read_json(file)
-        left = {part: {task: old[part][task] for task in old[part] if task not in set(tasks)} for part in BY_TASK}
+        left = {part: {task: old[part][task] for task in old[part] if task not in anew} for part in BY_TASK}
         if left["counts"] != old["counts"]:
             write_known_json(file, {**old, **left}, folder)
 
