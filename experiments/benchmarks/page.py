@@ -17,6 +17,7 @@ from pathlib import Path
 
 from harness import CLOCK, RESULTS, clock, machine, show, write_json
 
+from coin_lightning.manifest import write_known_json
 from coin_lightning.reporting.html import write_report
 
 AIMS = {"after_an_experience": 0.3, "whole": 2.5}
@@ -44,7 +45,7 @@ def cut(run: Path, row: int) -> None:
     for section in sections:
         for key in {"scores", "counts", "differing", "unparsed"} & section.keys():
             section[key] = [cells if at <= row else [None] * len(cells) for at, cells in enumerate(section[key])]
-    file.write_text(json.dumps(content))
+    write_known_json(file, content)
 
 
 def seconds_of(run: Path, repeats: int, figures: bool) -> list[float]:

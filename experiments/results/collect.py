@@ -1,14 +1,15 @@
 """Put finished runs into the repository: `python experiments/results/collect.py RUNS FOLDER`.
 
 Copies every `matrix.json` below RUNS; writes `summary.{json,md}` and `forgetting.png`. Needs the answers beside the
-matrices: two methods are compared sample by sample. With `--orders` it adds sequences in further orders to a folder
-whose own answers are no longer there: `orders.{json,md}`, where only the added pairs are compared sample by sample.
+matrices: two methods are compared sample by sample. To a folder whose own answers are no longer there, `--orders` adds
+sequences in further orders: `orders.{json,md}`, where only the added pairs are compared sample by sample. `--bounds`
+puts joint runs, and tasks learned alone, in the place of those that are there.
 """
 
 import argparse
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -211,9 +212,21 @@ def compared(runs: Sequence[Run]) -> dict[str, PairedDifference]:
     return {label: found for label, key in MOMENTS.items() if (found := paired(runs, key)) is not None}
 
 
-def protocol_but_order(run: Run) -> dict[str, object]:
-    """What must be the same for runs of a method to stand in one table."""
-    return {field: value for field, value in run.matrix.protocol.items() if field != "order"}
+def check_alike(runs: Sequence[Run], kept: Sequence[Run], folder: Path) -> None:
+    """See that runs may stand in one table with the sequences of their method that are kept.
+
+    Raises:
+        RunError: one has another protocol than they.
+    """
+    for run in runs:
+        others = [each for each in kept if (each.kind, each.matrix.method) == ("sequence", run.matrix.method)]
+        free = {"order", *(("train_samples", "test_samples") if run.kind == "alone" else ())}
+        if differing := [each.name for each in others if _protocol(each, free) != _protocol(run, free)]:
+            raise RunError(f"{run.folder}: has another protocol than {', '.join(differing)} in {folder}")
+
+
+def _protocol(run: Run, free: Collection[str]) -> dict[str, object]:
+    return {field: value for field, value in run.matrix.protocol.items() if field not in free}
 
 
 def write(folder: Path, name: str, content: dict[str, object], tables: Sequence[str]) -> None:
@@ -237,13 +250,24 @@ def whole(folder_of_runs: Path, folder: Path) -> None:
             f"{folder_of_runs}: no matrix.json of a sequence in CoIN's order below it; run experiments/coin_mini.sh"
         )
     keep(runs, folder)
-    groups = group_by_method(coin)
+    summarise(folder, runs, compared(runs))
+    save_png(forgetting_overview(group_by_method(coin)), folder / "forgetting.png")
+
+
+def summarise(folder: Path, runs: Sequence[Run], differences: dict[str, PairedDifference]) -> None:
+    """Write `summary.{json,md}`."""
+    groups = group_by_method([run.matrix for run in runs if run.kind == "sequence" and run.order == "coin"])
     keys = metric_keys(groups)
-    differences = compared(runs)
     tables = [methods_table(groups, keys), tasks_table(groups, runs), orders_table(runs)]
     content = {**summary(groups, keys), "paired": {label: asdict(each) for label, each in differences.items()}}
     write(folder, "summary", content, [*tables, *([paired_table(differences)] if differences else [])])
-    save_png(forgetting_overview(groups), folder / "forgetting.png")
+
+
+def beside(runs: Sequence[Run], folder: Path) -> list[Run]:
+    """These and those that are in the folder under other names."""
+    names = {run.name for run in runs}
+    there = [Run.read(file) for file in folder.glob("*_seed_*.json") if file.stem not in names]
+    return sorted([*there, *runs], key=lambda run: run.name)
 
 
 def further_orders(folder_of_runs: Path, folder: Path) -> None:
@@ -253,13 +277,8 @@ def further_orders(folder_of_runs: Path, folder: Path) -> None:
         RunError: as `finished`; they have no pair, or another protocol than what they are put beside.
     """
     runs = finished(folder_of_runs)
-    names = {run.name for run in runs}
-    there = [Run.read(file) for file in folder.glob("*_seed_*.json") if file.stem not in names]
-    kept = sorted([*there, *runs], key=lambda run: run.name)
-    for run in runs:
-        others = [each for each in kept if (each.kind, each.matrix.method) == ("sequence", run.matrix.method)]
-        if differing := [each.name for each in others if protocol_but_order(each) != protocol_but_order(run)]:
-            raise RunError(f"{run.folder}: has another protocol than {', '.join(differing)} in {folder}")
+    kept = beside(runs, folder)
+    check_alike(runs, kept, folder)
     differences, each = compared(runs), {label: by_pair(kept, key) for label, key in MOMENTS.items()}
     if not differences:
         raise RunError(f"{folder_of_runs}: no run of {OURS} and one of {THEIRS} have the same order and seed")
@@ -268,14 +287,32 @@ def further_orders(folder_of_runs: Path, folder: Path) -> None:
     write(folder, "orders", content, [orders_table(kept), pairs_table(each), paired_table(differences)])
 
 
+def bounds(folder_of_runs: Path, folder: Path) -> None:
+    """Joint runs and tasks alone in the place of those that are in the folder; what is known of sequences stays.
+
+    Raises:
+        RunError: as `finished`; one is a sequence, or has another protocol than what it bounds.
+    """
+    runs = finished(folder_of_runs)
+    if foreign := [str(run.folder) for run in runs if run.kind == "sequence"]:
+        raise RunError(f"{', '.join(foreign)}: sequences are no bounds; give a folder of joint runs and of tasks alone")
+    kept = beside(runs, folder)
+    check_alike(runs, kept, folder)
+    known = json.loads((folder / "summary.json").read_text())["paired"]
+    keep(runs, folder)
+    summarise(folder, kept, {label: PairedDifference(**each) for label, each in known.items()})
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """What the command does."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="folder below which the run folders are")
     parser.add_argument("folder", type=Path, help="where matrices and tables go")
-    parser.add_argument("--orders", action="store_true", help="add sequences in further orders")
+    added = parser.add_mutually_exclusive_group()
+    added.add_argument("--orders", action="store_true", help="add sequences in further orders")
+    added.add_argument("--bounds", action="store_true", help="replace joint runs and tasks alone")
     args = parser.parse_args(argv)
-    (further_orders if args.orders else whole)(args.runs, args.folder)
+    (further_orders if args.orders else bounds if args.bounds else whole)(args.runs, args.folder)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from PIL import Image
 from coin_lightning.benchmarks import coin_mini
 from coin_lightning.benchmarks.coin_mini import TASKS, build, ensure
 from coin_lightning.errors import DataError
+from coin_lightning.evaluation.answer_text import normalize_answer
 
 pytestmark = pytest.mark.assets
 # Of the small build in conftest.py with the pinned Pillow and matplotlib. A changed digest means changed bytes:
@@ -129,6 +130,17 @@ def test_images_of_a_suite_are_listed_and_one_without_a_list_is_checked_first(sm
     with pytest.raises(DataError, match=rf"{image}: is missing; delete the folder and run again"):
         ensure(tmp_path / "suite")
     assert not listed.exists()
+
+
+def test_no_answer_is_scored_otherwise_by_the_second_version_of_scienceqas_rules():
+    """So matrices of version 1 whose answers are gone (`experiments/results/coin_mini`) stand beside those of version
+    2, which tells choices of one `normalize_answer` form apart, and negative numbers from positive ones."""
+    problems = json.loads((ensure() / "cl_dataset" / "ScienceQA" / "problems.json").read_text())
+    assert len(problems) == 2400
+    for problem in problems.values():
+        forms = [normalize_answer(choice) for choice in problem["choices"]]
+        assert len(set(forms)) == len(forms)
+        assert not any(character.isdigit() for form in forms for character in form)
 
 
 def test_ids_are_unique_within_and_across_splits(samples_of):

@@ -60,6 +60,14 @@ def test_other_data_or_another_number_of_samples_is_refused(runs):
     with pytest.raises(RunError, match=r"data\.gqa is \{'train.json': 'abab.* and \{'train.json': 'cdcd"):
         check(runs)
     check(runs, "data")
+    first = runs[0] / "environment.json"
+    for place, digest in ((first, "aa"), (file, "bb")):
+        content = json.loads(place.read_text())
+        content["data"]["gqa"] |= {"sha256": {"train.json": "ab" * 32}, "images": {"test": digest * 32}}
+        place.write_text(json.dumps(content))
+    with pytest.raises(RunError, match=r"data\.gqa is .*'images of test': 'aaaa.* and .*'images of test': 'bbbb"):
+        check(runs)
+    check(runs, "data")
     matrix = json.loads((runs[1] / "matrix.json").read_text())
     matrix["counts"] = [[8], [8]]
     (runs[1] / "matrix.json").write_text(json.dumps(matrix))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from coin_lightning.continual.environment import environment
+from coin_lightning.continual.environment import environment, same_data
 from coin_lightning.continual.run_dir import RunDir, differences
 from coin_lightning.errors import RunError
 from coin_lightning.run_files import read_json
@@ -176,10 +176,23 @@ def test_runs_that_knew_fewer_files_have_the_same_data(tmp_path: Path):
     run = RunDir(tmp_path, ["a"])
     run.claim_data({"a": {"sha256": {"train.json": "x"}}})
     finished(run, 0, {"a": 1.0})
-    run.check_data({"a": {"train.json": "x", "truth.json": "y"}})
+    run.check_data({"a": {"sha256": {"train.json": "x", "truth.json": "y"}}})
     for other in ({"train.json": "z", "truth.json": "y"}, {"truth.json": "y"}, {}):
         with pytest.raises(RunError, match="the data of a changed"):
-            run.check_data({"a": other})
+            run.check_data({"a": {"sha256": other}})
+
+
+def test_other_images_under_the_same_questions_are_other_data(tmp_path: Path):
+    entry = {"train": 8, "test": 4, "sha256": {"train.json": "x"}, "images": {"train": "p", "test": "q"}}
+    run = RunDir(tmp_path, ["a"])
+    run.claim_data({"a": entry})
+    finished(run, 0, {"a": 1.0})
+    run.claim_data({"a": entry})
+    run.check_data({"a": {"sha256": entry["sha256"]}})  # of runs by older code, or not looked at
+    for other in ({"train": "p", "test": "z"}, {"train": "z"}):
+        with pytest.raises(RunError, match="the data of a changed"):
+            run.check_data({"a": {**entry, "images": other}})
+    assert same_data(entry, {**entry, "train": 4, "images": {"train": "other", "test": "q"}})  # of fewer samples
 
 
 def test_other_rows_are_refused_once_a_run_has_started(tmp_path: Path):

@@ -82,8 +82,34 @@ def test_nothing_is_named(text):
 
 
 def test_a_text_of_two_choices_names_none():
-    assert named_option("cat", ["cat", "a cat", "dog"]) is None
+    assert named_option("the cat", ["cat", "a cat", "dog"]) is None
+    assert named_option("cat", ["cat", "a cat", "dog"]) == 0
     assert named_option("dog", ["cat", "a cat", "dog"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "choices", "index"),
+    [
+        ("The Sound of Music", ["the Sound of Music", "The Sound of Music"], 1),  # ScienceQA on titles
+        ("The Sound of Music.", ["the Sound of Music", "The Sound of Music"], 1),
+        ("THE SOUND OF MUSIC", ["the Sound of Music", "The Sound of Music"], None),
+        ("The answer is the Sound of Music.", ["the Sound of Music", "The Sound of Music"], 0),
+        ("Dear uncle Bob,", ["Dear uncle Bob,", "Dear Uncle Bob,"], 0),
+        ("Is it raining?", ["Is it raining.", "Is it raining?"], 1),
+        ("Is it raining", ["Is it raining.", "Is it raining?"], 0),
+        ("\u201cHey Jude\u201d", ['"Hey Jude"', "Hey Jude"], 0),  # a typographer's quotes
+        ("-24\u00b0C", ["24\u00b0C", "-24\u00b0C"], 1),
+        ("24\u00b0C", ["24\u00b0C", "-24\u00b0C"], 0),
+        ("\u221224 \u00b0C", ["24 \u00b0C", "-24 \u00b0C"], 1),  # a minus sign
+        ("24\u00b0C", ["-24\u00b0C", "-24\u00b0F"], None),  # the sign is lost
+        ("-24\u00b0C", ["24\u00b0C", "24\u00b0F"], None),
+        ("-1000 g", ["-1,000 g", "1,000 g"], 0),
+        ("5-10 minutes", ["5 - 10 minutes", "15 minutes"], 0),  # a range
+        ("- two", ["1", "2"], 1),  # a dash
+    ],
+)
+def test_choices_that_differ_in_capitals_marks_or_signs_only(text, choices, index):
+    assert named_option(text, choices) == index
 
 
 def test_the_text_of_a_choice_goes_before_a_leading_letter():

@@ -8,10 +8,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 from coin_lightning.errors import RunError
 from coin_lightning.metrics import image_clusters
 from coin_lightning.metrics.paired import PairedDifference
+from coin_lightning.reporting.run_matrix import load_matrix
 from results import without_manifests
 
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
@@ -127,6 +129,31 @@ def test_further_orders_are_put_beside_what_is_there(collecting, collected, runs
     assert not (tmp_path / "other").exists()  # what is refused leaves nothing
 
 
+def test_bounds_are_replaced_and_what_is_known_of_sequences_stays(collecting, collected, runs, tmp_path):
+    folder, added = tmp_path / "results", tmp_path / "added"
+    shutil.copytree(collected, folder)
+    shutil.copytree(runs / "lora_joint", added / "joint")
+    without_manifests(added / "joint")
+    file = added / "joint" / "matrix.json"
+    content = json.loads(file.read_text())
+    content["scores"][-1][1] = 12.5
+    file.write_text(json.dumps(content))
+    collecting.main([str(added), str(folder), "--bounds"])
+    before, after = ((place / "summary.md").read_text().splitlines() for place in (collected, folder))
+    alone, joint = scores(runs, "lora_alone")[-1][0], scores(runs, "lora_joint")[-1][1]
+    assert joint != 12.5
+    old, new = f"| {alone:.1f} / {joint:.1f} |", f"| {alone:.1f} / 12.5 |"
+    assert after == [line.replace(old, new) if line.startswith("| TextVQA") else line for line in before] != before
+    assert (folder / "summary.json").read_bytes() == (collected / "summary.json").read_bytes()
+    assert json.loads((folder / "lora_joint_seed_0.json").read_text())["scores"][-1][1] == 12.5
+    content["protocol"]["schedule"] = "constant"
+    file.write_text(json.dumps(content))
+    with pytest.raises(RunError, match=r"added.joint: has another protocol than lora_.*seed_0.* in .*results"):
+        collecting.bounds(added, folder)
+    with pytest.raises(RunError, match="sequences are no bounds"):
+        collecting.bounds(runs, folder)
+
+
 def test_a_small_p_is_not_printed_as_none(collecting):
     least = PairedDifference(mean=-2.5, images=(-4.0, -1.0), runs=(-2.4, -2.6), p=2 / 2**11, error=0.7)
     line = collecting.paired_table({"at the end": least}).splitlines()[-1]
@@ -159,3 +186,13 @@ def test_two_runs_of_one_name_and_unfinished_ones_are_refused(collecting, runs, 
     (tmp_path / "nothing").mkdir()
     with pytest.raises(RunError, match=r"no matrix.json of a sequence.*run experiments/coin_mini.sh"):
         collecting.whole(tmp_path / "nothing", tmp_path / "out")
+
+
+@pytest.mark.parametrize("folder", ["coin_mini", "short_sweep", "sweep_experts_rank"])
+def test_committed_matrices_can_stand_beside_new_runs(folder: str):
+    files = [file for file in (RESULTS / folder).glob("*_*.json") if "versions" in json.loads(file.read_text())]
+    assert len(files) > 5
+    tasks = RESULTS.parents[1] / "conf" / "task"
+    now = {file.stem: yaml.safe_load(file.read_text())[file.stem]["version"] for file in tasks.glob("[a-z]*.yaml")}
+    for matrix in map(load_matrix, files):
+        assert matrix.versions == {task: now[task] for task in matrix.tasks}

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from results import results
 from small_coin import edit_samples, overrides, train_file, write_suite
@@ -112,8 +113,15 @@ def _another_truth(root: Path) -> None:
     file.write_text(file.read_text().replace("left", "right"))
 
 
-@pytest.mark.parametrize("change", [_another_sample, _another_truth])
-def test_changed_data_are_refused_in_the_middle_of_a_run(place, tmp_path: Path, change):
+def _another_image(root: Path) -> None:
+    """The questions are the same, and no `images.sha256` says what they are about."""
+    Image.new("RGB", (44, 28), "yellow").save(root / "cl_dataset" / "shared" / "orange.jpg")
+
+
+@pytest.mark.parametrize(
+    ("change", "of"), [(_another_sample, "gqa"), (_another_truth, "gqa"), (_another_image, "imagenet, gqa")]
+)
+def test_changed_data_are_refused_in_the_middle_of_a_run(place, tmp_path: Path, change, of):
     root, run = write_suite(tmp_path / "suite"), tmp_path / "run"
     command = overrides(root, place.cache, run, tasks="imagenet,gqa")
     status, text = place.runs.run([*command, *place.kill(1, "train", 3)])
@@ -122,7 +130,7 @@ def test_changed_data_are_refused_in_the_middle_of_a_run(place, tmp_path: Path, 
     before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
     status, text = place.runs.run(command)
     assert status == 1
-    assert "the data of gqa changed since this run was started" in text
-    assert "the data of gqa changed" in (run / "failed.json").read_text()  # for `runs`; all else is as it was
+    assert f"the data of {of} changed since this run was started" in text
+    assert f"the data of {of} changed" in (run / "failed.json").read_text()  # for `runs`; all else is as it was
     (run / "failed.json").unlink()
     assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before

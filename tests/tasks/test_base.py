@@ -8,11 +8,13 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
+from PIL import Image
 
 from coin_lightning.backbones import tiny
 from coin_lightning.errors import ConfigError, DataError, RunError
 from coin_lightning.tasks.base import InstructionTask
 from coin_lightning.tasks.sample_checks import LEDGER
+from coin_lightning.tasks.sample_sequence import as_samples
 from made_tasks import made_task
 
 
@@ -199,6 +201,29 @@ def test_description_names_the_files_by_their_bytes(task):
     assert described["sha256"] == {
         file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (task.train_file, task.test_file)
     }
+
+
+def test_description_names_the_images_by_their_bytes_once_they_were_looked_at(make):
+    def images(task: InstructionTask) -> dict[str, str]:
+        task.read()
+        task.check()
+        return task.describe()["images"]
+
+    task = make()
+    assert task.describe()["images"] == {}
+    before = images(task)
+    assert before.keys() == {"train", "test"}
+    assert images(make()) == before
+    assert images(make(trains=False)) == {"test": before["test"]}
+    changed = as_samples(task.test_samples).images[0]
+    alone = [split for split in before if changed in as_samples(getattr(task, f"{split}_samples")).images]
+    path = task.image_root / changed
+    with Image.open(path) as image:
+        other = image.rotate(180).convert("RGB")
+        other.putpixel((0, 0), (1, 2, 3))
+    other.save(path)
+    after = images(make())
+    assert [split for split in after if after[split] != before[split]] == alone
 
 
 @pytest.mark.parametrize(("world", "steps"), [(1, 3), (2, 2), (3, 1)])

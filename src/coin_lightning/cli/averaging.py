@@ -1,13 +1,12 @@
 """Whether runs may be averaged: what a table takes as seeds of one thing must not differ in anything else."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from operator import eq
 from typing import Any
 
 from coin_lightning.continual.bounds import CLIPPING, LEARNING
-from coin_lightning.continual.environment import same_files
+from coin_lightning.continual.environment import same_data
 from coin_lightning.errors import ConfigError, RunError, did_you_mean
 from coin_lightning.reporting.group_facts import with_owners
 from coin_lightning.reporting.overview import MethodGroup, identity
@@ -75,10 +74,10 @@ def untold_differences(groups: Sequence[MethodGroup]) -> list[str]:
     ]
     if not {"scenario", "instructions"} <= shared:
         return lines
-    for task in dict.fromkeys(task for each in firsts.values() for task in each.hashes):
-        known = {name: each.hashes[task] for name, each in firsts.items() if task in each.hashes}
-        if not all(same_files(one, other) for one, other in combinations(known.values(), 2)):
-            files = {name: _short(hashes) for name, hashes in known.items()}
+    for task in dict.fromkeys(task for each in firsts.values() for task in each.data):
+        known = {name: each.data[task] for name, each in firsts.items() if task in each.data}
+        if not all(same_data(one, other) for one, other in combinations(known.values(), 2)):
+            files = {name: _short(_hashes(entry)) for name, entry in known.items()}
             lines.append(f"{DATA}.{task}: {_by_value(files)}")
     return lines
 
@@ -94,37 +93,46 @@ def _short(hashes: Mapping[str, str]) -> str:
     return ", ".join(f"{file} {str(digest)[:8]}" for file, digest in sorted(hashes.items()))
 
 
+def _hashes(entry: Mapping[str, Any]) -> dict[str, str]:
+    """All that is known of a task's data, by name."""
+    images = entry.get("images") or {}
+    return {**entry["sha256"], **{f"images of {split}": digest for split, digest in images.items()}}
+
+
 def _differences(runs: Sequence[RunMatrix]) -> Iterator[Difference]:
     (first, *others) = [_Recorded.of(run) for run in runs]
     for other in others:
         if first.entry and other.entry and first.entry.config and other.entry.config:
             for key in differing([first.entry, other.entry]):
                 yield key, first.run, first.entry.config.get(key), other.run, other.entry.config.get(key)
-        same_by_field: dict[str, Callable[[Any, Any], bool]] = {DATA: same_files, SIZES: eq}
-        for field, same in same_by_field.items():
-            mine, theirs = ((each.hashes if field == DATA else each.sizes) for each in (first, other))
-            for task in (task for task in mine if task in theirs and not same(mine[task], theirs[task])):
-                yield f"{field}.{task}", first.run, mine[task], other.run, theirs[task]
+        for task in (task for task in first.data if task in other.data):
+            mine, theirs = first.data[task], other.data[task]
+            if not same_data(mine, theirs):
+                yield f"{DATA}.{task}", first.run, _hashes(mine), other.run, _hashes(theirs)
+        for task in (task for task in first.sizes if task in other.sizes):
+            if first.sizes[task] != other.sizes[task]:
+                yield f"{SIZES}.{task}", first.run, first.sizes[task], other.run, other.sizes[task]
 
 
 @dataclass(frozen=True)
 class _Recorded:
-    """What a run says of itself: its config, and by task the hashes of its data files and the answers scored last."""
+    """What a run says of itself: its config, and by task what it read (see `InstructionTask.describe`) and how many
+    answers were scored last."""
 
     run: RunMatrix
     entry: Entry | None
-    hashes: dict[str, Any]
+    data: dict[str, Any]
     sizes: dict[str, int]
 
     @classmethod
     def of(cls, run: RunMatrix) -> "_Recorded":
         """Reads `config.yaml` and `environment.json`; a matrix by itself, or an older run, says less."""
         data = {} if run.folder is None else RunArtifacts.of(run).environment.get("data", {})
-        hashes = {task: each["sha256"] for task, each in data.items() if isinstance(each, dict) and each.get("sha256")}
+        known = {task: each for task, each in data.items() if isinstance(each, dict) and each.get("sha256")}
         last = run.counts[run.last] if run.last >= 0 else ()
         sizes = {task: int(count) for task, count in zip(run.tasks, last, strict=False) if count}
         entry = None if run.folder is None else Entry(run.folder, "finished", matrix=run)
-        return cls(run, entry, hashes, sizes)
+        return cls(run, entry, known, sizes)
 
 
 def _is_allowed(name: str, allowed: Collection[str]) -> bool:

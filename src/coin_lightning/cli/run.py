@@ -149,7 +149,7 @@ def _is_complete(run: RunDir, resolved: dict[str, Any], scenario: Scenario) -> b
     run.compare(resolved)
     if not run.has_data_of(resolved):
         scenario.build()
-        run.check_data({task.name: task.file_hashes() for task in scenario.tasks})
+        run.check_data({task.name: {"sha256": task.file_hashes()} for task in scenario.tasks})
     return True
 
 

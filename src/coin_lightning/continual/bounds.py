@@ -11,7 +11,7 @@ from operator import eq
 from pathlib import Path
 from typing import Any
 
-from coin_lightning.continual.environment import same_files
+from coin_lightning.continual.environment import same_data
 from coin_lightning.continual.free_keys import is_free
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.errors import ConfigError, RunError
@@ -165,14 +165,14 @@ def _of_task(text: str, task: str) -> str:
 
 
 def _by_task(file: Path, tasks: Sequence[str]) -> dict[str, Any]:
-    """Of `subsets.json` the samples, of `environment.json` the data's hashes; None where a run kept neither."""
+    """Of `subsets.json` the samples, of `environment.json` the data; None where a run kept neither."""
     content = read_json(file) if file.is_file() else {}
     found = content.get("data", {}) if file.name == "environment.json" else content
-    return {task: found[task].get("sha256", found[task]) if task in found else None for task in tasks}
+    return {task: found.get(task) for task in tasks}
 
 
 def _same(file: str, ours: Any, theirs: Any) -> bool:
-    compared = same_files if file == "environment.json" and ours and theirs else eq
+    compared = same_data if file == "environment.json" and ours and theirs else eq
     return bool(compared(ours, theirs))
 
 

@@ -78,6 +78,17 @@ def same_files(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     return bool(one) == bool(other) and (one.items() <= other.items() or other.items() <= one.items())
 
 
+def same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two runs have read the same files and seen the same images of a task.
+
+    Args:
+        one, other: what a task's `describe` says. Images are compared where both know them, of as many samples.
+    """
+    mine, theirs = (entry.get("images") or {} for entry in (one, other))
+    compared = [split for split in mine if split in theirs and one.get(split) == other.get(split)]
+    return same_files(one["sha256"], other["sha256"]) and all(mine[split] == theirs[split] for split in compared)
+
+
 def told(later: Mapping[str, Any]) -> str:
     """An entry of `later` as a sentence."""
     where = f"from {later['at']} on" if later["at"] else "behind its end"

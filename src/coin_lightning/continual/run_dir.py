@@ -9,7 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from coin_lightning import processes
-from coin_lightning.continual.environment import continued, environment, same_files, told
+from coin_lightning.continual.environment import continued, environment, same_data, told
 from coin_lightning.continual.free_keys import is_free, names_data
 from coin_lightning.continual.giving_way import FILE, LAST, Change, gives_way, notes, trains_otherwise
 from coin_lightning.continual.variant_grids import guesses_of, variant_grids
@@ -286,12 +286,12 @@ class RunDir:
         and software since then stands in it under `later`.
 
         Args:
-            data: by task, with the `sha256` of its files.
+            data: by task, as `check_data` has it.
 
         Raises:
             RunError: a file has changed since the run was started.
         """
-        self.check_data({task: each["sha256"] for task, each in data.items()})
+        self.check_data(data)
         done = self.scores()
         at = next((self.folder(position).name for position in self.positions if position not in done), None)
         write_json(self.path / "environment.json", continued(self._begun_with(), environment(data), at))
@@ -301,17 +301,17 @@ class RunDir:
         file = self.path / "environment.json"
         return dict(read_json(file)) if file.exists() and self.started() else {}
 
-    def check_data(self, hashes: Mapping[str, Mapping[str, str]]) -> None:
+    def check_data(self, data: Mapping[str, Mapping[str, Any]]) -> None:
         """See that the data are those of the run.
 
         Args:
-            hashes: by task, sha256 of its files by name.
+            data: by task, the `sha256` of its files by name and, where they have been looked at, of its `images`.
 
         Raises:
             RunError: they have changed since the run was started.
         """
         old = self._begun_with().get("data", {})
-        changed = [task for task in hashes if task in old and not same_files(old[task]["sha256"], hashes[task])]
+        changed = [task for task in data if task in old and not same_data(old[task], data[task])]
         if changed:
             raise RefusedError(
                 f"{self.path}: the data of {', '.join(changed)} changed since this run was started, so its scores "

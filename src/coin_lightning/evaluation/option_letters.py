@@ -14,6 +14,7 @@ _ANNOUNCED = re.compile(
     r"\b(?i:answer|option|choice)(?:\s++is)?+\s*+:?\s*+[(\[\"'*]*+([A-Z])"
     r"(?=[)\]\"'*.,:;!]|\s*$|\s+(?:because|since)\b|\s+is\s+(?:the\s+)?(?:correct|right)\b)"
 )
+_NEGATIVE = re.compile(r"(?<![\w.)])-\.?\d+(?:[.,]\d+)*")
 _ANNOUNCEMENT = re.compile(r"(?:the\s+)?(?:correct\s+|right\s+)?answer(?:\s+is)?\s*:?\s+", re.IGNORECASE)
 
 
@@ -39,7 +40,9 @@ def named_option(text: str, choices: Sequence[str]) -> int | None:
     In this order: a letter by itself in any case ("B", "(b)", "B."), which names nothing where there is no such choice,
     not even a choice whose text it is; the text of exactly one choice; a letter in front ("B. text", "B) text"); one
     announced capital letter ("The answer is B", "option (C)"); an announced choice text. A lone "a" inside a sentence
-    is an article.
+    is an article. Texts are compared in the strictest form in which any choice is equal: as they are, without a last
+    point, in lower case, in `normalize_answer` form with the same negative numbers. So where choices differ in capitals
+    or marks alone, as in ScienceQA's questions on writing, an answer that has them right names its choice.
     """
     clean = fold(text)
     bare = _BARE.fullmatch(clean)
@@ -63,6 +66,27 @@ def _index(letter: str, choices: Sequence[str]) -> int | None:
 
 
 def _choice_with_text(text: str, choices: Sequence[str]) -> int | None:
-    wanted = normalize_answer(text)
-    found = [index for index, choice in enumerate(choices) if normalize_answer(choice) == wanted]
-    return found[0] if wanted and len(found) == 1 else None
+    for form in _FORMS:
+        wanted = form(text)
+        found = [index for index, choice in enumerate(choices) if form(choice) == wanted]
+        if wanted and found:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
+def _without_point(text: str) -> str:
+    return fold(text).removesuffix(".").rstrip()
+
+
+def _lowered(text: str) -> str:
+    return _without_point(text).lower()
+
+
+def _signed(text: str) -> str:
+    """`normalize_answer` with the negative numbers, whose sign it takes for a hyphen."""
+    negative = (number.replace(",", "") for number in _NEGATIVE.findall(fold(text)))
+    return " ".join([normalize_answer(text), *negative])
+
+
+_FORMS = (fold, _without_point, _lowered, _signed)
+"""Each takes texts for equal that the ones before it do, and more."""

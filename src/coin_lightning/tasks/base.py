@@ -22,7 +22,7 @@ from coin_lightning.tasks.features import BYTES, FeatureStore
 from coin_lightning.tasks.lengths import sample_lengths
 from coin_lightning.tasks.loaders import AnswerLoader, Batches, TrainLoader
 from coin_lightning.tasks.options import AnswerOptions, BatchOptions, DataOptions
-from coin_lightning.tasks.sample_checks import altered_images, broken_images, too_long
+from coin_lightning.tasks.sample_checks import altered_images, broken_images, hashes_of_images, too_long
 from coin_lightning.tasks.sample_sequence import Samples, as_samples
 from coin_lightning.tasks.sample_table import RawSamples
 from coin_lightning.tasks.sampler import BUCKET, LengthBucketSampler, answer_batches
@@ -86,6 +86,7 @@ class InstructionTask(L.LightningDataModule):
         self._raw: dict[str, RawSamples] = {}
         self._whole: dict[str, Samples[Any]] = {}
         self._subsets: dict[str, Any] = {}
+        self._image_hashes: dict[str, str] = {}
         self._measured: dict[int, tuple[Sequence[Any], np.ndarray]] = {}
         self._sampler: LengthBucketSampler | None = None
         self._resume = (0, 0)
@@ -219,6 +220,7 @@ class InstructionTask(L.LightningDataModule):
         broken, survey = broken_images(tests, trains, self.image_root, self.features, on_progress)
         self.encoder.hashes.update({image: facts.sha256.hex() for image, facts in survey.facts.items()})
         self.encoder.sizes.update({image: (facts.width, facts.height) for image, facts in survey.facts.items()})
+        self._image_hashes = hashes_of_images({"train": trains, "test": tests}, survey)
         listed = read_list(Path(self.data.root), self.data.images)
         broken += altered_images(tests, trains, self.image_root, survey, listed, remedy(Path(self.data.root)))
         if broken and self.encoder.converts_boxes:  # lengths depend on the images
@@ -351,12 +353,14 @@ class InstructionTask(L.LightningDataModule):
         return self.source.samples(self.directory, self.data.instructions, split)
 
     def describe(self) -> dict[str, Any]:
-        """What `environment.json` keeps of the data: where it lies, samples used, and the sha256 of what was read."""
+        """What `environment.json` keeps of the data: where it lies, samples used, and the sha256 of what was read;
+        behind `check` that of the images of each split, too."""
         return {
             "folder": str(self.image_root),
             "train": len(self.train_samples),
             "test": len(self.test_samples),
             "sha256": self.file_hashes(),
+            "images": dict(self._image_hashes),
         }
 
     def prepare_data(self) -> None:

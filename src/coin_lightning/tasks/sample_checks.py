@@ -1,5 +1,6 @@
 """Checks of the samples a run uses against the backbone's context and the images on disk."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,17 @@ def broken_images(
     """
     survey = ImageLedger(features / LEDGER).survey(images, [*tests.images, *trains.images], on_progress=on_progress)
     return _told(tests, trains, survey.problems), survey
+
+
+def hashes_of_images(splits: Mapping[str, Samples[Any]], survey: Survey) -> dict[str, str]:
+    """One sha256 over paths and contents of the images that the samples of each split show; none for a split without
+    images, or with one that is not sound."""
+    images = {split: samples.images for split, samples in splits.items()}
+    return {
+        split: hashlib.sha256(b"".join(survey.facts[path].sha256 + path.encode() for path in shown)).hexdigest()
+        for split, shown in images.items()
+        if shown and all(path in survey.facts for path in shown)
+    }
 
 
 def altered_images(
