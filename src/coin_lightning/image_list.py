@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from coin_lightning.errors import DataError
@@ -17,15 +18,22 @@ def write_list(root: Path, digests: Mapping[str, str]) -> None:
     write_text(root / NAME, "".join(f"{digest}  {path}\n" for path, digest in digests.items()))
 
 
-def read_list(root: Path, images: str) -> dict[str, str]:
+def read_list(root: Path, images: str) -> Mapping[str, str]:
     """sha256 of each image by its path below the folder `images` of a data root; empty where there is no list.
 
     Raises:
         DataError: it cannot be read, or a line is none.
     """
-    file, found = root / NAME, dict[str, str]()
+    file = root / NAME
     if not file.is_file():
-        return found
+        return {}
+    stat = file.stat()
+    return _read(root, images, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+
+
+@lru_cache(maxsize=1)  # the tasks of a scenario share their root
+def _read(root: Path, images: str, stamp: tuple[int, ...]) -> Mapping[str, str]:
+    file, found = root / NAME, dict[str, str]()
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

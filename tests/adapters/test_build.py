@@ -212,6 +212,15 @@ def test_the_readme_says_what_it_is_and_is_the_same_bytes_for_the_same_adapter(t
     assert b"the model that config.yaml of the run names under backbone" in first  # tiny has no folder
 
 
+def test_the_model_writes_pefts_card_when_others_save_it(tmp_path):
+    model = wrap(moelora(**SMALL, num_experts=2))
+    save_adapter(model, tmp_path / "ours")
+    model.save_pretrained(str(tmp_path / "theirs"))
+    ours, theirs = ((tmp_path / name / "README.md").read_text() for name in ("ours", "theirs"))
+    assert "Model Card" in theirs
+    assert "Model Card" not in ours
+
+
 @pytest.mark.parametrize("make", [lora, moelora])
 def test_further_modules_that_would_not_learn_are_refused(make):
     with pytest.raises(ConfigError, match=r"adapter\.modules_to_save=\['lm_head'\]: beside the adapter the projector"):

@@ -74,6 +74,11 @@ def test_thumbnail_is_small_and_stays_inside_the_folder(tmp_path: Path) -> None:
     uri = thumbnail(tmp_path / "data", record, record)
     assert uri is not None
     assert decode(uri).size == (112, 56)
+    assert thumbnail(tmp_path / "data", record, record) == uri
+    Image.new("RGB", (200, 400), "blue").save(tmp_path / "data" / "a.png")  # drawn anew
+    uri = thumbnail(tmp_path / "data", record, record)
+    assert uri is not None
+    assert decode(uri).size == (56, 112)
     for name in ("../outside.png", "broken.png", "missing.png"):
         other = {"prediction": "", "reference": {"image": name}}
         assert thumbnail(tmp_path / "data", other, other) is None

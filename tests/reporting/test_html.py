@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_run import HOSTILE, TASKS, add_judge, add_variants, build_run, exact_scorer
+from jinja2 import Environment
 
 from coin_lightning.errors import RunError
 from coin_lightning.reporting import run_artifacts
-from coin_lightning.reporting.html import headline, machine_class, write_report
+from coin_lightning.reporting.html import compile_templates, headline, machine_class, template, write_report
 from coin_lightning.reporting.page_sections import matrix_cells
 from coin_lightning.reporting.run_matrix import load_matrix
 
@@ -119,6 +120,18 @@ def test_the_page_of_a_run_on_its_way_takes_no_drawing_library(make_run: MakeRun
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
     assert not (run / "figures").exists()
     assert (run / "report.html").read_text(encoding="utf-8").count("<svg") == 8 + 1 + 2
+
+
+def test_nothing_is_compiled_behind_compile_templates(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every member of a sweep is a fork of a process that has called it."""
+    run = make_run()
+    template.cache_clear()
+    compile_templates()
+    monkeypatch.setattr(Environment, "compile", None)
+    assert "<table" in write_report(run, figures=False).read_text()
+    template.cache_clear()
+    with pytest.raises(TypeError, match="not callable"):
+        write_report(run, figures=False)
 
 
 def test_report_is_the_same_each_time(make_run: MakeRun) -> None:

@@ -1,7 +1,8 @@
 """Adapter settings by the names that experiments sweep: `rank`, `alpha`, `num_experts`; and adapter weights on disk."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -127,7 +128,7 @@ def save_adapter(
     """Write the adapters in PEFT's format (safetensors and JSON) and return their size in bytes.
 
     The one named `default` goes into the folder itself, any other into a folder of its name below. `README.md` says how
-    they are loaded; it takes the place of the card that PEFT writes.
+    they are loaded, in place of PEFT's card.
 
     Args:
         model: with the adapters.
@@ -138,7 +139,8 @@ def save_adapter(
     for config in model.peft_config.values():
         _in_order(config)
     state = {**model.state_dict(), **(pieces or {})}
-    model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state)
+    with _without_card(model):
+        model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state)
     config = model.peft_config["default"]
     kind, base = PeftType(config.peft_type).value, config.base_model_name_or_path
     module = type(model.get_base_model()).__module__
@@ -147,6 +149,16 @@ def save_adapter(
     write_text(folder / "README.md", CARD.format(kind=kind, base=repr(base or BASE), own=own, limits=limits))
     share(*folder.rglob("*.safetensors"))
     return sum(file.stat().st_size for file in folder.rglob("*") if file.suffix in (".safetensors", ".json"))
+
+
+@contextmanager
+def _without_card(model: PeftModel) -> Iterator[None]:
+    """PEFT writes no card within it: it would compile a template for each, as long as saving a small adapter takes."""
+    vars(model)["create_or_update_model_card"] = lambda output_dir: None
+    try:
+        yield
+    finally:
+        del vars(model)["create_or_update_model_card"]
 
 
 def _in_order(config: PeftConfig) -> None:

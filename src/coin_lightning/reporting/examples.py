@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -120,13 +121,19 @@ def thumbnail(folder: Path | None, record: dict[str, Any], later: dict[str, Any]
     if not path.is_relative_to(folder.resolve()):
         return None
     try:
-        with listening(), Image.open(path) as source:
-            source.draft("RGB", (2 * size, 2 * size))
-            image = as_rgb(source)
+        stat = path.stat()
+        return _drawn(path, (stat.st_mtime_ns, stat.st_size), tuple(_boxes(record, later)), size)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None  # the page shows "no image": a report must not depend on the data still being there
+
+
+@lru_cache(maxsize=256)  # of a run: its page is written after each experience, with much the same images
+def _drawn(path: Path, stamp: tuple[int, int], boxes: tuple[tuple[str, str], ...], size: int) -> str:
+    with listening(), Image.open(path) as source:
+        source.draft("RGB", (2 * size, 2 * size))
+        image = as_rgb(source)
     image.thumbnail((size, size))
-    for text, color in _boxes(record, later):
+    for text, color in boxes:
         _draw_box(image, text, color)
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=72, optimize=True)

@@ -94,6 +94,13 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
+def compile_templates() -> None:
+    """Compile all that a page is made of, for this process and its forks."""
+    environment = template("report.html.j2").environment
+    for name in environment.list_templates(extensions=["j2"]):
+        environment.get_template(name)
+
+
 def headline(matrix: RunMatrix) -> list[tuple[str, str, str]]:
     """(number, unit, caption) of the numbers to remember, over the tasks trained so far, as far as they are known."""
     if matrix.training != "sequence":
