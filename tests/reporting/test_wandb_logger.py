@@ -11,7 +11,7 @@ import wandb
 from coin_lightning.reporting.experience_log import log_experience
 from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.reporting.wandb_files import parts_of, read_records
-from coin_lightning.reporting.wandb_history import JOURNAL, is_open
+from coin_lightning.reporting.wandb_history import JOURNAL, OPEN, is_open
 from coin_lightning.reporting.wandb_logger import (
     SequenceWandbLogger,
     finish_run,
@@ -132,3 +132,22 @@ def test_online_the_server_says_how_far_it_is(
     for step in range(4):  # 42 and 43 again, then 44 and 45, which is not complete
         logger.log_metrics({"train/loss": 1.0}, step=step)
     assert run.steps == [*range(30, 41), 41, 42, 43, 44]
+
+
+@pytest.mark.parametrize(("killed", "uploaded"), [(True, ["task_01_gqa"]), (False, [])])
+def test_adapters_whose_upload_was_cut_are_given_again(
+    tmp_path: Path, make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, killed: bool, uploaded: list[str]
+) -> None:
+    """The server has the row, which is small and goes at once, but nobody knows whether it has all of the adapter."""
+    folder, run, given = make_run(tasks=("gqa", "vizwiz"), finished=1), Online(starting_step=42), []
+    adapter = folder / "task_01_gqa" / "adapter"
+    adapter.mkdir(exist_ok=True)
+    (adapter / "adapter_config.json").write_text("{}")
+    (folder / "logs").mkdir()
+    if killed:
+        (folder / "logs" / OPEN).touch()
+    run.log_artifact = lambda artifact, aliases: given.append((aliases[0], [*artifact.manifest.entries]))
+    monkeypatch.setattr(wandb, "run", run)
+    SequenceWandbLogger(folder, offset=40, position=2, examples=0).log_metrics({"train/loss": 1.0}, step=5)
+    assert given == [(name, ["adapter_config.json"]) for name in uploaded]
+    assert run.steps == []

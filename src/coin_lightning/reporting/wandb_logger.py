@@ -23,7 +23,7 @@ from coin_lightning.reporting.experience_log import TASK, experience_scalars
 from coin_lightning.reporting.flat_config import flat, hidden, without_secrets
 from coin_lightning.reporting.run_artifacts import RunArtifacts, load_run
 from coin_lightning.reporting.wandb_files import last_step, mend, wait_until_written
-from coin_lightning.reporting.wandb_history import JOURNAL, History, own_step
+from coin_lightning.reporting.wandb_history import JOURNAL, History, is_open, own_step
 from coin_lightning.reporting.wandb_rows import STEP, log_adapter, row_values
 from coin_lightning.reporting.wandb_service import resolve_mode
 from coin_lightning.whole_files import unwritable, write_text
@@ -160,6 +160,8 @@ class SequenceWandbLogger(WandbLogger):
             logs = folder / "logs"
             given = last_step(logs / "wandb") if run.offline else run.starting_step - 1
             history = _histories[run] = History(run, logs / JOURNAL, given)
+            if is_open(folder) and not run.offline:
+                self._upload_again(history, folder)
             history.catch_up(self._rows(history, folder))
         return _histories[wandb.run]
 
@@ -195,13 +197,21 @@ class SequenceWandbLogger(WandbLogger):
             log_adapter(history.run, run, row)
         return row_values(run, row, sequence_step, self.examples)
 
+    def _upload_again(self, history: History, folder: Path) -> None:
+        """Adapters of rows that the server has: a lost process may not have got to their files. Those that are there
+        it knows by their contents, and asks for nothing."""
+        if self.artifacts and (folder / "matrix.json").exists():
+            run = load_run(folder)
+            for row, step in _row_steps(run).items():
+                if row and step <= history.given:
+                    log_adapter(history.run, run, row)
+
     def _rows(self, history: History, folder: Path) -> dict[int, Callable[[], dict[str, Any]]]:
         """What makes the finished rows of the run, by W&B's step."""
         if not (folder / "matrix.json").exists():
             return {}
         run = load_run(folder)
-        steps = {row: sum(run.training[k].steps for k in run.finished if 0 < k <= row) for row in run.finished}
-        return {own_step(step, row): partial(self._row, history, run, row, step) for row, step in steps.items()}
+        return {step: partial(self._row, history, run, row, step - row) for row, step in _row_steps(run).items()}
 
     def save(self) -> None:
         """Give W&B what it has not got yet."""
@@ -211,6 +221,12 @@ class SequenceWandbLogger(WandbLogger):
     def finalize(self, status: str) -> None:
         """As `save`; Lightning's own would look for checkpoints of its own making."""
         self.save()
+
+
+def _row_steps(run: RunArtifacts) -> dict[int, int]:
+    """W&B's step of each finished row."""
+    taken = {row: sum(run.training[k].steps for k in run.finished if 0 < k <= row) for row in run.finished}
+    return {row: own_step(steps, row) for row, steps in taken.items()}
 
 
 def finish_run() -> None:
