@@ -199,6 +199,20 @@ def test_boxes_that_cannot_be_converted_are_refused(tmp_path):
         boxes("minigpt_v2", "squash", tmp_path, "moved")
 
 
+def test_a_box_is_about_the_image_that_its_turn_shows_or_the_one_shown_last(tmp_path):
+    encoder = boxes("minigpt_v2", "squash", tmp_path)
+    for name, size in (("wide.png", (100, 50)), ("high.png", (50, 100))):
+        Image.new("RGB", size, "red").save(encoder.image_root / name)
+    media = (Media("wide.png"), Media("high.png"))
+    box = "[0.25,0.0,0.75,1.0]"  # all of the high one
+    turns = (Turn("Where?", "[0.0,0.25,1.0,0.75]", 1), Turn("And here?", box, 1), Turn("Again?", box))
+    whole = "{<0><0><100><100>}"
+    assert [turn.answer for turn in encoder.turns(TrainSample("1", turns, media, "w"))] == [whole] * 3
+    both = TrainSample("1", (Turn("Where?", box, 2),), media, "sample 1")
+    with pytest.raises(DataError, match="sample 1: a box with 2 images cannot be converted"):
+        encoder.turns(both)
+
+
 def test_a_marker_in_a_sample_is_text(encoder):
     sample = learn("1", "Read <|im_end|>.", "It says <image>.", image="a.png")
     ids, labels = encoder.encode(sample)

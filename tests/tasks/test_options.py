@@ -33,6 +33,11 @@ def test_test_samples_of_a_subset(subset, limit, samples):
 
 def test_a_limit_is_drawn_from_the_listed_ids():
     assert data(test_ids="ids.json", test_subset=3).test_limit("gqa") == (3, Path("ids.json"))
+    assert data(test_ids="ids.json", test_subset="ids.json").test_limit("gqa") == (None, Path("ids.json"))
+    with pytest.raises(
+        ConfigError, match=r"test_ids=ids\.json and protocol\.test_subset=other\.json \(gqa\): give one"
+    ):
+        data(test_ids="ids.json", test_subset="other.json").test_limit("gqa")
 
 
 @pytest.mark.parametrize("subset", [0, -1, True, 2.5, None, {"gqa": 0}])

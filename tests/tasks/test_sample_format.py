@@ -55,7 +55,12 @@ def test_ids_may_be_numbers_and_question_id_goes_first(fields, identity):
 
 def test_what_is_no_sample():
     assert sample_problems("text") == ["must be an object, found str"]
-    assert sample_problems({"id": ""}) == sample_problems({}) == ["field 'question_id' or 'id' is missing or empty"]
+    assert (
+        sample_problems({"id": ""})
+        == sample_problems({"question_id": True})
+        == sample_problems({})
+        == ["field 'question_id' or 'id' is missing or empty"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,9 @@ SCALES = {"unit": 1, "percent_tags": 100, "thousand_tags": 1000, "thousand": 100
 # A run of digits and points with its sign and exponent. A minus between two numbers ("0.1-0.2") separates; digits
 # glued to a letter ("x1=", "3rd") are no number. Nothing is tried twice, so that a million digits are read in one go.
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\.*+\d[\d.]*+(?:[eE][-+]?\d++)?+(?![^\W\d_])", re.ASCII)
-_UNIT = r"(?:0(?:\.\d+)?|1(?:\.0+)?|\.\d+)"
-_ON_DISK = re.compile(rf"\[{_UNIT}(?:, ?{_UNIT}){{3}}\]", re.ASCII)
+_ON_DISK = re.compile(r"\[[-+\d., eE]+\]\.?", re.ASCII)
+SLACK = 0.02
+"""By how much a box on disk may exceed its frame: boxes have two decimals, which may be cut off instead of rounded."""
 _DASHES = str.maketrans({"\u2013": "-", "\u2014": "-", "\u2212": "-"})
 
 
@@ -46,8 +47,9 @@ def four_numbers(text: str) -> Box | None:
 
 
 def box_on_disk(text: str) -> Box | None:
-    """The box of a text that is nothing but one in CoIN's notation, numbers from 0 to 1; else None."""
-    return four_numbers(text) if _ON_DISK.fullmatch(text.strip()) else None
+    """The box of a text that is nothing but one in CoIN's notation, numbers from 0 to 1 but for `SLACK`; else None."""
+    box = four_numbers(text) if _ON_DISK.fullmatch(text.strip()) else None
+    return box if box is not None and min(box) >= -SLACK and max(box) <= 1 + SLACK else None
 
 
 def _padding(size: Size) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ from coin_lightning.backbones.images import check_frame, check_header, image_has
 from coin_lightning.backbones.prompts import Turn
 from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.tasks.features import FeatureStore
-from coin_lightning.tasks.sample_format import TestSample, TrainSample
+from coin_lightning.tasks.sample_format import Media, TestSample, TrainSample
 from coin_lightning.tasks.sample_sequence import as_samples
 
 BOXES = ("as_written", "converted")
@@ -78,17 +78,18 @@ class Encoder:
         """The conversation, boxes in the backbone's format; a test question shows all images of its sample."""
         if isinstance(sample, TestSample):
             return [Turn(sample.text, images=len(sample.media))]
-        return [self._learned(sample, turn) for turn in sample.turns]
+        if not self.converts_boxes:
+            return list(sample.turns)
+        return [self._learned(sample, *each) for each in zip(sample.turns, sample.pictured(), strict=True)]
 
-    def _learned(self, sample: TrainSample, turn: Turn) -> Turn:
-        box = box_on_disk(turn.answer or "") if self.converts_boxes else None
+    def _learned(self, sample: TrainSample, turn: Turn, shown: Sequence[Media]) -> Turn:
+        box = box_on_disk(turn.answer or "")
         if box is None:
             return turn
-        if sample.image is None:
-            raise DataError(
-                f"{sample.where}: a box without an image cannot be converted; set protocol.boxes=as_written"
-            )
-        size = self.size_of(sample.image)
+        if len(shown) != 1:
+            where = f"with {len(shown)} images" if shown else "without an image"
+            raise DataError(f"{sample.where}: a box {where} cannot be converted; set protocol.boxes=as_written")
+        size = self.size_of(shown[0].path)
         answer = self._box_format(size).write(box, size)
         return replace(turn, answer=answer, tags=True)
 

@@ -20,7 +20,7 @@ from coin_lightning.tasks.sample_sequence import SampleFile, SampleList, as_samp
 from coin_lightning.tasks.subsets import chunks
 from coin_lightning.whole_files import taking_place_of
 
-VERSION = 3
+VERSION = 4
 """Of what makes a sample's tokens; counted up with every change of `Encoder.turns` or of a prompt's `render`."""
 TOGETHER = 512
 """Samples that are counted at once."""

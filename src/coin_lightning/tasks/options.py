@@ -69,7 +69,8 @@ class DataOptions:
         """How many test samples of a task are used at most, and the file of their ids; None: no limit, no file.
 
         Raises:
-            ConfigError: `test_subset` is a number below 1, or neither number, file nor `full`.
+            ConfigError: `test_subset` is a number below 1, or neither number, file nor `full`; or it is another file
+                than `test_ids`.
         """
         subset = self.test_subset.get(task, "full") if isinstance(self.test_subset, Mapping) else self.test_subset
         listed = Path(self.test_ids) if self.test_ids else None
@@ -81,6 +82,10 @@ class DataOptions:
             )
         if isinstance(subset, int):
             return (subset if self.limit_test is None else min(subset, self.limit_test)), listed
+        if listed is not None and listed != Path(subset):
+            raise ConfigError(
+                f"data.test_ids={listed} and protocol.test_subset={subset} ({task}): give one file of ids"
+            )
         return self.limit_test, Path(subset)
 
 

@@ -31,7 +31,7 @@ class Shown:
 
     @property
     def image(self) -> str | None:
-        """The first image, which boxes are about."""
+        """The first image."""
         return self.media[0].path if self.media else None
 
 
@@ -47,6 +47,16 @@ class TrainSample(Shown):
     media: tuple[Media, ...]
     where: str
     task: str = ""
+
+    def pictured(self) -> list[tuple[Media, ...]]:
+        """What each turn is about: the media that it shows, or else those shown last."""
+        found: list[tuple[Media, ...]] = []
+        start = 0
+        for turn in self.turns:
+            end = start + turn.images
+            found.append(self.media[start:end] or (found[-1] if found else ()))
+            start = end
+        return found
 
 
 @dataclass(frozen=True)
@@ -69,8 +79,9 @@ Sample = TypeVar("Sample", bound=TrainSample | TestSample)
 def identity(raw: dict[str, Any]) -> str | None:
     """`question_id` or else `id` as text; numbers are allowed."""
     for key in ("question_id", "id"):
-        if isinstance(raw.get(key), str | int) and str(raw[key]):
-            return str(raw[key])
+        value = raw.get(key)
+        if isinstance(value, str | int) and not isinstance(value, bool) and str(value):
+            return str(value)
     return None
 
 

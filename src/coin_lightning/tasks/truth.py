@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from coin_lightning.backbones.box_formats import SLACK
 from coin_lightning.errors import DataError
 from coin_lightning.json_files import list_in, load_object
-from coin_lightning.tasks.checks.boxes import SLACK, read_box, read_size
+from coin_lightning.tasks.checks.boxes import read_box, read_size
 from coin_lightning.tasks.reference_fields import ANNOTATORS, Reference, converted, is_blank
 from coin_lightning.tasks.samples import TestSample
 

@@ -132,6 +132,43 @@ def test_the_second_call_has_nothing_to_do(raw, tmp_path):
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.json")} == before
 
 
+def test_images_that_have_come_or_gone_since_make_another_build(raw, tmp_path):
+    out, skipping = tmp_path / "coin", BuildOptions(skip=True)
+    away = raw / "images" / "12.jpg"
+    away.rename(tmp_path / "12.jpg")
+    assert [(split.samples, split.skipped) for split in build_task("gqa", raw, out, skipping)] == [(1, 1), (2, 0)]
+    (tmp_path / "12.jpg").rename(away)
+    assert [(split.samples, split.skipped) for split in build_task("gqa", raw, out, skipping)] == [(2, 0), (2, 0)]
+    away.unlink()
+    with pytest.raises(DataError, match=r"12\.jpg is missing"):
+        build_task("gqa", raw, out)
+
+
+def test_imagenet_that_was_half_unpacked_is_built_again(tmp_path):
+    raw, out = tmp_path / "raw", tmp_path / "coin"
+    (raw / "LOC_synset_mapping.txt").parent.mkdir()
+    (raw / "LOC_synset_mapping.txt").write_text("n01440764 tench, Tinca tinca\n")
+    for split, name in (("train", "n01440764_1.JPEG"), ("val", "ILSVRC2012_val_00000001.JPEG")):
+        (raw / split / "n01440764").mkdir(parents=True)
+        (raw / split / "n01440764" / name).touch()
+    options = BuildOptions(options={"classes": "1"})
+    assert build_task("imagenet", raw, out, options)[0].samples == 1
+    (raw / "train" / "n01440764" / "n01440764_2.JPEG").touch()
+    built = build_task("imagenet", raw, out, options)[0]
+    assert (built.samples, built.fresh) == (2, True)
+
+
+def test_copies_are_made_whatever_an_earlier_build_has_done(raw, tmp_path):
+    out = tmp_path / "coin"
+    build_task("gqa", raw, out)
+    build_task("gqa", raw, out, BuildOptions(images="copy"))
+    images = out / "cl_dataset" / "GQA" / "images"
+    assert sorted(file.name for file in images.iterdir() if not file.is_symlink()) == ["11.jpg", "12.jpg", "n5.jpg"]
+    (images / "11.jpg").unlink()
+    build_task("gqa", raw, out, BuildOptions(images="copy"))
+    assert (images / "11.jpg").read_bytes() == b"image"
+
+
 def test_a_killed_build_goes_on_where_it_was(raw, tmp_path):
     out, whole = tmp_path / "coin", tmp_path / "whole"
     child = os.fork()

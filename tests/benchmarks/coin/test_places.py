@@ -1,5 +1,7 @@
 """Image folders and ground-truth files: links, copies, and what is missing."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,50 @@ def test_a_link_follows_when_the_raw_folder_moves(raw, tmp_path):
     found = images(moved, out, "link")
     assert found.trouble("GQA/images/1.jpg") is None
     assert (out / "GQA" / "images").resolve() == (moved / "images").resolve()
+
+
+def test_a_link_that_others_may_need_is_not_led_elsewhere(raw, tmp_path):
+    """Grounding and VQAv2 share COCO's training folder."""
+    out, part = tmp_path / "out", tmp_path / "part"
+    images(raw, out, "link")
+    (part / "images").mkdir(parents=True)
+    (part / "testdev_balanced_questions.json").write_text("{}")
+    with pytest.raises(
+        DataError, match=r"leads to .*images, where 1 files lie that .*part.images does not have \(1\.jpg"
+    ):
+        images(part, out, "link")
+    assert (out / "GQA" / "images").resolve() == (raw / "images").resolve()
+    for name in ("1.jpg", "2.jpg"):
+        (part / "images" / name).touch()
+    images(part, out, "link")
+    assert (out / "GQA" / "images").resolve() == (part / "images").resolve()
+
+
+def test_copies_take_the_place_of_a_link(raw, tmp_path):
+    out = tmp_path / "out"
+    images(raw, out, "link")
+    found = images(raw, out, "copy")
+    assert found.trouble("GQA/images/1.jpg") is None
+    assert not (out / "GQA" / "images").is_symlink()
+    assert not (out / "GQA" / "images" / "1.jpg").is_symlink()
+    assert (raw / "images" / "1.jpg").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("mode", ["link", "copy"])
+def test_builds_of_two_tasks_at_once_share_their_images(raw, tmp_path, mode):
+    """Each finds the folder empty, and ends behind the other."""
+    out, names = tmp_path / "out", {f"x{number}.jpg" for number in range(200)}
+    for name in names:
+        (raw / "images" / name).write_bytes(b"image" * 1000)
+    with ProcessPoolExecutor(4, multiprocessing.get_context("fork")) as pool:
+        troubles = list(pool.map(_build, [raw] * 4, [out] * 4, [mode] * 4, [sorted(names)] * 4))
+    assert troubles == [[None] * 200] * 4
+    assert {file.name for file in (out / "GQA" / "images").iterdir()} - {"1.jpg"} == names
+
+
+def _build(raw: Path, out: Path, mode: str, names: list[str]) -> list[str | None]:
+    found = images(raw, out, mode)
+    return [found.trouble(f"GQA/images/{name}") for name in names]
 
 
 def test_a_folder_that_is_there_stays(raw, tmp_path):

@@ -102,6 +102,16 @@ def test_other_splits_can_make_the_test(raw: Path):
     ]  # fmt: skip
 
 
+def test_splits_are_read_with_blanks_and_unknown_ones_refused(raw: Path):
+    both = [sample.question for sample in samples(raw, "test", sets="refcoco+", test_splits="val, testB")]
+    assert both == ["never used", "a thing"]
+    for wrong in ("testA,testb", "train", ""):
+        with pytest.raises(
+            ConfigError, match=f"test_splits={wrong}: '{wrong.split(',')[-1]}' is unknown; choose from val"
+        ):
+            list(samples(raw, "test", test_splits=wrong))
+
+
 def test_other_peoples_splits_are_found_by_their_file(raw: Path):
     (raw / "refcocog" / "refs(google).p").write_bytes(pickle.dumps([reference(8, "train", 5, "theirs", ann=101)], 0))
     assert [sample.question for sample in samples(raw, "train", sets="refcocog", refcocog="google")] == ["theirs"]

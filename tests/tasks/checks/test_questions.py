@@ -57,6 +57,25 @@ def test_a_text_with_and_without_a_image_is_not_the_same_question():
     assert (found.questions, found.texts) == ([], [])
 
 
+def about(*samples: tuple[tuple[str, ...], str]) -> Questions:
+    """Questions about several images."""
+    questions = Questions()
+    for number, (images, text) in enumerate(samples):
+        questions.add(text, questions.shown([questions.image_of(image, number) for image in images]), number)
+    return questions
+
+
+def test_questions_about_several_images_are_the_same_when_the_images_are():
+    train = about((("c",), "How?"), (("a", "b"), "Who?"), (("x", "a"), "Where?"), (("a",), "When?"))
+    test = about((("a", "b"), "Who?"), (("b", "a"), "Who?"), (("a",), "Who?"), (("y", "a"), "Where?"),
+                 (("a",), "when?"), (("copy", "b"), "Who?"))  # fmt: skip
+    found = shared(train, test, facts(a=1, b=2, c=3, x=4, y=5, copy=1))
+    assert found.questions == [(0, 1), (4, 3), (5, 1)]
+    assert repeated(
+        about((("a", "b"), "Who?"), (("b",), "Who?"), (("copy", "b"), "Who?")), facts(a=1, b=2, copy=1)
+    ) == [(2, 0)]
+
+
 def test_a_image_that_could_not_be_decoded_goes_by_its_path():
     found = shared(taken([("a", "Who?")]), taken([("a", "Who?"), ("b", "Who?")]), {})
     assert found.questions == [(0, 0)]

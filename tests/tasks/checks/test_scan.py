@@ -111,7 +111,7 @@ def test_refused_samples_are_counted_and_passed_over():
 
 
 def test_every_turn_is_a_question_and_an_answer():
-    sample = TrainSample("n", (Turn("Who?", "me"), Turn("When?", "now")), (Media("a.png"),), "w")
+    sample = TrainSample("n", (Turn("Who?", "me", 1), Turn("When?", "now")), (Media("a.png"),), "w")
     scan, _ = scanned(tiny.load(), "train", [sample, train_sample("Who?", "me", "b.png", 1)])
     assert scan.answers == Counter(me=2, now=1)
     assert list(scan.questions.sample) == [0, 0, 1]

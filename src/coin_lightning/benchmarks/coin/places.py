@@ -1,8 +1,10 @@
 """Images and ground-truth files where CoIN's layout has them: linked, copied, or only looked for."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,8 +44,10 @@ class Images:
         for folder, places in self.task.images.items():
             target, source = self.image_root / folder, first_of(self.raw, places)
             if self.mode == "link" and source is not None:
-                _link(target, source)
+                problems += _link(target, source)
             elif self.mode == "copy" and source is not None:
+                if target.is_symlink():  # of an earlier build, to what may be away where the copy is used
+                    target.unlink()
                 self.sources[folder] = source
             elif self.mode != "unchecked" and not target.is_dir():
                 problems.append(
@@ -52,6 +56,19 @@ class Images:
                 )
         if problems:
             raise DataError(problems)
+
+    def listing(self) -> str:
+        """sha256 of the names of all files that samples may show, wherever they lie now: other images may be other
+        samples."""
+        digest = hashlib.sha256()
+        for folder, places in sorted(self.task.images.items()):
+            target, source = self.image_root / folder, first_of(self.raw, places)
+            root = target if source is None or self.mode in ("link", "none") else source
+            for path, folders, names in os.walk(root, followlinks=True):
+                folders.sort()
+                place = os.path.relpath(path, root)
+                digest.update("\n".join([folder, place, *sorted(names)]).encode("utf-8", "surrogateescape") + b"\0")
+        return digest.hexdigest()
 
     def trouble(self, image: str | None) -> str | None:
         """What is wrong with an image's path (relative to the image root), or None; copies it in mode ``copy``."""
@@ -92,12 +109,20 @@ def _names(folder: str) -> frozenset[str]:
         return frozenset()
 
 
-def _link(target: Path, source: Path) -> None:
+def _link(target: Path, source: Path) -> list[str]:
+    """Let `target` lead to `source`; the reason where it must not. A link of an earlier build follows, unless it leads
+    to images that would be missed: another task's samples may show them."""
     if target.is_symlink() and not (target.exists() and target.samefile(source)):
-        target.unlink()  # of an earlier build with another raw folder
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if lost := _names(str(target)) - _names(str(source)):
+            return [
+                f"{target}: leads to {target.resolve()}, where {len(lost)} files lie that {source} does not have "
+                f"({min(lost)}); put all into one folder, or remove the link"
+            ]
+        target.unlink(missing_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):  # it is there, or another build has just made it
         target.symlink_to(source.resolve(), target_is_directory=True)
+    return []
 
 
 def _same(target: Path, source: Path) -> bool:
@@ -107,6 +132,6 @@ def _same(target: Path, source: Path) -> bool:
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.part")
+    beside = target.with_name(f".{target.name}.{os.getpid()}.part")  # tasks that share images may be built at once
     shutil.copy2(source, beside)
     os.replace(beside, target)

@@ -7,7 +7,7 @@ What CoIN took of them is derived from public counts, since no source says it:
   for each of the 321,327 sentences. The published file's 107 MB agree (some 300 bytes a turn, 150 a sample).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.json_stream import read_array
 
 SETS = ("refcoco", "refcoco+", "refcocog")
+TEST_SPLITS = ("val", "testA", "testB", "test")
 IMAGES = "COCO2014/train2014"  # the images of every split come from COCO's training folder
 PLACES = (
     "train2014",
@@ -68,10 +69,10 @@ def samples(
         test_splits: the sets' own splits that make the test, separated by commas.
 
     Raises:
-        ConfigError: a set is unknown.
+        ConfigError: a set or a split is unknown.
         DataError: a file is missing, malformed or hostile, or has no reference of the split.
     """
-    wanted = {"train"} if split == "train" else set(test_splits.split(","))
+    wanted = {"train"} if split == "train" else _listed("test_splits", test_splits, TEST_SPLITS)
     for name, references, instances in _files(raw, sets, refcoco, refcocog):
         yield from _samples_of_set(name, references, instances, wanted)
 
@@ -90,9 +91,7 @@ def sources(
 
 def _files(raw: Path, sets: str, refcoco: str, refcocog: str) -> list[tuple[str, Path, Path]]:
     by = {"refcoco": refcoco, "refcoco+": "unc", "refcocog": refcocog}
-    names = sets.split(",")
-    if unknown := [name for name in names if name not in by]:
-        raise ConfigError(f"sets={sets}: {unknown[0]!r} is unknown; choose from {', '.join(SETS)}")
+    names = _listed("sets", sets, SETS)
     found = []
     for name in names:
         folder = needed(raw, (name, f"data/{name}"), f"the folder of {name}")
@@ -101,7 +100,14 @@ def _files(raw: Path, sets: str, refcoco: str, refcocog: str) -> list[tuple[str,
     return found
 
 
-def _samples_of_set(name: str, references: Path, instances: Path, wanted: set[str]) -> Samples:
+def _listed(option: str, text: str, known: Sequence[str]) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"{option}={text}: {unknown[0]!r} is unknown; choose from {', '.join(known)}")
+    return names
+
+
+def _samples_of_set(name: str, references: Path, instances: Path, wanted: Collection[str]) -> Samples:
     by_image: dict[int, list[_Reference]] = {}
     for found in _references(references, wanted):
         if isinstance(found, Problem):
@@ -114,7 +120,7 @@ def _samples_of_set(name: str, references: Path, instances: Path, wanted: set[st
             yield from _samples_of_reference(name, reference, known, instances)
 
 
-def _references(file: Path, wanted: set[str]) -> Iterator[_Reference | Problem]:
+def _references(file: Path, wanted: Collection[str]) -> Iterator[_Reference | Problem]:
     """References of the wanted splits; raises DataError when there is none."""
     data = load_plain(file)
     if not isinstance(data, list):
@@ -128,7 +134,7 @@ def _references(file: Path, wanted: set[str]) -> Iterator[_Reference | Problem]:
         splits.add(record["split"])
         if record["split"] in wanted:
             yield found
-    if not splits & wanted:
+    if splits.isdisjoint(wanted):
         listed = ", ".join(sorted(splits)) or "no reference"
         raise DataError(f"{file}: has no reference of split {' or '.join(sorted(wanted))}, only {listed}")
 

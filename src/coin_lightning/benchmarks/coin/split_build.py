@@ -50,7 +50,9 @@ class SplitBuild:
         """
         made_of = self._made_of(files)
         names = {type_: f"{FOLDERS[type_]}/{self.task.folder}/{split}.json" for type_ in self.options.types}
-        missing = {type_: name for type_, name in names.items() if not self.record.holds(name, made_of)}
+        # copying goes sample by sample, and must not count on what an earlier build has done
+        held = {name for name in names.values() if self.options.images != "copy" and self.record.holds(name, made_of)}
+        missing = {type_: name for type_, name in names.items() if name not in held}
         if missing:
             self._write(split, files, missing, made_of)
         facts = self.record.files[next(iter(names.values()))]
@@ -64,6 +66,7 @@ class SplitBuild:
             "skip": options.skip,
             "grouped": options.grouped,
             "images_checked": options.images != "unchecked",
+            "images": self.images.listing(),
             "options": dict(options.options),
             "instructions": self.instructions.sha256,
             "inputs": {os.path.relpath(file, self.raw): file_sha256(file) for file in files},

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coin_lightning.backbones.box_formats import SLACK
 from coin_lightning.tasks.checks.findings import Findings
 from coin_lightning.tasks.image_ledger import ImageFacts
 
 Box = tuple[float, float, float, float]
-SLACK = 0.02
-"""Of the frame's side: boxes are written with two decimals, which may be cut off instead of rounded."""
 
 
 @dataclass

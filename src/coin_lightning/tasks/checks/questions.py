@@ -2,7 +2,7 @@
 
 import hashlib
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,17 +16,20 @@ ODD = np.uint64(0x9E3779B97F4A7C15)
 """2^64 / golden ratio: spreads one key before another is mixed in."""
 
 NO_IMAGE = -1
+SEVERAL = -2
+"""The first of several images together; the next ones are `SEVERAL - 1` and so on."""
 
 
 @dataclass
 class Questions:
-    """Every question of a file: hash of its text (64 bits), sample, and image as an index into `images` or none."""
+    """Every question of a file: hash of its text (64 bits), sample, and what it is about, see `shown`."""
 
     text: "array[int]" = field(default_factory=lambda: array("Q"))
     sample: "array[int]" = field(default_factory=lambda: array("I"))
     image: "array[int]" = field(default_factory=lambda: array("i"))
     images: dict[str, int] = field(default_factory=dict)
     first_sample: "array[int]" = field(default_factory=lambda: array("I"))
+    together: dict[tuple[int, ...], int] = field(default_factory=dict)
 
     def image_of(self, image: str, sample: int) -> int:
         """Index of an image that a sample shows."""
@@ -34,6 +37,12 @@ class Questions:
             self.images[image] = len(self.images)
             self.first_sample.append(sample)
         return self.images[image]
+
+    def shown(self, images: Sequence[int]) -> int:
+        """What stands for these images in `add`: the index of the one, or a negative number for none or several."""
+        if len(images) < 2:
+            return images[0] if images else NO_IMAGE
+        return self.together.setdefault(tuple(images), SEVERAL - len(self.together))
 
     def sample_of(self, image: str) -> int:
         """The first sample that shows an image of this file."""
@@ -81,11 +90,14 @@ def contents(questions: Questions, facts: Mapping[str, ImageFacts]) -> Keys:
 
 
 def keyed(questions: Questions, content: Keys) -> tuple[Keys, NDArray[np.bool_]]:
-    """One key per (question, image content), and which questions have an image."""
+    """One key per (question, content of its images in order), and which questions have an image."""
     text, image = np.array(questions.text, np.uint64), np.array(questions.image, np.int64)
-    shown = image >= 0
+    together = [hash64(" ".join(str(content[number]) for number in images)) for images in questions.together]
+    # several images stand at the end, where negative indices find them; there is always one place for none
+    known = np.concatenate([content, np.array([*reversed(together), 0], np.uint64)])
+    shown = image != NO_IMAGE
     keys = text.copy()
-    keys[shown] ^= content[image[shown]] * ODD
+    keys[shown] ^= known[image[shown]] * ODD
     return keys, shown
 
 

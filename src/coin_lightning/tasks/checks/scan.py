@@ -11,7 +11,7 @@ from coin_lightning.backbones.prompts import Rendered
 from coin_lightning.errors import DataError
 from coin_lightning.tasks.checks.boxes import Boxes, BoxSample, frame_problem, read_box, read_size
 from coin_lightning.tasks.checks.findings import Findings
-from coin_lightning.tasks.checks.questions import NO_IMAGE, Questions, hash64
+from coin_lightning.tasks.checks.questions import Questions, hash64
 from coin_lightning.tasks.collate import Encoder
 from coin_lightning.tasks.sample_format import TestSample, TrainSample
 from coin_lightning.tasks.sample_sequence import SampleFile, SampleList
@@ -118,18 +118,20 @@ class Scanner:
         scan.without_image += sample.image is None
         scan.ids.append(hash64(sample.id))
         scan.id_samples.append(index)
-        image, *more = [scan.questions.image_of(media.path, index) for media in sample.media] or [NO_IMAGE]
-        also = "".join(f"{number} " for number in more)  # a question about several images is another than about one
+        images = [scan.questions.image_of(media.path, index) for media in sample.media]
         self._render(scan.split, sample)
         if isinstance(sample, TestSample):
-            scan.questions.add(also + sample.text, image, index)
+            scan.questions.add(sample.text, scan.questions.shown(images), index)
             self._test_sample(scan, index, sample)
             return
-        for turn in sample.turns:
-            scan.questions.add(also + turn.question, image, index)
+        for turn, shown in zip(sample.turns, sample.pictured(), strict=True):
+            paths = [media.path for media in shown]
+            numbers = [scan.questions.images[path] for path in paths]
+            scan.questions.add(turn.question, scan.questions.shown(numbers), index)
             scan.take_answer(turn.answer or "", index)
             if scan.has_boxes:
-                self._box(scan, sample, BoxSample(index, sample.image, (0, 0, 0, 0)), turn.answer)
+                about = paths[0] if len(paths) == 1 else None
+                self._box(scan, sample, BoxSample(index, about, (0, 0, 0, 0)), turn.answer)
 
     def _test_sample(self, scan: Scan, index: int, sample: TestSample) -> None:
         answer = given_answer(sample)
