@@ -1,6 +1,7 @@
 """Runs below folders as tables, on run folders as the training command leaves them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,20 @@ def test_matrices_by_themselves_differ_by_their_protocol(grid: Path, tmp_path: P
     (tmp_path / "other.json").write_text('{"tasks": []}')
     with pytest.raises(RunError, match=r"other.json: field 'tasks' is \[\]"):
         load([*files, tmp_path / "other.json"])
+
+
+def test_what_follows_from_the_machine_is_a_column_where_it_differs(grid: Path, tmp_path: Path):
+    """Keys of devices are free, so two runs with equal configs may have learned with unlike batches."""
+    shutil.copytree(grid, tmp_path / "runs")
+    assert not [name for name in load(tmp_path / "runs").columns if name.startswith("protocol/")]
+    file = tmp_path / "runs" / "rank=8" / "seed_1" / "matrix.json"
+    for path in (tmp_path / "runs").rglob("matrix.json"):
+        content = json.loads(path.read_text())
+        content["protocol"] |= {"global_batch": "8" if path == file else "4", "precision": "bf16-mixed", "batch": "x"}
+        path.write_text(json.dumps(content))
+    frame = load_metrics(tmp_path / "runs")
+    assert [name for name in frame.columns if name.startswith("protocol/")] == ["protocol/global_batch"]
+    assert sorted(frame["protocol/global_batch"]) == ["4", "4", "4", "8"]
 
 
 def test_the_frame_is_a_cube(grid: Path):

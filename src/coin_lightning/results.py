@@ -33,6 +33,8 @@ OF_TASKS = "scenario.tasks."
 MATRIX = "matrix.json"
 PROTOCOL = "protocol/"
 """Beginning of columns that are fields of the protocol."""
+OF_THE_MACHINE = ("global_batch", "precision")
+"""Fields of the protocol that no key of a config need say: they follow from the devices, and from `auto`."""
 
 
 @dataclass(frozen=True)
@@ -191,10 +193,11 @@ def load(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> "p
     Returns:
         a frame with the index `run`, `position` (0 is zero-shot, k is after the k-th experience) and `task`, so that
         `.to_xarray()` is a cube (pip install 'coin-lightning[notebook]'). Columns, scores in percent and differences in
-        points: `experiment`, `method`, `backbone`, `seed`, `training`, the config keys by which the runs differ (with a
-        matrix that has no config beside it, also `protocol/<field>`); `after` (what was learned last),
-        `score`, `count` (answers), `zero_shot`, `own` (right after the task's own training), `change` (below the
-        diagonal against `own`, else against `zero_shot`), `guess` (best answer without looking), and `judge/<name>`.
+        points: `experiment`, `method`, `backbone`, `seed`, `training`, the config keys by which the runs differ, and
+        `protocol/global_batch` and `protocol/precision` where these do (with a matrix that has no config beside it, any
+        `protocol/<field>`); `after` (what was learned last), `score`, `count` (answers), `zero_shot`, `own` (right
+        after the task's own training), `change` (below the diagonal against `own`, else against `zero_shot`), `guess`
+        (best answer without looking), and `judge/<name>`.
         Of imported runs `seed` and `count` may be missing, and a cell that only a judge has scored has no `score`.
 
     Raises:
@@ -240,11 +243,11 @@ def _scored(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
 
 
 def _differing_protocol(entries: Sequence[Entry]) -> list[str]:
-    """Fields of the protocol by which runs differ, as columns; none where their configs say it all."""
-    if all(entry.config for entry in entries):
-        return []
+    """Fields of the protocol by which runs differ, as columns; where all have configs, those which these leave open."""
     protocols = [entry.matrix.protocol for entry in entries if entry.matrix is not None]
     fields = dict.fromkeys(name for protocol in protocols for name in protocol)
+    if all(entry.config for entry in entries):
+        fields = dict.fromkeys(name for name in OF_THE_MACHINE if name in fields)
     return [PROTOCOL + name for name in fields if len({repr(protocol.get(name)) for protocol in protocols}) > 1]
 
 

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ VARIABLE = "COIN_LIGHTNING_TRUST"
 """Modules, separated by commas: what is in them may be called."""
 IN_YAML = re.compile(rf"{TARGET}:\s*([\w.]+)")
 CLASSES = re.compile(
-    r"(torch\.optim|lightning\.pytorch\.(callbacks|loggers|strategies)"
-    r"|coin_lightning\.(evaluation|methods|plugins|objectives)\.[\w.]+)\.[A-Z]\w*"
+    r"(?P<package>torch\.optim|lightning\.pytorch\.(?:callbacks|loggers|strategies)"
+    r"|coin_lightning\.(?:evaluation|methods|plugins|objectives))(?:\.\w+)*\.[A-Z]\w*"
 )
+"""Names of classes that these packages may have; whether they do is looked up, see `_is_class`."""
 KEY = "trust.key"
 SIGNATURE = ".{stem}.sha256"
 """Beside `config.yaml` and `command.json`: its HMAC."""
@@ -80,7 +82,7 @@ def check_targets(config: Mapping[str, Any], file: Path) -> None:
     """See that a config that was read from a run folder names nothing that it may not.
 
     Raises:
-        RunError: it does; nothing of it has been imported.
+        RunError: it does; nothing of it has been called.
     """
     if is_signed(file):
         return
@@ -90,7 +92,7 @@ def check_targets(config: Mapping[str, Any], file: Path) -> None:
         name
         for name in set(targets(config))
         if name not in known
-        and not CLASSES.fullmatch(name)
+        and not _is_class(name)
         and not any(name == module or name.startswith(f"{module}.") for module in trusted)
     )
     if foreign:
@@ -99,6 +101,20 @@ def check_targets(config: Mapping[str, Any], file: Path) -> None:
             f"{file}: asks for code that is not of this package: {', '.join(foreign)}. If you know where this run "
             f"comes from and want that code to run, set {VARIABLE}={modules}"
         )
+
+
+def _is_class(name: str) -> bool:
+    """Whether a name is that of a class which one of the packages in `CLASSES` defines. Modules have in them what they
+    import, too, down to the operating system, and Hydra would follow such a path: `...judges.embedding.torch.os`."""
+    found = CLASSES.fullmatch(name)
+    if found is None:
+        return False
+    place, _, attribute = name.rpartition(".")
+    try:
+        made = getattr(import_module(place), attribute, None)  # of a path through a module: it is no package
+    except ImportError:
+        return False
+    return isinstance(made, type) and f"{made.__module__}.".startswith(f"{found['package']}.")
 
 
 def check_literal(config: Mapping[str, Any], file: Path) -> None:

@@ -1,5 +1,6 @@
 """Runs in a tree of result folders: where they are, in which order they learned, what stands for one cell."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,32 @@ def test_multitask_is_a_run_of_its_own_and_unknown_folders_are_kept_apart(tmp_pa
     assert [leaf.relative_to(root).as_posix() for leaf in sequence.unknown] == ["x/CIFAR/GQA", "x/GQA/VisualGenome"]
     alone = tree(tmp_path / "alone", "y/GQA/Multitask", "y/GQA/Zero_shot")
     assert [(run.name, run.joint, len(run.places)) for run in found(alone)] == [("y", True, 2)]
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path):
+    """Results lie where there was room."""
+    store = tree(tmp_path / "store", "TextVQA/Finetune", "behind_textvqa")
+    root = tree(tmp_path / "results", "ScienceQA/Finetune")
+    (root / "TextVQA").symlink_to(store / "TextVQA")
+    (root / "ScienceQA" / "TextVQA").symlink_to("../../store/behind_textvqa")
+    (root / "ScienceQA" / "again").symlink_to(root)
+    (run,) = found(root)
+    places = {(place.task, place.folder.name) for place in run.places}
+    assert places == {("scienceqa", "Finetune"), ("scienceqa", "TextVQA"), ("textvqa", "Finetune")}
+    assert run.unknown == []
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root, scan = tree(tmp_path, "GQA/Finetune", "VizWiz/Finetune"), os.scandir
+
+    def closed(place: str) -> object:
+        if place.endswith("VizWiz"):
+            raise PermissionError(13, "Permission denied", place)
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", closed)  # rights would not keep root out
+    with pytest.raises(RunError, match="VizWiz: cannot be read"):
+        found(root)
 
 
 def test_stages_tell_the_order(tmp_path: Path):

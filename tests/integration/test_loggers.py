@@ -157,6 +157,19 @@ def test_wandb_keeps_its_own_files_below_the_run_where_there_is_no_home(place, t
     assert list((tmp_path / "run" / "logs" / "wandb").glob("offline-run-*/*.wandb"))
 
 
+def test_judging_that_a_kill_has_cut_off_reaches_wandb(place, logged: Path, tmp_path: Path):
+    """The run is complete but for its judge, whose work several processes leave to the end."""
+    run = tmp_path / "run"
+    shutil.copytree(logged, run)
+    without = place.command("logged", "logger=wandb", "evaluation=seen", "method=lora", f"run_dir={run}")
+    (run / "logs" / OPEN).touch()
+    status, text = place.runs.run([*without, "judge=embedding"], WANDB_MODE="offline")
+    assert status == 0, text
+    judged = [row for row in rows_of(parts(run)) if any(key.startswith("judge/") for key in row)]
+    assert [row["task"] for row in judged] == [0, 1, 2, 3]
+    assert not (run / "logs" / OPEN).exists()
+
+
 def test_seen_fills_the_lower_triangle_and_zero_shot(logged: Path):
     matrix = json.loads((logged / "matrix.json").read_text())
     empty = [[score is None for score in row] for row in matrix["scores"]]

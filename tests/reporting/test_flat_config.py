@@ -12,7 +12,25 @@ def test_flat_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["api_key", "apikey", "API_KEY", "token", "hf_token", "client_secret", "password", "Authorization", "key"]
+    "name",
+    [
+        "api_key",
+        "apikey",
+        "API_KEY",
+        "token",
+        "hf_token",
+        "client_secret",
+        "password",
+        "Authorization",
+        "key",
+        "X-API-Key",
+        "api_keys",
+        "passwords",
+        "auth",
+        "bearer",
+        "Set-Cookie",
+        "proxy-authorization",
+    ],
 )
 def test_texts_are_hidden_by_their_name(name: str) -> None:
     assert without_secrets({"judge": {name: "abc"}}) == {"judge": {name: HIDDEN}}
@@ -45,6 +63,9 @@ def test_what_is_no_secret_stays(harmless: dict[str, object]) -> None:
         ("https://hooks.slack.com/services/T0/B0/xyz", f"https://hooks.slack.com/services/{HIDDEN}"),
         ("+judge.api_key=abc", f"+judge.api_key={HIDDEN}"),
         ("judge.headers.Authorization=Bearer x", f"judge.headers.Authorization={HIDDEN}"),
+        ("+judge.headers={Authorization: 'Bearer a, b', n: 3}", f"+judge.headers={{Authorization: {HIDDEN}, n: 3}}"),
+        ('+judge.headers=[{"X-API-Key":abc}]', f'+judge.headers=[{{"X-API-Key":{HIDDEN}}}]'),
+        ("+mine={max_tokens:512,key:v}", f"+mine={{max_tokens:512,key:{HIDDEN}}}"),
         ("adapter.rank=8", "adapter.rank=8"),
         ("+mine.api_key=abc,adapter.rank=8 seed_0", f"+mine.api_key={HIDDEN},adapter.rank=8 seed_0"),
         ("/runs/e/adapter.rank=8,mine.token=abc/seed_0", f"/runs/e/adapter.rank=8,mine.token={HIDDEN}/seed_0"),

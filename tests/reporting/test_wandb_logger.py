@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import wandb
+from fake_run import add_judge
 
 from coin_lightning.reporting.experience_log import log_experience
 from coin_lightning.reporting.run_artifacts import load_run
@@ -132,6 +133,27 @@ def test_online_the_server_says_how_far_it_is(
     for step in range(4):  # 42 and 43 again, then 44 and 45, which is not complete
         logger.log_metrics({"train/loss": 1.0}, step=step)
     assert run.steps == [*range(30, 41), 41, 42, 43, 44]
+
+
+@pytest.mark.usefixtures("offline")
+def test_what_was_judged_of_a_row_that_the_server_has_is_given_once(
+    tmp_path: Path, make_run: Callable[..., Path]
+) -> None:
+    """Several processes leave judging to the end, and a kill may come before W&B has it."""
+    folder = make_run(tasks=("gqa", "vizwiz"), finished=1)
+    run = load_run(folder)
+    logger = SequenceWandbLogger(folder, project="p", artifacts=False, examples=0)
+    for row, steps in ((0, 0), (1, sum(task.steps for task in run.training.values()))):
+        logger.log_row(run, row, steps)
+    finish_run()
+    add_judge(folder)
+    for _ in range(2):  # the second start has nothing to give
+        SequenceWandbLogger(folder, project="p", artifacts=False, examples=0).save()
+        finish_run()
+    judged = [row for row in history(folder / "logs") if "judge/embedding/gqa" in row]
+    scores = json.loads((folder / "matrix.json").read_text())["judges"]["embedding"]["scores"]
+    assert [(row["task"], row["judge/embedding/gqa"]) for row in judged] == [(0, scores[0][0]), (1, scores[1][0])]
+    assert not any("score/gqa" in row for row in judged)
 
 
 @pytest.mark.parametrize(("killed", "uploaded"), [(True, ["task_01_gqa"]), (False, [])])

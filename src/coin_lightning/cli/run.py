@@ -93,14 +93,14 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
                 remove_leftovers(run)
         if _wanted(config):
             add_bounds(run, _wanted(config))
-    if processes.is_first() and is_open(run.path):  # also of a row that a kill has kept from it a moment ago
-        with run.working():
-            complete_wandb(config, resolved, run, partial(warn, console))
     report = run.path / "report.html"
     if processes.is_first():
         if RunJudge(run, judge).missing():
             with run.working():
                 _judge_rest(run, judge, console)
+        if is_open(run.path):  # also of a row, or of judgements, that a kill has kept from it a moment ago
+            with run.working():
+                complete_wandb(config, resolved, run, partial(warn, console))
         if not report.exists() or report.stat().st_mtime_ns < (run.path / "matrix.json").stat().st_mtime_ns:
             write_report(run.path)
         console.print(final_summary(run.path))

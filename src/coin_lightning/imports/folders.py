@@ -76,9 +76,27 @@ def find_runs(root: Path, nodes: Nodes) -> tuple[list[FoundRun], list[Path]]:
 
 
 def _leaves(root: Path) -> list[Path]:
-    """Folders that hold at least one of `FILES`."""
-    walked = ((Path(folder), names) for folder, _, names in os.walk(root))
-    return sorted(folder for folder, names in walked if set(names) & set(FILES))
+    """Folders that hold at least one of `FILES`; results are often links to where there was room.
+
+    Raises:
+        RunError: a folder cannot be read.
+    """
+
+    def failed(error: OSError) -> None:
+        raise RunError(f"{error.filename}: cannot be read ({error.strerror}); see to its rights, or move it away")
+
+    found = []
+    for folder, inner, names in os.walk(root, followlinks=True, onerror=failed):
+        inner[:] = [name for name in inner if not _leads_back(Path(folder), name)]
+        if set(names) & set(FILES):
+            found.append(Path(folder))
+    return sorted(found)
+
+
+def _leads_back(folder: Path, name: str) -> bool:
+    """Whether a folder within another is a link to one that it lies in."""
+    inner = folder / name
+    return inner.is_symlink() and folder.resolve().is_relative_to(inner.resolve())
 
 
 def _name(folder: Path, root: Path) -> str:

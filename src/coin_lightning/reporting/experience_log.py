@@ -47,6 +47,12 @@ def experience_scalars(matrix: RunMatrix, row: int) -> dict[str, float]:
     return {key: value for key, value in values.items() if not math.isnan(value)}
 
 
+def judged_scalars(matrix: RunMatrix, row: int) -> dict[str, float]:
+    """Those of `experience_scalars` that a judge has made."""
+    values = experience_scalars(matrix, row)
+    return {key: value for key, value in values.items() if key.startswith(("judge/", "metrics/judge/"))}
+
+
 def log_experience(loggers: Iterable[Logger], run: RunArtifacts, row: int, sequence_step: int) -> None:
     """Give every logger the scalars of a row, TensorBoard also the matrix as image; W&B what `wandb_rows` makes of it.
 

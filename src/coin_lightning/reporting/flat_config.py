@@ -7,8 +7,8 @@ from typing import Any
 
 HIDDEN = "(hidden)"
 SECRET_NAME = re.compile(
-    r"(?:^|_)(?:api_?key|access_?key|private_?key|key|tokens?|secrets?|password|passwd|pwd|passphrase|credentials?"
-    r"|authorization|cookie)$",
+    r"(?:^|[_-])(?:api[_-]?keys?|access[_-]?keys?|private[_-]?keys?|key|tokens?|secrets?|passwords?|passwd|pwd"
+    r"|passphrase|credentials?|auth|authorization|bearer|cookies?)$",
     re.I,
 )
 """How names of secrets end. `api_key_env`, the name of a variable, is none; nor is `max_tokens=512`, a number."""
@@ -21,6 +21,8 @@ IN_URL = re.compile(
     r"(?<=://)[^/\s@]+(?=@)|(?<=[?&])((?:\w*(?:key|token|secret|password|sig|signature))=)[^&\s]+", re.I
 )
 PAIR = re.compile(r"([\w.+~-]+)=([^,\s/&]+)")
+NESTED = re.compile(r"([\w.-]+)(['\"]?\s*:\s*)('[^']*'|\"[^\"]*\"|[^,{}\[\]]+)")
+"""Key and value within braces of a command line."""
 FURTHER = re.compile(r"[,\s][\w.+~/-]+=")
 SHORTEST = 8
 """Characters from which on the value of an environment variable is looked for: shorter ones are words."""
@@ -54,6 +56,8 @@ def hidden(text: str) -> str:
     key, equals, value = text.partition("=")
     if equals and not FURTHER.search(value) and re.fullmatch(r"[\w.+~/-]+", key) and _is_secret(key, value):
         return f"{key}={HIDDEN}"
+    if equals and value.startswith(("{", "[")):
+        text = NESTED.sub(lambda pair: f"{pair[1]}{pair[2]}{HIDDEN}" if _is_secret(pair[1], pair[3]) else pair[0], text)
     text = PAIR.sub(lambda pair: f"{pair[1]}={HIDDEN}" if _is_secret(pair[1], pair[2]) else pair[0], text)
     for secret in _in_environment():
         text = text.replace(secret, HIDDEN)

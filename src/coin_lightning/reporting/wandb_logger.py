@@ -7,10 +7,11 @@ which step of its own, is said in `wandb_history`.
 The library is imported where it is used: runs that log elsewhere do without.
 """
 
+import json
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from weakref import WeakKeyDictionary
 from lightning.pytorch.loggers import WandbLogger
 
 from coin_lightning import processes
-from coin_lightning.reporting.experience_log import TASK, experience_scalars
+from coin_lightning.reporting.experience_log import TASK, judged_scalars
 from coin_lightning.reporting.flat_config import flat, hidden, without_secrets
 from coin_lightning.reporting.run_artifacts import RunArtifacts, load_run
 from coin_lightning.reporting.wandb_files import last_step, mend, wait_until_written
 from coin_lightning.reporting.wandb_history import JOURNAL, History, is_open, own_step
 from coin_lightning.reporting.wandb_rows import STEP, log_adapter, row_values
 from coin_lightning.reporting.wandb_service import resolve_mode
-from coin_lightning.whole_files import unwritable, write_text
+from coin_lightning.whole_files import unwritable, write_json, write_text
 
 AXES = {STEP: ("train/*", "lr-*", "epoch"), TASK: ("score/*", "forgetting/*", "metrics/*", "judge/*")}
 """Axis -> what is drawn over it; of anything else it is W&B's own step."""
@@ -38,6 +39,8 @@ LONGEST_NAME = 128
 """Characters of a run's name and group that the server takes."""
 PATIENCE = 600
 """Seconds that the end of a run waits for an upload, where `WANDB_FINISH_TIMEOUT` says no others."""
+JUDGED = "wandb_judged.json"
+"""Beside the journal: which judged values W&B has, by row."""
 _histories: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
 """By W&B run: loggers come and go with the tasks, the run stays."""
 
@@ -163,6 +166,8 @@ class SequenceWandbLogger(WandbLogger):
             if is_open(folder) and not run.offline:
                 self._upload_again(history, folder)
             history.catch_up(self._rows(history, folder))
+            if (folder / "matrix.json").exists():
+                self._give_judged(history, load_run(folder))
         return _histories[wandb.run]
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
@@ -187,15 +192,22 @@ class SequenceWandbLogger(WandbLogger):
         if step > history.given:
             history.add_row(lambda: self._row(history, run, row, sequence_step), step)
             return
-        for other in run.finished:  # of several processes, the first judges all rows behind the last
-            scalars = experience_scalars(run.matrix, other)
-            if judged := {key: value for key, value in scalars.items() if key.startswith("judge/")}:
-                history.add_row(partial(dict, judged, **{TASK: other}), history.given + 1)
+        self._give_judged(history, run)
 
     def _row(self, history: History, run: RunArtifacts, row: int, sequence_step: int) -> dict[str, Any]:
         if self.artifacts and row:
             log_adapter(history.run, run, row)
+        _note_judged(history, row, judged_scalars(run.matrix, row))
         return row_values(run, row, sequence_step, self.examples)
+
+    def _give_judged(self, history: History, run: RunArtifacts) -> None:
+        """What was judged of a row when W&B had it already: of several processes, the first judges at the end."""
+        told = _judged(history)
+        for row in run.finished:
+            scalars = judged_scalars(run.matrix, row)
+            if lacking := {key: value for key, value in scalars.items() if key not in told.get(str(row), ())}:
+                history.add_row(partial(dict, lacking, **{TASK: row}), history.given + 1)
+                _note_judged(history, row, scalars)
 
     def _upload_again(self, history: History, folder: Path) -> None:
         """Adapters of rows that the server has: a lost process may not have got to their files. Those that are there
@@ -221,6 +233,17 @@ class SequenceWandbLogger(WandbLogger):
     def finalize(self, status: str) -> None:
         """As `save`; Lightning's own would look for checkpoints of its own making."""
         self.save()
+
+
+def _judged(history: History) -> dict[str, list[str]]:
+    """Names of the judged values that W&B has been given, by row."""
+    file = history.journal.with_name(JUDGED)
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+
+def _note_judged(history: History, row: int, scalars: Mapping[str, float]) -> None:
+    if scalars:
+        write_json(history.journal.with_name(JUDGED), {**_judged(history), str(row): sorted(scalars)})
 
 
 def _row_steps(run: RunArtifacts) -> dict[int, int]:
