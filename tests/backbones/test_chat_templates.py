@@ -44,6 +44,12 @@ MIXED = (  # parts from the user, text from the assistant
     "{% else %}{{ '->' + m['content'] + '<|im_end|>' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}->{% endif %}"
 )
+ONEVISION = (  # as llava-hf/llava-onevision-qwen2's: a blank behind the role, and none where generation begins
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + ' '}}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>' }}{% endfor %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ '\n' + content['text'] }}"
+    "{% endfor %}{{'<|im_end|>'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 OTHER_IMAGE = QWEN2_VL.replace("<img><image></img>", "<|vision|>")
 DATED = "{% if not date_string %}{{ raise_exception('no date') }}{% endif %}{{ date_string }}\n" + CHATML
 
@@ -99,8 +105,14 @@ def learned(prompt: ChatTemplate, turns: list[Turn]) -> list[str]:
             "<|im_start|>user\nSure<|im_end|>\n<|im_start|>assistant\nYes<|im_end|>\n",
             ["No<|im_end|>", "Yes<|im_end|>"],
         ),
+        (
+            ONEVISION,
+            "<|im_start|>user <image>\nA cat<|im_end|><|im_start|>assistant\nNo<|im_end|>"
+            "<|im_start|>user \nSure<|im_end|><|im_start|>assistant\nYes<|im_end|>",
+            ["No<|im_end|>", "Yes<|im_end|>"],
+        ),
     ],
-    ids=["chatml", "default system", "parts", "thinking", "mixed", "another image token"],
+    ids=["chatml", "default system", "parts", "thinking", "mixed", "another image token", "another blank"],
 )
 def test_templates_by_hand(template, text, answers):
     prompt = made(template)
@@ -140,7 +152,14 @@ def test_an_open_turn_is_what_the_tokenizer_writes_for_generation(template, turn
     assert len(prompt.render(turns).learned) == len(turns) - 1
 
 
-@pytest.mark.parametrize("template", [CHATML, DEFAULT_SYSTEM, QWEN2_VL, THINKING, MIXED, OTHER_IMAGE])
+def test_an_open_turn_behind_others_has_their_blanks_and_the_generations_own():
+    assert made(ONEVISION).render([*ONE, Turn("Sure")]).text == (
+        "<|im_start|>user <image>\nA cat<|im_end|><|im_start|>assistant\nNo<|im_end|>"
+        "<|im_start|>user \nSure<|im_end|><|im_start|>assistant\n"
+    )
+
+
+@pytest.mark.parametrize("template", [CHATML, DEFAULT_SYSTEM, QWEN2_VL, THINKING, MIXED, OTHER_IMAGE, ONEVISION])
 def test_what_is_learned_follows_what_generation_is_given(template):
     prompt = made(template)
     asked = prompt.render([Turn("A cat", images=1)]).text

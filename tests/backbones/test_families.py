@@ -207,6 +207,18 @@ def test_answers_with_an_attention_that_adds_its_mask_are_the_librarys(
     assert answers == one_by_one(backbone, 6)
 
 
+def test_a_sliding_window_is_left_to_the_library(backbone: Backbone, monkeypatch: pytest.MonkeyPatch):
+    """Our loop shows every token all that come before it."""
+    before, config = backbone.answers_itself, backbone.language_model.config
+    for kinds, window, itself in (
+        (None, 8, False), (None, backbone.max_length, before), (["full_attention"] * 2, 8, before),
+        (["full_attention", "sliding_attention"], 8, False), (["full_attention", "chunked_attention"], None, False),
+    ):  # fmt: skip
+        monkeypatch.setattr(config, "layer_types", kinds, raising=False)
+        monkeypatch.setattr(config, "sliding_window", window, raising=False)
+        assert backbone.answers_itself == itself, (kinds, window)
+
+
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_batch_that_is_read_in_parts_gets_the_same_answers(
     backbone: Backbone, fast: bool, monkeypatch: pytest.MonkeyPatch

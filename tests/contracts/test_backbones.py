@@ -3,6 +3,7 @@
 In the published format where that is not what transformers writes.
 """
 
+import json
 import runpy
 import sys
 from functools import cache
@@ -118,6 +119,17 @@ def runs(request: pytest.FixtureRequest, place: Any, folders: dict[str, Path]) -
         assert status == 0, text
         made.append(place.folder / f"{family}_{kind}")
     return made[0], made[1]
+
+
+@pytest.mark.parametrize("family", SIZES)
+def test_features_are_computed_within_a_step_of_mixed_precision(family: str, place: Any, folders: dict[str, Path]):
+    """As on the real data, whose features are not cached; what learns is in float32 and the rest in bfloat16."""
+    words = command(place, family, folders[family], f"{family}_mixed")
+    more = ["backbone.dtype=bfloat16", "data.cache_features=false", "batches.epochs=1", "data.limit_train=4"]
+    status, text = place.runs.run([*words, *more, "data.limit_test=1"])
+    assert status == 0, text
+    protocol = json.loads((place.folder / f"{family}_mixed" / "matrix.json").read_text())["protocol"]
+    assert (protocol["precision"], protocol["projector"]) == ("bf16-mixed", "carried")
 
 
 def test_a_run_that_was_killed_ends_with_the_same_bits(runs: tuple[Path, Path]):

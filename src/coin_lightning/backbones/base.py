@@ -400,10 +400,12 @@ class Backbone(nn.Module):
     @property
     def answers_itself(self) -> bool:
         """Whether answers come from this project's own greedy loop (`greedy.Greedy`), else from `generate`: only with
-        attentions that read its masks of truth values. `eager` would add them to the scores.
+        attentions that read its masks of truth values (`eager` would add them to the scores), and where every token
+        sees all that come before it.
         """
         config: Any = self.language_model.config
-        return self.fast and self.family.greedy and not self.in_step and config._attn_implementation in LOOPED
+        looped = config._attn_implementation in LOOPED and not _looks_away(config, self.max_length)
+        return bool(self.fast and self.family.greedy and not self.in_step and looped)
 
     def _loops(self, layout: Mapping[str, Tensor]) -> bool:
         """Whether that holds with this layout: our loop knows positions, and nothing else that a family may ask for."""
@@ -503,3 +505,12 @@ class Backbone(nn.Module):
 def _encoded(images: Any) -> dict[str, Any]:
     """Projected images as the model takes them; a mapping of each call's own, for it may be written to."""
     return {} if images is None else {"mm_encoder_outputs": {"image": images}}
+
+
+def _looks_away(config: Any, length: int) -> bool:
+    """Whether a language model has layers whose tokens see fewer than so many before them (a sliding window)."""
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
+    if not {"full_attention", "sliding_attention"}.issuperset(kinds):
+        return True  # nobody knows
+    window = getattr(config, "sliding_window", None)
+    return "sliding_attention" in kinds and window is not None and window < length

@@ -69,10 +69,12 @@ class Frame:
     Attributes:
         around: one piece more than there are texts.
         leads: per answer, how many characters before it are learned.
+        asked: per answer, what is written between question and answer in place of the template's own; None keeps it.
     """
 
     around: tuple[str, ...]
     leads: tuple[int, ...]
+    asked: tuple[str | None, ...] = ()
 
     def filled(self, texts: Sequence[str]) -> str:
         """The conversation with these texts."""
@@ -120,8 +122,8 @@ class ChatTemplate:
         texts = self._checked(frame, closed)
         page = Page()
         for index, turn in enumerate(turns):
-            before, between = frame.around[2 * index], frame.around[2 * index + 1]
-            lead = frame.leads[index]
+            before, own, instead = *frame.around[2 * index : 2 * index + 2], frame.asked[index]
+            between, lead = own if instead is None else instead, frame.leads[index]
             page.mark(self._after_end(before) if index else before)
             page.quote(texts[2 * index])
             asked, told = between[: len(between) - lead], between[len(between) - lead :]
@@ -196,29 +198,35 @@ class ChatTemplate:
             "'type'" in piece or '"type"' in piece for piece in frame.around
         ):
             raise ValueError(f"the template does not write one {self.placeholder} per image")
-        leads = (self._lead(style, turns[: at + 1], text) for at in range(len(turns)))
-        return Frame(frame.around, tuple(leads))
+        leads, asked = zip(*(self._lead(style, turns[: at + 1], text) for at in range(len(turns))), strict=True)
+        return Frame(frame.around, leads, asked)
 
-    def _lead(self, style: Style, turns: Sequence[Turn], text: str) -> int:
-        """Characters between the prompt that generation continues and the answer of the last of these turns."""
+    def _lead(self, style: Style, turns: Sequence[Turn], text: str) -> tuple[int, str | None]:
+        """Of the last of these turns, how many characters between the prompt that generation continues and the answer;
+        and what stands behind the question in that prompt, where it has other blanks than what the template writes
+        before an answer, as LLaVA-OneVision's has: what is learned follows what is asked.
+        """
         start = text.index(str(turns[-1].answer))
         prompt = self._run(style, turns, open_end=True, generation=True)
         if prompt == self._run(style, turns, open_end=True):  # it has no generation prompt: all but blanks is asked
-            return start - len(text[:start].rstrip())
-        if not text[:start].startswith(prompt):
-            raise ValueError("what the template writes for generation is not what stands before an answer")
-        return start - len(prompt)
+            return start - len(text[:start].rstrip()), None
+        if text[:start].startswith(prompt):
+            return start - len(prompt), None
+        if text[:start].split() == prompt.split():
+            return 0, prompt.rpartition(turns[-1].question)[2]
+        raise ValueError("what the template writes for generation is not what stands before an answer")
 
     def _choose_style(self) -> Style:
-        reason: Exception | None = None
+        reasons: list[str] = []
         for style in STYLES:
             try:
                 self._frames = {images: self._look(style, images) for images in ((0,), (1,))}
                 return style
             except FAILURES as error:
-                reason = error
+                reasons.append(str(error))
         raise ConfigError(
-            f"backbone.prompt=chat_template: the template of {self.tokenizer.name_or_path!r} cannot be used: {reason}; "
+            f"backbone.prompt=chat_template: the template of {self.tokenizer.name_or_path!r} cannot be used: "
+            f"{', or '.join(dict.fromkeys(reasons))}; "
             "choose a prompt format by name"
         )
 

@@ -150,7 +150,8 @@ def _devices(config: DictConfig) -> int:
     if OmegaConf.is_list(given):
         return len(given) * nodes
     if str(given) in ("auto", "-1"):
-        return max(processes.world_size(), torch.cuda.device_count() * nodes, 1)
+        each = 1 if config.trainer.get("accelerator") == "cpu" else max(torch.cuda.device_count(), 1)
+        return max(processes.world_size(), each * nodes)
     return (len([each for each in given.split(",") if each.strip()]) if "," in str(given) else int(given)) * nodes
 
 

@@ -1,10 +1,11 @@
 """Qwen3-VL (arXiv 2511.21631): as Qwen2.5-VL, and features of further tower layers enter the first layers above."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from coin_lightning.backbones.families.qwen2_5_vl import Qwen25VL
@@ -37,7 +38,8 @@ class Qwen3VL(Qwen25VL):
             for at in tower.deepstack_visual_indexes
         ]
         try:
-            last = tower(torch.cat([each["pixel_values"] for each in pixels]), grid_thw=grids).last_hidden_state
+            with _without_mergers(tower):
+                last = tower(torch.cat([each["pixel_values"] for each in pixels]), grid_thw=grids).last_hidden_state
         finally:
             for hook in hooks:
                 hook.remove()
@@ -54,3 +56,15 @@ class Qwen3VL(Qwen25VL):
                 merge(part.contiguous()).split(sizes) for merge, part in zip(mergers, deep, strict=True)
             ],
         )
+
+
+@contextmanager
+def _without_mergers(tower: Any) -> Iterator[None]:
+    """The tower alone: what its mergers would make of the states is not asked for, and those that learn are in float32,
+    whatever the tower is in."""
+    merger, deep = tower.merger, tower.deepstack_merger_list
+    tower.merger, tower.deepstack_merger_list = nn.Identity(), nn.ModuleList(nn.Identity() for _ in deep)
+    try:
+        yield
+    finally:
+        tower.merger, tower.deepstack_merger_list = merger, deep
