@@ -298,9 +298,10 @@ def bounds(folder_of_runs: Path, folder: Path) -> None:
         raise RunError(f"{', '.join(foreign)}: sequences are no bounds; give a folder of joint runs and of tasks alone")
     kept = beside(runs, folder)
     check_alike(runs, kept, folder)
-    known = json.loads((folder / "summary.json").read_text())["paired"]
+    known, told = json.loads((folder / "summary.json").read_text())["paired"], (folder / "summary.md").read_text()
+    shown = [run for run in kept if run.kind != "sequence" or f"| {run.order}, {run.matrix.seed} |" in told]
     keep(runs, folder)
-    summarise(folder, kept, {label: PairedDifference(**each) for label, each in known.items()})
+    summarise(folder, shown, {label: PairedDifference(**each) for label, each in known.items()})
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -106,6 +106,15 @@ def test_a_text_of_two_choices_names_none():
         ("-1000 g", ["-1,000 g", "1,000 g"], 0),
         ("5-10 minutes", ["5 - 10 minutes", "15 minutes"], 0),  # a range
         ("- two", ["1", "2"], 1),  # a dash
+        ("- 24\u00b0C", ["-24\u00b0C", "24\u00b0C"], 0),
+        ("\u2212 5", ["-5", "5"], 0),
+        ("- 5", ["5", "6"], 0),  # an item of a list
+        ("-5", ["5", "6"], None),
+        ("5 -10 minutes", ["5-10 minutes", "15 minutes"], 0),
+        ("20 \u00b0C -30 \u00b0C", ["20\u00b0C-30\u00b0C", "2"], None),
+        ("-$5", ["$5", "$6"], None),
+        ("-$5", ["-$5", "$5"], 0),
+        ("It was -5 there", ["it was 5 there", "it was -5 there"], 1),
     ],
 )
 def test_choices_that_differ_in_capitals_marks_or_signs_only(text, choices, index):

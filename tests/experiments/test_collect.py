@@ -146,6 +146,10 @@ def test_bounds_are_replaced_and_what_is_known_of_sequences_stays(collecting, co
     assert after == [line.replace(old, new) if line.startswith("| TextVQA") else line for line in before] != before
     assert (folder / "summary.json").read_bytes() == (collected / "summary.json").read_bytes()
     assert json.loads((folder / "lora_joint_seed_0.json").read_text())["scores"][-1][1] == 12.5
+    told = folder / "summary.md"  # as where further orders were added with tables of their own
+    told.write_text("".join(line for line in told.read_text().splitlines(True) if not line.startswith("| reversed")))
+    collecting.main([str(added), str(folder), "--bounds"])
+    assert told.read_text().splitlines() == [line for line in after if not line.startswith("| reversed")] != after
     content["protocol"]["schedule"] = "constant"
     file.write_text(json.dumps(content))
     with pytest.raises(RunError, match=r"added.joint: has another protocol than lora_.*seed_0.* in .*results"):
@@ -190,6 +194,7 @@ def test_two_runs_of_one_name_and_unfinished_ones_are_refused(collecting, runs, 
 
 @pytest.mark.parametrize("folder", ["coin_mini", "short_sweep", "sweep_experts_rank"])
 def test_committed_matrices_can_stand_beside_new_runs(folder: str):
+    """Their answers are gone: who gives a rule another version shows that it scores these alike, or makes new ones."""
     files = [file for file in (RESULTS / folder).glob("*_*.json") if "versions" in json.loads(file.read_text())]
     assert len(files) > 5
     tasks = RESULTS.parents[1] / "conf" / "task"

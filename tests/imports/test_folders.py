@@ -59,12 +59,20 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path):
     assert run.unknown == []
 
 
+def test_results_behind_several_links_count_once(tmp_path: Path):
+    root = tree(tmp_path / "results", "run_1/TextVQA/Finetune", "run_2/TextVQA/Finetune")
+    (root / "latest").symlink_to(root / "run_1")
+    (root / "run_1" / "other").symlink_to("../run_2")
+    (root / "run_2" / "other").symlink_to("../run_1")
+    assert [(run.name, len(run.places), run.unknown) for run in found(root)] == [("run_1", 1, []), ("run_2", 1, [])]
+
+
 def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     root, scan = tree(tmp_path, "GQA/Finetune", "VizWiz/Finetune"), os.scandir
 
-    def closed(place: str) -> object:
-        if place.endswith("VizWiz"):
-            raise PermissionError(13, "Permission denied", place)
+    def closed(place: Path) -> object:
+        if place.name == "VizWiz":
+            raise PermissionError(13, "Permission denied", str(place))
         return scan(place)
 
     monkeypatch.setattr(os, "scandir", closed)  # rights would not keep root out

@@ -9,11 +9,12 @@ import pytest
 import wandb
 from fake_run import add_judge
 
-from coin_lightning.reporting.experience_log import log_experience
+from coin_lightning.reporting.experience_log import judged_scalars, log_experience
 from coin_lightning.reporting.run_artifacts import load_run
 from coin_lightning.reporting.wandb_files import parts_of, read_records
 from coin_lightning.reporting.wandb_history import JOURNAL, OPEN, is_open
 from coin_lightning.reporting.wandb_logger import (
+    JUDGED,
     SequenceWandbLogger,
     finish_run,
     init_run,
@@ -140,10 +141,11 @@ def test_what_was_judged_of_a_row_that_the_server_has_is_given_once(
     tmp_path: Path, make_run: Callable[..., Path]
 ) -> None:
     """Several processes leave judging to the end, and a kill may come before W&B has it."""
-    folder = make_run(tasks=("gqa", "vizwiz"), finished=1)
+    folder = make_run(tasks=("gqa", "vizwiz"))
     run = load_run(folder)
-    logger = SequenceWandbLogger(folder, project="p", artifacts=False, examples=0)
-    for row, steps in ((0, 0), (1, sum(task.steps for task in run.training.values()))):
+    logger, steps = SequenceWandbLogger(folder, project="p", artifacts=False, examples=0), 0
+    for row in range(3):
+        steps += run.training[row].steps if row else 0
         logger.log_row(run, row, steps)
     finish_run()
     add_judge(folder)
@@ -152,8 +154,40 @@ def test_what_was_judged_of_a_row_that_the_server_has_is_given_once(
         finish_run()
     judged = [row for row in history(folder / "logs") if "judge/embedding/gqa" in row]
     scores = json.loads((folder / "matrix.json").read_text())["judges"]["embedding"]["scores"]
-    assert [(row["task"], row["judge/embedding/gqa"]) for row in judged] == [(0, scores[0][0]), (1, scores[1][0])]
+    assert [(row["task"], row["judge/embedding/gqa"]) for row in judged] == [
+        (row, each[0]) for row, each in enumerate(scores)
+    ]
     assert not any("score/gqa" in row for row in judged)
+
+
+def test_judgements_take_no_step_that_training_needs(
+    tmp_path: Path, make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of which the first rows were judged later, by hand, goes on."""
+    folder, run = make_run(tasks=("gqa", "vizwiz"), finished=1), Online(starting_step=45)
+    add_judge(folder)
+    (folder / "logs").mkdir()
+    monkeypatch.setattr(wandb, "run", run)
+    logger = SequenceWandbLogger(folder, offset=40, position=2, artifacts=False, examples=0)
+    for step in range(2, 6):
+        logger.log_metrics({"train/loss": 1.0}, step=step)
+    assert run.steps == [45, 46]  # 47 is not complete; 44 is known
+
+
+@pytest.mark.parametrize(("noted", "given"), [(90, [83, 84, 85]), (82, [])])
+def test_judgements_that_were_lost_with_their_process_are_given_again(
+    tmp_path: Path, make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, noted: int, given: list[int]
+) -> None:
+    """The server knows up to step 82, which is that of the last row."""
+    folder, run = make_run(tasks=("gqa", "vizwiz")), Online(starting_step=83)
+    add_judge(folder)
+    (folder / "logs").mkdir()
+    matrix = load_run(folder).matrix
+    entries = {row: {"step": noted, "keys": sorted(judged_scalars(matrix, row))} for row in range(3)}
+    (folder / "logs" / JUDGED).write_text(json.dumps(entries))
+    monkeypatch.setattr(wandb, "run", run)
+    SequenceWandbLogger(folder, artifacts=False, examples=0).save()
+    assert run.steps == given
 
 
 @pytest.mark.parametrize(("killed", "uploaded"), [(True, ["task_01_gqa"]), (False, [])])

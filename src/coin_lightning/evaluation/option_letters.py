@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from coin_lightning.evaluation.answer_text import fold, normalize_answer
 
@@ -14,7 +15,9 @@ _ANNOUNCED = re.compile(
     r"\b(?i:answer|option|choice)(?:\s++is)?+\s*+:?\s*+[(\[\"'*]*+([A-Z])"
     r"(?=[)\]\"'*.,:;!]|\s*$|\s+(?:because|since)\b|\s+is\s+(?:the\s+)?(?:correct|right)\b)"
 )
-_NEGATIVE = re.compile(r"(?<![\w.)])-\.?\d+(?:[.,]\d+)*")
+_DASH = re.compile(r"-(\s*)[$\u20ac\u00a3]?(\.?\d+(?:[.,]\d+)*)")
+_RANGE = re.compile(r"[\d)%\u00b0]\s+$|[\w.)%\u00b0]$")
+"""What stands before a dash that is no sign: a number and blanks, or a word right before it."""
 _ANNOUNCEMENT = re.compile(r"(?:the\s+)?(?:correct\s+|right\s+)?answer(?:\s+is)?\s*:?\s+", re.IGNORECASE)
 
 
@@ -82,11 +85,20 @@ def _lowered(text: str) -> str:
     return _without_point(text).lower()
 
 
-def _signed(text: str) -> str:
-    """`normalize_answer` with the negative numbers, whose sign it takes for a hyphen."""
-    negative = (number.replace(",", "") for number in _NEGATIVE.findall(fold(text)))
+def _signed(text: str, bullets: bool = False) -> str:
+    """`normalize_answer` with the negative numbers, whose sign it takes for a hyphen.
+
+    Args:
+        bullets: a dash with a blank behind it at the beginning is none; else it is a sign.
+    """
+    plain = fold(text)
+    negative = (
+        dash[2].replace(",", "")
+        for dash in _DASH.finditer(plain)
+        if (not dash[1] or (dash.start() == 0 and not bullets)) and not _RANGE.search(plain[: dash.start()])
+    )
     return " ".join([normalize_answer(text), *negative])
 
 
-_FORMS = (fold, _without_point, _lowered, _signed)
-"""Each takes texts for equal that the ones before it do, and more."""
+_FORMS = (fold, _without_point, _lowered, _signed, partial(_signed, bullets=True))
+"""From the strictest on; each but the last takes texts for equal that the ones before it do, and more."""

@@ -76,27 +76,31 @@ def find_runs(root: Path, nodes: Nodes) -> tuple[list[FoundRun], list[Path]]:
 
 
 def _leaves(root: Path) -> list[Path]:
-    """Folders that hold at least one of `FILES`; results are often links to where there was room.
+    """Folders that hold at least one of `FILES`, each once. Links, to where there was room, are followed behind all
+    that lies below `root` itself.
 
     Raises:
         RunError: a folder cannot be read.
     """
-
-    def failed(error: OSError) -> None:
-        raise RunError(f"{error.filename}: cannot be read ({error.strerror}); see to its rights, or move it away")
-
-    found = []
-    for folder, inner, names in os.walk(root, followlinks=True, onerror=failed):
-        inner[:] = [name for name in inner if not _leads_back(Path(folder), name)]
-        if set(names) & set(FILES):
-            found.append(Path(folder))
+    found, seen = [], set[Path]()
+    folders, links = [root], list[Path]()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop()
+        if (real := folder.resolve()) in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = [(Path(entry.path), entry.is_dir(), entry.is_symlink()) for entry in os.scandir(folder)]
+        except OSError as error:
+            raise RunError(
+                f"{folder}: cannot be read ({error.strerror}); see to its rights, or move it away"
+            ) from error
+        for path, is_folder, is_link in entries:
+            if is_folder:
+                (links if is_link else folders).append(path)
+        if {path.name for path, is_folder, _ in entries if not is_folder} & set(FILES):
+            found.append(folder)
     return sorted(found)
-
-
-def _leads_back(folder: Path, name: str) -> bool:
-    """Whether a folder within another is a link to one that it lies in."""
-    inner = folder / name
-    return inner.is_symlink() and folder.resolve().is_relative_to(inner.resolve())
 
 
 def _name(folder: Path, root: Path) -> str:

@@ -21,8 +21,8 @@ IN_URL = re.compile(
     r"(?<=://)[^/\s@]+(?=@)|(?<=[?&])((?:\w*(?:key|token|secret|password|sig|signature))=)[^&\s]+", re.I
 )
 PAIR = re.compile(r"([\w.+~-]+)=([^,\s/&]+)")
-NESTED = re.compile(r"([\w.-]+)(['\"]?\s*:\s*)('[^']*'|\"[^\"]*\"|[^,{}\[\]]+)")
-"""Key and value within braces of a command line."""
+NESTED = re.compile(r"(?<![\w.-])([\w.-]+)\\?['\"]?\s*:\s*(\d*)")
+"""A key within braces of a command line, and the number that may follow it."""
 FURTHER = re.compile(r"[,\s][\w.+~/-]+=")
 SHORTEST = 8
 """Characters from which on the value of an environment variable is looked for: shorter ones are words."""
@@ -57,7 +57,9 @@ def hidden(text: str) -> str:
     if equals and not FURTHER.search(value) and re.fullmatch(r"[\w.+~/-]+", key) and _is_secret(key, value):
         return f"{key}={HIDDEN}"
     if equals and value.startswith(("{", "[")):
-        text = NESTED.sub(lambda pair: f"{pair[1]}{pair[2]}{HIDDEN}" if _is_secret(pair[1], pair[3]) else pair[0], text)
+        inner = NESTED.findall(value)
+        if re.fullmatch(r"[\w.+~/-]+", key) and any(_is_secret(name, number or "?") for name, number in inner):
+            return f"{key}={HIDDEN}"
     text = PAIR.sub(lambda pair: f"{pair[1]}={HIDDEN}" if _is_secret(pair[1], pair[2]) else pair[0], text)
     for secret in _in_environment():
         text = text.replace(secret, HIDDEN)

@@ -166,8 +166,8 @@ class SequenceWandbLogger(WandbLogger):
             if is_open(folder) and not run.offline:
                 self._upload_again(history, folder)
             history.catch_up(self._rows(history, folder))
-            if (folder / "matrix.json").exists():
-                self._give_judged(history, load_run(folder))
+            if (folder / "matrix.json").exists() and (scored := load_run(folder)).matrix.is_complete:
+                self._give_judged(history, scored)
         return _histories[wandb.run]
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
@@ -189,25 +189,27 @@ class SequenceWandbLogger(WandbLogger):
         if not processes.is_first():
             return
         history, step = self.history, own_step(sequence_step, row)
-        if step > history.given:
-            history.add_row(lambda: self._row(history, run, row, sequence_step), step)
-            return
-        self._give_judged(history, run)
+        history.add_row(lambda: self._row(history, run, row, sequence_step), step)
+        if run.matrix.is_complete:
+            self._give_judged(history, run)
 
     def _row(self, history: History, run: RunArtifacts, row: int, sequence_step: int) -> dict[str, Any]:
         if self.artifacts and row:
             log_adapter(history.run, run, row)
-        _note_judged(history, row, judged_scalars(run.matrix, row))
+        _note_judged(history, row, judged_scalars(run.matrix, row), own_step(sequence_step, row))
         return row_values(run, row, sequence_step, self.examples)
 
     def _give_judged(self, history: History, run: RunArtifacts) -> None:
-        """What was judged of a row when W&B had it already: of several processes, the first judges at the end."""
+        """What was judged of a row when W&B had it already: of several processes, the first judges at the end. Behind
+        all else, for it takes steps of its own."""
         told = _judged(history)
         for row in run.finished:
-            scalars = judged_scalars(run.matrix, row)
-            if lacking := {key: value for key, value in scalars.items() if key not in told.get(str(row), ())}:
-                history.add_row(partial(dict, lacking, **{TASK: row}), history.given + 1)
-                _note_judged(history, row, scalars)
+            scalars, known = judged_scalars(run.matrix, row), told.get(str(row), {"step": -1, "keys": []})
+            there = known["keys"] if known["step"] <= history.given else []  # else it was lost with its process
+            if lacking := {key: value for key, value in scalars.items() if key not in there}:
+                step = history.given + 1
+                history.add_row(partial(dict, lacking, **{TASK: row}), step)
+                _note_judged(history, row, scalars, step)
 
     def _upload_again(self, history: History, folder: Path) -> None:
         """Adapters of rows that the server has: a lost process may not have got to their files. Those that are there
@@ -235,15 +237,16 @@ class SequenceWandbLogger(WandbLogger):
         self.save()
 
 
-def _judged(history: History) -> dict[str, list[str]]:
-    """Names of the judged values that W&B has been given, by row."""
+def _judged(history: History) -> dict[str, dict[str, Any]]:
+    """By row, the names of the judged values that W&B has been given, and in which of its steps."""
     file = history.journal.with_name(JUDGED)
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
-def _note_judged(history: History, row: int, scalars: Mapping[str, float]) -> None:
+def _note_judged(history: History, row: int, scalars: Mapping[str, float], step: int) -> None:
     if scalars:
-        write_json(history.journal.with_name(JUDGED), {**_judged(history), str(row): sorted(scalars)})
+        entry = {"step": step, "keys": sorted(scalars)}
+        write_json(history.journal.with_name(JUDGED), {**_judged(history), str(row): entry})
 
 
 def _row_steps(run: RunArtifacts) -> dict[int, int]:

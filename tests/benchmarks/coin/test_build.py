@@ -160,9 +160,12 @@ def test_imagenet_that_was_half_unpacked_is_built_again(tmp_path):
 
 def test_copies_are_made_whatever_an_earlier_build_has_done(raw, tmp_path):
     out = tmp_path / "coin"
-    build_task("gqa", raw, out)
-    build_task("gqa", raw, out, BuildOptions(images="copy"))
     images = out / "cl_dataset" / "GQA" / "images"
+    build_task("gqa", raw, out)
+    with pytest.raises(DataError, match=r"GQA.images: is a link to .* remove it to have copies"):
+        build_task("gqa", raw, out, BuildOptions(images="copy"))
+    images.unlink()
+    build_task("gqa", raw, out, BuildOptions(images="copy"))
     assert sorted(file.name for file in images.iterdir() if not file.is_symlink()) == ["11.jpg", "12.jpg", "n5.jpg"]
     (images / "11.jpg").unlink()
     build_task("gqa", raw, out, BuildOptions(images="copy"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coin_lightning.benchmarks.coin import gqa, vqav2
+from coin_lightning.benchmarks.coin import gqa, imagenet, vqav2
 from coin_lightning.benchmarks.coin.places import MODES, Images, place_truths
 from coin_lightning.errors import DataError
 
@@ -66,14 +66,27 @@ def test_a_link_that_others_may_need_is_not_led_elsewhere(raw, tmp_path):
     assert (out / "GQA" / "images").resolve() == (part / "images").resolve()
 
 
-def test_copies_take_the_place_of_a_link(raw, tmp_path):
+def test_copies_do_not_take_the_place_of_a_link_unasked(raw, tmp_path):
+    """Another task's samples may show what lies behind it, and copies are made of what this one shows only."""
     out = tmp_path / "out"
     images(raw, out, "link")
-    found = images(raw, out, "copy")
-    assert found.trouble("GQA/images/1.jpg") is None
-    assert not (out / "GQA" / "images").is_symlink()
-    assert not (out / "GQA" / "images" / "1.jpg").is_symlink()
-    assert (raw / "images" / "1.jpg").read_bytes() == b"one"
+    with pytest.raises(DataError, match=r"is a link to .*images of an earlier build.*remove it to have copies"):
+        images(raw, out, "copy")
+    assert (out / "GQA" / "images" / "1.jpg").is_file()
+
+
+def test_the_listing_has_each_folder_once_and_changes_with_the_names(raw, tmp_path):
+    out = tmp_path / "out"
+    (raw / "images" / "again").symlink_to(raw / "images")
+    (raw / "images" / "and_again").symlink_to(raw / "images")
+    first = images(raw, out, "link").listing()
+    assert images(raw, out, "link").listing() == first
+    (raw / "images" / ".1.jpg.7.part").touch()  # of a copy that was killed
+    assert images(raw, out, "link").listing() == first
+    (raw / "images" / "2.jpg").touch()
+    assert images(raw, out, "link").listing() != first
+    assert images(raw, out, "unchecked").listing() is None
+    assert Images(imagenet.RAW, raw, out, "unchecked").listing() is not None
 
 
 @pytest.mark.parametrize("mode", ["link", "copy"])

@@ -176,4 +176,5 @@ RAW = RawTask(
     options=("classes", "seed"),
     raw_folders=("ImageNet", "imagenet"),
     layout="LOC_synset_mapping.txt, train/<wnid>/*.JPEG, val/<wnid>/*.JPEG (or flat val with LOC_val_solution.csv)",
+    lists_images=True,
 )

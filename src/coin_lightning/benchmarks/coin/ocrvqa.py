@@ -70,4 +70,5 @@ RAW = RawTask(
     images={IMAGES: PLACES},
     raw_folders=("OCR-VQA", "OCRVQA", "ocrvqa"),
     layout="dataset.json, images/<book>.jpg (or .gif, .png)",
+    lists_images=True,
 )

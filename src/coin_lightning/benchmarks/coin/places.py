@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,10 @@ MODES: Mapping[str, str] = {
     "none": "the images lie below the image root already",
     "unchecked": "samples are written without looking for any image",
 }
+
+
+PART = ".part"
+"""How names of copies end that are being made."""
 
 
 class Images:
@@ -33,6 +37,7 @@ class Images:
         self.task, self.raw, self.image_root, self.mode = task, raw, image_root, mode
         self.sources: dict[str, Path] = {}
         self._names = lru_cache(256)(_names)  # ImageNet and ScienceQA have many folders
+        self._listing: str | None = None
 
     def prepare(self) -> None:
         """Find the raw folders and make links where the mode wants them.
@@ -46,8 +51,11 @@ class Images:
             if self.mode == "link" and source is not None:
                 problems += _link(target, source)
             elif self.mode == "copy" and source is not None:
-                if target.is_symlink():  # of an earlier build, to what may be away where the copy is used
-                    target.unlink()
+                if target.is_symlink():
+                    problems.append(
+                        f"{target}: is a link to {target.resolve()} of an earlier build, and other tasks may show its "
+                        "images; remove it to have copies, and build those anew, too"
+                    )
                 self.sources[folder] = source
             elif self.mode != "unchecked" and not target.is_dir():
                 problems.append(
@@ -57,18 +65,20 @@ class Images:
         if problems:
             raise DataError(problems)
 
-    def listing(self) -> str:
-        """sha256 of the names of all files that samples may show, wherever they lie now: other images may be other
-        samples."""
-        digest = hashlib.sha256()
-        for folder, places in sorted(self.task.images.items()):
-            target, source = self.image_root / folder, first_of(self.raw, places)
-            root = target if source is None or self.mode in ("link", "none") else source
-            for path, folders, names in os.walk(root, followlinks=True):
-                folders.sort()
-                place = os.path.relpath(path, root)
-                digest.update("\n".join([folder, place, *sorted(names)]).encode("utf-8", "surrogateescape") + b"\0")
-        return digest.hexdigest()
+    def listing(self) -> str | None:
+        """sha256 of the names of all files that samples may show, wherever they lie: with other images there may be
+        other samples. None where no sample depends on them."""
+        if self.mode == "unchecked" and not self.task.lists_images:
+            return None
+        if self._listing is None:
+            digest = hashlib.sha256()
+            for folder, places in sorted(self.task.images.items()):
+                target, source = self.image_root / folder, first_of(self.raw, places)
+                root = target if source is None or self.mode in ("link", "none") else source
+                for line in _walked(root):
+                    digest.update(f"{folder}/{line}\0".encode("utf-8", "surrogateescape"))
+            self._listing = digest.hexdigest()
+        return self._listing
 
     def trouble(self, image: str | None) -> str | None:
         """What is wrong with an image's path (relative to the image root), or None; copies it in mode ``copy``."""
@@ -102,6 +112,15 @@ def place_truths(task: RawTask, raw: Path, image_root: Path) -> None:
         _copy(source, target)
 
 
+def _walked(root: Path) -> Iterator[str]:
+    """Folders below `root` with the names in them, each folder once wherever links lead."""
+    seen: set[str] = set()
+    for path, folders, names in os.walk(root, followlinks=True):
+        seen.add(os.path.realpath(path))
+        folders[:] = sorted(each for each in folders if os.path.realpath(os.path.join(path, each)) not in seen)
+        yield "\n".join([os.path.relpath(path, root), *sorted(name for name in names if not name.endswith(PART))])
+
+
 def _names(folder: str) -> frozenset[str]:
     try:
         return frozenset(os.listdir(folder))
@@ -132,6 +151,6 @@ def _same(target: Path, source: Path) -> bool:
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")  # tasks that share images may be built at once
+    beside = target.with_name(f".{target.name}.{os.getpid()}{PART}")  # tasks that share images may be built at once
     shutil.copy2(source, beside)
     os.replace(beside, target)

@@ -56,6 +56,7 @@ class RawTask:
         options: names of the keyword options of ``samples`` and ``sources`` (``seed`` is the build's own).
         raw_folders: what the raw folder is called below ``raw=`` when all tasks are built at once.
         layout: the expected raw folder, for ``--help``.
+        lists_images: whether samples follow from which image files there are.
     """
 
     key: str
@@ -68,6 +69,7 @@ class RawTask:
     options: tuple[str, ...] = ()
     raw_folders: tuple[str, ...] = ()
     layout: str = ""
+    lists_images: bool = False
 
     @property
     def splits(self) -> tuple[str, str]:
