@@ -111,6 +111,20 @@ def test_one_seed_of_other_settings_is_told_by_the_settings(runs):
     assert status == 1
 
 
+def test_groups_are_told_apart_by_how_tasks_are_answered_and_by_plugins_of_both(runs):
+    for run, tokens, weight, more in ((runs[0], 12, 5, {}), (runs[1], 3, 100, {"replay": {"size": 2}})):
+        answers = {"max_new_tokens": tokens, "batch_size": tokens}
+        scenario = {"tasks": {"gqa": {"answers": answers}, "vqav2": {"answers": {"max_new_tokens": 3}}}}
+        config = {**CONFIG, "scenario": scenario, "plugin": {"ewc": {"weight": weight}, **more}}
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    matrix = json.loads((runs[1] / "matrix.json").read_text())
+    (runs[1] / "matrix.json").write_text(json.dumps({**matrix, "method": "lora", "method_title": "LoRA"}))
+    assert sorted(untold_differences(alike([load_matrix(run) for run in runs]))) == [
+        "plugin.ewc.weight: 5 (MoELoRA); 100 (LoRA)",
+        "scenario.tasks.gqa.answers.max_new_tokens: 12 (MoELoRA); 3 (LoRA)",
+    ]
+
+
 def test_groups_are_told_apart_by_what_no_field_of_the_protocol_says(runs, capsys):
     (runs[1] / "config.yaml").write_text(
         yaml.safe_dump({**CONFIG, "optimizer": {"weight_decay": 0.1, "lr": 3}, "backbone": {"quantization": "nf4"}})

@@ -131,6 +131,14 @@ def test_a_failing_single_run_keeps_its_traceback(place, tmp_path: Path):
     assert "members of the sweep" not in text
 
 
+def test_a_member_that_is_named_twice_is_one_run_on_the_page(place, tmp_path: Path):
+    status, text = place.runs.run(["-m", *members(place, tmp_path, "seed=0,0")])
+    assert status == 0, text
+    assert "equal runs" not in text
+    (page,) = (file.read_text() for file in (tmp_path / "swept").glob("sweep_*.html"))
+    assert page.count("report.html") == 1
+
+
 def test_a_sweep_of_which_nothing_can_be_run_has_failed(place, tmp_path: Path):
     status, text = place.runs.run(["-m", *members(place, tmp_path, "adapter.num_experts=3,5")])
     assert status == 1

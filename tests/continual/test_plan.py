@@ -86,9 +86,17 @@ def test_a_frozen_projector_is_in_no_group():
     assert "projector" not in plan["trainable"]
 
 
+def test_a_logarithmic_warm_up_is_told_as_it_is():
+    """It has two steps at least, of which both have the rate 0."""
+    module = build(partial(log_warmup_constant, warmup_ratio=0.03))
+    (task,) = make_plan(module, {1: train_task(samples=80)}, lambda task: 1, devices=1)["tasks"]
+    assert (task["steps"], task["warmup_steps"]) == (20, 2)
+    assert task["rates"]["adapter"] == {"first": 0.0, "warm": 0.1, "middle": 0.1, "last": 0.1}
+
+
 def test_samples_of_a_schedule_without_warm_up():
-    assert samples([3.0, 2.0, 1.0, 0.5], None) == {"first": 3.0, "warm": 3.0, "middle": 1.0, "last": 0.5}
-    assert samples([1.0], 2) == {"first": 1.0, "warm": 1.0, "middle": 1.0, "last": 1.0}
+    assert samples([3.0, 2.0, 1.0, 0.5]) == {"first": 3.0, "warm": 3.0, "middle": 1.0, "last": 0.5}
+    assert samples([1.0]) == {"first": 1.0, "warm": 1.0, "middle": 1.0, "last": 1.0}
 
 
 @pytest.mark.parametrize("schedule", [cosine, log_warmup_constant, constant, partial(cosine, warmup_ratio=0.5)])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from coin_lightning.backbones.box_formats import read_box
 from coin_lightning.evaluation.cider import CIDErD
 from coin_lightning.evaluation.guessing import Guess, best_guess, chance
 from coin_lightning.evaluation.records import AnswerRecord
@@ -50,6 +51,22 @@ def test_of_boxes_the_middle_one_is_tried_too():
     assert guess.answer in ("[0.15,0.15,0.55,0.55]", "[0.18,0.18,0.57,0.57]")
     apart = asked("grounding", *({"answer_bbox": box} for box in ("[0.1,0.1,0.5,0.5]", "[0.3,0.1,0.7,0.5]")))
     assert best_guess(apart, get_scorer("grounding")) == Guess("[0.20,0.10,0.60,0.50]", 100.0)  # overlaps both by 0.6
+
+
+@pytest.mark.parametrize("numbers", ["unit", "percent_tags", "thousand_tags", "thousand", "thousand_boxes", "pixels"])
+@pytest.mark.parametrize("frame", ["padded", "squashed", "original"])
+def test_boxes_are_guessed_as_the_model_writes_them(frame, numbers):
+    """Images are wide: a box of the padded frame, read as one of the whole image, would be another."""
+    settings = {"frame": frame, "numbers": numbers, **({"shown": [400, 200]} if numbers == "pixels" else {})}
+    boxes = ["[0.1,0.3,0.5,0.5]", "[0.2,0.3,0.6,0.5]", "[0.15,0.3,0.55,0.5]", "[0.8,0.6,0.9,0.7]"]
+    entries = [{"answer_bbox": box, "box_format": settings, "size": [200, 100]} for box in boxes]
+    guess = best_guess(asked("grounding", *entries), get_scorer("grounding"))
+    assert guess.score == 75.0
+    apart = [{**entries[0], "answer_bbox": box} for box in ("[0.1,0.3,0.5,0.7]", "[0.3,0.3,0.7,0.7]")]
+    middle = best_guess(asked("grounding", *apart), get_scorer("grounding"))
+    assert middle.score == 100.0  # of the box between them alone
+    found = read_box(middle.answer, settings, (200, 100))
+    assert found == pytest.approx((0.2, 0.3, 0.6, 0.7), abs=0.01)
 
 
 def test_a_score_over_all_records_is_guessed_too_and_references_without_answers_are_not():

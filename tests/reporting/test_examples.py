@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from coin_lightning.backbones.box_formats import BoxFormat
 from coin_lightning.reporting.examples import GROUPS, choose, collect_examples, group_of, reference_text, thumbnail
 from coin_lightning.reporting.run_artifacts import load_run
 
@@ -102,6 +103,20 @@ def test_grounding_boxes_are_drawn_in_the_padded_frame(tmp_path: Path) -> None:
     assert image.getpixel((80, 14)) > 150  # type: ignore[operator]
     assert image.getpixel((20, 14)) < 60  # type: ignore[operator]
     assert image.getpixel((80, 28)) < 60  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("numbers", ["unit", "thousand", "percent_tags"])
+@pytest.mark.parametrize("frame", ["padded", "squashed"])
+def test_boxes_are_drawn_where_the_model_means_them(tmp_path: Path, frame: str, numbers: str) -> None:
+    """The answer is right, in the model's own notation: its line covers that of the truth."""
+    Image.new("RGB", (112, 56), "black").save(tmp_path / "a.png")
+    settings, box = {"frame": frame, "numbers": numbers}, (0.5, 0.375, 1.0, 0.625)
+    reference = {"image": "a.png", "answer_bbox": "[0.5,0.375,1.0,0.625]", "box_format": settings, "size": [112, 56]}
+    record = {"prediction": BoxFormat(**settings).write(box, (112, 56)), "reference": reference}
+    uri = thumbnail(tmp_path, record, record)
+    assert uri is not None
+    red, green, blue = decode(uri).convert("RGB").getpixel((80, 14))  # type: ignore[misc]
+    assert red > 150 > green > blue  # orange
 
 
 def test_reference_text() -> None:

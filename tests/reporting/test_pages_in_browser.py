@@ -150,6 +150,19 @@ def test_a_sweep_on_a_phone(runs: list[RunMatrix], tmp_path: Path) -> None:
     assert (seen["one"], seen["failed"]) == (["1"], ["3"])
 
 
+def test_values_are_sorted_as_numbers_however_they_were_typed(runs: list[RunMatrix], tmp_path: Path) -> None:
+    typed = ["1E-4", ".5", "5E-5", "2", "1e-3"]
+    members = [Member({"lr": lr, "experts": "2"}, "finished", run) for lr, run in zip(typed, runs[:5], strict=True)]
+    broken = Member({"lr": "3e-3", "experts": "2"}, "failed", reason="out of memory")
+    write_sweep("lr", [*members, broken], 6, tmp_path / "sweep.html")
+    seen = used(tmp_path / "sweep.html", """
+        const table = document.querySelector("table.sort"), [rate] = all("thead th button", table);
+        rate.click(); seen.order = column(table, 0);
+    """)  # fmt: skip
+    rising = ["5E-5", "1E-4", "1e-3", "3e-3", ".5", "2"]
+    assert seen["order"] in (rising, rising[::-1])
+
+
 def test_the_answers_of_a_run_are_filtered(make_run) -> None:
     page = write_report(make_run(tasks=TASKS, answers=20, keep=0.3), figures=False)
     seen = used(page, """

@@ -79,6 +79,7 @@ def test_latex_escapes_names_and_sets_numbers_as_such(groups):
     assert escaped("50% of a_b & {c} \\ d~e^f #1 $") == (
         r"50\% of a\_b \& \{c\} \textbackslash{} d\textasciitilde{}e\textasciicircum{}f \#1 \$"
     )
+    assert escaped("a<b>c|d \u22121") == r"a\textless{}b\textgreater{}c\textbar{}d $-$1"
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")

@@ -1,5 +1,6 @@
 """Whether runs may be averaged: what a table takes as seeds of one thing must not differ in anything else."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -7,6 +8,7 @@ from typing import Any
 
 from coin_lightning.continual.bounds import CLIPPING, LEARNING
 from coin_lightning.continual.environment import same_data
+from coin_lightning.continual.free_keys import is_free
 from coin_lightning.errors import ConfigError, RunError, did_you_mean
 from coin_lightning.reporting.group_facts import with_owners
 from coin_lightning.reporting.overview import MethodGroup, identity
@@ -16,10 +18,15 @@ from coin_lightning.results import Entry, differing
 
 DATA, SIZES = "data", "test_samples"
 ORDER = "scenario.order"
+PLUGIN = "plugin."
+"""Which ones there are stands in a group's name, so that values count where all have the plugin."""
 SETTINGS = (
-    *(f"{group}." for group in LEARNING if group not in ("method", "trainer")), *(f"trainer.{key}" for key in CLIPPING)
+    *(f"{group}." for group in LEARNING if group not in ("method", "trainer")), *(f"trainer.{key}" for key in CLIPPING),
+    PLUGIN,
 )  # fmt: skip
 """How keys begin that decide what is learned, whatever the method."""
+ANSWERS = re.compile(r"(?:^|\.)answers\.(?!batch_size)")
+"""Of a task how it is answered."""
 BACKBONE = "backbone"
 TOLD = (
     "backbone.name", "backbone.prompt", "backbone.image_frame", "backbone.starting_weights", "optimizer.lr",
@@ -70,7 +77,10 @@ def untold_differences(groups: Sequence[MethodGroup]) -> list[str]:
     lines = [
         f"{key}: {_by_value({name: str(entry.config.get(key)) for name, entry in entries.items()})}"
         for key in differing(list(entries.values()))
-        if key.startswith(SETTINGS) and key not in TOLD and (BACKBONE in shared or not key.startswith(BACKBONE))
+        if _decides(key)
+        and key not in TOLD
+        and (BACKBONE in shared or not key.startswith(BACKBONE))
+        and not (key.startswith(PLUGIN) and any(key not in entry.config for entry in entries.values()))
     ]
     if not {"scenario", "instructions"} <= shared:
         return lines
@@ -80,6 +90,11 @@ def untold_differences(groups: Sequence[MethodGroup]) -> list[str]:
             files = {name: _short(_hashes(entry)) for name, entry in known.items()}
             lines.append(f"{DATA}.{task}: {_by_value(files)}")
     return lines
+
+
+def _decides(key: str) -> bool:
+    """Whether a key decides what is learned or answered, whatever the method."""
+    return bool(key.startswith(SETTINGS) or ANSWERS.search(key)) and not is_free(key)
 
 
 def _by_value(found: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from coin_lightning import processes
 from coin_lightning.cli.trainers import accumulation, precision_of, protocol_of
 from coin_lightning.continual.plan import configured_rates, schedule_name
+from coin_lightning.continual.protocol import Protocol
 from coin_lightning.continual.scenario import Scenario
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.reporting.published import text
@@ -61,7 +62,7 @@ def _switches(config: DictConfig, scenario: Scenario, judge: str | None) -> dict
         "long_samples": protocol.long_samples,
         "scorers": protocol.scorers,
         "bwt_divisor": protocol.bwt_divisor,
-        "test_subset": subset_text(protocol.test_subset),
+        "test_subset": _test_subset(protocol, scenario.tasks),
         "judge": judge,
         "judge_variant": protocol.judge_variant,
     }
@@ -107,6 +108,17 @@ def by_task(tasks: Sequence[InstructionTask], values: Sequence[Any]) -> Any:
     if len(set(values)) == 1:
         return values[0]
     return ", ".join(sorted(f"{task.name} {value}" for task, value in zip(tasks, values, strict=True)))
+
+
+def _test_subset(protocol: Protocol, tasks: Sequence[InstructionTask]) -> str:
+    """Which test samples count: as the protocol says, unless `data.limit_test` or `data.test_ids` leave fewer."""
+    if not any(task.data.limit_test or task.data.test_ids for task in tasks):
+        return subset_text(protocol.test_subset)
+    told = []
+    for limit, file in (task.data.test_limit(task.name) for task in tasks):
+        count = "" if limit is None else f"{limit} of " if file else str(limit)
+        told.append(f"{count}{subset_text(str(file))}" if file else count or "full")
+    return str(by_task(tasks, told))
 
 
 def _global_batch(config: DictConfig, task: InstructionTask) -> int:

@@ -152,6 +152,11 @@ class Sweep:
         drawing = multiprocessing.get_context("fork").Process(target=write_page, args=given)  # as members: no threads
         drawing.start()
         drawing.join()
+        if drawing.exitcode:
+            self._console.print(
+                "the page of the sweep could not be written, for the reason above; `report` makes one of its runs",
+                style="yellow", markup=False, highlight=False, soft_wrap=True,
+            )  # fmt: skip
 
     def conclude(self, notes: Sequence[str] = ()) -> int:
         """The table of all runs; then which members failed and why. Returns the exit status, 1 where one failed or none

@@ -101,8 +101,8 @@ def _task_plan(
         "devices": devices,
         "global_batch": task.batch_size * accumulation * devices,
         "steps": steps,
-        "warmup_steps": warmup,
-        "rates": {name: samples(curve, warmup) for name, curve in rates.items()},
+        "warmup_steps": None if warmup is None else max((_peak(curve) for curve in rates.values()), default=0),
+        "rates": {name: samples(curve) for name, curve in rates.items()},
     }
 
 
@@ -121,10 +121,14 @@ def planned_rates(module: ContinualMLLM, steps: int) -> dict[str, list[float]]:
     return sampled_rates(module.schedule, configured_rates(module), steps) if steps else {}
 
 
-def samples(curve: Sequence[float], warmup: int | None) -> dict[str, float]:
+def samples(curve: Sequence[float]) -> dict[str, float]:
     """Rates of the first step, the first one at full rate, the middle one and the last one."""
-    peak = curve.index(max(curve)) if warmup is None else min(warmup, len(curve) - 1)
-    return {"first": curve[0], "warm": curve[peak], "middle": curve[len(curve) // 2], "last": curve[-1]}
+    return {"first": curve[0], "warm": curve[_peak(curve)], "middle": curve[len(curve) // 2], "last": curve[-1]}
+
+
+def _peak(curve: Sequence[float]) -> int:
+    """Steps before the one that has the highest rate first."""
+    return curve.index(max(curve))
 
 
 def check_peaks(task: str, rates: Rates, configured: Mapping[str, float], warmup: int | None) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from coin_lightning.backbones.box_formats import SCALES, BoxFormat
 from coin_lightning.evaluation.boxes import parse_box
 from coin_lightning.evaluation.records import AnswerRecord
 from coin_lightning.evaluation.scorer import Reference, Scorer
@@ -36,7 +37,8 @@ class Guess:
 def best_guess(records: Sequence[AnswerRecord], scorer: Scorer) -> Guess | None:
     """The best constant answer under a scorer, out of what the references hold to be right; None: they name no answer.
 
-    Of boxes the mean one (the median of each corner) is tried as well: two boxes are seldom the same.
+    Boxes are tried as the model would write them, since they are read so. Of them the mean one (the median of each
+    number) is tried as well: two boxes are seldom the same.
 
     Args:
         records: of a task; their predictions do not matter.
@@ -64,13 +66,29 @@ def chance(records: Sequence[AnswerRecord]) -> float | None:
 
 def _answers(reference: Reference) -> Iterator[str]:
     several = reference.get("answers")
-    found = [reference.get("answer"), reference.get("answer_bbox"), *(several if isinstance(several, list) else ())]
+    found = [reference.get("answer"), _box(reference), *(several if isinstance(several, list) else ())]
     yield from (str(answer) for answer in found if answer is not None)
 
 
 def _middle(records: Sequence[AnswerRecord]) -> list[str]:
-    boxes = [parse_box(str(record.reference.get("answer_bbox", ""))) for record in records]
+    boxes = [parse_box(text) for record in records if (text := _box(record.reference)) is not None]
     known = [box for box in boxes if box is not None]
     if not known:
         return []
-    return ["[" + ",".join(f"{median(corner):.2f}" for corner in zip(*known, strict=True)) + "]"]
+    middle = [median(corner) for corner in zip(*known, strict=True)]
+    settings = records[0].reference.get("box_format") or {}
+    scale = SCALES.get(settings.get("numbers", "unit")) or max(*middle, 1.0)  # of pixels any that holds them all
+    if scale == 1:
+        return ["[" + ",".join(f"{corner:.2f}" for corner in middle) + "]"]
+    left, top, right, bottom = (corner / scale for corner in middle)
+    own = BoxFormat(numbers=settings["numbers"], shown=(scale, scale))  # these numbers are of the model's frame already
+    return [own.write((left, top, right, bottom), (1, 1))]
+
+
+def _box(reference: Reference) -> str | None:
+    """The right box as the model would write it; None where there is none."""
+    box, settings = reference.get("answer_bbox"), reference.get("box_format")
+    numbers = None if box is None or settings is None else parse_box(str(box))
+    if numbers is None or settings is None:
+        return None if box is None else str(box)
+    return BoxFormat(**settings).write(numbers, reference.get("size") or (1, 1))

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from coin_lightning.backbones.box_formats import Box, read_box
+from coin_lightning.errors import ConfigError
+from coin_lightning.evaluation.boxes import clip_to_frame, parse_box
 from coin_lightning.evaluation.records import AnswerRecord
 from coin_lightning.metrics import flips
 from coin_lightning.pillow_warnings import listening
@@ -128,13 +130,13 @@ def thumbnail(folder: Path | None, record: dict[str, Any], later: dict[str, Any]
 
 
 @lru_cache(maxsize=256)  # of a run: its page is written after each experience, with much the same images
-def _drawn(path: Path, stamp: tuple[int, int], boxes: tuple[tuple[str, str], ...], size: int) -> str:
+def _drawn(path: Path, stamp: tuple[int, int], boxes: tuple[tuple[Box, str], ...], size: int) -> str:
     with listening(), Image.open(path) as source:
         source.draft("RGB", (2 * size, 2 * size))
         image = as_rgb(source)
     image.thumbnail((size, size))
-    for text, color in boxes:
-        _draw_box(image, text, color)
+    for box, color in boxes:
+        _draw_box(image, box, color)
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=72, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -178,18 +180,23 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _boxes(record: dict[str, Any], later: dict[str, Any]) -> list[tuple[str, str]]:
-    if "answer_bbox" not in record["reference"]:
+def _boxes(record: dict[str, Any], later: dict[str, Any]) -> list[tuple[Box, str]]:
+    """The true box and both answers, as far as they are boxes, as shares of the padded square, with their colours."""
+    reference = record["reference"]
+    if "answer_bbox" not in reference:
         return []
-    reference = str(record["reference"]["answer_bbox"])
-    return [(reference, "#ffffff"), (record["prediction"], "#0072b2"), (later["prediction"], "#d55e00")]
+    found = [(parse_box(str(reference["answer_bbox"])), "#ffffff")]
+    try:
+        for each, color in ((record, "#0072b2"), (later, "#d55e00")):
+            own = each["reference"]
+            found.append((read_box(each["prediction"], own.get("box_format"), own.get("size")), color))
+    except ConfigError:  # of a format that nobody knows, which scoring has told of
+        pass
+    return [(clip_to_frame(box), color) for box, color in found if box is not None]
 
 
-def _draw_box(image: Image.Image, text: str, color: str) -> None:
-    """Draw "[x1,y1,x2,y2]" (0-1, frame of the image padded to a square); text without four numbers draws nothing."""
-    numbers = [float(number) for number in re.findall(r"\d*\.?\d+", text)[:4]]
-    if len(numbers) != 4 or max(numbers) > 1:
-        return
+def _draw_box(image: Image.Image, numbers: Box, color: str) -> None:
+    """Draw a box of the frame of the image padded to a square."""
     side = max(image.size)
     left, top = (side - image.width) / 2, (side - image.height) / 2
     x1, x2 = sorted(side * numbers[i] - left for i in (0, 2))

@@ -14,9 +14,11 @@ from coin_lightning.reporting.overview import MethodGroup, mean_and_spread, metr
 from coin_lightning.reporting.run_matrix import RunMatrix
 from coin_lightning.whole_files import write_text
 
-SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "→": r"$\to$"} | {
-    sign: f"\\{sign}" for sign in "&%$#_{}"
-}
+SPECIAL = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", "\u2192": r"$\to$", MINUS: "$-$", "\u00d7": r"$\times$",
+    "\u00b1": r"$\pm$",
+} | {sign: f"\\{sign}" for sign in "&%$#_{}"}  # fmt: skip
 """Characters that mean something to LaTeX."""
 PLUS_MINUS = r"\pm "
 
