@@ -157,7 +157,15 @@ def test_reference_knows_five_letters():
 
 @pytest.mark.parametrize(
     "text",
-    ["answer" + " " * 200_000 + "z", "the " * 50_000, "answer is" * 20_000, "A" + "\n" * 200_000 + "x", "(" * 200_000],
+    [
+        "answer" + " " * 200_000 + "z",
+        "the " * 50_000,
+        "answer is" * 20_000,
+        "A" + "\n" * 200_000 + "x",
+        "(" * 200_000,
+        "1 -1 " * 50_000,
+        "-" + " " * 200_000 + "1",
+    ],
 )
 def test_texts_without_end_are_read_in_one_go(text):
     assert named_option(text, CHOICES) in (None, 0)  # would take minutes if any part were tried twice

@@ -86,7 +86,8 @@ def same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """
     mine, theirs = (entry.get("images") or {} for entry in (one, other))
     compared = [split for split in mine if split in theirs and one.get(split) == other.get(split)]
-    return same_files(one["sha256"], other["sha256"]) and all(mine[split] == theirs[split] for split in compared)
+    files, others = (entry.get("sha256") or {} for entry in (one, other))
+    return same_files(files, others) and all(mine[split] == theirs[split] for split in compared)
 
 
 def told(later: Mapping[str, Any]) -> str:

@@ -18,6 +18,8 @@ _ANNOUNCED = re.compile(
 _DASH = re.compile(r"-(\s*)[$\u20ac\u00a3]?(\.?\d+(?:[.,]\d+)*)")
 _RANGE = re.compile(r"[\d)%\u00b0]\s+$|[\w.)%\u00b0]$")
 """What stands before a dash that is no sign: a number and blanks, or a word right before it."""
+_BEFORE = 8
+"""Characters before a dash that are looked at."""
 _ANNOUNCEMENT = re.compile(r"(?:the\s+)?(?:correct\s+|right\s+)?answer(?:\s+is)?\s*:?\s+", re.IGNORECASE)
 
 
@@ -69,9 +71,11 @@ def _index(letter: str, choices: Sequence[str]) -> int | None:
 
 
 def _choice_with_text(text: str, choices: Sequence[str]) -> int | None:
-    for form in _FORMS:
+    common = normalize_answer(text)  # of any two that are equal in one of the forms
+    alike = {index: choice for index, choice in enumerate(choices) if normalize_answer(choice) == common}
+    for form in _FORMS if alike and common else ():
         wanted = form(text)
-        found = [index for index, choice in enumerate(choices) if form(choice) == wanted]
+        found = [index for index, choice in alike.items() if form(choice) == wanted]
         if wanted and found:
             return found[0] if len(found) == 1 else None
     return None
@@ -95,7 +99,8 @@ def _signed(text: str, bullets: bool = False) -> str:
     negative = (
         dash[2].replace(",", "")
         for dash in _DASH.finditer(plain)
-        if (not dash[1] or (dash.start() == 0 and not bullets)) and not _RANGE.search(plain[: dash.start()])
+        if (not dash[1] or (dash.start() == 0 and not bullets))
+        and not _RANGE.search(plain[max(0, dash.start() - _BEFORE) : dash.start()])
     )
     return " ".join([normalize_answer(text), *negative])
 

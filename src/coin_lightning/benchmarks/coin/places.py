@@ -116,8 +116,11 @@ def _walked(root: Path) -> Iterator[str]:
     """Folders below `root` with the names in them, each folder once wherever links lead."""
     seen: set[str] = set()
     for path, folders, names in os.walk(root, followlinks=True):
-        seen.add(os.path.realpath(path))
-        folders[:] = sorted(each for each in folders if os.path.realpath(os.path.join(path, each)) not in seen)
+        if (real := os.path.realpath(path)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
         yield "\n".join([os.path.relpath(path, root), *sorted(name for name in names if not name.endswith(PART))])
 
 
