@@ -54,13 +54,10 @@ def write_page(
         notes: lines above all else.
     """
     names, file = _names(plan), page_of(place, plan)
-    shown: dict[Path | tuple[str, ...], tuple[str, ...]] = {}  # members that are one run have one folder
-    for words in plan.members:
-        if words in folders or words in plan.impossible or words in failed:
-            shown.setdefault(folders.get(words, words), words)
     members = [
         _member(words, folders.get(words), plan, names, place, plan.impossible.get(words) or failed.get(words, ""))
-        for words in shown.values()
+        for words in dict.fromkeys(plan.members)  # one may be named twice
+        if words in folders or words in plan.impossible or words in failed
     ]
     write_sweep(", ".join(names.values()), members, plan.count, file, notes)
     return file

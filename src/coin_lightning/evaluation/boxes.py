@@ -1,8 +1,10 @@
 """Reading boxes from text and comparing them."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
-from coin_lightning.backbones.box_formats import Box, four_numbers
+from coin_lightning.backbones.box_formats import Box, four_numbers, read_box
 
 IOU_THRESHOLD = 0.5  # to be exceeded, as in CoIN, MiniGPT-v2
 
@@ -14,6 +16,15 @@ def parse_box(text: str) -> Box | None:
     "x1=.1 y1=.2 x2=.3 y2=.4". The numbers are not checked here: see `clip_to_frame` and `box_iou`.
     """
     return four_numbers(text)
+
+
+def answer_box(prediction: str, reference: Mapping[str, Any]) -> Box | None:
+    """The box of an answer in the padded frame, read in the format that its model writes; None when it is none.
+
+    Raises:
+        ConfigError: the format is unknown, or needs a size that is missing.
+    """
+    return read_box(prediction, reference.get("box_format"), reference.get("size"))
 
 
 def clip_to_frame(box: Box) -> Box:

@@ -15,9 +15,8 @@ Where the official code is at odds with itself or with another copy of it:
 
 from collections.abc import Callable
 
-from coin_lightning.backbones.box_formats import read_box
 from coin_lightning.evaluation.answer_text import challenge_form, evalai_form, normalize_answer
-from coin_lightning.evaluation.boxes import IOU_THRESHOLD, box_iou, clip_to_frame, parse_box
+from coin_lightning.evaluation.boxes import IOU_THRESHOLD, answer_box, box_iou, clip_to_frame, parse_box
 from coin_lightning.evaluation.option_letters import named_option
 from coin_lightning.evaluation.scorer import Reference
 from coin_lightning.evaluation.vqa_accuracy import ANNOTATORS, soft_accuracy
@@ -77,7 +76,7 @@ def grounding(prediction: str, reference: Reference) -> float | None:
     truth = parse_box(reference["answer_bbox"])
     if truth is None:
         raise ValueError(f"answer_bbox {reference['answer_bbox']!r} is not four numbers")
-    box = read_box(prediction, reference.get("box_format"), reference.get("size"))
+    box = answer_box(prediction, reference)
     # Rounding keeps "exactly one half is not above it" true for boxes of two decimals.
     return None if box is None else float(round(box_iou(clip_to_frame(box), truth), 9) > IOU_THRESHOLD)
 

@@ -12,9 +12,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from coin_lightning.backbones.box_formats import Box, read_box
 from coin_lightning.errors import ConfigError
-from coin_lightning.evaluation.boxes import clip_to_frame, parse_box
+from coin_lightning.evaluation.boxes import Box, answer_box, clip_to_frame, parse_box
 from coin_lightning.evaluation.records import AnswerRecord
 from coin_lightning.metrics import flips
 from coin_lightning.pillow_warnings import listening
@@ -188,8 +187,7 @@ def _boxes(record: dict[str, Any], later: dict[str, Any]) -> list[tuple[Box, str
     found = [(parse_box(str(reference["answer_bbox"])), "#ffffff")]
     try:
         for each, color in ((record, "#0072b2"), (later, "#d55e00")):
-            own = each["reference"]
-            found.append((read_box(each["prediction"], own.get("box_format"), own.get("size")), color))
+            found.append((answer_box(each["prediction"], each["reference"]), color))
     except ConfigError:  # of a format that nobody knows, which scoring has told of
         pass
     return [(clip_to_frame(box), color) for box, color in found if box is not None]

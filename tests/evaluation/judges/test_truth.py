@@ -6,7 +6,8 @@ import pytest
 
 from coin_lightning.backbones.box_formats import BoxFormat
 from coin_lightning.errors import DataError
-from coin_lightning.evaluation.judges.truth import ground_truth, is_box, predicted_box, shown_answer
+from coin_lightning.evaluation.boxes import answer_box
+from coin_lightning.evaluation.judges.truth import ground_truth, is_box, shown_answer
 from coin_lightning.evaluation.records import AnswerRecord
 
 
@@ -45,8 +46,8 @@ def test_a_box_is_told_by_the_sample():
 
 
 def test_a_box_in_coins_own_format():
-    assert predicted_box(record("[0.1, 0.2, 0.3, 0.4]", answer_bbox="[0,0,1,1]")) == (0.1, 0.2, 0.3, 0.4)
-    assert predicted_box(record("a cup", answer_bbox="[0,0,1,1]")) is None
+    assert answer_box("[0.1, 0.2, 0.3, 0.4]", {"answer_bbox": "[0,0,1,1]"}) == (0.1, 0.2, 0.3, 0.4)
+    assert answer_box("a cup", {"answer_bbox": "[0,0,1,1]"}) is None
 
 
 def test_a_box_in_a_models_own_format_is_read_and_shown_like_the_truth():
@@ -54,7 +55,7 @@ def test_a_box_in_a_models_own_format_is_read_and_shown_like_the_truth():
     box, size = (0.25, 0.5, 0.75, 0.75), [400, 200]
     written = BoxFormat(**own).write(box, size)
     answer = record(written, answer_bbox="[0.25,0.5,0.75,0.75]", size=size, box_format=own)
-    assert predicted_box(answer) == pytest.approx(box, abs=5e-3)
+    assert answer_box(answer.prediction, answer.reference) == pytest.approx(box, abs=5e-3)
     assert shown_answer(answer) == "[0.25,0.50,0.75,0.75]"
     assert "0.25" not in written
 

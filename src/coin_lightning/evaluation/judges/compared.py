@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from coin_lightning.errors import DataError
-from coin_lightning.evaluation.boxes import box_iou, clip_to_frame, parse_box
-from coin_lightning.evaluation.judges.truth import ground_truth, is_box, predicted_box
+from coin_lightning.evaluation.boxes import answer_box, box_iou, clip_to_frame, parse_box
+from coin_lightning.evaluation.judges.truth import ground_truth, is_box
 from coin_lightning.evaluation.option_letters import named_option
 from coin_lightning.evaluation.records import AnswerRecord
 
@@ -47,5 +47,5 @@ def _overlap(record: AnswerRecord, truth: str) -> float:
     true_box = parse_box(truth)
     if true_box is None:
         raise DataError(f"{record.task}, question {record.question_id}: answer_bbox {truth!r} is not four numbers")
-    box = predicted_box(record)
+    box = answer_box(record.prediction, record.reference)
     return 0.0 if box is None else box_iou(clip_to_frame(box), true_box)

@@ -1,12 +1,11 @@
-"""What a judge takes from a record: the ground truth, and the answer's box where the answer is one."""
+"""What a judge takes from a record: the ground truth, and the answer as text."""
 
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from coin_lightning.backbones.box_formats import read_box
 from coin_lightning.errors import DataError
-from coin_lightning.evaluation.boxes import Box, parse_box
+from coin_lightning.evaluation.boxes import answer_box
 from coin_lightning.evaluation.records import AnswerRecord
 
 
@@ -36,15 +35,8 @@ def ground_truth(record: AnswerRecord) -> str:
     return Counter(answers).most_common(1)[0][0]
 
 
-def predicted_box(record: AnswerRecord) -> Box | None:
-    """The box of an answer in the padded frame, read in the format that its model writes; None when it is none."""
-    box_format = record.reference.get("box_format")
-    if box_format is None:
-        return parse_box(record.prediction)
-    return read_box(record.prediction, box_format, record.reference.get("size"))
-
-
 def shown_answer(record: AnswerRecord) -> str:
     """The answer as text; a box that its model writes in a format of its own becomes "[x1,y1,x2,y2]" like the truth."""
-    box = predicted_box(record) if is_box(record.reference) and "box_format" in record.reference else None
+    formatted = is_box(record.reference) and "box_format" in record.reference
+    box = answer_box(record.prediction, record.reference) if formatted else None
     return record.prediction if box is None else "[" + ",".join(f"{value:.2f}" for value in box) + "]"
