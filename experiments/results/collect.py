@@ -244,19 +244,23 @@ def whole(folder_of_runs: Path, folder: Path) -> None:
         RunError: as `finished`, or there is no sequence in CoIN's order.
     """
     runs = finished(folder_of_runs)
-    coin = [run.matrix for run in runs if run.kind == "sequence" and run.order == "coin"]
-    if not coin:
+    if not in_coins_order(runs):
         raise RunError(
             f"{folder_of_runs}: no matrix.json of a sequence in CoIN's order below it; run experiments/coin_mini.sh"
         )
     keep(runs, folder)
     summarise(folder, runs, compared(runs))
-    save_png(forgetting_overview(group_by_method(coin)), folder / "forgetting.png")
+    save_png(forgetting_overview(in_coins_order(runs)), folder / "forgetting.png")
+
+
+def in_coins_order(runs: Sequence[Run]) -> list[MethodGroup]:
+    """Sequences in CoIN's order, by method."""
+    return group_by_method([run.matrix for run in runs if run.kind == "sequence" and run.order == "coin"])
 
 
 def summarise(folder: Path, runs: Sequence[Run], differences: dict[str, PairedDifference]) -> None:
     """Write `summary.{json,md}`."""
-    groups = group_by_method([run.matrix for run in runs if run.kind == "sequence" and run.order == "coin"])
+    groups = in_coins_order(runs)
     keys = metric_keys(groups)
     tables = [methods_table(groups, keys), tasks_table(groups, runs), orders_table(runs)]
     content = {**summary(groups, keys), "paired": {label: asdict(each) for label, each in differences.items()}}

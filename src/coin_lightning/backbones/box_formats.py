@@ -49,7 +49,12 @@ def four_numbers(text: str) -> Box | None:
 def box_on_disk(text: str) -> Box | None:
     """The box of a text that is nothing but one in CoIN's notation, numbers from 0 to 1 but for `SLACK`; else None."""
     box = four_numbers(text) if _ON_DISK.fullmatch(text.strip()) else None
-    return box if box is not None and min(box) >= -SLACK and max(box) <= 1 + SLACK else None
+    return box if box is not None and in_frame(box) else None
+
+
+def in_frame(box: Box) -> bool:
+    """Whether no corner lies further outside of the padded square than `SLACK`."""
+    return min(box) >= -SLACK and max(box) <= 1 + SLACK
 
 
 def _padding(size: Size) -> tuple[int, int, int]:

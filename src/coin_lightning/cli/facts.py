@@ -116,8 +116,8 @@ def _test_subset(protocol: Protocol, tasks: Sequence[InstructionTask]) -> str:
         return subset_text(protocol.test_subset)
     told = []
     for limit, file in (task.data.test_limit(task.name) for task in tasks):
-        count = "" if limit is None else f"{limit} of " if file else str(limit)
-        told.append(f"{count}{subset_text(str(file))}" if file else count or "full")
+        listed = subset_text(str(file)) if file else "full"
+        told.append(listed if limit is None else f"{limit} of {listed}" if file else str(limit))
     return str(by_task(tasks, told))
 
 

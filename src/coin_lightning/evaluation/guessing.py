@@ -87,8 +87,9 @@ def _middle(records: Sequence[AnswerRecord]) -> list[str]:
 
 def _box(reference: Reference) -> str | None:
     """The right box as the model would write it; None where there is none."""
-    box, settings = reference.get("answer_bbox"), reference.get("box_format")
-    numbers = None if box is None or settings is None else parse_box(str(box))
-    if numbers is None or settings is None:
-        return None if box is None else str(box)
-    return BoxFormat(**settings).write(numbers, reference.get("size") or (1, 1))
+    if (written := reference.get("answer_bbox")) is None:
+        return None
+    box, settings = parse_box(str(written)), reference.get("box_format")
+    if box is None or settings is None:
+        return str(written)
+    return BoxFormat(**settings).write(box, reference.get("size") or (1, 1))

@@ -71,12 +71,11 @@ def _index(letter: str, choices: Sequence[str]) -> int | None:
 
 
 def _choice_with_text(text: str, choices: Sequence[str]) -> int | None:
-    common = normalize_answer(text)  # of any two that are equal in one of the forms
-    alike = {index: choice for index, choice in enumerate(choices) if normalize_answer(choice) == common}
-    for form in _FORMS if alike and common else ():
+    common = normalize_answer(text)  # of any two that are equal in a stricter form
+    alike = {index: choice for index, choice in enumerate(choices) if common and normalize_answer(choice) == common}
+    for form in _FORMS if alike else ():
         wanted = form(text)
-        found = [index for index, choice in alike.items() if form(choice) == wanted]
-        if wanted and found:
+        if found := [index for index, choice in alike.items() if form(choice) == wanted]:
             return found[0] if len(found) == 1 else None
     return None
 
@@ -89,21 +88,20 @@ def _lowered(text: str) -> str:
     return _without_point(text).lower()
 
 
-def _signed(text: str, bullets: bool = False) -> str:
-    """`normalize_answer` with the negative numbers, whose sign it takes for a hyphen.
+def _negatives(text: str, bullets: bool = False) -> tuple[str, ...]:
+    """The negative numbers, whose sign `normalize_answer` takes for a hyphen.
 
     Args:
         bullets: a dash with a blank behind it at the beginning is none; else it is a sign.
     """
     plain = fold(text)
-    negative = (
+    return tuple(
         dash[2].replace(",", "")
         for dash in _DASH.finditer(plain)
         if (not dash[1] or (dash.start() == 0 and not bullets))
         and not _RANGE.search(plain[max(0, dash.start() - _BEFORE) : dash.start()])
     )
-    return " ".join([normalize_answer(text), *negative])
 
 
-_FORMS = (fold, _without_point, _lowered, _signed, partial(_signed, bullets=True))
-"""From the strictest on; each but the last takes texts for equal that the ones before it do, and more."""
+_FORMS = (fold, _without_point, _lowered, _negatives, partial(_negatives, bullets=True))
+"""Of texts of one `normalize_answer` form, from the strictest on."""

@@ -53,12 +53,11 @@ def without_secrets(node: Any, name: str = "") -> Any:
 def hidden(text: str) -> str:
     """A text without the secrets in it; a word `NAME=VALUE` of a command line is judged by its name, too, and so are
     several of them, as a run's folder is named."""
-    key, equals, value = text.partition("=")
-    if equals and not FURTHER.search(value) and re.fullmatch(r"[\w.+~/-]+", key) and _is_secret(key, value):
-        return f"{key}={HIDDEN}"
-    if equals and value.startswith(("{", "[")):
-        inner = NESTED.findall(value)
-        if re.fullmatch(r"[\w.+~/-]+", key) and any(_is_secret(name, number or "?") for name, number in inner):
+    key, _, value = text.partition("=")
+    if value and re.fullmatch(r"[\w.+~/-]+", key):
+        inner = NESTED.findall(value) if value.startswith(("{", "[")) else []
+        alone = not FURTHER.search(value) and _is_secret(key, value)
+        if alone or any(_is_secret(name, number or "?") for name, number in inner):
             return f"{key}={HIDDEN}"
     text = PAIR.sub(lambda pair: f"{pair[1]}={HIDDEN}" if _is_secret(pair[1], pair[2]) else pair[0], text)
     for secret in _in_environment():

@@ -163,10 +163,11 @@ class SequenceWandbLogger(WandbLogger):
             logs = folder / "logs"
             given = last_step(logs / "wandb") if run.offline else run.starting_step - 1
             history = _histories[run] = History(run, logs / JOURNAL, given)
-            if is_open(folder) and not run.offline:
-                self._upload_again(history, folder)
-            history.catch_up(self._rows(history, folder))
-            if (folder / "matrix.json").exists() and (scored := load_run(folder)).matrix.is_complete:
+            scored = load_run(folder) if (folder / "matrix.json").exists() else None
+            if scored is not None and is_open(folder) and not run.offline:
+                self._upload_again(history, scored)
+            history.catch_up({} if scored is None else self._rows(history, scored))
+            if scored is not None and scored.matrix.is_complete:
                 self._give_judged(history, scored)
         return _histories[wandb.run]
 
@@ -211,20 +212,16 @@ class SequenceWandbLogger(WandbLogger):
                 history.add_row(partial(dict, lacking, **{TASK: row}), step)
                 _note_judged(history, row, scalars, step)
 
-    def _upload_again(self, history: History, folder: Path) -> None:
+    def _upload_again(self, history: History, run: RunArtifacts) -> None:
         """Adapters of rows that the server has: a lost process may not have got to their files. Those that are there
         it knows by their contents, and asks for nothing."""
-        if self.artifacts and (folder / "matrix.json").exists():
-            run = load_run(folder)
+        if self.artifacts:
             for row, step in _row_steps(run).items():
                 if row and step <= history.given:
                     log_adapter(history.run, run, row)
 
-    def _rows(self, history: History, folder: Path) -> dict[int, Callable[[], dict[str, Any]]]:
+    def _rows(self, history: History, run: RunArtifacts) -> dict[int, Callable[[], dict[str, Any]]]:
         """What makes the finished rows of the run, by W&B's step."""
-        if not (folder / "matrix.json").exists():
-            return {}
-        run = load_run(folder)
         return {step: partial(self._row, history, run, row, step - row) for row, step in _row_steps(run).items()}
 
     def save(self) -> None:

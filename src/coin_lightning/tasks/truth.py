@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from coin_lightning.backbones.box_formats import SLACK
+from coin_lightning.backbones.box_formats import in_frame
 from coin_lightning.errors import DataError
 from coin_lightning.json_files import list_in, load_object
 from coin_lightning.tasks.checks.boxes import read_box, read_size
@@ -70,7 +70,7 @@ class BoxFields(SampleFields):
         if read_size(sample.fields["size"]) is None:
             wrong.append(f"field 'size' must be [width, height], found {sample.fields['size']!r}")
         x1, y1, x2, y2 = box = read_box(sample.fields["answer_bbox"]) or (0, 0, 1, 1)
-        if min(box) < -SLACK or max(box) > 1 + SLACK or x2 < x1 or y2 < y1:
+        if not in_frame(box) or x2 < x1 or y2 < y1:
             wrong.append(f"field 'answer_bbox' lies outside its image or has swapped corners: {list(box)}")
         boxes = {name: sample.fields[name] for name in self.BOXES if isinstance(sample.fields.get(name), list)}
         return {**fields, **{name: f"[{','.join(map(str, box))}]" for name, box in boxes.items()}}, wrong

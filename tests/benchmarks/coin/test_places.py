@@ -79,14 +79,14 @@ def test_the_listing_has_each_folder_once_and_changes_with_the_names(raw, tmp_pa
     out = tmp_path / "out"
     (raw / "images" / "again").symlink_to(raw / "images")
     (raw / "images" / "and_again").symlink_to(raw / "images")
-    first = images(raw, out, "link").listing()
-    assert images(raw, out, "link").listing() == first
+    first = images(raw, out, "link").listing
+    assert images(raw, out, "link").listing == first
     (raw / "images" / ".1.jpg.7.part").touch()  # of a copy that was killed
-    assert images(raw, out, "link").listing() == first
+    assert images(raw, out, "link").listing == first
     (raw / "images" / "2.jpg").touch()
-    assert images(raw, out, "link").listing() != first
-    assert images(raw, out, "unchecked").listing() is None
-    assert Images(imagenet.RAW, raw, out, "unchecked").listing() is not None
+    assert images(raw, out, "link").listing != first
+    assert images(raw, out, "unchecked").listing is None
+    assert Images(imagenet.RAW, raw, out, "unchecked").listing is not None
 
 
 @pytest.mark.parametrize("mode", ["link", "copy"])

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from coin_lightning.tasks.checks.questions import NO_IMAGE, Questions, hash64, question_body, repeated, shared
+from coin_lightning.tasks.checks.questions import Questions, hash64, question_body, repeated, shared
 from coin_lightning.tasks.image_ledger import ImageFacts
 
 Sample = tuple[str | None, str]
@@ -13,7 +13,7 @@ Sample = tuple[str | None, str]
 def taken(samples: list[Sample]) -> Questions:
     questions = Questions()
     for number, (image, text) in enumerate(samples):
-        questions.add(text, NO_IMAGE if image is None else questions.image_of(image, number), number)
+        questions.add(text, [] if image is None else [image], number)
     return questions
 
 
@@ -61,7 +61,7 @@ def about(*samples: tuple[tuple[str, ...], str]) -> Questions:
     """Questions about several images."""
     questions = Questions()
     for number, (images, text) in enumerate(samples):
-        questions.add(text, questions.shown([questions.image_of(image, number) for image in images]), number)
+        questions.add(text, images, number)
     return questions
 
 
@@ -86,7 +86,7 @@ def test_a_sample_with_several_shared_questions_counts_once():
     train = taken([("a", "Who?"), ("a", "When?")])
     test = Questions()
     for text in ("Who?", "When?"):
-        test.add(text, test.image_of("a", 0), 0)
+        test.add(text, ["a"], 0)
     assert shared(train, test, facts(a=1)).questions == [(0, 0)]
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from coin_lightning.benchmarks.coin.raw_sample import RawTask, first_of, needed
@@ -37,7 +37,6 @@ class Images:
         self.task, self.raw, self.image_root, self.mode = task, raw, image_root, mode
         self.sources: dict[str, Path] = {}
         self._names = lru_cache(256)(_names)  # ImageNet and ScienceQA have many folders
-        self._listing: str | None = None
 
     def prepare(self) -> None:
         """Find the raw folders and make links where the mode wants them.
@@ -65,20 +64,19 @@ class Images:
         if problems:
             raise DataError(problems)
 
+    @cached_property
     def listing(self) -> str | None:
         """sha256 of the names of all files that samples may show, wherever they lie: with other images there may be
         other samples. None where no sample depends on them."""
         if self.mode == "unchecked" and not self.task.lists_images:
             return None
-        if self._listing is None:
-            digest = hashlib.sha256()
-            for folder, places in sorted(self.task.images.items()):
-                target, source = self.image_root / folder, first_of(self.raw, places)
-                root = target if source is None or self.mode in ("link", "none") else source
-                for line in _walked(root):
-                    digest.update(f"{folder}/{line}\0".encode("utf-8", "surrogateescape"))
-            self._listing = digest.hexdigest()
-        return self._listing
+        digest = hashlib.sha256()
+        for folder, places in sorted(self.task.images.items()):
+            target, source = self.image_root / folder, first_of(self.raw, places)
+            root = target if source is None or self.mode in ("link", "none") else source
+            for line in _walked(root):
+                digest.update(f"{folder}/{line}\0".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     def trouble(self, image: str | None) -> str | None:
         """What is wrong with an image's path (relative to the image root), or None; copies it in mode ``copy``."""

@@ -66,7 +66,7 @@ class SplitBuild:
             "skip": options.skip,
             "grouped": options.grouped,
             "images_checked": options.images != "unchecked",
-            "images": self.images.listing(),
+            "images": self.images.listing,
             "options": dict(options.options),
             "instructions": self.instructions.sha256,
             "inputs": {os.path.relpath(file, self.raw): file_sha256(file) for file in files},

@@ -22,7 +22,8 @@ SEVERAL = -2
 
 @dataclass
 class Questions:
-    """Every question of a file: hash of its text (64 bits), sample, and what it is about, see `shown`."""
+    """Every question of a file: hash of its text (64 bits), sample, and what it is about: the index of an image in
+    `images`, `NO_IMAGE`, or a number below that for those `together`."""
 
     text: "array[int]" = field(default_factory=lambda: array("Q"))
     sample: "array[int]" = field(default_factory=lambda: array("I"))
@@ -31,28 +32,26 @@ class Questions:
     first_sample: "array[int]" = field(default_factory=lambda: array("I"))
     together: dict[tuple[int, ...], int] = field(default_factory=dict)
 
-    def image_of(self, image: str, sample: int) -> int:
-        """Index of an image that a sample shows."""
+    def sample_of(self, image: str) -> int:
+        """The first sample that shows an image of this file."""
+        return self.first_sample[self.images[image]]
+
+    def add(self, question: str, images: Sequence[str], sample: int) -> None:
+        """Take up one question about these images, in their order."""
+        self.text.append(hash64(question_body(question)))
+        self.sample.append(sample)
+        self.image.append(self._about([self._image(image, sample) for image in images]))
+
+    def _image(self, image: str, sample: int) -> int:
         if image not in self.images:
             self.images[image] = len(self.images)
             self.first_sample.append(sample)
         return self.images[image]
 
-    def shown(self, images: Sequence[int]) -> int:
-        """What stands for these images in `add`: the index of the one, or a negative number for none or several."""
+    def _about(self, images: Sequence[int]) -> int:
         if len(images) < 2:
             return images[0] if images else NO_IMAGE
         return self.together.setdefault(tuple(images), SEVERAL - len(self.together))
-
-    def sample_of(self, image: str) -> int:
-        """The first sample that shows an image of this file."""
-        return self.first_sample[self.images[image]]
-
-    def add(self, question: str, image: int, sample: int) -> None:
-        """Take up one question."""
-        self.text.append(hash64(question_body(question)))
-        self.sample.append(sample)
-        self.image.append(image)
 
 
 @dataclass(frozen=True)

@@ -118,19 +118,16 @@ class Scanner:
         scan.without_image += sample.image is None
         scan.ids.append(hash64(sample.id))
         scan.id_samples.append(index)
-        images = [scan.questions.image_of(media.path, index) for media in sample.media]
         self._render(scan.split, sample)
         if isinstance(sample, TestSample):
-            scan.questions.add(sample.text, scan.questions.shown(images), index)
+            scan.questions.add(sample.text, [media.path for media in sample.media], index)
             self._test_sample(scan, index, sample)
             return
         for turn, shown in zip(sample.turns, sample.pictured(), strict=True):
-            paths = [media.path for media in shown]
-            numbers = [scan.questions.images[path] for path in paths]
-            scan.questions.add(turn.question, scan.questions.shown(numbers), index)
+            scan.questions.add(turn.question, [media.path for media in shown], index)
             scan.take_answer(turn.answer or "", index)
             if scan.has_boxes:
-                about = paths[0] if len(paths) == 1 else None
+                about = shown[0].path if len(shown) == 1 else None
                 self._box(scan, sample, BoxSample(index, about, (0, 0, 0, 0)), turn.answer)
 
     def _test_sample(self, scan: Scan, index: int, sample: TestSample) -> None:
