@@ -8,6 +8,7 @@ Torch and Lightning are imported where they are used: `alone` is asked before it
 """
 
 import os
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -83,6 +84,11 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def connected() -> bool:
+    """Whether the processes of this job have found each other."""
+    return "torch.distributed" in sys.modules and sys.modules["torch.distributed"].is_initialized()
+
+
 def connect() -> None:
     """Let the processes of the job find each other, before a `Trainer` would; one alone has nothing to do.
 
@@ -92,12 +98,12 @@ def connect() -> None:
     Raises:
         ConfigError: the others did not come.
     """
+    environment = cluster()
+    if environment is None or environment.world_size() == 1 or connected():
+        return
     import torch
     import torch.distributed as dist
 
-    environment = cluster()
-    if environment is None or environment.world_size() == 1 or dist.is_initialized():
-        return
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
@@ -116,11 +122,11 @@ def decide(find: Callable[[], Found]) -> Found:
     Raises:
         CoinLightningError: what `find` raises in the first process; in the others `DecidedElsewhereError`.
     """
+    if not connected():
+        return find()
     import torch
     import torch.distributed as dist
 
-    if not dist.is_initialized():
-        return find()
     box: list[Found | CoinLightningError | None] = [None]
     failure: CoinLightningError | None = None
     if is_first():
@@ -138,10 +144,10 @@ def decide(find: Callable[[], Found]) -> Found:
 
 def gather(mine: Found) -> list[Found]:
     """What each process has, by rank, in all of them."""
+    if not connected():
+        return [mine]
     import torch.distributed as dist
 
-    if not dist.is_initialized():
-        return [mine]
     found: list[Found | None] = [None] * dist.get_world_size()
     dist.all_gather_object(found, mine, group=_group())
     return found  # type: ignore[return-value]
@@ -159,7 +165,6 @@ def peak_memory(device: "torch.device") -> int:
 
         return torch.cuda.max_memory_allocated(device)
     import resource
-    import sys
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

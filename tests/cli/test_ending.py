@@ -3,11 +3,14 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from coin_lightning.cli.ending import ended
+from coin_lightning.cli.ending import ended, to_the_end
 from coin_lightning.errors import RunError
 from coin_lightning.processes import DecidedElsewhereError
 
@@ -64,3 +67,56 @@ def test_signals_are_one_line_and_their_status(capsys, number: signal.Signals, s
     assert ended(lambda interruption: os.kill(os.getpid(), number)) == status
     assert capsys.readouterr().err.startswith(f"stopped by {number.name}; what was done is kept")
     assert signal.getsignal(number) == before
+
+
+FAILS = """
+import atexit, os, sys, time
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from coin_lightning.cli.ending import to_the_end
+
+
+def fail():
+    dist.init_process_group("gloo", store=store(), rank=0, world_size=2, timeout=timedelta(seconds=60))
+    atexit.register(print, "handled")
+    dist.all_reduce(torch.ones(1), async_op=True)
+    raise ZeroDivisionError("a bug")
+
+
+def store():
+    return dist.FileStore(sys.argv[1], 2)
+
+
+other = os.fork()
+if not other:
+    dist.init_process_group("gloo", store=store(), rank=1, world_size=2)
+    time.sleep(90)
+    os._exit(0)
+failed = os.fork()
+if not failed:
+    to_the_end(fail)
+status = os.waitstatus_to_exitcode(os.waitpid(failed, 0)[1])
+os.kill(other, 9)
+sys.exit(status)
+"""
+
+
+@pytest.mark.ddp
+def test_a_process_that_fails_does_not_wait_for_an_operation_of_the_others(tmp_path: Path):
+    """They would wait for it: nobody else ends them before it has left."""
+    script = [sys.executable, "-c", FAILS, str(tmp_path / "store")]
+    failed = subprocess.run(script, capture_output=True, text=True, timeout=40, check=False)
+    assert failed.returncode == 1
+    assert "ZeroDivisionError: a bug" in failed.stderr
+    assert failed.stdout == "handled\n"
+
+
+def test_a_process_alone_leaves_as_python_does():
+    with pytest.raises(SystemExit) as left:
+        to_the_end(lambda: sys.exit(3))
+    assert left.value.code == 3
+    with pytest.raises(ZeroDivisionError):
+        to_the_end(lambda: 1 / 0)

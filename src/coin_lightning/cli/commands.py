@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from coin_lightning.cli.config_errors import hint
-from coin_lightning.cli.ending import ended
+from coin_lightning.cli.ending import ended, to_the_end
 from coin_lightning.cli.parsers import PARSERS, PROGRAM
 from coin_lightning.errors import ConfigError
 from coin_lightning.quick_imports import importing
@@ -38,6 +38,10 @@ def main() -> None:
 
     How each of them ends is said in `ending`.
     """
+    to_the_end(_command)
+
+
+def _command() -> None:
     first = sys.argv[1] if len(sys.argv) > 1 else ""
     if first in HELP and len(sys.argv) == 2:
         print(overview())

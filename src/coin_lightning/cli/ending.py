@@ -4,6 +4,8 @@ Status 0: done. 1: a wrong config, unusable data, a place that cannot be written
 143, 130 and 129: it was asked to end, by SIGTERM or SIGUSR1, by Ctrl-C, by SIGHUP.
 """
 
+import atexit
+import os
 import sys
 from collections.abc import Callable
 
@@ -17,6 +19,32 @@ from coin_lightning.cli.places import unusable_place
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.interruption import Interruption, Stopped
 from coin_lightning.errors import CoinLightningError, RunError, first_line, is_out_of_memory
+
+
+def to_the_end(command: Callable[[], None]) -> None:
+    """Run a whole command.
+
+    A process that is connected with others leaves behind it with its exit handlers, but without the interpreter's own
+    end. There gloo's threads may let go of a tensor when Python can no longer take it, which aborts a finished run; and
+    a process that has failed would wait for operations that the others never join.
+    """
+    status = 0
+    try:
+        command()
+    except SystemExit as left:
+        if not processes.connected() or isinstance(left.code, str):
+            raise
+        status = int(left.code or 0)
+    except BaseException:
+        if not processes.connected():
+            raise
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    if processes.connected():
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def ended(command: Callable[[Interruption], object], failure: int = 1) -> int:
