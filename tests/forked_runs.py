@@ -138,6 +138,9 @@ def _warm_up() -> None:
             with suppress(ModuleNotFoundError):  # extras
                 import_module(name)
 
+    from coin_lightning.reporting.html import prepare_pages
+
+    prepare_pages()  # as every sweep does
     _ask_packages_once()
     _look_into_towers_once()
     page, run.write_report = run.write_report, _no_page

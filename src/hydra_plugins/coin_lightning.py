@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -12,9 +13,12 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Hydra's hook."""
+        from coin_lightning.cli.member_configs import share_composing
         from coin_lightning.cli.sweep import sweep_grid
 
         assert self.launcher is not None
+        if isinstance(self.launcher, BasicLauncher):
+            share_composing(self.launcher)
         (batch,) = self.split_arguments(self.parsed(arguments), None)
         sweep_grid(self.config, self.launcher.launch, [tuple(words) for words in batch], self.max_batch_size)
 

@@ -5,10 +5,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from coin_lightning.cli import run_names
-from coin_lightning.cli.member_configs import CONFIG, MemberConfigs
+from coin_lightning.cli.member_configs import CONFIG, MemberConfigs, MemberLoader
 from coin_lightning.config_folder import conf_dir
 
 GRIDS = {
@@ -101,3 +102,22 @@ def test_what_members_share_is_composed_once(monkeypatch: pytest.MonkeyPatch) ->
     for rank in (8, 16, 32):
         assert configs(("+debug=tiny", f"adapter.rank={rank}")).adapter.rank == rank
     assert composed == [["+debug=tiny"]]
+
+
+def test_the_launcher_gets_what_hydra_composes_for_each_member(tmp_path: Path) -> None:
+    loader = GlobalHydra.instance().config_loader()
+    told = [r"hydra.sweep.subdir='it\'s_${seed}'", f"hydra.sweep.dir={tmp_path}"]
+    master = loader.load_configuration(CONFIG, told, run_mode=RunMode.MULTIRUN)
+    OmegaConf.get_cache(master)["hydra"] = {"now": "once for all"}
+    for name in ("train", "another"):
+        master.hydra.job.config_name = name
+        shared = MemberLoader(loader)
+        for words in GRIDS["values"]:
+            if name == CONFIG:
+                config, expected = (each.load_sweep_config(master, list(words)) for each in (shared, loader))
+                assert_same(config, expected)
+                assert OmegaConf.get_cache(config) == OmegaConf.get_cache(expected)
+                assert str(config.hydra.sweep.subdir) == f"it's_{config.seed}"
+            else:  # the loader's own business
+                with pytest.raises(HydraException, match="another"):
+                    shared.load_sweep_config(master, list(words))

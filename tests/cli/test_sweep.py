@@ -1,10 +1,13 @@
 """`-m`: a member that fails is reported, the others run and are what they are alone; a signal ends the whole sweep."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from coin_lightning.cli.finished import is_drawn
 from coin_lightning.cli.launch import torchrun_variables
 
 FAIL = "+callbacks.fail._target_=probes.FailAt"
@@ -114,6 +117,29 @@ def test_all_well_is_status_zero_and_a_finished_sweep_is_not_run_again(place, tm
     assert text.count("was started with another config") == 4  # as it comes, and at the end
     assert "disk" not in text  # no table
     assert "0 of 2 runs are finished, 2 failed" in (tmp_path / "swept" / "sweep_seed.html").read_text()
+
+
+def test_the_sweep_draws_the_last_pages_of_its_members_and_again_what_it_could_not_draw(place, tmp_path: Path):
+    words = ["-m", *members(place, tmp_path, "seed=0,1", "scenario.train=false")]
+    status, text = place.runs.run(words, PAGE="1")
+    assert status == 0, text
+    runs = [file.parent for file in tmp_path.rglob("matrix.json")]
+    assert len(runs) == 2
+    assert [is_drawn(run) for run in runs] == [True, True]
+    assert all(list(run.glob("figures/*.png")) for run in runs)
+    figures = runs[1] / "figures"
+    shutil.rmtree(figures)
+    figures.touch()
+    os.utime(runs[1] / "matrix.json")
+    status, text = place.runs.run(words, PAGE="1")
+    assert status == 0
+    assert "FileExistsError" in text
+    assert text.count("pages of the sweep could not be written, for the reason above; the same command tries it") == 1
+    assert "2 of 2 runs are finished" in (tmp_path / "swept" / "sweep_seed.html").read_text()
+    figures.unlink()
+    assert place.runs.run(words, PAGE="1")[0] == 0
+    assert is_drawn(runs[1])
+    assert list(figures.glob("*.png"))
 
 
 def test_a_signal_ends_the_member_and_the_sweep(place, tmp_path: Path):

@@ -15,7 +15,7 @@ from jinja2 import Environment
 
 from coin_lightning.errors import RunError
 from coin_lightning.reporting import run_artifacts
-from coin_lightning.reporting.html import compile_templates, headline, machine_class, template, write_report
+from coin_lightning.reporting.html import headline, machine_class, prepare_pages, template, write_report
 from coin_lightning.reporting.page_sections import matrix_cells
 from coin_lightning.reporting.run_matrix import load_matrix
 
@@ -122,11 +122,11 @@ def test_the_page_of_a_run_on_its_way_takes_no_drawing_library(make_run: MakeRun
     assert (run / "report.html").read_text(encoding="utf-8").count("<svg") == 8 + 1 + 2
 
 
-def test_nothing_is_compiled_behind_compile_templates(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_compiled_behind_prepare_pages(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every member of a sweep is a fork of a process that has called it."""
     run = make_run()
     template.cache_clear()
-    compile_templates()
+    prepare_pages()
     monkeypatch.setattr(Environment, "compile", None)
     assert "<table" in write_report(run, figures=False).read_text()
     template.cache_clear()

@@ -1,7 +1,9 @@
 """From a composed config to objects, with errors that name the key and the nearest valid names."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, get_type_hints
 
 from hydra.errors import InstantiationException
@@ -119,6 +121,18 @@ def check_early(config: DictConfig) -> None:
     _refuse_problems(config, source_signature)
     _protocol(config)
     check_claims(config)
+
+
+def remember_signatures(config: DictConfig) -> None:
+    """Ask the targets of a config what they take, for this process and its forks; of packages that are imported by now.
+
+    What is wrong with one is said by `check_config`.
+    """
+    for _, node in targets(config):
+        target = str(OmegaConf.to_container(node)["_target_"])  # type: ignore[call-overload,index]  # maybe a reference
+        if target.partition(".")[0] in sys.modules:
+            with suppress(ImportError, ValueError):
+                imported_signature(target)
 
 
 def check_config(config: DictConfig) -> None:

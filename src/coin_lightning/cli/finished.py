@@ -45,7 +45,7 @@ def is_finished(config: DictConfig, path: Path) -> bool:
             and _same(run, resolved)
             and _complete(run)
             and _judged(run, resolved["judge"])
-            and _drawn(path)
+            and is_drawn(path)
             and not leftovers(run)
         )
     except RunError:
@@ -76,6 +76,7 @@ def _judged(run: RunDir, judge: dict[str, Any]) -> bool:
     return True
 
 
-def _drawn(path: Path) -> bool:
+def is_drawn(path: Path) -> bool:
+    """Whether the page of a finished run is of its last scores."""
     page = path / "report.html"
     return page.exists() and page.stat().st_mtime_ns >= (path / "matrix.json").stat().st_mtime_ns

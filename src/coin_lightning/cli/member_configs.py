@@ -6,6 +6,7 @@ values have in common.
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 from hydra import compose
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
@@ -13,8 +14,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from coin_lightning.cli.build import remember_signatures
 
 CONFIG = "train"
 Words = tuple[str, ...]
@@ -72,3 +76,33 @@ class MemberConfigs:
         """Whether it adds or removes values, so that what others mean may depend on it."""
         changes = override.is_add() or override.is_force_add() or override.is_delete()
         return changes and not self._is_choice(override)
+
+
+class MemberLoader:
+    """What Hydra's basic launcher asks for the config of each member; in all else the loader that it has had."""
+
+    def __init__(self, loader: ConfigLoaderImpl) -> None:
+        self._loader = loader
+        self._configs: MemberConfigs | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """As Hydra's, which composes it anew."""
+        if master_config.hydra.job.config_name != CONFIG:
+            return self._loader.load_sweep_config(master_config, sweep_overrides)
+        if self._configs is None:
+            # as typed: read singly they resolve
+            told: Any = OmegaConf.to_container(master_config.hydra.overrides.hydra)
+            self._configs = MemberConfigs(told)
+            remember_signatures(self._configs(tuple(sweep_overrides)))
+        config = self._configs(tuple(sweep_overrides))
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        return config
+
+
+def share_composing(launcher: Any) -> None:
+    """Let a launcher that works in this process compose what its members share only once."""
+    context = launcher.hydra_context
+    launcher.hydra_context = HydraContext(MemberLoader(context.config_loader), context.callbacks)  # type: ignore[arg-type]

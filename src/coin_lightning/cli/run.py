@@ -23,6 +23,7 @@ from coin_lightning.cli.assembly import Assembly, assemble, make_scenario
 from coin_lightning.cli.build import build, check_claims, check_config, resolve
 from coin_lightning.cli.ending import warn
 from coin_lightning.cli.facts import method_title
+from coin_lightning.cli.finished import is_drawn
 from coin_lightning.cli.places import check_places
 from coin_lightning.cli.report import add_bounds
 from coin_lightning.cli.trainers import accumulation, check_processes, complete_wandb, model_facts, protocol_of
@@ -55,13 +56,14 @@ SEARCHPATH, SWEPT = "hydra.searchpath=", "hydra.sweep."
 """Of what a sweep tells Hydra: all that its members need when they are run alone, and what may name their folders."""
 
 
-def train(config: DictConfig, run_path: Path, interruption: Interruption | None = None) -> Path:
+def train(config: DictConfig, run_path: Path, interruption: Interruption | None = None, last_page: bool = True) -> Path:
     """Run or continue the sequence; returns the path of the report.
 
     Args:
         config: composed.
         run_path: the run folder.
         interruption: signals that ask the process to end.
+        last_page: draw the page behind the last scores, too; if not, somebody else does by `draw`.
 
     Raises:
         CoinLightningError: a wrong config, unusable data, missing assets, or a run folder of another config.
@@ -86,7 +88,7 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
             processes.decide(partial(_keep_command, run, False))
             with run.noting_failure():
                 processes.decide(partial(_check_devices, config, scenario, run))
-                _continue(config, resolved, scenario, run, console, judge, interruption)
+                _continue(config, resolved, scenario, run, console, judge, interruption, last_page)
     elif processes.is_first():
         if leftovers(run):  # of a kill at the very last file
             with run.working():
@@ -101,10 +103,16 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
         if is_open(run.path):  # also of a row, or of judgements, that a kill has kept from it a moment ago
             with run.working():
                 complete_wandb(config, resolved, run, partial(warn, console))
-        if not report.exists() or report.stat().st_mtime_ns < (run.path / "matrix.json").stat().st_mtime_ns:
-            write_report(run.path)
+        if last_page:
+            draw(run.path)
         console.print(final_summary(run.path))
     return report
+
+
+def draw(run_path: Path) -> None:
+    """Write the page of a finished run, unless it is of its last scores."""
+    if not is_drawn(run_path):
+        write_report(run_path)
 
 
 def _keep_command(run: RunDir, works: bool) -> None:
@@ -196,6 +204,7 @@ def _continue(
     console: Console,
     judge: Judge | None,
     interruption: Interruption | None,
+    last_page: bool,
 ) -> None:
     names = config.experiment_name, method_title(config), config.backbone.name
     console.print(
@@ -212,7 +221,8 @@ def _continue(
         written = load_run(run.path)
         console.print(matrix_table(written.matrix, row))
         log_experience(parts.make.loggers, written, row, parts.loop.steps_until(row))
-        write_report(run.path, figures=run.finished())
+        if last_page or not run.finished():
+            write_report(run.path, figures=run.finished())
         report_trial(written.matrix, row)
 
     parts.loop.on_row = on_row

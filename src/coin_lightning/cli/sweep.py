@@ -1,12 +1,13 @@
 """A sweep (`-m`): its members by whatever launcher, how each ended, and what is shown of them.
 
 Before the first one starts all are looked at: those that cannot be run are told, finished ones are left alone. Hydra's
-basic launcher gets one member after the other, behind each of which the sweep's page is written; the others, which
-work in parallel, get all of them at once (`hydra.sweeper.max_batch_size` at once).
+basic launcher gets one member after the other, behind each of which its last page and the sweep's are drawn, while the
+next one begins; the others, which work in parallel, get all of them at once (`hydra.sweeper.max_batch_size` at once).
 """
 
 import multiprocessing
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +57,9 @@ class Sweep:
         self._one_by_one = self._launcher == BASIC
         self._refuse_numbered(str(OmegaConf.to_container(config.hydra.sweep)))
         self._begun: set[Words] = set()
+        self._drawn: list[Path] = []
         self._seconds: list[float] = []
+        self._drawing: Any = None
 
     def _refuse_numbered(self, folders: str) -> None:
         """A launcher that gets several members numbers them on from the first: with one left out in between, the folder
@@ -107,6 +110,8 @@ class Sweep:
         numbers = {words: self.plan.members.index(words) for words in batch}
         for words in batch:
             self._say(words, numbers[words] + 1, left)
+        if any(self.plan.folders.get(words) in self._drawn for words in batch):  # the same run by other words
+            self._wait_for_pages()
         started = time.monotonic()
         try:
             with lost_alone(self._launcher):
@@ -120,7 +125,7 @@ class Sweep:
         finally:
             self._begun.update(batch)
             self._seconds.append(time.monotonic() - started)
-            self._write_page()
+            self._draw(batch)
 
     def _without_launcher(self, batch: Sequence[Words], error: Exception) -> None:
         """A launcher has given up, as when a worker of it was killed: the folders say what became of each member."""
@@ -144,19 +149,27 @@ class Sweep:
         folders = self.plan.folders
         return {words: folders[words] for words in self.plan.members if words in folders and words not in self.refused}
 
-    def _write_page(self, notes: Sequence[str] = ()) -> None:
-        from coin_lightning.cli.sweep_results import write_page
+    def _draw(self, batch: Sequence[Words] = (), notes: Sequence[str] = ()) -> None:
+        """Begin to draw the last pages of members that leave them to the sweep, and the sweep's."""
+        self._wait_for_pages()
+        own = self._own_folders()
+        known = {words: folder for words, folder in own.items() if words in self._begun}
+        done = [own[words] for words in batch if words in own and words not in self.failed]
+        self._drawn = done if self._one_by_one else []
+        given = self._drawn, self._place, known, self.plan, self.failed, notes
+        self._drawing = multiprocessing.get_context("fork").Process(target=_draw, args=given)  # as members: no threads
+        self._drawing.start()
 
-        known = {words: folder for words, folder in self._own_folders().items() if words in self._begun}
-        given = self._place, known, self.plan, self.failed, notes
-        drawing = multiprocessing.get_context("fork").Process(target=write_page, args=given)  # as members: no threads
-        drawing.start()
-        drawing.join()
-        if drawing.exitcode:
+    def _wait_for_pages(self) -> None:
+        if self._drawing is None:
+            return
+        self._drawing.join()
+        if self._drawing.exitcode:
             self._console.print(
-                "the page of the sweep could not be written, for the reason above; `report` makes one of its runs",
+                "pages of the sweep could not be written, for the reason above; the same command tries it again",
                 style="yellow", markup=False, highlight=False, soft_wrap=True,
             )  # fmt: skip
+        self._drawing, self._drawn = None, []
 
     def conclude(self, notes: Sequence[str] = ()) -> int:
         """The table of all runs; then which members failed and why. Returns the exit status, 1 where one failed or none
@@ -168,7 +181,8 @@ class Sweep:
         from coin_lightning.cli.sweep_results import page_of, show_table
 
         if notes or not self._seconds:
-            self._write_page(notes)
+            self._draw(notes=notes)
+        self._wait_for_pages()
         folders = list(dict.fromkeys(self._own_folders().values()))  # members that are one run have one folder
         show_table(folders, page_of(self._place, self.plan))
         impossible, count = self.plan.impossible, self.plan.count
@@ -184,6 +198,20 @@ class Sweep:
         if lines:
             told = "\n".join([head, *lines])
             self._console.print(told, style=style, markup=False, soft_wrap=True, highlight=False)
+
+
+def _draw(runs: Sequence[Path], *sweep: Any) -> None:
+    """In a process of its own; Ctrl-C is for the member that is running."""
+    from coin_lightning.cli.run import draw
+    from coin_lightning.cli.sweep_results import write_page
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for folder in runs:
+            if (folder / "matrix.json").is_file():
+                draw(folder)
+    finally:
+        write_page(*sweep)
 
 
 def refuse_ranks() -> None:

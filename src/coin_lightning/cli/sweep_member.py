@@ -44,6 +44,11 @@ def is_member() -> bool:
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
+def drawn_by_the_sweep() -> bool:
+    """Whether the sweep draws the last page of this member, while the next one begins."""
+    return bool(HydraConfig.get().launcher._target_ == BASIC)
+
+
 def run_member(work: Callable[[Interruption], object]) -> None:
     """Run one member. A signal that ends it, or the process that waits for it, ends both.
 
@@ -63,7 +68,7 @@ def run_member(work: Callable[[Interruption], object]) -> None:
         process.join()
     status: Any = process.exitcode
     number = next(iter(received), next((each for each in STATUS if status in (-each, STATUS[each])), None))
-    if number is not None and HydraConfig.get().launcher._target_ == BASIC:
+    if number is not None and drawn_by_the_sweep():
         raise SystemExit(STATUS[number])
     if number is not None:
         raise MemberFailedError(f"stopped by {signal.Signals(number).name}; the same command goes on from here")

@@ -63,8 +63,9 @@ class SweepPlan:
         if plan.left:
             with importing():
                 from coin_lightning.cli import run  # noqa: F401
-                from coin_lightning.reporting.html import compile_templates
-            compile_templates()
+                from coin_lightning.reporting.html import prepare_pages
+
+                prepare_pages()
             plan = plan._looked_at(_can_be_run, {words: numbered[words] for words in plan.left}, hydra)
         return plan
 

@@ -20,7 +20,7 @@ from coin_lightning.cli.build import check_early, resolve
 from coin_lightning.cli.config_errors import understood
 from coin_lightning.cli.ending import ended
 from coin_lightning.cli.finished import is_finished
-from coin_lightning.cli.sweep_member import is_member, run_member
+from coin_lightning.cli.sweep_member import drawn_by_the_sweep, is_member, run_member
 from coin_lightning.config_folder import conf_dir
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.quick_imports import importing
@@ -56,7 +56,8 @@ def _composed(config: DictConfig) -> Any:
         with importing():
             from coin_lightning.cli import run  # once: the members of a sweep are forks of this process
 
-        run_member(partial(run.train, config, folder))  # its plan has found that it is not finished
+        # its plan has found that it is not finished
+        run_member(partial(run.train, config, folder, last_page=not drawn_by_the_sweep()))
         return objective.found(config, folder)  # for sweepers
     if status := ended(partial(train, config, folder)):  # here, because Hydra would announce an error itself
         sys.exit(status)

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from coin_lightning.errors import DataError, RunError
 from coin_lightning.reporting import names
+from coin_lightning.reporting.drawing import Drawing, Text
 from coin_lightning.reporting.examples import HOW_CHOSEN, collect_examples
 from coin_lightning.reporting.figures import bars_figure, curve_figure, save_figures
 from coin_lightning.reporting.flip_tables import RunFlips, run_flips
@@ -16,7 +17,7 @@ from coin_lightning.reporting.glossary import explain, paired
 from coin_lightning.reporting.judge_figures import both_ways_figure
 from coin_lightning.reporting.page_sections import judge_sections, matrix_cells, scoring_section
 from coin_lightning.reporting.published_comparison import comparisons
-from coin_lightning.reporting.rendering import svg
+from coin_lightning.reporting.rendering import png_bytes, svg
 from coin_lightning.reporting.router_figures import router_layers_figure, router_load_figure
 from coin_lightning.reporting.run_artifacts import RunArtifacts, load_run
 from coin_lightning.reporting.run_matrix import RunMatrix
@@ -94,8 +95,9 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def compile_templates() -> None:
-    """Compile all that a page is made of, for this process and its forks."""
+def prepare_pages() -> None:
+    """Compile all that a page is made of, and let Matplotlib find its fonts, for this process and its forks."""
+    png_bytes(Drawing(1, 1, "", "", [Text(0, 0, "a"), Text(0, 0, "a", bold=True)]))
     environment = template("report.html.j2").environment
     for name in environment.list_templates(extensions=["j2"]):
         environment.get_template(name)
