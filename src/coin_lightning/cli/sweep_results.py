@@ -13,7 +13,7 @@ from coin_lightning.reporting.sweep_page import Member, write_sweep
 from coin_lightning.results import describe
 
 SEED = "seed"
-LONGEST = 80
+LONGEST = 86
 """Characters of the page's name."""
 
 
@@ -27,8 +27,8 @@ def show_table(folders: Sequence[Path], page: Path) -> None:
 
 
 def page_of(place: Path, plan: SweepPlan) -> Path:
-    """The sweep's page in its folder, named after what is swept."""
-    return place / f"sweep_{'_'.join(_names(plan).values()).replace('/', '-')[:LONGEST]}.html"
+    """The sweep's page in its folder, named after what is swept; that of one member, named again and again, is not."""
+    return place / f"{'_'.join(['sweep', *_names(plan).values()]).replace('/', '-')[:LONGEST]}.html"
 
 
 def _names(plan: SweepPlan) -> dict[str, str]:
