@@ -121,6 +121,16 @@ def test_a_loss_of_the_method_that_is_no_number_is_told_apart(batch):
         build(method=Broken()).training_step(batch, 0)
 
 
+@pytest.mark.parametrize("returned", [0.0, "none", torch.ones(3)], ids=str)
+def test_a_loss_of_another_kind_names_who_returned_it(batch, returned):
+    class Broken(Method):
+        def loss(self, step, batch):
+            return returned
+
+    with pytest.raises(RunError, match=r"method: `loss` returned .*; it must be a tensor without dimensions, or None"):
+        build(method=Broken()).training_step(batch, 0)
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_a_batch_without_images_still_reaches_the_projector_with_any_number_of_ranks(task, monkeypatch, several):
     module, alone = build().eval(), build().eval()

@@ -2,8 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import torch
@@ -91,6 +96,66 @@ def test_devices_alone_start_their_processes_and_hand_on_their_end(place, ranked
     assert results(place.folder / "by_itself") == results(ranked.undisturbed)
     written = json.loads((place.folder / "by_itself" / "task_01_scienceqa" / "train.json").read_text())
     assert written["steps"] == 10
+
+
+def test_a_finished_job_is_mended_by_its_first_process_behind_the_others_end(place, ranked, tmp_path):
+    """A file that a kill has left, and a page: the others have nothing to do with them, and are gone."""
+    run = tmp_path / "finished"
+    shutil.copytree(ranked.undisturbed, run)
+    left = run / "task_01_scienceqa" / "last.ckpt"
+    left.write_bytes(b"of a kill")
+    command = [word for word in ranked.command("finished") if not word.startswith("run_dir=")]
+    done = together(place, [*command, f"run_dir={run}"])
+    assert [status for status, _ in done] == [0, 0], done
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("typed", [False, True], ids=["kill -INT", "a terminal"])
+def test_ctrl_c_reaches_each_process_once(tmp_path, typed: bool):
+    """Twice is impatience, and saves nothing; a terminal gives it to all of its group, `kill` to one process."""
+    script = tmp_path / "coin-lightning"
+    script.write_text(LAUNCHES)
+    (tmp_path / "coin_lightning.py").write_text(COUNTS)
+    master, terminal = os.openpty()
+    launched = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], stdin=terminal, stdout=subprocess.PIPE, text=True,
+        start_new_session=True, env={**os.environ, "PACKAGE": str(Path(processes.__file__).parents[1])},
+    )  # fmt: skip
+    ready = [tmp_path / f"ready_{rank}" for rank in (0, 1)]
+    deadline = time.monotonic() + 60
+    while not all(file.exists() for file in ready):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (os.killpg if typed else os.kill)(launched.pid, signal.SIGINT)
+    launched.communicate(timeout=60)
+    os.close(master)
+    os.close(terminal)
+    assert launched.returncode == 130
+    assert [(tmp_path / f"count_{rank}").read_text() for rank in (0, 1)] == ["1", "1"]
+
+
+LAUNCHES = """
+import os, sys
+package = os.environ["PACKAGE"]
+sys.path.insert(0, package)
+from coin_lightning.cli.launch import launch
+
+os.environ["PYTHONPATH"] = os.path.dirname(os.path.abspath(__file__))
+sys.exit(launch(2))
+"""
+COUNTS = """
+import os, signal, sys, time
+from pathlib import Path
+
+folder, rank, found = Path(sys.argv[1]), os.environ["RANK"], []
+signal.signal(signal.SIGINT, lambda number, frame: found.append(number))
+(folder / f"ready_{rank}").touch()
+while not found:
+    time.sleep(0.01)
+time.sleep(0.5)
+(folder / f"count_{rank}").write_text(str(len(found)))
+sys.exit(130)
+"""
 
 
 def test_processes_on_other_machines_are_refused_with_the_command(place):

@@ -230,8 +230,12 @@ class ContinualMLLM(ModuleState):
 
     def extra_loss(self, step: StepOutput, batch: dict[str, Any]) -> Tensor | None:
         """What the method and the plugins add together; None: nothing."""
-        parts = [part for method in self.methods.values() if (part := method.loss(step, batch)) is not None]
-        return torch.stack(parts).sum() if parts else None
+        parts = {name: method.loss(step, batch) for name, method in self.methods.items()}
+        for name, part in parts.items():
+            if part is not None and not (isinstance(part, Tensor) and part.ndim == 0):
+                raise RunError(f"{name}: `loss` returned {part!r:.80}; it must be a tensor without dimensions, or None")
+        found = [part for part in parts.values() if part is not None]
+        return torch.stack(found).sum() if found else None
 
     def configure_model(self) -> None:
         """Lay the frozen model out over the devices, if the trainer's strategy has a mesh of them; once."""

@@ -120,7 +120,7 @@ def decide(find: Callable[[], Found]) -> Found:
     """What `find` gives in the first process, in all of them. The others do not call it.
 
     Raises:
-        CoinLightningError: what `find` raises in the first process; in the others `DecidedElsewhereError`.
+        Exception: what `find` raises in the first process; in the others `DecidedElsewhereError`.
     """
     if not connected():
         return find()
@@ -128,12 +128,13 @@ def decide(find: Callable[[], Found]) -> Found:
     import torch.distributed as dist
 
     box: list[Found | CoinLightningError | None] = [None]
-    failure: CoinLightningError | None = None
+    failure: Exception | None = None
     if is_first():
         try:
             box[0] = find()
-        except CoinLightningError as error:
-            box[0] = failure = error
+        except Exception as error:
+            failure = error
+            box[0] = CoinLightningError(str(error))
     dist.broadcast_object_list(box, src=0, group=_group(), device=torch.device("cpu"))
     if failure is not None:
         raise failure

@@ -55,9 +55,9 @@ class TaskProgress:
             ids = ", ".join(map(str, batch["ids"]))
             raise RunError(f"training diverged: {kind} in step {self.steps + 1} of the task, samples {ids}. {DIVERGED}")
         self.batches, self.samples = self.batches + 1, self.samples + batch["samples"]
-        self.tokens += batch["input_ids"].numel()
         if not batch["samples"]:  # another process learns from it
             return
+        self.tokens += batch["input_ids"].numel()
         self.images += images_in(batch)
         self.loss_first = value if self.loss_first is None else self.loss_first
         self.loss_last = value

@@ -52,6 +52,27 @@ def records(run: Path) -> dict[str, bytes]:
     }
 
 
+def test_a_run_that_has_lost_an_experience_is_refused_and_keeps_its_numbers(run: Path, capsys):
+    before = (run / "matrix.json").read_bytes()
+    shutil.rmtree(run / FOLDERS[2])
+    assert main([str(run)]) == 1
+    told = f"{FOLDERS[2]}: is gone, and matrix.json has its scores; put it back, or start the run again to make it"
+    assert told in capsys.readouterr().err
+    assert (run / "matrix.json").read_bytes() == before
+
+
+def test_altered_answers_are_told_and_not_shown(run: Path, capsys):
+    file = run / FOLDERS[3] / "records" / "imagenet.jsonl"
+    first, *others = file.read_text().splitlines()
+    file.write_text("\n".join([json.dumps({**json.loads(first), "prediction": "forged answer"}), *others, ""]))
+    assert main([str(run), "evaluation=seen"]) == 1
+    assert f"{file}: is not what was written" in capsys.readouterr().err
+    page = (run / "report.html").read_text()
+    assert "forged answer" not in page
+    assert "records/imagenet.jsonl: is not what was written" in page
+    assert "<details" in page  # of the other tasks
+
+
 def assert_equal(run: Path, whole: Path) -> None:
     """The same answers, scores and router loads as a run that evaluated every cell at once."""
     assert records(run) == records(whole)

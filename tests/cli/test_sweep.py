@@ -142,6 +142,24 @@ def test_the_sweep_draws_the_last_pages_of_its_members_and_again_what_it_could_n
     assert list(figures.glob("*.png"))
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "hydra/sweeper=basic",
+        "hydra.sweep.subdir='${now:%H-%M-%S-%f}_${seed}'",
+        "hydra.sweep.subdir='n${hydra:job.num}'",
+        "hydra.sweep.subdir='n${hydra:job.id}'",
+    ],
+)
+def test_last_pages_are_drawn_whoever_sweeps_and_wherever_the_runs_lie(place, tmp_path: Path, told: str):
+    words = members(place, tmp_path, "seed=0,0,1", "scenario.train=false", told)
+    status, text = place.runs.run(["-m", *words], PAGE="1")
+    assert status == 0, text
+    runs = [file.parent for file in tmp_path.rglob("matrix.json")]
+    assert len(runs) >= 2
+    assert all(is_drawn(run) and list(run.glob("figures/*.png")) for run in runs), text
+
+
 def test_a_signal_ends_the_member_and_the_sweep(place, tmp_path: Path):
     words = members(place, tmp_path, FAIL, "+callbacks.fail.step=3,99", "+callbacks.fail.signal_sweep=true")
     status, text = place.runs.run(["-m", *words])

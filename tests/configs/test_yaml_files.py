@@ -357,7 +357,9 @@ def test_a_task_with_a_root_of_its_own_asks_the_questions_that_lie_there(tmp_pat
     edit_samples(answer_file(other, "gqa"), lambda samples: samples[0].update(text="gqa: who?"))
     own = [f"scenario.tasks.gqa.data.root={other}", "scenario.order=[gqa,vqav2]"]
     words = [word for word in overrides(suite, tmp_path / "features", tmp_path / "run") if "scenario.order" not in word]
-    scenario = build(composed(*words, *own).scenario)
+    config = composed(*words, *own)
+    resolve(config)  # as every command does
+    scenario = build(config.scenario)
     scenario.prepare(backbone, seed=0)
     gqa, vqav2 = scenario.tasks
     assert gqa.test_samples[0].text == "gqa: who?"
@@ -374,6 +376,7 @@ def test_a_source_with_a_place_of_its_own_stays_there(source: str, key: str):
     for more, expected in (([], ["/other", "/data"]), ([f"source.{key}=/apart"], ["/apart", "/apart"])):
         config = composed(*words, *more)
         check_config(config)
-        kept = OmegaConf.to_container(config, resolve=True)["scenario"]["tasks"]
+        resolve(config)
+        kept = OmegaConf.to_container(config)["scenario"]["tasks"]
         assert [kept[task]["data"]["source"][key] for task in ("gqa", "vqav2")] == expected
     assert composed("data.source=null", *words[1:]).scenario.tasks.gqa.data.source is None  # JSON below the task's root

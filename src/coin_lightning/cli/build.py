@@ -99,10 +99,14 @@ def targets(config: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
 def resolve(config: DictConfig) -> None:
     """Put values in the place of references: each is worked out once, not anew whenever it is read.
 
+    Tasks come first: one with a root of its own looks for references to the other root in what all tasks share.
+
     Raises:
         ConfigError: a reference leads nowhere.
     """
     try:
+        if isinstance(config.get("scenario"), DictConfig):
+            OmegaConf.resolve(config.scenario)
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).strip()) from error
@@ -256,7 +260,7 @@ def binding_problems(path: str, node: DictConfig, look: Look = imported_signatur
     try:
         signature = look(target)
     except (ImportError, ValueError) as error:
-        reason = str(error).split("\n", 1)[0]
+        reason = " ".join(str(error).split())
         return [f"{path}._target_: {target} cannot be imported ({reason})"]
     if signature is None:
         return []

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from coin_lightning.backbones.base import Backbone
-from coin_lightning.cli.build import build, check_config
+from coin_lightning.cli.build import build, check_config, resolve
 from coin_lightning.cli.config_errors import understood
 from coin_lightning.cli.ending import ended
 from coin_lightning.cli.pairs import pairs
@@ -97,7 +97,7 @@ def composed(overrides: Sequence[str]) -> DictConfig:
         with open_dict(config):
             OmegaConf.resolve(config.paths)
             del config["hydra"]
-        OmegaConf.resolve(config)
+        resolve(config)
     finally:
         current.cfg = before
     return config

@@ -8,6 +8,7 @@ import atexit
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -41,10 +42,13 @@ def to_the_end(command: Callable[[], None]) -> None:
         sys.excepthook(*sys.exc_info())
         status = 1
     if processes.connected():
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        try:
+            atexit._run_exitfuncs()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):  # nobody reads it any more
+                    stream.flush()
+        finally:
+            os._exit(status)
 
 
 def ended(command: Callable[[Interruption], object], failure: int = 1) -> int:

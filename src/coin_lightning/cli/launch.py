@@ -36,6 +36,7 @@ def launch(processes: int) -> int:
         subprocess.Popen(
             [sys.executable, "-m", "coin_lightning", *sys.argv[1:]],
             env={**os.environ, **variables},
+            process_group=0,  # or a terminal's Ctrl-C would reach them twice
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
         for variables in torchrun_variables(processes)
@@ -80,11 +81,11 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
 
 @contextmanager
 def _handing_on(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Signals that ask to end go to all processes; a Ctrl-C reaches those of a terminal by itself."""
+    """Signals that ask to end go to all processes, a terminal's Ctrl-C, too."""
 
     def hand_on(number: int, frame: object) -> None:
         for child in children:
-            if child.poll() is None and not (number == signal.SIGINT and os.isatty(0)):
+            if child.poll() is None:
                 child.send_signal(number)
 
     before = {number: signal.signal(number, hand_on) for number in STATUS}

@@ -88,7 +88,7 @@ def add_bounds(run: RunDir, bounds: Mapping[str, Any]) -> None:
     Raises:
         CoinLightningError: another process works on the run, or the bounds are none of it; then nothing is changed.
     """
-    with run.working():
+    with run.working(alone=True):
         run.refresh(bounds=find_bounds(run, bounds, run.facts()))
 
 

@@ -91,17 +91,17 @@ def train(config: DictConfig, run_path: Path, interruption: Interruption | None 
                 _continue(config, resolved, scenario, run, console, judge, interruption, last_page)
     elif processes.is_first():
         if leftovers(run):  # of a kill at the very last file
-            with run.working():
+            with run.working(alone=True):
                 remove_leftovers(run)
         if _wanted(config):
             add_bounds(run, _wanted(config))
     report = run.path / "report.html"
     if processes.is_first():
         if RunJudge(run, judge).missing():
-            with run.working():
+            with run.working(alone=True):
                 _judge_rest(run, judge, console)
         if is_open(run.path):  # also of a row, or of judgements, that a kill has kept from it a moment ago
-            with run.working():
+            with run.working(alone=True):
                 complete_wandb(config, resolved, run, partial(warn, console))
         if last_page:
             draw(run.path)

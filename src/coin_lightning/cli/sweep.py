@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from rich.console import Console
 from coin_lightning import processes
 from coin_lightning.cli.member_configs import Words
 from coin_lightning.cli.sweep_jobs import lost_alone
-from coin_lightning.cli.sweep_member import BASIC
+from coin_lightning.cli.sweep_member import BASIC, end_with_the_sweep
 from coin_lightning.cli.sweep_plan import SweepPlan, own_finished
+from coin_lightning.continual.interruption import STATUS
 from coin_lightning.errors import CoinLightningError, ConfigError
 from coin_lightning.reporting.names import duration
 
@@ -116,6 +118,13 @@ class Sweep:
         try:
             with lost_alone(self._launcher):
                 jobs = self._launch([list(words) for words in batch], numbers[batch[0]])
+            # with `${now:...}` in its name, a folder is another one than was planned
+            ran = {
+                words: Path(job.hydra_cfg.hydra.runtime.output_dir)
+                for words, job in zip(batch, jobs, strict=True)
+                if job.hydra_cfg is not None
+            }
+            self.plan = replace(self.plan, folders={**self.plan.folders, **ran})
             for words, job in zip(batch, jobs, strict=True):
                 if job.status == JobStatus.FAILED:
                     self.failed[words] = _told(job._return_value)
@@ -164,7 +173,7 @@ class Sweep:
         if self._drawing is None:
             return
         self._drawing.join()
-        if self._drawing.exitcode:
+        if self._drawing.exitcode and -self._drawing.exitcode not in STATUS:
             self._console.print(
                 "pages of the sweep could not be written, for the reason above; the same command tries it again",
                 style="yellow", markup=False, highlight=False, soft_wrap=True,
@@ -201,11 +210,12 @@ class Sweep:
 
 
 def _draw(runs: Sequence[Path], *sweep: Any) -> None:
-    """In a process of its own; Ctrl-C is for the member that is running."""
+    """In a process of its own."""
     from coin_lightning.cli.run import draw
     from coin_lightning.cli.sweep_results import write_page
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_the_sweep()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the member that is running
     try:
         for folder in runs:
             if (folder / "matrix.json").is_file():

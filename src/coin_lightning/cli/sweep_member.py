@@ -21,6 +21,7 @@ from coin_lightning.continual.interruption import STATUS, Interruption
 from coin_lightning.errors import CoinLightningError, RefusedError
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+SWEEPERS = "hydra_plugins.coin_lightning."
 DIES_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of Linux' prctl."""
 RESERVE = 30.0
@@ -46,7 +47,16 @@ def is_member() -> bool:
 
 def drawn_by_the_sweep() -> bool:
     """Whether the sweep draws the last page of this member, while the next one begins."""
-    return bool(HydraConfig.get().launcher._target_ == BASIC)
+    hydra = HydraConfig.get()
+    return hydra.launcher._target_ == BASIC and str(hydra.sweeper._target_).startswith(SWEEPERS)
+
+
+def end_with_the_sweep() -> None:
+    """In a fork of a sweep: signals end it without a word, and a killed sweep leaves nothing behind."""
+    for number in STATUS:
+        signal.signal(number, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGTERM)
 
 
 def run_member(work: Callable[[Interruption], object]) -> None:
@@ -68,7 +78,7 @@ def run_member(work: Callable[[Interruption], object]) -> None:
         process.join()
     status: Any = process.exitcode
     number = next(iter(received), next((each for each in STATUS if status in (-each, STATUS[each])), None))
-    if number is not None and drawn_by_the_sweep():
+    if number is not None and HydraConfig.get().launcher._target_ == BASIC:
         raise SystemExit(STATUS[number])
     if number is not None:
         raise MemberFailedError(f"stopped by {signal.Signals(number).name}; the same command goes on from here")
@@ -78,11 +88,9 @@ def run_member(work: Callable[[Interruption], object]) -> None:
 
 def _work(work: Callable[[Interruption], object], reason: Connection) -> None:
     """In the member's process."""
-    for number in STATUS:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    end_with_the_sweep()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # submitit's, whose handler in the worker ends this process
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGTERM)  # a killed sweep leaves no member behind
 
     def reported(interruption: Interruption) -> object:
         try:

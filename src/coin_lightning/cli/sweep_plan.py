@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from coin_lightning.cli.member_configs import MemberConfigs, Words
+from coin_lightning.cli.sweep_member import end_with_the_sweep
 from coin_lightning.errors import ConfigError
 from coin_lightning.quick_imports import importing
 
@@ -130,19 +131,24 @@ def _found(
 ) -> Iterator[tuple[Words, Path | None, bool, str | None]]:
     context = multiprocessing.get_context("fork")  # what checking imports and builds stays out of the members' parent
     reader, writer = context.Pipe(duplex=False)
-    process = context.Process(target=_look, args=(check, numbered, hydra, writer))
+    process = context.Process(target=_look, args=(check, numbered, hydra, reader, writer))
     process.start()
     writer.close()
-    while True:
-        try:
+    try:
+        while True:
             yield reader.recv()
-        except EOFError:
-            break
-    process.join()
+    except EOFError:
+        pass
+    finally:  # also of a sweep that is stopped
+        process.terminate()
+        process.join()
+        reader.close()
 
 
-def _look(check: Check, numbered: Mapping[Words, int], hydra: Sequence[str], found: Any) -> None:
+def _look(check: Check, numbered: Mapping[Words, int], hydra: Sequence[str], reader: Any, found: Any) -> None:
     """In the process of its own: for each member its folder, whether it is finished, and why it cannot be run."""
+    end_with_the_sweep()
+    reader.close()  # else what nobody reads any more would be waited for
     from coin_lightning.cli.build import resolve
     from coin_lightning.cli.ending import deliberate
 
@@ -151,7 +157,7 @@ def _look(check: Check, numbered: Mapping[Words, int], hydra: Sequence[str], fou
         folder, done, problem = None, False, None
         try:
             config = configs(words)
-            config.hydra.job.num = number
+            config.hydra.job.num, config.hydra.job.id = number, str(number)
             HydraConfig.instance().set_config(config)
             folder = Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir)).absolute()
             with open_dict(config):

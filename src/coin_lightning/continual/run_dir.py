@@ -97,7 +97,7 @@ class RunDir:
         """The folder of a run that has been evaluated at least once; tasks as its `matrix.json` names them.
 
         Raises:
-            RunError: no such folder, or none of a run that has scores.
+            RunError: no such folder, or none of a run that has scores; or an experience that it had is gone.
         """
         file = path / "matrix.json"
         if not file.is_file():
@@ -107,19 +107,36 @@ class RunDir:
         tasks, training = task_names(written, file), written.get("training", written.get("learned", "sequence"))
         if training not in TRAININGS:
             raise RunError(f"{file}: field 'training' is {training!r}; {remedy(file)}")
-        return cls(path, tasks, training)
+        run = cls(path, tasks, training)
+        run._refuse_loss(written.get("scores"))
+        return run
+
+    def _refuse_loss(self, rows: Any) -> None:
+        """Who writes the summary anew would leave out what is gone."""
+        for position, row in enumerate(rows if isinstance(rows, list) else ()):
+            known = position in self.positions and isinstance(row, list) and any(score is not None for score in row)
+            if known and not (folder := self.folder(position)).is_dir():
+                raise RunError(
+                    f"{folder}: is gone, and matrix.json has its scores; put it back, or start the run again to make it"
+                )
 
     @contextmanager
-    def working(self) -> Iterator[None]:
+    def working(self, alone: bool = False) -> Iterator[None]:
         """Keep other processes from working in the folder; the lock goes with the process, however it ends.
 
         The ranks of one job share the lock of their first.
+
+        Args:
+            alone: this process does it by itself; the others of the job may have left.
 
         Raises:
             RunError: another process has it.
         """
         lock = FileLock(self.path / ".lock", timeout=0)
-        processes.decide(partial(self._acquire, lock))
+        if alone:
+            self._acquire(lock)
+        else:
+            processes.decide(partial(self._acquire, lock))
         try:
             yield
         finally:

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from coin_lightning.errors import ConfigError
+from coin_lightning.errors import ConfigError, DataError
 from coin_lightning.evaluation.boxes import Box, answer_box, clip_to_frame, parse_box
 from coin_lightning.evaluation.records import AnswerRecord
 from coin_lightning.metrics import flips
@@ -56,6 +56,23 @@ class TaskExamples:
     changes_possible: bool
 
 
+def all_examples(run: RunArtifacts, limit: int = 10) -> tuple[list[TaskExamples], list[str]]:
+    """Those of all tasks, and why some have none: answers that were altered are not shown.
+
+    Raises:
+        RunError: records are missing or garbled.
+    """
+    found: list[TaskExamples] = []
+    problems: list[str] = []
+    for task in run.matrix.tasks:
+        try:
+            if (examples := collect_examples(run, task, limit)) is not None:
+                found.append(examples)
+        except DataError as error:
+            problems += [problem.replace(str(run.path), "RUN") for problem in error.problems]
+    return found, problems
+
+
 def collect_examples(run: RunArtifacts, task: str, limit: int = 10) -> TaskExamples | None:
     """Answers to ``task`` right after its training and in the last finished experience; where no task is trained alone,
     in the last one only.
@@ -66,6 +83,7 @@ def collect_examples(run: RunArtifacts, task: str, limit: int = 10) -> TaskExamp
 
     Raises:
         RunError: records are missing or garbled.
+        DataError: they are not what was written.
     """
     row = run.matrix.tasks.index(task) + 1 if run.matrix.training == "sequence" else max(run.matrix.last, 0)
     if row > run.matrix.last or not all(run.has_answers(each, task) for each in (row, run.matrix.last)):

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from coin_lightning.errors import DataError, RunError
 from coin_lightning.reporting import names
 from coin_lightning.reporting.drawing import Drawing, Text
-from coin_lightning.reporting.examples import HOW_CHOSEN, collect_examples
+from coin_lightning.reporting.examples import HOW_CHOSEN, all_examples
 from coin_lightning.reporting.figures import bars_figure, curve_figure, save_figures
 from coin_lightning.reporting.flip_tables import RunFlips, run_flips
 from coin_lightning.reporting.glossary import explain, paired
@@ -52,7 +52,7 @@ def render_report(run: RunArtifacts) -> str:
     Raises:
         RunError: an artefact is missing or garbled.
     """
-    found = [collect_examples(run, task) for task in run.matrix.tasks]
+    examples, examples_missing = all_examples(run)
     flips, missing = _flips(run)
     return template("report.html.j2").render(
         run=run,
@@ -67,7 +67,8 @@ def render_report(run: RunArtifacts) -> str:
         flips_missing=missing,
         metrics=paired(run.matrix.metrics),
         figures=_inline_figures(run),
-        examples=[item for item in found if item is not None],
+        examples=examples,
+        examples_missing=examples_missing,
         how_chosen=HOW_CHOSEN,
         environment=_environment_rows(run),
     )

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from coin_lightning.errors import RunError
+from coin_lightning.errors import DataError, RunError
 from coin_lightning.json_files import BROKEN
+from coin_lightning.manifest import check
 from coin_lightning.run_files import RECORDS
 
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", int: "an integer", float: "a number"}
@@ -16,14 +17,18 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
     Raises:
         RunError: the file is missing, or a line is not a JSON object.
+        DataError: it is not what was written.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        raw = path.read_bytes()
+        lines = raw.decode().split("\n")
     except FileNotFoundError:
         raise RunError(f"{path}: is missing; {RECORDS}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{path}: cannot be read ({error}); {RECORDS}") from error
-    return [_parse_line(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    found = [_parse_line(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    check(path, raw, RECORDS, DataError)
+    return found
 
 
 def field(content: dict[str, Any], path: Path, key: str, kind: type) -> Any:

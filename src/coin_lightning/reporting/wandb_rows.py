@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from coin_lightning.reporting.examples import Example, collect_examples
+from coin_lightning.reporting.examples import Example, all_examples
 from coin_lightning.reporting.experience_log import TASK, experience_scalars, matrix_image
 from coin_lightning.reporting.run_artifacts import RunArtifacts
 from coin_lightning.reporting.run_matrix import RunMatrix
@@ -58,8 +58,8 @@ def matrix_table(matrix: RunMatrix) -> Any:
 
 def example_rows(run: RunArtifacts, limit: int) -> list[list[Any]]:
     """Rows of `EXAMPLE_COLUMNS`: up to `limit` answers of each task that was trained, chosen as on the page."""
-    found = [collect_examples(run, task, limit) for task in run.matrix.tasks]
-    return [_example_row(each.task, example) for each in found if each is not None for example in each.examples]
+    found, _ = all_examples(run, limit)
+    return [_example_row(each.task, example) for each in found for example in each.examples]
 
 
 def _example_row(task: str, example: Example) -> list[Any]:
