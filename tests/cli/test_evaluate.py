@@ -52,12 +52,13 @@ def records(run: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_run_that_has_lost_an_experience_is_refused_and_keeps_its_numbers(run: Path, capsys):
+@pytest.mark.parametrize("lost", [FOLDERS[2], f"{FOLDERS[2]}/scores.json"])
+def test_a_run_that_has_lost_an_experience_is_refused_and_keeps_its_numbers(run: Path, capsys, lost: str):
     before = (run / "matrix.json").read_bytes()
-    shutil.rmtree(run / FOLDERS[2])
+    (run / lost).rename(run / "elsewhere")
     assert main([str(run)]) == 1
-    told = f"{FOLDERS[2]}: is gone, and matrix.json has its scores; put it back, or start the run again to make it"
-    assert told in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"{FOLDERS[2]}/scores.json: is gone, and matrix.json has its scores; put it back, or start the run" in told
     assert (run / "matrix.json").read_bytes() == before
 
 

@@ -22,6 +22,8 @@ DIES_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of Linux' prctl."""
 GRACE = 60.0
 """Seconds for the others to end by themselves when one has failed."""
+SAVING = 900.0
+"""The same when one was stopped by a signal: the others save, and give W&B what it lacks."""
 SHORT = 0.1
 
 
@@ -71,7 +73,7 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
             left.remove(child)
             status = child.returncode if child.returncode >= 0 else 128 - child.returncode
             if status and not failed:
-                failed, ends = status, time.monotonic() + GRACE
+                failed, ends = status, time.monotonic() + (SAVING if status in STATUS.values() else GRACE)
         if failed and time.monotonic() > ends:
             for child in left:
                 child.kill()

@@ -163,8 +163,7 @@ class Sweep:
         self._wait_for_pages()
         own = self._own_folders()
         known = {words: folder for words, folder in own.items() if words in self._begun}
-        done = [own[words] for words in batch if words in own and words not in self.failed]
-        self._drawn = done if self._one_by_one else []
+        self._drawn = [own[words] for words in batch if words in own] if self._one_by_one else []
         given = self._drawn, self._place, known, self.plan, self.failed, notes
         self._drawing = multiprocessing.get_context("fork").Process(target=_draw, args=given)  # as members: no threads
         self._drawing.start()

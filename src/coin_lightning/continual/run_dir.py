@@ -115,9 +115,9 @@ class RunDir:
         """Who writes the summary anew would leave out what is gone."""
         for position, row in enumerate(rows if isinstance(rows, list) else ()):
             known = position in self.positions and isinstance(row, list) and any(score is not None for score in row)
-            if known and not (folder := self.folder(position)).is_dir():
+            if known and not (file := self.folder(position) / "scores.json").is_file():
                 raise RunError(
-                    f"{folder}: is gone, and matrix.json has its scores; put it back, or start the run again to make it"
+                    f"{file}: is gone, and matrix.json has its scores; put it back, or start the run again to make it"
                 )
 
     @contextmanager
