@@ -6,6 +6,7 @@ Started as a script this is the server: a JSON line in (`jobs`: argv, env, outpu
 negative for signals).
 """
 
+import atexit
 import gc
 import json
 import os
@@ -72,6 +73,7 @@ def _compose_once() -> None:
 def _child(job: dict[str, Any]) -> None:
     from coin_lightning.cli import commands, run
 
+    atexit._clear()  # the server's own: they would remove what other forks still use
     stream = os.open(job["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(stream, 1)
     os.dup2(stream, 2)
@@ -138,9 +140,6 @@ def _warm_up() -> None:
             with suppress(ModuleNotFoundError):  # extras
                 import_module(name)
 
-    from coin_lightning.reporting.html import prepare_pages
-
-    prepare_pages()  # as every sweep does
     _ask_packages_once()
     _look_into_towers_once()
     page, run.write_report = run.write_report, _no_page

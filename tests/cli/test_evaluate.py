@@ -19,6 +19,7 @@ from coin_lightning.continual.run_judge import RunJudge
 from coin_lightning.errors import ConfigError, JudgeError, RunError
 from coin_lightning.evaluation import run_scoring
 from coin_lightning.evaluation.suite import AnswerWriter
+from coin_lightning.manifest import write_known_json
 from ranks import together
 from results import without_manifests
 
@@ -182,6 +183,9 @@ def test_missing_weights_and_unfinished_experiences_are_refused(run: Path, capsy
     assert main([str(run), "experience=1"]) == 1
     assert "adapter" in capsys.readouterr().err
     (run / FOLDERS[3] / "scores.json").unlink()
+    written = read(run / "matrix.json")
+    written["scores"][3] = [None] * len(TASKS)  # as before it was scored
+    write_known_json(run / "matrix.json", written)
     assert main([str(run), "experience=3"]) == 1
     assert "experience=3 is not finished; continue the run first" in capsys.readouterr().err
 
