@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from coin_lightning import processes
 from coin_lightning.adapters.routing import slot_layers, slot_weights
 from coin_lightning.adapters.shared_input import share_inputs
 from coin_lightning.adapters.targets import adapter_weights, put_adapter
@@ -295,7 +296,7 @@ class ContinualMLLM(ModuleState):
 
     def _mean_over_ranks(self, *values: float) -> Tensor:
         means = torch.tensor(values, device=self.device)
-        if torch.distributed.is_initialized():
+        if processes.connected():
             torch.distributed.all_reduce(means)
             means /= torch.distributed.get_world_size()
         return means

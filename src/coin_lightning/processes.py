@@ -7,7 +7,9 @@ of it: the first one decides, and the others are told.
 Torch and Lightning are imported where they are used: `alone` is asked before it is known that they are needed.
 """
 
+import ctypes
 import os
+import signal
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -28,6 +30,8 @@ LAUNCHERS = (
 """How the names of variables begin that launchers of several processes set; `SLURM_CONF` or `MPI_HOME` say of none."""
 PATIENCE = 6 * 3600.0
 """Seconds that `decide` and `gather` wait for the slowest process, which may decode all images before."""
+DIES_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux' prctl."""
 _agreeing: "list[dist.ProcessGroup]" = []
 """The group in which processes agree, once they are connected."""
 
@@ -82,6 +86,12 @@ def rank() -> int:
 def is_first() -> bool:
     """Whether this is the only process of its job, or the first: the one that writes, prints and decides."""
     return rank() == 0
+
+
+def die_with_parent() -> None:
+    """In a process that another one has started: it gets SIGTERM when that one is gone, where the system can do so."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGTERM)
 
 
 def connected() -> bool:

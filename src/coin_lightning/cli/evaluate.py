@@ -27,7 +27,7 @@ from coin_lightning.cli.config_errors import hint
 from coin_lightning.cli.ending import ended, warn
 from coin_lightning.cli.pairs import pairs
 from coin_lightning.cli.parsers import FREE, evaluate_parser
-from coin_lightning.cli.report import damaged_records
+from coin_lightning.cli.report import refuse_damaged_records
 from coin_lightning.cli.run import recognise
 from coin_lightning.cli.trainers import check_processes, model_facts
 from coin_lightning.continual.filling import Gap, fill, gaps
@@ -36,7 +36,7 @@ from coin_lightning.continual.giving_way import Change
 from coin_lightning.continual.interruption import Interruption
 from coin_lightning.continual.run_dir import RunDir
 from coin_lightning.continual.run_judge import RunJudge
-from coin_lightning.errors import CoinLightningError, ConfigError, DataError, RunError
+from coin_lightning.errors import CoinLightningError, ConfigError, RunError
 from coin_lightning.evaluation.judges.base import Judge
 from coin_lightning.evaluation.run_scoring import newest_scoring, plain_config_of
 from coin_lightning.evaluation.suite import Suite
@@ -90,8 +90,8 @@ def evaluate(path: Path, overrides: Sequence[str], interruption: Interruption | 
     console.print(matrix_table(load_matrix(path)))
     done = f"{sum(len(gap.tasks) for gap in missing)} cells were filled" if missing else "no cell was missing"
     console.print(f"{done}; report {path / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
-    if processes.is_first() and (problems := damaged_records(path)):
-        raise DataError(problems)
+    if processes.is_first():
+        refuse_damaged_records(path)
 
 
 def _refuse_old_scorers(run: RunDir) -> None:

@@ -3,7 +3,6 @@
 As torchrun does, but what a process says and its exit status stay its own. The one that was started only waits.
 """
 
-import ctypes
 import os
 import signal
 import socket
@@ -15,11 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coin_lightning.continual.interruption import STATUS
+from coin_lightning.processes import die_with_parent
 
 COMMANDS = ("__main__.py", "coin-lightning", "coin_lightning")
 """How the program is called whose arguments may be given again."""
-DIES_WITH_PARENT = 1
-"""PR_SET_PDEATHSIG of Linux' prctl."""
 GRACE = 60.0
 """Seconds for the others to end by themselves when one has failed."""
 SAVING = 900.0
@@ -39,7 +37,7 @@ def launch(processes: int) -> int:
             [sys.executable, "-m", "coin_lightning", *sys.argv[1:]],
             env={**os.environ, **variables},
             process_group=0,  # or a terminal's Ctrl-C would reach them twice
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent,
         )
         for variables in torchrun_variables(processes)
     ]
@@ -59,10 +57,6 @@ def torchrun_variables(processes: int) -> list[dict[str, str]]:
     if "OMP_NUM_THREADS" not in os.environ:
         common["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
     return [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGTERM)
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:

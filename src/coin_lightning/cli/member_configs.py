@@ -92,12 +92,13 @@ class MemberLoader:
         """As Hydra's, which composes it anew."""
         if master_config.hydra.job.config_name != CONFIG:
             return self._loader.load_sweep_config(master_config, sweep_overrides)
-        if self._configs is None:
+        if first := self._configs is None:
             # as typed: read singly they resolve
             told: Any = OmegaConf.to_container(master_config.hydra.overrides.hydra)
             self._configs = MemberConfigs(told)
-            remember_signatures(self._configs(tuple(sweep_overrides)))
         config = self._configs(tuple(sweep_overrides))
+        if first:
+            remember_signatures(config)
         OmegaConf.copy_cache(from_config=master_config, to_config=config)
         return config
 

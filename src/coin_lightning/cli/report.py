@@ -95,19 +95,23 @@ def add_bounds(run: RunDir, bounds: Mapping[str, Any]) -> None:
 def _report(console: Console, run: Path) -> None:
     write_report(run)
     console.print(final_summary(run))
-    if problems := damaged_records(run):  # the page says so where it lacks them; whoever reads it later may not look
-        raise DataError(problems)
+    refuse_damaged_records(run)
 
 
-def damaged_records(run: Path) -> list[str]:
-    """What is wrong with the answers of a run, file by file."""
+def refuse_damaged_records(run: Path) -> None:
+    """Say behind a page what it lacks: whoever reads it later may not look.
+
+    Raises:
+        DataError: with all that is wrong with the answers of a run, file by file.
+    """
     problems: list[str] = []
     for file in sorted(run.glob("task_*/records/*.jsonl")):
         try:
             read_records(file)
         except DataError as error:
             problems += error.problems
-    return problems
+    if problems:
+        raise DataError(problems)
 
 
 def _compare(console: Console, runs: Sequence[RunMatrix], how: Comparing) -> None:

@@ -4,7 +4,6 @@ That holds in the process of the sweep itself (Hydra's basic launcher) and in th
 is imported is paid once per worker, and no state of a run is left behind for the next.
 """
 
-import ctypes
 import multiprocessing
 import signal
 import sys
@@ -19,11 +18,10 @@ from hydra.types import RunMode
 from coin_lightning.cli.ending import ended
 from coin_lightning.continual.interruption import STATUS, Interruption
 from coin_lightning.errors import CoinLightningError, RefusedError
+from coin_lightning.processes import die_with_parent
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 SWEEPERS = "hydra_plugins.coin_lightning."
-DIES_WITH_PARENT = 1
-"""PR_SET_PDEATHSIG of Linux' prctl."""
 RESERVE = 30.0
 """Seconds between SLURM's warning and the end of a job that are kept for putting it back into the queue."""
 
@@ -47,16 +45,19 @@ def is_member() -> bool:
 
 def drawn_by_the_sweep() -> bool:
     """Whether the sweep draws the last page of this member, while the next one begins."""
-    hydra = HydraConfig.get()
-    return hydra.launcher._target_ == BASIC and str(hydra.sweeper._target_).startswith(SWEEPERS)
+    return _within_the_sweep() and str(HydraConfig.get().sweeper._target_).startswith(SWEEPERS)
+
+
+def _within_the_sweep() -> bool:
+    """Whether the process of the sweep starts the members itself."""
+    return bool(HydraConfig.get().launcher._target_ == BASIC)
 
 
 def end_with_the_sweep() -> None:
     """In a fork of a sweep: signals end it without a word, and a killed sweep leaves nothing behind."""
     for number in STATUS:
         signal.signal(number, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGTERM)
+    die_with_parent()
 
 
 def run_member(work: Callable[[Interruption], object]) -> None:
@@ -78,7 +79,7 @@ def run_member(work: Callable[[Interruption], object]) -> None:
         process.join()
     status: Any = process.exitcode
     number = next(iter(received), next((each for each in STATUS if status in (-each, STATUS[each])), None))
-    if number is not None and HydraConfig.get().launcher._target_ == BASIC:
+    if number is not None and _within_the_sweep():
         raise SystemExit(STATUS[number])
     if number is not None:
         raise MemberFailedError(f"stopped by {signal.Signals(number).name}; the same command goes on from here")

@@ -82,6 +82,6 @@ class ExperienceContext:
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """The sum over all processes, in a tensor of its own."""
         total = tensor.clone()
-        if torch.distributed.is_initialized():
+        if processes.connected():
             torch.distributed.all_reduce(total)
         return total
