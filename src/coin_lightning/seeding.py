@@ -3,10 +3,17 @@
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 
-RANK_STRIDE = 1_000_003
-"""Between the seeds of two ranks; larger than any number of tasks."""
+
+def experience_seed(seed: int, position: int, rank: int = 0) -> int:
+    """What an experience's random numbers begin with, in a process: below 2**32, as NumPy takes it.
+
+    Sums would give seed 0 at task 2 the numbers of seed 1 at task 1; NumPy's `SeedSequence` mixes them, so that runs
+    of neighbouring seeds, tasks and processes are independent.
+    """
+    return int(np.random.SeedSequence((seed, position, rank)).generate_state(1)[0])
 
 
 def seed_everything(seed: int) -> None:
@@ -14,10 +21,10 @@ def seed_everything(seed: int) -> None:
     L.seed_everything(seed, workers=True, verbose=False)
 
 
-def seed_rank(seed: int, rank: int) -> None:
+def seed_rank(seed: int, position: int, rank: int) -> None:
     """Give a process behind the first its own random numbers, where all were seeded alike; the first keeps its own."""
     if rank:
-        torch.manual_seed(seed + RANK_STRIDE * rank)
+        torch.manual_seed(experience_seed(seed, position, rank))
 
 
 def random_state() -> dict[str, Any]:

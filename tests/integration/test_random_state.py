@@ -53,3 +53,24 @@ def test_a_projector_drawn_anew_leaves_the_frozen_one_alone(place):
     assert len(frozen) == len(learning) == 4
     assert all(second["before"][name] == first["before"][name] for name in frozen)
     assert all(second["before"][name] != first["after"][name] for name in learning)
+
+
+def test_the_largest_seed_reaches_its_tasks(place):
+    """Their seeds are below 2**32, too."""
+    status, text = place.runs.run(place.brief("largest", "seed=4294967295"))
+    assert status == 0, text
+
+
+def test_a_task_of_one_seed_draws_other_numbers_than_the_next_task_of_the_seed_before(place):
+    drawn = {}
+    for seed, tasks in ((7, "imagenet,gqa,scienceqa"), (8, "imagenet,gqa")):
+        more = ["protocol.projector=reinitialised", f"seed={seed}", *place.record(f"neighbour_{seed}_recorded")]
+        status, text = place.runs.run(place.brief(f"neighbour_{seed}", *more, tasks=tasks))
+        assert status == 0, text
+        for position in range(2, tasks.count(",") + 2):
+            told = json.loads((place.folder / f"neighbour_{seed}_recorded" / f"{position}.0.json").read_text())
+            names = [name for name in told["trainable"] if name.endswith("linear_1.weight")]
+            drawn[seed, position] = [told["before"][name] for name in names]
+    assert set(drawn) == {(7, 2), (7, 3), (8, 2)}
+    assert all(drawn.values())
+    assert drawn[7, 2] != drawn[7, 3] != drawn[8, 2] != drawn[7, 2]

@@ -37,7 +37,7 @@ from coin_lightning.methods.base import overriding
 from coin_lightning.metrics.score_matrix import ScoreMatrix
 from coin_lightning.module import ContinualMLLM
 from coin_lightning.run_files import read_json
-from coin_lightning.seeding import seed_everything, seed_rank
+from coin_lightning.seeding import experience_seed, seed_everything, seed_rank
 from coin_lightning.sharded_strategy import in_step
 from coin_lightning.sharding import in_pieces, remembered, whole
 from coin_lightning.task_progress import TaskProgress
@@ -202,7 +202,7 @@ class ContinualLoop(L.Callback):
         assert experience.task is not None
         module.progress, self._earlier, self._moved = TaskProgress(), 0.0, set()
         _onto_device(module, trainer.strategy)
-        seed_everything(self.seed + experience.position)
+        seed_everything(experience_seed(self.seed, experience.position))
         if module.projector == "reinitialised" and self.run.previous(experience.position) > 0:
             module.reset_projector()
         context = self._context(trainer, module)
@@ -250,7 +250,7 @@ class ContinualLoop(L.Callback):
         self._before = {name: remembered(weight) for name, weight in module.trainable().items()}
         self._still, self._dropped = set(self._before), module.progress.dropped
         self._started = time.monotonic() - self._earlier
-        seed_rank(self.seed + self._current().position, trainer.global_rank)
+        seed_rank(self.seed, self._current().position, trainer.global_rank)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int

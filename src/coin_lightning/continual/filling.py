@@ -11,7 +11,7 @@ from coin_lightning.errors import ConfigError, RunError
 from coin_lightning.evaluation.suite import Suite
 from coin_lightning.metrics.score_matrix import row_names
 from coin_lightning.module import ContinualMLLM
-from coin_lightning.seeding import seed_everything
+from coin_lightning.seeding import experience_seed, seed_everything
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,6 @@ def fill(loop: ContinualLoop, module: ContinualMLLM, make_trainer: MakeTrainer, 
         rescore(loop.run)  # a run from before both variants were kept: its old cells need them, too
     for gap in missing:
         experience = loop.revisit(module, gap.position)
-        seed_everything(loop.seed + gap.position)
+        seed_everything(experience_seed(loop.seed, gap.position))
         tasks = [task for task in loop.scenario.tasks if task.name in gap.tasks]
         loop.evaluate(make_trainer(experience), module, experience, tasks)
