@@ -119,14 +119,17 @@ class FailAt(L.Callback):
         step: of the first task; one that never comes does nothing.
         signal_sweep: send a signal to the process that runs the member instead, once, and go on.
         number: the signal.
+        rank: of the process that does so.
     """
 
-    def __init__(self, step: int, signal_sweep: bool = False, number: int = signal.SIGTERM) -> None:
-        self.step, self.signal_sweep, self.number = step, signal_sweep, number
+    def __init__(
+        self, step: int, signal_sweep: bool = False, number: int = signal.SIGTERM, rank: int | None = None
+    ) -> None:
+        self.step, self.signal_sweep, self.number, self.rank = step, signal_sweep, number, rank
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Fail, or send."""
-        if trainer.global_step != self.step:
+        if trainer.global_step != self.step or self.rank not in (None, trainer.global_rank):
             return
         if self.signal_sweep:
             os.kill(os.getppid(), self.number)

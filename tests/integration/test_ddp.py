@@ -56,3 +56,18 @@ def test_one_matrix_is_written(place, shared_run: Path):
     assert json.loads((shared_run / "plan.json").read_text())["tasks"][0]["global_batch"] == 4
     assert not list(shared_run.rglob("*.tmp"))
     assert "Warning" not in (place.folder / "ddp.txt").read_text()
+
+
+def test_the_reason_that_is_kept_is_that_of_the_process_that_failed(place):
+    """The first one only loses its connection, and fails behind it."""
+    more = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "protocol.global_batch=4", "batches.size=2"]
+    more += ["+callbacks.fail._target_=probes.FailAt", "+callbacks.fail.step=1", "+callbacks.fail.rank=1"]
+    done = together(place, place.brief("fails_in_the_second", *more))
+    assert [status for status, _ in done] == [1, 1], done
+    assert "a bug in a callback" in done[1][1]
+    assert "a bug in a callback" not in done[0][1]
+    kept = json.loads((place.folder / "fails_in_the_second" / "failed.json").read_text())
+    assert kept == {"error": "process 1: ZeroDivisionError: a bug in a callback", "early": False}
+    done = together(place, place.brief("fails_in_the_second", *more[:-3]))
+    assert [status for status, _ in done] == [0, 0], done
+    assert not (place.folder / "fails_in_the_second" / "failed.json").exists()

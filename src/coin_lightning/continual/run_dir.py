@@ -157,18 +157,22 @@ class RunDir:
     @contextmanager
     def noting_failure(self) -> Iterator[None]:
         """Keep in `failed.json` why the work ended, for who looks at many runs, and whether that was meant (`early`); a
-        new start forgets it.
+        new start forgets it. Of several processes the one that failed keeps its reason, not those that lost it.
         """
         file = self.path / FAILED
         if processes.is_first():
             file.unlink(missing_ok=True)
         try:
             yield
+        except processes.DecidedElsewhereError:
+            raise
         except Exception as error:
-            kind = "" if isinstance(error, CoinLightningError) else f"{type(error).__name__}: "
+            deliberate, first = isinstance(error, CoinLightningError), processes.is_first()
+            kind = "" if deliberate else f"{type(error).__name__}: "
+            where = "" if first else f"process {processes.rank()}: "
             with suppress(OSError):  # what cannot be written any more is told by the error itself
-                if processes.is_first():
-                    write_json(file, {"error": f"{kind}{error}", "early": isinstance(error, EndedEarlyError)})
+                if (first and deliberate) or not file.exists():
+                    write_json(file, {"error": f"{where}{kind}{error}", "early": isinstance(error, EndedEarlyError)})
             raise
 
     def _acquire(self, lock: FileLock) -> None:
