@@ -182,7 +182,9 @@ def test_a_variant_that_a_task_lacks_is_refused_before_anything(captioned, proje
         PYTHONPATH=str(project),
     )
     assert status == 1
-    assert re.search(r"scorers=cider: .*vqav2.* has no such scorer variant: .*vqav2 has corrected, reference", text)
+    assert re.search(
+        r"protocol.scorers=cider: there is no such scorer variant; .*vqav2.* have corrected, reference", text
+    )
     assert not (place.folder / "none/matrix.json").exists()
 
 

@@ -45,6 +45,11 @@ import pytest
         (["data.fraction=1.5"], "error: data.fraction=1.5: must be less than or equal to 1"),
         (["+trainer.max_epochs=3"], "error: trainer.max_epochs: cannot be set; use batches.epochs=N"),
         (["+trainer.limit_train_batches=1"], "error: trainer.limit_train_batches: cannot be set; use data.limit"),
+        (["optimizer.lr=-1"], "error: optimizer.lr=-1: must be positive, or nothing is learned"),
+        (["+optimizer.eps=-1"], "error: optimizer: Invalid epsilon value: -1"),
+        (["trainer.accelerator=tpu"], "error: trainer.accelerator=tpu: this machine has none; it has "),
+        (["protocol.scorers=strict"], "protocol.scorers=strict: there is no such scorer variant; scienceqa, textvqa"),
+        (["evaluation.scorers=strict"], "evaluation.scorers=strict: there is no such scorer variant; scienceqa, "),
         (["callbacks.checkpoint.every_n_steps=0"], "callbacks.checkpoint.every_n_steps=0 must be at least 1"),
     ],
 )

@@ -171,12 +171,14 @@ def _refuse_problems(config: DictConfig, look: Look) -> None:
 def _protocol(config: DictConfig) -> None:
     Protocol.of(OmegaConf.to_container(config.protocol, resolve=True))  # type: ignore[arg-type]
     wanted, tasks = str(config.evaluation.scorers), config.scenario.tasks
-    lacking = {
-        name: [*node.scorers] for name, node in tasks.items() if node.get("scorers") and wanted not in node.scorers
-    }
+    lacking: dict[str, list[str]] = {}
+    for name, node in tasks.items():
+        if node.get("scorers") and wanted not in node.scorers:
+            lacking.setdefault(", ".join(map(str, node.scorers)), []).append(str(name))
     if lacking:
-        there = "; ".join(f"{name} has {', '.join(known)}" for name, known in lacking.items())
-        raise ConfigError(f"evaluation.scorers={wanted}: {', '.join(lacking)} has no such scorer variant: {there}")
+        key = "protocol.scorers" if wanted == str(config.protocol.scorers) else "evaluation.scorers"
+        there = "; ".join(f"{', '.join(names)} have {known}" for known, names in lacking.items())
+        raise ConfigError(f"{key}={wanted}: there is no such scorer variant; {there}")
 
 
 def check_claims(config: DictConfig) -> None:
@@ -245,13 +247,16 @@ def _try_optimizer(config: DictConfig) -> None:
     """Optimizers check their own ranges, but only when they are made."""
     import torch
 
+    rate = config.optimizer.get("lr")
+    if isinstance(rate, int | float) and not rate > 0:
+        raise ConfigError(f"optimizer.lr={rate}: must be positive, or nothing is learned")
+    made = "optimizer"
     try:
         optimizer = build(config.optimizer)([{"params": [torch.zeros(1, requires_grad=True)]}])
+        made = "schedule"
         build(config.schedule)(optimizer, total_steps=1)
-        if not optimizer.defaults["lr"] > 0:
-            raise ConfigError(f"optimizer.lr={optimizer.defaults['lr']}: must be positive, or nothing is learned")
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"optimizer or schedule: {error}") from error
+        raise ConfigError(f"{made}: {error}") from error
 
 
 def binding_problems(path: str, node: DictConfig, look: Look = imported_signature) -> list[str]:

@@ -9,6 +9,7 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.plugins import CheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
@@ -116,6 +117,7 @@ def check_processes(config: DictConfig) -> None:
         SystemExit: they have done the work.
     """
     started = processes.world_size()
+    _check_accelerator(config.trainer.get("accelerator", "auto"))
     trainer = _trainer(config, logger=False, precision="32-true")
     check_strategy(config, trainer.strategy)
     check_device(config, trainer.strategy.root_device.type)
@@ -132,6 +134,15 @@ def check_processes(config: DictConfig) -> None:
         f"{started} processes were started, but trainer.devices={config.trainer.devices} makes {wanted}: each would "
         f"learn for itself. Add trainer=ddp trainer.devices={started // trainer.num_nodes}, or start one process only"
     )
+
+
+def _check_accelerator(wanted: Any) -> None:
+    """Lightning says which accelerators there are, but not under which key."""
+    kinds = AcceleratorRegistry.available_accelerators()
+    here = sorted(name for name in kinds if AcceleratorRegistry[name]["accelerator"].is_available())
+    meant = {"cuda", "mps"} if wanted == "gpu" else {wanted} & kinds
+    if meant and not meant & set(here):
+        raise ConfigError(f"trainer.accelerator={wanted}: this machine has none; it has {', '.join(here)}")
 
 
 def local_gpu(config: DictConfig) -> torch.device | None:
