@@ -1,6 +1,10 @@
 import hashlib
 import json
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -161,7 +165,7 @@ def test_ensure_builds_once_and_refuses_foreign_folders(tmp_path, monkeypatch):
     folder = ensure(tmp_path / "suite")
     assert ensure(folder) == folder == tmp_path / "suite"
     assert len(calls) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["suite"]
+    assert {path.name for path in tmp_path.iterdir()} == {"suite", ".suite.lock"}
     monkeypatch.setattr(coin_mini, "VERSION", "another")
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "version": "older"}))
@@ -187,3 +191,71 @@ def test_ensure_builds_once_and_refuses_foreign_folders(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="is no CoIN-mini"):
         ensure(folder)
     assert (folder / "thesis.txt").exists()
+
+
+def an_older_suite(folder, monkeypatch):
+    """Of another version, as an update of the project finds it; gives the list of builds that follow."""
+    calls = []
+
+    def tiny(root, held_out):
+        calls.append(root)
+        time.sleep(0.3)
+        return build(root, train_samples=2, test_samples=1, caption_samples=1, held_out=held_out)
+
+    monkeypatch.setattr(coin_mini, "build", tiny)
+    ensure(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "version": "older"}))
+    (folder / "leftover").touch()
+    calls.clear()
+    return calls
+
+
+def test_one_of_several_runs_builds_a_new_version_and_the_others_wait_for_it(tmp_path, monkeypatch):
+    """Looked at while it was replaced, it was told to be no CoIN-mini at all."""
+    folder = tmp_path / "suite"
+    calls = an_older_suite(folder, monkeypatch)
+    whole, real = threading.Event(), shutil.rmtree
+
+    def slow(path, *more, **options):
+        if (Path(path) / "manifest.json").exists():
+            (Path(path) / "manifest.json").unlink()
+            whole.set()
+            time.sleep(0.5)
+        real(path, *more, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", slow)
+    with ThreadPoolExecutor(3) as pool:
+        first = [pool.submit(ensure, folder) for _ in range(2)]
+        whole.wait(20)
+        late = pool.submit(ensure, folder)
+        assert [run.result() for run in (*first, late)] == [folder] * 3
+    assert len(calls) == 1
+    assert not (folder / "leftover").exists()
+
+
+def test_a_suite_whose_replacement_was_killed_is_built_at_the_next_start(tmp_path, monkeypatch):
+    folder = tmp_path / "suite"
+    calls = an_older_suite(folder, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # killed before anything was cleared away
+        patch.setattr(Path, "rename", killed(Path.rename, 2))
+        with pytest.raises(KeyboardInterrupt):
+            ensure(folder)
+    assert not folder.exists()
+    assert len(list(tmp_path.glob(".suite-*"))) == 2
+    assert ensure(folder) == folder
+    assert len(calls) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"suite", ".suite.lock"}
+
+
+def killed(call, nth):
+    """The function, but its `nth` call ends all."""
+    left = iter(range(nth - 1, -1, -1))
+
+    def called(*given):
+        if next(left) == 0:
+            raise KeyboardInterrupt
+        return call(*given)
+
+    return called

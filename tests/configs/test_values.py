@@ -159,7 +159,7 @@ def refused(*words: str) -> str:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["optimizer.lr=-1"], "Invalid learning rate: -1"),
+        (["optimizer.lr=-1"], "optimizer.lr=-1: must be positive"),
         (["optimizer.lr=0"], "optimizer.lr=0: must be positive"),
         (["+optimizer.betas=[0.9,1.5]"], "Invalid beta parameter at index 1: 1.5"),
         (["protocol.projector_lr=0"], "protocol.projector_lr=0"),

@@ -3,6 +3,7 @@
 It is for development: a score on it says nothing about anybody's published numbers. Same bytes on every machine.
 """
 
+import glob
 import hashlib
 import json
 import shutil
@@ -10,6 +11,8 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from filelock import FileLock
 
 from coin_lightning import image_list
 from coin_lightning.assets import BOKEH_SAMPLEDATA, EASY_VQA, OPENMOJI, SCIKIT_IMAGE, Wheel, cache_root, file_sha256
@@ -79,17 +82,39 @@ def ensure(root: Path | None = None, held_out: HeldOut = "test") -> Path:
         DataError: the folder exists but holds something else, or files of the suite were removed or altered.
     """
     folder = cache_root() / "coin_mini" if root is None else Path(root)
-    if _is_current(folder, held_out):
-        return folder
+    try:
+        if _is_current(folder, held_out):
+            return folder
+    except (DataError, FileNotFoundError):  # or another process is about to replace it: looked at again when that is done
+        if unwritable(folder.parent) is not None:
+            raise
     folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not _is_current(folder, held_out):
+            _build_anew(folder, held_out)
+    return folder
+
+
+def _build_anew(folder: Path, held_out: HeldOut) -> None:
+    """Beside the folder, and then in the place of what is there, which is empty or of another version.
+
+    Whenever this is killed the folder is whole or not there; the next one clears away what was left beside it.
+    """
+    _clear_beside(folder)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         build(staging, held_out=held_out)
         staging.chmod(0o755)
-        _replace(folder, staging, held_out)
+        if folder.exists():
+            folder.rename(f"{staging}-replaced")
+        staging.rename(folder)
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return folder
+        _clear_beside(folder)
+
+
+def _clear_beside(folder: Path) -> None:
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _is_current(folder: Path, held_out: str) -> bool:
@@ -143,16 +168,6 @@ def _image_digests(root: Path) -> dict[str, str]:
     """sha256 of every image by its path below the root."""
     files = sorted(file for file in (root / IMAGES).rglob("*") if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
     return {file.relative_to(root).as_posix(): file_sha256(file) for file in files}
-
-
-def _replace(folder: Path, staging: Path, held_out: str) -> None:
-    if folder.exists() and not _is_current(folder, held_out):  # empty, or built by another version
-        shutil.rmtree(folder)
-    try:
-        staging.rename(folder)
-    except OSError:  # another process was first: its content is the same
-        if not _is_current(folder, held_out):
-            raise
 
 
 def build(
