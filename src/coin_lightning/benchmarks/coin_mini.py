@@ -85,7 +85,7 @@ def ensure(root: Path | None = None, held_out: HeldOut = "test") -> Path:
     try:
         if _is_current(folder, held_out):
             return folder
-    except (DataError, FileNotFoundError):  # or another process is about to replace it: looked at again when that is done
+    except (DataError, FileNotFoundError):  # or another process is replacing it: looked at again when that is done
         if unwritable(folder.parent) is not None:
             raise
     folder.parent.mkdir(parents=True, exist_ok=True)

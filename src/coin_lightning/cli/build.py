@@ -247,9 +247,6 @@ def _try_optimizer(config: DictConfig) -> None:
     """Optimizers check their own ranges, but only when they are made."""
     import torch
 
-    rate = config.optimizer.get("lr")
-    if isinstance(rate, int | float) and not rate > 0:
-        raise ConfigError(f"optimizer.lr={rate}: must be positive, or nothing is learned")
     made = "optimizer"
     try:
         optimizer = build(config.optimizer)([{"params": [torch.zeros(1, requires_grad=True)]}])

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic_core import PydanticCustomError
 
 LIGHTNING = "PL_TRAINER_"
 SAMPLES = "use data.limit_train=N or data.fraction=0.1, from which steps and schedule are counted"
@@ -47,6 +48,13 @@ INSTEAD = {
 }
 """Key or pattern -> remedy."""
 
+
+def _positive(rate: float) -> float:
+    if rate <= 0:
+        raise PydanticCustomError("rate", "must be positive, or nothing is learned")
+    return rate
+
+
 RANGES: dict[str, Any] = {
     "trainer.accumulate_grad_batches": PositiveInt,
     "trainer.devices": PositiveInt
@@ -56,7 +64,7 @@ RANGES: dict[str, Any] = {
     "trainer.gradient_clip_val": NonNegativeFloat | None,
     "trainer.log_every_n_steps": NonNegativeInt | None,
     "trainer.num_nodes": PositiveInt,
-    "optimizer.lr": float,
+    "optimizer.lr": Annotated[float, AfterValidator(_positive)],
     "optimizer.weight_decay": NonNegativeFloat,
 }
 """What the annotations of libraries leave open."""
